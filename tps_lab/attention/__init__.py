@@ -1,0 +1,39 @@
+"""Attention variants: how tokens meet across space and time. One file per idea.
+
+The directory is the registry: a module here that defines a `Variant` with a name is found by
+scanning, and so is any subclass defined elsewhere (a notebook, a module given with `--plugin`).
+A file that fails to import stops the program with its own error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from tps_lab import specs
+from tps_lab.attention._core import Grid, Mixer, Routes, ScheduledVariant, Variant, partition
+
+__all__ = ["Grid", "Mixer", "Routes", "ScheduledVariant", "Variant", "parse", "partition", "variants"]
+
+
+def variants() -> dict[str, type[Variant]]:
+    """All attention variants by name, those that cost no more than spatial attention first."""
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
+    found = specs.subclasses(Variant)
+    first = [name for name in ("spatial", "tps", "tcs", "tps+tcs") if name in found]
+    return {name: found[name] for name in [*first, *sorted(found.keys() - set(first))]}
+
+
+def parse(given: Variant | str, **overrides: Any) -> Variant:
+    """A variant from its text form, such as "tps(pattern=C, every=2)", and fields to override.
+
+    Raises:
+        InputError: unknown variant, unknown field or a value that the field cannot take.
+
+    >>> parse("tps", pattern="A") == parse("tps(pattern=0 1 / -1 0)")
+    True
+    """
+    return specs.parse("attention variant", given, variants(), **overrides)

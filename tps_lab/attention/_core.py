@@ -1,0 +1,261 @@
+"""Who meets whom: the idea that every attention variant here is built on. NumPy only.
+
+Space-only, joint, divided, axial and patch-shift attention are the same attention inside a
+different *partition* of the clip's tokens, and a partition is one line: the group of token
+(t, h, w). From that line follow, in this file, the order in which tokens are gathered (`Routes`),
+who sees whom (`Mixer.sees`), how far information gets over depth (`Variant.reach`) and the
+multiply-adds (`Mixer.macs`). The module that runs it is in `_modules.py`.
+
+Shapes: B clips, T frames (after tubelets), H×W patches, P prefix tokens (class token, registers),
+M tokens in all, G groups of S slots, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tps_lab.errors import InputError
+from tps_lab.specs import Spec
+
+Labels = Callable[[Any, Any, Any], Any]  # (t, h, w) → label of the token's group
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tokens of one clip, in the order in which models hold them.
+
+    `prefix_of` says whose the P prefix tokens are. "frame": each frame has its own, in front of
+    its patches, as if the frames were separate images. "clip": one set for the whole clip, in
+    front of everything (ViViT, TimeSformer).
+    """
+
+    frames: int
+    height: int
+    width: int
+    prefix: int = 0
+    prefix_of: Literal["frame", "clip"] = "frame"
+
+    @property
+    def per_frame(self) -> int:
+        """Tokens per frame that travel with it."""
+        return self.height * self.width + (self.prefix if self.prefix_of == "frame" else 0)
+
+    @property
+    def clip_prefix(self) -> int:
+        """Prefix tokens that belong to no frame."""
+        return self.prefix if self.prefix_of == "clip" else 0
+
+    @property
+    def tokens(self) -> int:
+        """M: all tokens of the clip."""
+        return self.clip_prefix + self.frames * self.per_frame
+
+    def coordinates(self) -> np.ndarray:
+        """(t, h, w) of every token that belongs to a frame, int array (3, T·per_frame).
+
+        A frame's prefix tokens have h = w = -1.
+        """
+        patches = np.indices((self.height, self.width)).reshape(2, -1)
+        in_frame = np.concatenate([np.full((2, self.per_frame - patches.shape[1]), -1), patches], axis=1)
+        t = np.repeat(np.arange(self.frames), self.per_frame)
+        return np.concatenate([t[None], np.tile(in_frame, self.frames)])
+
+
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """Where tokens go to meet, and where the results go afterwards.
+
+    Indices count the T·per_frame tokens of `Grid.coordinates`; -1 means "a zero".
+
+    Args:
+        gather: (G, S), which token fills each slot of each group.
+        scatter: (T·per_frame,), which slot of the flattened G·S every token reads its result from.
+    """
+
+    gather: np.ndarray
+    scatter: np.ndarray
+
+    @property
+    def is_permutation(self) -> bool:
+        """Every token sits in exactly one slot and reads its result from that same slot."""
+        flat = self.gather.ravel()
+        return flat.size == self.scatter.size and bool(np.array_equal(flat[self.scatter], np.arange(flat.size)))
+
+    @property
+    def is_identity(self) -> bool:
+        """Tokens already stand in the right order: grouping them is a reshape."""
+        in_order = np.arange(self.scatter.size)
+        return np.array_equal(self.gather.ravel(), in_order) and np.array_equal(self.scatter, in_order)
+
+
+def partition(grid: Grid, group: Labels) -> Routes:
+    """Routes for "attention inside the groups", `group` being the one line of the variant.
+
+    Raises:
+        InputError: the groups are not all of one size (one batched attention needs that).
+    """
+    t, h, w = grid.coordinates()
+    labels = np.broadcast_to(np.asarray(group(t, h, w)), t.shape)
+    _, sizes = np.unique(labels, return_counts=True)
+    if len(set(sizes)) > 1:
+        raise InputError(f"groups of unequal sizes {sorted(set(sizes.tolist()))}: not one batched attention")
+    order = np.argsort(labels, kind="stable")
+    return Routes(order.reshape(len(sizes), -1), np.argsort(order))
+
+
+@dataclass(frozen=True, eq=False)
+class Mixer:
+    """One attention: how its tokens are grouped, and what happens to them before.
+
+    Args:
+        routes: from a grid to the groups; see `partition`.
+        before: optional change of the tokens' content first, x (B, T, per_frame, C) and the
+            number of heads to the same shape (channel shift).
+        content_from: which frames' content `before` brings to a frame, as offsets in frames; what
+            it moves is not a partition, so this fact is stated, not derived.
+    """
+
+    routes: Callable[[Grid], Routes]
+    before: Callable[..., Any] | None = None
+    content_from: tuple[int, ...] = (0,)
+
+    def sees(self, grid: Grid) -> np.ndarray:
+        """Which token's input can change which token's output: bool (M, M), row = output.
+
+        The residual branch is not counted, so a row need not contain itself.
+        """
+        routes = self.routes(grid)
+        groups, slots = routes.gather.shape
+        n = routes.scatter.size
+        holds = np.zeros((groups, n), bool)  # group × token
+        rows = np.repeat(np.arange(groups), slots)
+        real = routes.gather.ravel() >= 0
+        holds[rows[real], routes.gather.ravel()[real]] = True
+        seen = np.where(routes.scatter[:, None] >= 0, holds[routes.scatter // slots], False)
+        if self.content_from != (0,):
+            t = grid.coordinates()[0]
+            place = np.arange(n) % grid.per_frame
+            brings = (place[:, None] == place) & np.isin(t - t[:, None], self.content_from)
+            seen = _compose(seen, brings)
+        # Clip-level prefix tokens join every group: they see all, and all that attend see them.
+        full = np.ones((grid.tokens, grid.tokens), bool)
+        full[grid.clip_prefix :, grid.clip_prefix :] = seen
+        full[grid.clip_prefix :, : grid.clip_prefix] = (routes.scatter >= 0)[:, None]
+        return full
+
+    def macs(self, grid: Grid, channels: int) -> int:
+        """Multiply-adds of this attention: 4·L·C² for QKV and output, 2·pairs·C for the products.
+
+        L counts slots, so a clip's class token counts once per group that it joins.
+        """
+        groups, slots = self.routes(grid).gather.shape
+        slots += grid.clip_prefix
+        return 4 * groups * slots * channels**2 + 2 * groups * slots**2 * channels
+
+
+def _compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    return (after.astype(np.float32) @ before.astype(np.float32)) > 0
+
+
+@dataclass(frozen=True)
+class Variant(Spec):
+    """How tokens meet across space and time: one subclass per idea, one file per subclass.
+
+    Its dataclass fields are the ablation axes, the command line's options and the report's
+    columns. `blocks` turns them into the mixers of a model of a given depth.
+    """
+
+    # Off for order-blind and shift variants, whose sense of time should come from the mixing alone.
+    temporal_position: ClassVar[bool] = False
+    prefix_of: ClassVar[Literal["frame", "clip"]] = "frame"
+
+    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
+        """The mixers of block `index` of `depth`, first to last.
+
+        The last one uses the image model's own attention weights; those before it get weights,
+        norm and residual of their own.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ derived facts
+
+    def influence(self, grid: Grid, depth: int) -> np.ndarray:
+        """Which input token can change which output token after `depth` blocks: bool (M, M).
+
+        Residual branches are counted. M² booleans: meant for small grids.
+        """
+        everyone = np.eye(grid.tokens, dtype=bool)
+        reached = everyone
+        for index in range(depth):
+            for mixer in self.mixers_on(grid, index, depth):
+                reached = _compose(mixer | everyone, reached)
+        return reached
+
+    def mixers_on(self, grid: Grid, index: int, depth: int) -> list[np.ndarray]:
+        """Who sees whom in each mixer of a block, with prefix tokens only in the last."""
+        *extra, last = self.block(index, depth)
+        bare = dataclasses.replace(grid, prefix=0)
+        seen = []
+        for mixer in extra:
+            full = np.zeros((grid.tokens, grid.tokens), bool)
+            full[grid.prefix :, grid.prefix :] = mixer.sees(bare)
+            seen.append(full)
+        return [*seen, last.sees(grid)]
+
+    def reach(self, grid: Grid, depth: int) -> int:
+        """How many frames away, at most, a token is influenced from after `depth` blocks."""
+        t = grid.coordinates()[0]
+        influence = self.influence(grid, depth)[grid.clip_prefix :, grid.clip_prefix :]
+        return int((np.abs(t[:, None] - t) * influence).max())
+
+    def macs(self, grid: Grid, depth: int, channels: int) -> int:
+        """Multiply-adds of all attention in `depth` blocks, output layers of extra steps included."""
+        total = 0
+        bare = dataclasses.replace(grid, prefix=0)
+        for index in range(depth):
+            *extra, last = self.block(index, depth)
+            total += last.macs(grid, channels)
+            for mixer in extra:
+                total += mixer.macs(bare, channels) + bare.tokens * channels**2
+        return total
+
+
+@dataclass(frozen=True)
+class ScheduledVariant(Variant):
+    """A variant that can be switched on in some blocks only; the others are spatial.
+
+    Args:
+        every: use it in every k-th block, counting so that the first is spatial for k = 2.
+        stages: use it in these quarters of the depth, 1 to 4 (the paper's table 2c; a windowed
+            model's real stages).
+    """
+
+    every: int = 1
+    stages: tuple[int, ...] = (1, 2, 3, 4)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stages, int):
+            object.__setattr__(self, "stages", (self.stages,))
+        if not isinstance(self.every, int) or self.every < 1:
+            raise InputError(f"every must be a whole number of blocks, 1 or more, got {self.every!r}")
+        stages = tuple(self.stages)
+        if not stages or not set(stages) <= {1, 2, 3, 4}:
+            raise InputError(f"stages must be some of 1, 2, 3, 4, got {self.stages!r}")
+        object.__setattr__(self, "stages", tuple(sorted(set(stages))))
+
+    def mixers(self, index: int) -> tuple[Mixer, ...]:
+        """The mixers of block `index`, in which the variant is on."""
+        raise NotImplementedError
+
+    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
+        on = index % self.every == self.every - 1 and 1 + 4 * index // depth in self.stages
+        return self.mixers(index) if on else (frame_by_frame,)
+
+
+# Spatial attention is what every other variant falls back to, so its mixer lives here.
+frame_by_frame = Mixer(lambda grid: partition(grid, lambda t, h, w: t))

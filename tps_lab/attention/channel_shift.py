@@ -1,0 +1,91 @@
+"""Channel shift: a few channels of every patch come from the neighbouring frames.
+
+Two published forms of one idea, both followed by plain spatial attention at no extra multiply-add:
+
+* TCS, the partner of TPS in PST (arXiv 2207.13259 and its code): in every head, 1/8 of the
+  channels from t - 1 and 1/8 from t + 1; at the clip's ends the frame keeps its own.
+* TSM (Lin et al., ICCV 2019, arXiv 1811.08383): the first 1/8 of all channels from t + 1, the next
+  1/8 from t - 1; zeros enter at the ends.
+
+The shift happens on the normed input of the attention; the residual branch is not shifted. It is
+not a partition of tokens, because one token carries channels of three frames: who sees whom is
+stated in `Mixer.content_from`, not derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.errors import InputError
+
+
+@dataclass(frozen=True)
+class ChannelShift(ScheduledVariant):
+    """In every head, an eighth of the channels comes from the frame before and an eighth from the
+    frame after; then each patch attends within its own frame. One frame of reach per block.
+
+    Args:
+        fraction: one n-th of the channels moves each way.
+    """
+
+    name = "tcs"
+    title = "TCS"
+    form: ClassVar[Literal["tcs", "tsm"]] = "tcs"
+
+    fraction: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.fraction, int) or self.fraction < 2:
+            raise InputError(f"fraction must be a whole number, 2 or more (one n-th each way), got {self.fraction!r}")
+
+    def mixers(self, index: int) -> tuple[Mixer, ...]:
+        return (channels_shifted(self.form, self.fraction),)
+
+
+@dataclass(frozen=True)
+class TSM(ChannelShift):
+    """An eighth of all channels comes from the frame after and an eighth from the frame before,
+    zeros at the ends of the clip; then each patch attends within its own frame.
+    """
+
+    name = "tsm"
+    title = "TSM"
+    form = "tsm"
+
+
+def channels_shifted(form: Literal["tcs", "tsm"] = "tcs", fraction: int = 8) -> Mixer:
+    """The mixer "shift channels, attend in the frame"."""
+
+    def before(x_BTNC: Any, heads: int) -> Any:
+        return channel_shift(x_BTNC, form, fraction, heads)
+
+    return Mixer(frame_by_frame.routes, before=before, content_from=(-1, 0, 1))
+
+
+def channel_shift(x_BTNC: Any, form: Literal["tcs", "tsm"], fraction: int, heads: int) -> Any:
+    """Shift 1/fraction of the channels each way along time.
+
+    Args:
+        x_BTNC: tensor (B, T, tokens, C).
+        heads: for TCS, into how many equal parts the channels are split before shifting.
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    b, t, n, c = x_BTNC.shape
+    x = x_BTNC.reshape(b, t, n, heads if form == "tcs" else 1, -1)
+    fold = x.shape[-1] // fraction
+    if fold == 0:
+        raise InputError(f"{x.shape[-1]} channels cannot give 1/{fraction} to each neighbour: none would move")
+    first, second, y = slice(0, fold), slice(fold, 2 * fold), x.clone()
+    if form == "tcs":
+        y[:, 1:, ..., first] = x[:, :-1, ..., first]
+        y[:, :-1, ..., second] = x[:, 1:, ..., second]
+    else:
+        y[:, :, ..., : 2 * fold] = 0
+        y[:, :-1, ..., first] = x[:, 1:, ..., first]
+        y[:, 1:, ..., second] = x[:, :-1, ..., second]
+    return y.reshape(b, t, n, c)

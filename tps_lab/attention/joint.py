@@ -1,0 +1,29 @@
+"""Joint space-time attention: all patches of all frames at once.
+
+Source: "Joint Space-Time" of Bertasius et al., ICML 2021, arXiv 2102.05095, and model 1 of ViViT,
+arXiv 2103.15691. Cost O(N²T²). (The TPS paper's "Joint" row spans all frames but only a 7×7
+window; that is local attention with a long window.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tps_lab.attention._core import Mixer, ScheduledVariant, partition
+
+
+@dataclass(frozen=True)
+class Joint(ScheduledVariant):
+    """Each patch attends to every patch of every frame: the strongest mixing, and a cost that
+    grows with the square of the number of frames.
+
+    The group of every token is 0.
+    """
+
+    name = "joint"
+    title = "Joint"
+    temporal_position = True
+    prefix_of = "clip"
+
+    def mixers(self, index: int) -> tuple[Mixer, ...]:
+        return (Mixer(lambda grid: partition(grid, lambda t, h, w: np.zeros_like(t))),)

@@ -1,0 +1,136 @@
+"""2D image transformers turned into video models.
+
+`create_model` makes one by name, `videoize` turns a timm model that you have. A family of image
+models is one file here and one line in `_families`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.attention import Variant, parse
+from tps_lab.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["SMALL", "backbones", "create_model", "videoize"]
+
+# Image models of our own naming, for tasks that train in minutes on a laptop: a timm name and
+# what is different. Two of the three squeeze a ViT-Tiny into 32×32 images.
+_LITTLE = {"img_size": 32, "class_token": False, "global_pool": "avg", "num_heads": 4}
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "vit_micro": ("vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 64, "depth": 4, **_LITTLE}),
+    "vit_micro_cls": (
+        "vit_tiny_patch16_224",
+        {"patch_size": 8, "embed_dim": 64, "depth": 4, **_LITTLE, "class_token": True, "global_pool": "token"},
+    ),
+    "vit_mini": ("vit_tiny_patch16_224", {"patch_size": 4, "embed_dim": 128, "depth": 6, **_LITTLE}),
+}
+
+
+def backbones() -> list[str]:
+    """Names that `create_model` takes: ours, then timm's ViTs."""
+    import timm
+    from timm.models import is_model_in_modules
+
+    vits = [name for name in timm.list_models("vit_*") if is_model_in_modules(name, ["vision_transformer"])]
+    return [*SMALL, *vits]
+
+
+def create_model(
+    name: str,
+    attention: Variant | str = "tps",
+    *,
+    frames: int = 8,
+    tubelet: int = 1,
+    num_classes: int = 1000,
+    size: int | None = None,
+    pretrained: bool = False,
+    temporal_position: bool | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A video model by the name of its 2D backbone; clip (B, 3, T, H, W) to (B, num_classes).
+
+    Args:
+        name: one of `backbones()`.
+        attention: a variant or its text form, such as "tps(pattern=C)".
+        frames: frames per clip.
+        tubelet: frames per token along time.
+        num_classes: outputs.
+        size: height and width in pixels; None keeps the backbone's own.
+        pretrained: load timm's image weights (needs a network or timm's cache).
+        temporal_position: learned embedding per time step; None asks the variant.
+        **options: fields of the variant (pattern="A", every=1), then arguments of the timm model.
+
+    Raises:
+        InputError: unknown name or option, or parts that do not fit each other.
+
+    >>> model = create_model("vit_micro", "tps", pattern="A", frames=8, num_classes=12)
+    """
+    import timm
+
+    chosen = parse(attention)
+    ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
+    timm_name, given = SMALL.get(name, (name, {}))
+    if not timm.is_model(timm_name):
+        raise unknown("backbone", name, _nearest(name))
+    arguments = given | ({"img_size": size} if size else {}) | options
+    try:
+        image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
+    except (TypeError, AssertionError) as error:
+        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
+    return _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position)
+
+
+def videoize(
+    image_model: nn.Module,
+    attention: Variant | str = "tps",
+    *,
+    frames: int = 8,
+    tubelet: int = 1,
+    num_classes: int | None = None,
+    temporal_position: bool | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A video model with the weights of an image model, which is copied and left as it is.
+
+    Arguments as for `create_model`; num_classes None keeps the image model's head.
+    """
+    name = type(image_model).__name__
+    copied = copy.deepcopy(image_model)
+    return _convert(copied, name, parse(attention, **options), frames, tubelet, num_classes, temporal_position)
+
+
+def _convert(
+    image_model: nn.Module,
+    name: str,
+    variant: Variant,
+    frames: int,
+    tubelet: int,
+    num_classes: int | None,
+    temporal_position: bool | None,
+) -> nn.Module:
+    for family, make in _families().items():
+        if isinstance(image_model, family):
+            if num_classes is not None and num_classes != image_model.num_classes:
+                image_model.reset_classifier(num_classes)  # type: ignore[operator]
+            return make(image_model, variant, frames, tubelet, temporal_position)
+    known = ", ".join(family.__name__ for family in _families())
+    raise InputError(f"{name} is a {type(image_model).__name__}, which cannot become a video model yet; can: {known}")
+
+
+def _families() -> dict[type, Callable[..., nn.Module]]:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from tps_lab.backbones.vit import VideoViT
+
+    return {VisionTransformer: VideoViT}
+
+
+def _nearest(name: str) -> list[str]:
+    import difflib
+
+    return [*SMALL, *difflib.get_close_matches(name, backbones(), n=5)]

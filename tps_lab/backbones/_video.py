@@ -1,0 +1,63 @@
+"""What every video model shares: checks of the clip, tubelets, and installing an attention variant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tps_lab.attention import Grid, Variant
+from tps_lab.attention._modules import ExtraStep, SpaceTimeAttention, SteppedBlock
+from tps_lab.errors import InputError
+
+
+def check_clip(clip: Tensor, expected: tuple[int, int, int, int]) -> None:
+    """Refuse a clip that is not (B, channels, T, H, W) as expected, showing both shapes."""
+    if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
+        want = ", ".join(map(str, expected))
+        raise InputError(f"expected a clip batch of shape (B, {want}) = (B, C, T, H, W), got {tuple(clip.shape)}")
+    if not clip.is_floating_point():
+        raise InputError(f"expected a clip of floats, got {clip.dtype}")
+
+
+def fold_tubelets(clip_BCTHW: Tensor, tubelet: int) -> Tensor:
+    """Frames as a batch of images, the frames of a tubelet stacked as channels.
+
+    (B, C, T, H, W) → (B·T/tubelet, tubelet·C, H, W)
+    """
+    b, c, t, h, w = clip_BCTHW.shape
+    return clip_BCTHW.transpose(1, 2).reshape(b * t // tubelet, tubelet * c, h, w)
+
+
+def inflate(conv: nn.Conv2d, tubelet: int) -> nn.Conv2d:
+    """A patch embedding of images made into one of tubelets: repeated over time, divided by length.
+
+    A tubelet of equal frames embeds as the single frame did (the inflation of I3D, arXiv
+    1705.07750, which Video Swin and TPS use for their weights).
+    """
+    if tubelet == 1:
+        return conv
+    new = nn.Conv2d(
+        conv.in_channels * tubelet,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        bias=conv.bias is not None,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+    with torch.no_grad():
+        new.weight.copy_(conv.weight.repeat(1, tubelet, 1, 1) / tubelet)
+        if conv.bias is not None and new.bias is not None:
+            new.bias.copy_(conv.bias)
+    return new
+
+
+def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
+    """A backbone's block, its attention regrouped and extra steps put before it, as the variant says."""
+    *extra, last = variant.block(index, depth)
+    if extra and grid.prefix and grid.prefix_of != "clip":
+        raise InputError(f"{variant.name} has extra mixing steps, so its class token must belong to the clip")
+    steps = [ExtraStep(block, mixer, grid) for mixer in extra]
+    block.attn = SpaceTimeAttention(block.attn, last, grid)  # type: ignore[arg-type]
+    return SteppedBlock(steps, block) if steps else block

@@ -1,0 +1,159 @@
+"""timm's VisionTransformer as a video model.
+
+Blocks, weights, patch embedding, position embedding and head are timm's own. What is added: frames
+(or tubelets) as a batch of images, an optional temporal position embedding, the attention variant's
+grouping around every block's attention, and an average over time at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.models import checkpoint_seq
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from tps_lab.attention import Grid, Variant
+from tps_lab.backbones._video import check_clip, fold_tubelets, inflate, install
+from tps_lab.errors import InputError
+
+
+class VideoViT(nn.Module):
+    """A video transformer around an image one; clip (B, 3, T, H, W) to logits (B, num_classes).
+
+    Args:
+        image_model: a timm VisionTransformer; it becomes part of this model and is changed.
+        variant: how tokens meet.
+        frames: T, of the clips that it takes.
+        tubelet: frames per token along time.
+        temporal_position: add a learned embedding per time step; None asks the variant.
+
+    Raises:
+        InputError: the model, the frames or the variant do not fit each other.
+    """
+
+    def __init__(
+        self,
+        image_model: VisionTransformer,
+        variant: Variant,
+        frames: int,
+        tubelet: int = 1,
+        temporal_position: bool | None = None,
+    ) -> None:
+        super().__init__()
+        check_convertible(image_model, variant, frames, tubelet)
+        self.variant, self.frames, self.tubelet = variant, frames, tubelet
+        embed = image_model.patch_embed
+        if tubelet > 1:
+            embed.proj = inflate(embed.proj, tubelet)
+        self.clip_shape = (embed.proj.in_channels // tubelet, frames, *embed.img_size)
+        height, width = embed.grid_size
+        self.grid = Grid(frames // tubelet, height, width, image_model.num_prefix_tokens, variant.prefix_of)
+        if temporal_position is None:
+            temporal_position = variant.temporal_position
+        # zeros: a model with image weights computes at first what the image model did
+        self.temporal_embed = (
+            nn.Parameter(torch.zeros(1, self.grid.frames, 1, image_model.embed_dim)) if temporal_position else None
+        )
+        depth = len(image_model.blocks)
+        for index, block in enumerate(image_model.blocks):
+            image_model.blocks[index] = install(block, variant, self.grid, index, depth)
+        self.image_model = image_model
+
+    # ------------------------------------------------------------------ forward
+
+    def embed(self, clip_BCTHW: Tensor) -> Tensor:
+        """Clip → tokens (B, M, C) in the order of `Grid`, with their positions added."""
+        check_clip(clip_BCTHW, self.clip_shape)
+        vit, t, p = self.image_model, self.grid.frames, self.grid.prefix
+        x = vit._pos_embed(vit.patch_embed(fold_tubelets(clip_BCTHW, self.tubelet)))
+        x = x.reshape(-1, t, *x.shape[1:])  # (B, T, P + N, C)
+        prefix, patches = x[:, :, :p], x[:, :, p:]
+        if self.temporal_embed is not None:
+            patches = patches + self.temporal_embed
+            x = torch.cat([prefix, patches], dim=2) if p else patches
+        if self.grid.clip_prefix:
+            x = torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1)
+        else:
+            x = x.flatten(1, 2)
+        return vit.norm_pre(x)
+
+    def forward_features(self, clip_BCTHW: Tensor) -> Tensor:
+        """Clip → normed tokens (B, M, C)."""
+        vit = self.image_model
+        x = self.embed(clip_BCTHW)
+        if vit.grad_checkpointing and not torch.jit.is_tracing():
+            x = checkpoint_seq(vit.blocks, x)
+        else:
+            x = vit.blocks(x)
+        return vit.norm(x)
+
+    def forward_head(self, x_BMC: Tensor, pre_logits: bool = False) -> Tensor:
+        """Tokens → logits (B, num_classes), or pooled features (B, C) with `pre_logits`.
+
+        Each frame is pooled as timm pools an image, then the frames are averaged; a clip-level
+        class token leaves a single "image" to pool.
+        """
+        vit, b = self.image_model, x_BMC.shape[0]
+        images = 1 if self.grid.clip_prefix else self.grid.frames
+        x = vit.pool(x_BMC.reshape(b * images, -1, x_BMC.shape[-1])).reshape(b, images, -1).mean(1)
+        x = vit.head_drop(vit.fc_norm(x))
+        return x if pre_logits else vit.head(x)
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(clip_BCTHW))
+
+    # ------------------------------------------------------------------ timm's habits
+
+    @property
+    def num_classes(self) -> int:
+        return self.image_model.num_classes
+
+    def get_classifier(self) -> nn.Module:
+        return self.image_model.get_classifier()
+
+    def reset_classifier(self, num_classes: int, **kwargs: Any) -> None:
+        self.image_model.reset_classifier(num_classes, **kwargs)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        self.image_model.set_grad_checkpointing(enable)
+
+    # ------------------------------------------------------------------ closed form
+
+    def closed_form_macs(self) -> dict[str, int]:
+        """Multiply-adds of one clip's forward pass by part, from the configuration alone.
+
+        Linear layers, convolutions and attention products; norms, activations, sums, softmax and
+        gathers are left out, as fvcore and torch leave them out.
+        """
+        vit, grid, c = self.image_model, self.grid, self.image_model.embed_dim
+        embed = vit.patch_embed.proj
+        depth = len(vit.blocks)
+        blocks = [getattr(block, "block", block) for block in vit.blocks]
+        kh, kw = embed.kernel_size
+        return {
+            "patch embedding": grid.frames * grid.height * grid.width * embed.in_channels * kh * kw * c,
+            "attention": self.variant.macs(grid, depth, c),
+            "mlp": sum(2 * grid.tokens * c * block.mlp.fc1.out_features for block in blocks),
+            "head": c * vit.num_classes,
+        }
+
+
+def check_convertible(image_model: VisionTransformer, variant: Variant, frames: int, tubelet: int) -> None:
+    """Say why a model, a variant and a clip length do not go together."""
+    if frames < 1 or tubelet < 1 or frames % tubelet:
+        raise InputError(f"frames must be a multiple of the tubelet's length, got {frames} frames, tubelet {tubelet}")
+    pattern = getattr(variant, "pattern", None)
+    if pattern is not None:
+        pattern.check_fits(frames // tubelet)
+    if getattr(variant, "bias", "moved") != "moved":
+        raise InputError(f"bias={variant.bias}: a plain ViT has no relative position bias")  # type: ignore[attr-defined]
+    if not isinstance(image_model.patch_drop, nn.Identity):
+        raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
+    if tubelet > 1 and not isinstance(image_model.patch_embed.proj, nn.Conv2d):
+        kind = type(image_model.patch_embed).__name__
+        raise InputError(f"tubelets need a convolution as patch embedding, this model has {kind}")
+    for block in image_model.blocks:
+        if not hasattr(block, "attn"):
+            raise InputError(f"{type(block).__name__} has no attention of its own to regroup (no .attn)")

@@ -1,0 +1,29 @@
+"""Data sets of short clips. One file each; the directory is the registry, as in `attention`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from tps_lab import specs
+from tps_lab.data._base import SPLITS, Clips, Data, Split
+
+__all__ = ["SPLITS", "Clips", "Data", "Split", "data_sets", "parse"]
+
+
+def data_sets() -> dict[str, type[Data]]:
+    """All data sets by name."""
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(specs.subclasses(Data).items()))
+
+
+def parse(given: Data | str, **overrides: Any) -> Data:
+    """A data set from its text form, such as "opposites(frames=16)", and fields to override.
+
+    Raises:
+        InputError: unknown data set, unknown field or a value that the field cannot take.
+    """
+    return specs.parse("data set", given, data_sets(), **overrides)

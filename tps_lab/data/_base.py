@@ -1,0 +1,66 @@
+"""What the harness asks of a data set, whatever its clips are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tps_lab.specs import Spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Data(Spec):
+    """A data set: a small frozen dataclass whose fields are its options, in a file of its own.
+
+    `opened()` does the work of loading or preparing, once; only then are the rest meaningful.
+    """
+
+    # What changes the clips changes this, so that results of old clips are not mistaken for new.
+    version: ClassVar[int] = 1
+
+    def opened(self) -> Clips:
+        """Load or prepare the clips.
+
+        Raises:
+            InputError: the data cannot be used, and why.
+        """
+        raise NotImplementedError
+
+
+class Clips:
+    """An opened data set.
+
+    Attributes:
+        classes: names of the classes, in the order of the labels.
+        pairs: classes that are each other's time reversal, as label pairs; may be empty.
+        clip_shape: (C, T, H, W) of every clip.
+        ceiling: the best accuracy that a model blind to the order of frames can have on the test
+            clips, 0 to 1; None if unknown.
+        ceiling_reason: why, in one sentence.
+        notes: what a report must say about the data (files skipped, and why).
+    """
+
+    classes: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+    clip_shape: tuple[int, int, int, int]
+    ceiling: float | None = None
+    ceiling_reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    def size(self, split: Split) -> int:
+        """Clips in a split."""
+        raise NotImplementedError
+
+    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Clips `index` (B,) of a split, on `device`: (B, C, T, H, W) float, labels (B,) int64.
+
+        Clip i of a split is the same every time, whatever else is in the batch.
+        """
+        raise NotImplementedError

@@ -1,0 +1,270 @@
+"""Shift patterns: a small tile of temporal offsets, repeated over the patch grid.
+
+A tile entry k says that the patch there takes its content from k frames earlier, so positive
+offsets bring the past and negative ones the future (the sign of the released code, which calls
+`torch.roll(+k)` along time)::
+
+    mixed[t, h, w] = clip[t - k, h, w],    k = tile[h mod rows][w mod columns]
+
+Source: Xiang et al., "Spatiotemporal Self-attention Modeling with Temporal Patch Shift for Action
+Recognition", ECCV 2022, arXiv 2207.13259, section 3.2 and figure 3. NumPy only: no torch here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from tps_lab.errors import InputError, unknown
+
+Border = Literal["circular", "zero", "edge"]
+BORDERS: tuple[str, ...] = get_args(Border)
+
+# The gallery, drawn as the paper draws it: one line, one row of patches.
+# "uneven" and "even-2" have no printed tile: both are inferred from the figure so that they move
+# the same 12 of the 49 patches of a 7×7 window, once in one corner and once spread out.
+_TILES = {
+    "none": "0",
+    "center-one": """
+         0  0  0
+         0  1  0
+         0  0  0""",
+    "uneven": """
+         1  1  1  1  0  0  0
+         1  1  1  1  0  0  0
+         1  1  1  1  0  0  0
+         0  0  0  0  0  0  0
+         0  0  0  0  0  0  0
+         0  0  0  0  0  0  0
+         0  0  0  0  0  0  0""",
+    "even-2": """
+         0  1
+         0  0""",
+    "A": """
+         0  1
+        -1  0""",
+    "B": """
+         0  1
+        -1  2""",
+    "C": """
+        -4  1  2
+        -1  0  3
+        -2 -3  4""",
+    "C-without-4": """
+         0  1  2
+        -1  0  3
+        -2 -3  4""",
+    "D": """
+         0  1  2  3
+        -1 -7  4  5
+        -2 -4  7  6
+        -3 -5 -6  8""",
+}
+_NOTES = {
+    "none": "no shift: plain spatial attention",
+    "center-one": "one patch of nine comes from the previous frame",
+    "uneven": "a quarter of a 7×7 window shifted, all of it in one corner (tile inferred)",
+    "even-2": "a quarter of the patches shifted, spread evenly (tile inferred)",
+    "A": "Even-3, the Bayer mosaic: the previous, the current and the next frame",
+    "B": "four frames in a 2×2 tile",
+    "C": "nine frames in a 3×3 tile: the paper's choice",
+    "C-without-4": "an early variant of C in the released code: -4 is replaced by 0",
+    "D": "sixteen frames in a 4×4 tile",
+}
+_ALIASES = {"even-3": "A", "bayer": "A", "c8": "C-without-4"}
+
+
+@dataclass(frozen=True)
+class ShiftPattern:
+    """A tile of temporal offsets, in frames.
+
+    Args:
+        tile: rows of integers; `tile[h % rows][w % columns]` is the offset of patch (h, w).
+        name: what to call it; does not take part in equality.
+
+    Raises:
+        InputError: the tile is empty, ragged or not made of integers.
+
+    >>> ShiftPattern.parse("0 1 / -1 0").frames_mixed
+    3
+    """
+
+    tile: tuple[tuple[int, ...], ...]
+    name: str = field(default="custom", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tile", _checked_tile(self.tile))
+
+    # ------------------------------------------------------------------ making and naming
+
+    @classmethod
+    def parse(cls, given: ShiftPattern | str | Sequence[Sequence[int]]) -> ShiftPattern:
+        """A pattern from a gallery name, from text ("0 1 / -1 0") or from nested lists.
+
+        Text rows are separated by "/" or by line ends, offsets by blanks or commas. A tile that
+        equals a named one gets its name.
+        """
+        if isinstance(given, ShiftPattern):
+            return given
+        if isinstance(given, str):
+            text = given.strip()
+            if re.search(r"[A-Za-z]", text) and "/" not in text and "\n" not in text:
+                return gallery[text]
+            rows = [row for row in re.split(r"[/\n]", text)]
+            if rows and not rows[-1].strip():
+                rows.pop()
+            given = [[_integer(word, text) for word in re.split(r"[,\s]+", row.strip()) if word] for row in rows]
+        pattern = cls(given)  # type: ignore[arg-type]
+        return next((named for named in gallery.values() if named == pattern), pattern)
+
+    @property
+    def text(self) -> str:
+        """The tile on one line: "0 1 / -1 0"; `parse` reads it back."""
+        return " / ".join(" ".join(map(str, row)) for row in self.tile)
+
+    def __str__(self) -> str:
+        return self.name if gallery.get(self.name) == self else self.text
+
+    @property
+    def note(self) -> str:
+        """One phrase about a named pattern; empty for a custom one."""
+        return _NOTES.get(self.name, "")
+
+    # ------------------------------------------------------------------ what it mixes
+
+    @property
+    def rows(self) -> int:
+        return len(self.tile)
+
+    @property
+    def columns(self) -> int:
+        return len(self.tile[0])
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The distinct offsets in frames, ascending."""
+        return tuple(sorted({k for row in self.tile for k in row}))
+
+    @property
+    def frames_mixed(self) -> int:
+        """How many distinct frames meet in one mixed frame (of a clip that is long enough)."""
+        return len(self.offsets)
+
+    @property
+    def shifted_share(self) -> float:
+        """Share of the tile's patches that come from another frame, 0 to 1."""
+        return float(np.mean(np.array(self.tile) != 0))
+
+    def offsets_on(self, height: int, width: int) -> np.ndarray:
+        """The tile repeated over a height × width grid that it need not divide: int array (H, W)."""
+        h, w = np.arange(height)[:, None], np.arange(width)
+        return np.array(self.tile)[h % self.rows, w % self.columns]
+
+    def reach(self, layers: int = 1, shift_back: bool = True) -> int:
+        """How many frames away a token can be influenced from after `layers` patch-shift layers.
+
+        With shift back, a query from frame t with offset k meets keys from frame t + k - k', so a
+        layer reaches the span of the tile, max - min. Without it, the mixed frame t holds the
+        frames t - k', so a layer reaches max |k|. Layers add up when tokens of a frame meet in
+        between (TPS alternates with spatial or channel-shift blocks): stacked with nothing in
+        between, a shifted-back layer on a ViT has the same partition every time and its reach
+        stays that of one layer. The exact reach of a whole model on a given grid, this case
+        included, is `Variant.reach`.
+
+        On a circular clip of T frames no two frames are further apart than T // 2, either way
+        round.
+        """
+        if layers < 0:
+            raise InputError(f"layers must be 0 or more, got {layers}")
+        low, high = self.offsets[0], self.offsets[-1]
+        return layers * (high - low if shift_back else max(abs(low), abs(high)))
+
+    def source_frames(self, frames: int, height: int, width: int, border: Border = "circular") -> np.ndarray:
+        """From which frame every patch of every mixed frame comes.
+
+        Returns:
+            int array (T, H, W); -1 marks a patch filled with zeros (border "zero").
+        """
+        self.check_fits(frames)
+        source = np.arange(frames)[:, None, None] - self.offsets_on(height, width)
+        if border == "circular":
+            return source % frames
+        if border == "edge":
+            return source.clip(0, frames - 1)
+        if border == "zero":
+            return np.where((source >= 0) & (source < frames), source, -1)
+        raise unknown("border", str(border), BORDERS)
+
+    def check_fits(self, frames: int) -> None:
+        """Raise `InputError` if an offset is as long as a clip of `frames` frames, or longer."""
+        too_long = [k for k in self.offsets if abs(k) >= frames]
+        if too_long:
+            raise InputError(
+                f"pattern {self} has offset {too_long[0]:+d}, which a clip of {frames} frames cannot hold "
+                f"(at most {frames - 1} either way); tile: {self.text}"
+            )
+
+    def __repr__(self) -> str:
+        return f"ShiftPattern({self.text!r}, name={self.name!r})"
+
+
+def _integer(word: str, text: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        named = f", nor a pattern's name ({', '.join(_TILES)})" if "/" not in text else ""
+        raise InputError(f"'{word}' is not an integer offset{named}; tile: {text!r}") from None
+
+
+def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        rows = [list(row) for row in tile]
+    except TypeError:
+        raise InputError(f"a tile is a list of rows of integers, got {tile!r}") from None
+    if not rows or not rows[0]:
+        raise InputError(f"empty tile; expected rows of integers like '0 1 / -1 0', got {tile!r}")
+    lengths = [len(row) for row in rows]
+    if len(set(lengths)) > 1:
+        drawn = " / ".join(" ".join(map(str, row)) for row in rows)
+        raise InputError(f"ragged tile, its rows have {', '.join(map(str, lengths))} entries; tile: {drawn}")
+    for row in rows:
+        for k in row:
+            # bool is an int to Python, but True is no offset; NumPy integers are welcome
+            if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)):
+                raise InputError(f"{k!r} is not an integer offset; tile: {rows!r}")
+    return tuple(tuple(int(k) for k in row) for row in rows)
+
+
+class _Gallery(dict[str, ShiftPattern]):
+    """Named patterns by name, upper or lower case; a wrong name gets the nearest one."""
+
+    def __missing__(self, name: str) -> ShiftPattern:
+        folded = {known.casefold(): known for known in self} | _ALIASES
+        key = str(name).casefold()
+        if key in folded:
+            return self[folded[key]]
+        raise unknown("pattern", str(name), self)
+
+
+gallery: _Gallery = _Gallery()
+for _name, _text in _TILES.items():
+    gallery[_name] = ShiftPattern(tuple(tuple(map(int, row.split())) for row in _text.strip().splitlines()), _name)
+
+
+class _SubscriptableModule(types.ModuleType):
+    """Lets people write `tps_lab.patterns["C"]` and loop over `tps_lab.patterns`."""
+
+    def __getitem__(self, name: str) -> ShiftPattern:
+        return gallery[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(gallery)
+
+
+sys.modules[__name__].__class__ = _SubscriptableModule
