@@ -137,13 +137,15 @@ class Mixer:
         real = routes.gather.ravel() >= 0
         holds[rows[real], routes.gather.ravel()[real]] = True
         seen = np.where(routes.scatter[:, None] >= 0, holds[routes.scatter // slots], False)
+        held = np.array([holds.any(0)])  # all but what a border drops
         if self.content_from != (0,):
             t = grid.coordinates()[0]
             place = np.arange(n) % grid.per_frame
             brings = (place[:, None] == place) & np.isin(t - t[:, None], self.content_from)
-            seen = _compose(seen, brings)
-        # Clip-level prefix tokens join every group: they see all, and all that attend see them.
+            seen, held = _compose(seen, brings), _compose(held, brings)
+        # Clip-level prefix tokens join every group: they see all that is held, and all that attend see them.
         full = np.ones((grid.tokens, grid.tokens), bool)
+        full[: grid.clip_prefix, grid.clip_prefix :] = held
         full[grid.clip_prefix :, grid.clip_prefix :] = seen
         full[grid.clip_prefix :, : grid.clip_prefix] = (routes.scatter >= 0)[:, None]
         return full

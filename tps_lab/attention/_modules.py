@@ -39,8 +39,9 @@ class SpaceTimeAttention(nn.Module):
         self.attention, self.mixer, self.grid = attention, mixer, grid
         self.groups, self.slots = routes.gather.shape
         self.in_order, self.permutes = routes.is_identity, routes.is_permutation
-        self.register_buffer("order", torch.from_numpy(routes.gather.ravel()), persistent=False)
-        self.register_buffer("inverse", torch.from_numpy(routes.scatter), persistent=False)
+        device = next((p.device for p in attention.parameters()), None)
+        self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
+        self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
 
     def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         if attn_mask is not None or is_causal:
@@ -84,9 +85,9 @@ class ExtraStep(nn.Module):
         attention = copy.deepcopy(block.attn)
         assert isinstance(attention, nn.Module)
         self.attn = SpaceTimeAttention(attention, mixer, dataclasses.replace(grid, prefix=0))
-        channels = attention.proj.out_features
+        channels, weight = attention.proj.out_features, attention.proj.weight
         assert isinstance(channels, int)
-        self.out = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, channels, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.drop_path = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tps_lab.attention._core import Mixer
-from tps_lab.attention.channel_shift import channels_shifted
+from tps_lab.attention.channel_shift import channels_shifted, check_fraction
 from tps_lab.attention.patch_shift import PatchShift
 from tps_lab.errors import unknown
 
@@ -36,6 +36,7 @@ class Alternating(PatchShift):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_fraction(self.fraction)
         if self.order not in ("tps-tcs", "tcs-tps"):
             raise unknown("order", str(self.order), ("tps-tcs", "tcs-tps"))
 

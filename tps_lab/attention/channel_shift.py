@@ -38,8 +38,7 @@ class ChannelShift(ScheduledVariant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.fraction, int) or self.fraction < 2:
-            raise InputError(f"fraction must be a whole number, 2 or more (one n-th each way), got {self.fraction!r}")
+        check_fraction(self.fraction)
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (channels_shifted(self.form, self.fraction),)
@@ -63,6 +62,12 @@ def channels_shifted(form: Literal["tcs", "tsm"] = "tcs", fraction: int = 8) -> 
         return channel_shift(x_BTNC, form, fraction, heads)
 
     return Mixer(frame_by_frame.routes, before=before, content_from=(-1, 0, 1))
+
+
+def check_fraction(fraction: int) -> None:
+    # With halves nothing of the frame itself would be left, and `content_from` says that it is.
+    if not isinstance(fraction, int) or fraction < 3:
+        raise InputError(f"fraction must be a whole number, 3 or more (one n-th each way), got {fraction!r}")
 
 
 def channel_shift(x_BTNC: Any, form: Literal["tcs", "tsm"], fraction: int, heads: int) -> Any:

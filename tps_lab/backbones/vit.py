@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.layers.patch_embed import PatchEmbed
 from timm.models import checkpoint_seq
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -53,9 +54,8 @@ class VideoViT(nn.Module):
         if temporal_position is None:
             temporal_position = variant.temporal_position
         # zeros: a model with image weights computes at first what the image model did
-        self.temporal_embed = (
-            nn.Parameter(torch.zeros(1, self.grid.frames, 1, image_model.embed_dim)) if temporal_position else None
-        )
+        zeros = embed.proj.weight.new_zeros(1, self.grid.frames, 1, image_model.embed_dim)
+        self.temporal_embed = nn.Parameter(zeros) if temporal_position else None
         depth = len(image_model.blocks)
         for index, block in enumerate(image_model.blocks):
             image_model.blocks[index] = install(block, variant, self.grid, index, depth)
@@ -130,12 +130,13 @@ class VideoViT(nn.Module):
         vit, grid, c = self.image_model, self.grid, self.image_model.embed_dim
         embed = vit.patch_embed.proj
         depth = len(vit.blocks)
-        blocks = [getattr(block, "block", block) for block in vit.blocks]
+        blocks: list[Any] = [getattr(block, "block", block) for block in vit.blocks]
+        mlp_linears = [part for block in blocks for part in block.mlp.modules() if isinstance(part, nn.Linear)]
         kh, kw = embed.kernel_size
         return {
             "patch embedding": grid.frames * grid.height * grid.width * embed.in_channels * kh * kw * c,
             "attention": self.variant.macs(grid, depth, c),
-            "mlp": sum(2 * grid.tokens * c * block.mlp.fc1.out_features for block in blocks),
+            "mlp": grid.tokens * sum(linear.in_features * linear.out_features for linear in mlp_linears),
             "head": c * vit.num_classes,
         }
 
@@ -151,9 +152,9 @@ def check_convertible(image_model: VisionTransformer, variant: Variant, frames: 
         raise InputError(f"bias={variant.bias}: a plain ViT has no relative position bias")  # type: ignore[attr-defined]
     if not isinstance(image_model.patch_drop, nn.Identity):
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
-    if tubelet > 1 and not isinstance(image_model.patch_embed.proj, nn.Conv2d):
+    if not isinstance(image_model.patch_embed, PatchEmbed):  # a hybrid's convolutions know neither T nor tubelets
         kind = type(image_model.patch_embed).__name__
-        raise InputError(f"tubelets need a convolution as patch embedding, this model has {kind}")
+        raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
     for block in image_model.blocks:
         if not hasattr(block, "attn"):
             raise InputError(f"{type(block).__name__} has no attention of its own to regroup (no .attn)")

@@ -1,0 +1,433 @@
+"""timm's VisionTransformer as a video model: what it shares with the image model, and what time adds."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from timm.models.vision_transformer import ParallelThingsBlock
+from torch.utils.flop_counter import FlopCounterMode
+
+from tps_lab import InputError, attention, create_model, videoize
+from tps_lab.attention._modules import SpaceTimeAttention
+from tps_lab.backbones import SMALL, backbones, vit
+
+torch.set_num_threads(1)
+
+T, CLASSES = 5, 7
+SIZE = (10, 15)  # patches of 5 pixels: a grid of 2 × 3
+VARIANTS = list(attention.variants())
+TINY = {"img_size": SIZE, "patch_size": 5, "embed_dim": 32, "depth": 2, "num_heads": 2, "mlp_ratio": 1.5}
+# how an image model holds its prefix tokens and makes its logits
+IMAGE_MODELS = {
+    "no class token": {"class_token": False, "global_pool": "avg"},
+    "class token": {},
+    "registers": {"reg_tokens": 4, "no_embed_class": True, "init_values": 0.5, "pre_norm": True},
+    "class token, average": {"global_pool": "avg"},
+}
+
+
+def image_model(kind="no class token", **options):
+    """A tiny timm ViT in float64 whose every weight is random: nothing zero, nothing one."""
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES, **TINY, **IMAGE_MODELS[kind], **options)
+    return randomised(model.double())
+
+
+def video_model(variant="tps", kind="no class token", frames=T, **options):
+    return videoize(image_model(kind), variant, frames=frames, **options).eval()
+
+
+def randomised(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+    return model
+
+
+def random_clip(frames=T, batch=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 3, frames, *SIZE, generator=generator, dtype=torch.float64)
+
+
+def close(a, b):
+    return torch.allclose(a, b, rtol=0, atol=1e-10)
+
+
+# ---------------------------------------------------------------------- shapes
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+def test_shapes_and_eval_twice_equal(variant, kind):
+    model = video_model(variant, kind)
+    prefix = {"no class token": 0, "registers": 5}.get(kind, 1)
+    clip = random_clip()
+    tokens = prefix + T * 6 if model.variant.prefix_of == "clip" else T * (prefix + 6)
+    assert model.forward_features(clip).shape == (2, tokens, 32)
+    assert model(clip).shape == (2, CLASSES)
+    assert torch.equal(model(clip), model(clip))
+
+
+@pytest.mark.parametrize(("frames", "tubelet"), [(5, 1), (10, 2), (15, 3)])
+@pytest.mark.parametrize("variant", ["tps", "divided"])
+def test_tubelets_are_the_frames_of_the_grid(frames, tubelet, variant):
+    model = video_model(variant, "class token", frames, tubelet=tubelet)
+    assert model.grid.frames == 5
+    assert model(random_clip(frames)).shape == (2, CLASSES)
+    assert model.image_model.patch_embed.proj.in_channels == 3 * tubelet
+
+
+def test_registers_as_dinov2_has_them():
+    model = create_model("vit_small_patch14_reg4_dinov2", "tps", frames=T, num_classes=CLASSES, **TINY).eval()
+    assert model.grid.prefix == 5
+    assert model(random_clip().float()).shape == (2, CLASSES)
+
+
+def test_batches_do_not_mix():
+    model, clips = video_model("joint", "class token"), random_clip(batch=3)
+    assert close(model(clips), torch.cat([model(clip[None]) for clip in clips]))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_our_small_models(name):
+    model = create_model(name, "tps", pattern="A", frames=3, num_classes=12)
+    assert model.clip_shape == (3, 3, 32, 32)
+    assert model(torch.randn(1, 3, 3, 32, 32)).shape == (1, 12)
+
+
+def test_options_reach_the_variant_and_timm():
+    model = create_model("vit_micro", "tps", pattern="A", every=1, frames=3, num_classes=2, size=16, depth=3)
+    assert str(model.variant) == "tps(every=1, pattern=A)"
+    assert model.clip_shape == (3, 3, 16, 16)
+    assert len(model.image_model.blocks) == 3
+
+
+def test_other_numbers_of_channels_and_classes():
+    grey = timm.create_model("vit_tiny_patch16_224", in_chans=1, num_classes=CLASSES, **TINY)
+    model = videoize(grey, "tps", frames=10, tubelet=2, num_classes=11)
+    assert model.clip_shape == (1, 10, *SIZE)
+    assert model(torch.randn(1, 1, 10, *SIZE)).shape == (1, 11)
+    model.reset_classifier(3)
+    assert model.num_classes == model.get_classifier().out_features == 3
+
+
+# ---------------------------------------------------------------------- the image model inside
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+def test_one_frame_with_spatial_attention_is_the_image_model(kind):
+    image, clip = image_model(kind).eval(), random_clip(1)
+    model = videoize(image, "spatial", frames=1).eval()
+    assert close(model.forward_features(clip), image.forward_features(clip[:, :, 0]))
+    assert close(model(clip), image(clip[:, :, 0]))
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+def test_spatial_attention_treats_every_frame_as_an_image(kind):
+    image, clip = image_model(kind).eval(), random_clip()
+    features = videoize(image, "spatial", frames=T).eval().forward_features(clip)
+    images = [image.forward_features(clip[:, :, t]) for t in range(T)]
+    assert close(features, torch.cat(images, 1))
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+@pytest.mark.parametrize("tubelet", [1, 2])
+@pytest.mark.parametrize("variant", ["spatial", "tps", "tps(every=1)", "tcs", "tps+tcs", "divided"])
+def test_a_still_clip_is_the_image(variant, tubelet, kind):
+    """Divided too: its temporal step starts with a zero output."""
+    image, still = image_model(kind).eval(), random_clip(1).repeat(1, 1, T * tubelet, 1, 1)
+    model = videoize(image, variant, frames=T * tubelet, tubelet=tubelet).eval()
+    assert close(model(still), image(still[:, :, 0]))
+
+
+def test_joint_attention_to_a_still_clip_is_the_image_without_a_class_token():
+    """With one, its share of the attention falls as the number of frames grows."""
+    still = random_clip(1).repeat(1, 1, T, 1, 1)
+    for kind, equal in {"no class token": True, "class token": False}.items():
+        image = image_model(kind).eval()
+        assert close(videoize(image, "joint", frames=T).eval()(still), image(still[:, :, 0])) == equal
+
+
+def test_frames_of_a_tubelet_are_embedded_in_their_order():
+    model = video_model("spatial", frames=4, tubelet=2)
+    proj, clip = model.image_model.patch_embed.proj, random_clip(4)
+    with torch.no_grad():
+        proj.weight[:, 3:] = 0  # only the first frame of each pair counts
+    changed = clip.clone()
+    changed[:, :, 1::2] += 1
+    assert torch.equal(model(clip), model(changed))
+    changed[:, :, 2] += 1
+    assert not close(model(clip), model(changed))
+
+
+@pytest.mark.parametrize("variant", ["tps", "divided"])
+def test_videoize_leaves_the_image_model_as_it_is(variant):
+    image = image_model("class token").eval()
+    picture = random_clip(1)[:, :, 0]
+    weights, logits = copy.deepcopy(image.state_dict()), image(picture)
+    model = videoize(image, variant, frames=10, tubelet=2, num_classes=3)
+    randomised(model, seed=5)
+    assert image.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[key]) for key, value in image.state_dict().items())
+    assert torch.equal(image(picture), logits)
+    assert not any(isinstance(part, SpaceTimeAttention) for part in image.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("variant", ["divided", "axial", "joint"])
+def test_what_is_added_takes_the_image_models_type(variant, dtype):
+    model = videoize(image_model("class token").to(dtype), variant, frames=T)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    assert model(random_clip().to(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_added_stands_on_the_image_models_device(variant):
+    model = videoize(image_model("class token").to("meta"), variant, frames=T)
+    assert {tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} == {"meta"}
+
+
+# ---------------------------------------------------------------------- training
+
+
+def without_gradient(model):
+    """Names of parameters whose gradient is absent or zero everywhere."""
+    weight = torch.randn(2, CLASSES, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    (model(random_clip()) * weight).sum().backward()
+    return [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+def test_every_parameter_gets_a_gradient(variant, kind):
+    assert without_gradient(randomised(video_model(variant, kind))) == []
+
+
+@pytest.mark.parametrize("variant", ["divided", "axial"])
+def test_a_fresh_extra_step_trains_its_zero_output_first(variant):
+    """out = 0 multiplies all that comes before it, so norm and attention start one update later."""
+    model = video_model(variant)
+    blocked = {name for name, _ in model.named_parameters() if ".steps." in name and ".out." not in name}
+    assert set(without_gradient(model)) == blocked != set()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_state_dict_round_trip(variant):
+    model, other = randomised(video_model(variant, "class token"), seed=2), video_model(variant, "class token")
+    assert not torch.equal(model(random_clip()), other(random_clip()))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model(random_clip()), other(random_clip()))
+
+
+def test_weights_of_one_pattern_load_into_another():
+    """The grouping is no weight: it is not in the state dict, and loading does not bring it along."""
+    one, other = video_model("tps(pattern=C)"), video_model("tps(pattern=A)")
+    before = other(random_clip())
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other(random_clip()), before)
+    assert not torch.equal(one(random_clip()), before)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_checkpointing_changes_nothing(variant):
+    plain = randomised(video_model(variant, "class token"))
+    checkpointed = copy.deepcopy(plain)
+    checkpointed.set_grad_checkpointing()
+    for model in (plain, checkpointed):
+        model.train()(random_clip()).square().sum().backward()
+    assert torch.equal(plain(random_clip()), checkpointed(random_clip()))
+    for (name, p), q in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bfloat16_autocast(variant):
+    model, clip = video_model(variant, "class token").float(), random_clip().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(clip)
+    assert logits.dtype == torch.bfloat16
+    logits.sum().backward()
+    exact = model(clip)
+    assert (logits - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+# ---------------------------------------------------------------------- time
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_temporal_position_where_the_order_would_otherwise_be_lost(variant):
+    has_one = {"joint", "divided", "axial"}
+    assert (video_model(variant).temporal_embed is not None) == (variant in has_one)
+    assert video_model(variant, temporal_position=True).temporal_embed.shape == (1, T, 1, 32)
+    assert video_model(variant, temporal_position=False).temporal_embed is None
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+@pytest.mark.parametrize("variant", ["spatial", "joint", "divided"])
+def test_without_temporal_position_the_order_of_the_frames_is_lost(variant, kind):
+    model, clip = randomised(video_model(variant, kind, temporal_position=False)), random_clip()
+    assert close(model(clip), model(clip[:, :, [3, 0, 4, 2, 1]]))
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+@pytest.mark.parametrize("variant", ["spatial", "joint", "divided"])
+def test_with_temporal_position_it_is_not(variant, kind):
+    model, clip = randomised(video_model(variant, kind, temporal_position=True)), random_clip()
+    assert not close(model(clip), model(clip.flip(2)))
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+@pytest.mark.parametrize("variant", ["tps", "tps(every=1)", "tps(pattern=0 1)"])
+def test_patch_shift_knows_the_order_up_to_a_cyclic_shift(variant, kind):
+    model, clip = video_model(variant, kind), random_clip()
+    assert close(model(clip), model(clip.roll(2, dims=2)))
+    assert not close(model(clip), model(clip.flip(2)))
+    assert not close(model(clip), model(clip[:, :, [3, 0, 4, 2, 1]]))
+
+
+def test_borders_that_end_the_clip_break_the_cycle():
+    for border in ("zero", "edge"):
+        model, clip = video_model("tps", border=border), random_clip()
+        assert not close(model(clip), model(clip.roll(2, dims=2)))
+
+
+# ---------------------------------------------------------------------- cost
+
+
+def test_closed_form_by_hand():
+    """Two blocks of width 32, 10 frames in tubelets of 2: 5 × (2 × 3 patches + class token)."""
+    model = create_model("vit_tiny_patch16_224", "tps", frames=10, tubelet=2, num_classes=CLASSES, **TINY)
+    tokens, c = 5 * 7, 32
+    assert model.closed_form_macs() == {
+        "patch embedding": 5 * 2 * 3 * (2 * 3 * 5 * 5) * c,
+        "attention": 2 * (4 * tokens * c * c + 2 * 5 * 7 * 7 * c),
+        "mlp": 2 * (tokens * c * 48 + tokens * 48 * c),
+        "head": c * CLASSES,
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", ["no class token", "registers"])
+def test_closed_form_is_what_torch_counts(variant, kind):
+    model = video_model(variant, kind, frames=10, tubelet=2)
+    for part in model.modules():
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = False  # plain matmuls, which every version of the counter knows
+    with FlopCounterMode(display=False) as counter:
+        model(random_clip(10, batch=1))
+    assert sum(model.closed_form_macs().values()) == counter.get_total_flops() // 2
+
+
+def test_closed_form_of_a_gated_mlp():
+    from timm.layers import SwiGLUPacked
+
+    image = timm.create_model("vit_tiny_patch16_224", mlp_layer=SwiGLUPacked, num_classes=CLASSES, **TINY)
+    model = videoize(image, "tps", frames=T)
+    # fc1 makes gate and value, 24 wide each
+    assert model.closed_form_macs()["mlp"] == 2 * T * 7 * (32 * 48 + 24 * 32)
+
+
+# ---------------------------------------------------------------------- what does not fit
+
+
+@pytest.mark.parametrize(
+    ("clip", "shown"),
+    [
+        (torch.zeros(2, 3, 4, *SIZE), "(B, 3, 5, 10, 15) = (B, C, T, H, W), got (2, 3, 4, 10, 15)"),
+        (torch.zeros(2, 1, 5, *SIZE), "got (2, 1, 5, 10, 15)"),
+        (torch.zeros(2, 3, 5, 15, 10), "got (2, 3, 5, 15, 10)"),
+        (torch.zeros(2, 5, 3, *SIZE), "got (2, 5, 3, 10, 15)"),
+        (torch.zeros(3, 5, *SIZE), "got (3, 5, 10, 15)"),
+        (torch.zeros(2, 3, 5, *SIZE, dtype=torch.uint8), "torch.uint8"),
+    ],
+)
+def test_a_clip_that_does_not_fit_is_refused_and_shown(clip, shown):
+    with pytest.raises(InputError) as error:
+        video_model()(clip)
+    assert shown in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 9, "tubelet": 2}, "multiple of the tubelet's length, got 9 frames, tubelet 2"),
+        ({"frames": 0}, "got 0 frames"),
+        ({"frames": 5, "tubelet": 0}, "tubelet 0"),
+        ({"frames": 4}, "offset -4, which a clip of 4 frames cannot hold"),
+        ({"frames": 8, "tubelet": 2}, "offset -4, which a clip of 4 frames cannot hold"),
+        ({"frames": 8, "bias": "fixed"}, "bias=fixed: a plain ViT has no relative position bias"),
+        ({"frames": 8, "patern": "A"}, "did you mean 'pattern'"),
+        ({"frames": 8, "attention": "jiont"}, "did you mean 'joint'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        videoize(image_model(), **options)
+
+
+def test_the_error_says_it_before_the_image_model_is_changed():
+    image = image_model()
+    for _ in range(2):
+        with pytest.raises(InputError, match="offset -4"):
+            videoize(image, "tps", frames=4)
+    assert videoize(image, "tps", frames=5)(random_clip()).shape == (2, CLASSES)
+
+
+def test_an_unknown_backbone_gets_the_nearest():
+    with pytest.raises(InputError, match="unknown backbone 'vit_mircro'; did you mean 'vit_micro'"):
+        create_model("vit_mircro")
+    with pytest.raises(InputError, match="did you mean 'vit_tiny_patch16_224'"):
+        create_model("vit_tiny_patch16_242")
+
+
+def test_an_unknown_option_is_refused_with_its_name():
+    with pytest.raises(InputError, match="patern"):
+        create_model("vit_micro", "tps", patern="A")
+
+
+def test_a_convolutional_network_cannot_become_a_video_model():
+    with pytest.raises(InputError, match="resnet18 is a ResNet, which cannot become a video model yet; can: VisionTr"):
+        create_model("resnet18")
+    with pytest.raises(InputError, match="ResNet"):
+        videoize(timm.create_model("resnet18"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"block_fn": ParallelThingsBlock}, "ParallelThingsBlock has no attention of its own"),
+        ({"patch_drop_rate": 0.5}, "patch_drop_rate"),
+    ],
+)
+def test_image_models_without_a_grid_or_an_attention_to_regroup_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        videoize(image_model(**options))
+
+
+def test_a_hybrid_is_refused():
+    hybrid = timm.create_model("vit_tiny_r_s16_p8_224", img_size=32, embed_dim=32, depth=1, num_heads=2)
+    with pytest.raises(InputError, match="HybridEmbed"):
+        videoize(hybrid)
+
+
+def test_the_list_of_backbones_holds_ours_and_timms_vits_only():
+    names = backbones()
+    assert names[: len(SMALL)] == list(SMALL)
+    assert "vit_base_patch16_224" in names
+    assert not [name for name in names if name.startswith(("resnet", "swin", "vit_relpos"))]
+
+
+# ---------------------------------------------------------------------- can these tests fail?
+
+
+def test_frames_and_clips_swapped_would_be_seen(monkeypatch):
+    right, clip = video_model("spatial"), random_clip()
+    expected = right(clip)
+    monkeypatch.setattr(vit, "fold_tubelets", lambda clip, tubelet: clip.permute(2, 0, 1, 3, 4).flatten(0, 1))
+    assert not close(right(clip), expected)
+
+
+def test_a_patch_shift_that_does_not_shift_would_be_seen():
+    model, clip = video_model("tps(pattern=none)"), random_clip()
+    assert close(model(clip), model(clip.flip(2)))

@@ -1,0 +1,238 @@
+"""Reports: complete, self-contained, honest about what is missing or can't be told apart."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import VARIANTS, MadeUp, made_up, study, undone
+from rich.console import Console
+
+from tps_lab import report, viz
+from tps_lab.errors import InputError
+from tps_lab.report import facts, tables
+from tps_lab.viz.groups import group_runs
+
+EVIL = "A <script>alert(1)</script> | & *plugin*"
+LONG = "TPS-[0 1 2 / -1 0 3] (every=1, border=zero, shift_back=False)"
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text outside style sheets and scripts."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(markup)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).replace("\u2060", "").split())
+
+
+def built(runs: list[MadeUp], folder: Path, **options: object) -> Page:
+    return Page(report.build(runs, folder, **options).read_text(encoding="utf-8"))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
+    """A report with everything in it: seeds, failures, disputes, gaps, user text, an extra figure."""
+    runs = [run for run in study(2) if run.row["variant"] in ("spatial", "joint", "tps+tcs", "divided")]
+    runs += [
+        made_up(
+            "tps(every=1, pattern=0 1 2 / -1 0 3, border=zero, shift_back=False)", LONG, "tps", "", 71.5, 28.1, 131,
+            32, 23.0, seed=seed, macs_status="disputed", peak_memory_bytes=None,
+            macs_by_counter={"fvcore": 28_100_000, "torch": 30_100_000},
+            missing={"peak_memory_bytes": "a kernel that the tracker does not know"},
+        )
+        for seed in range(2)
+    ]  # fmt: skip
+    runs.append(made_up("windowed(window=7)", EVIL, "windowed", "", 88.2, 30.1, 151, 32, 29.0))
+    runs.append(undone("failed", "out of memory <b>"))
+    runs.append(undone("interrupted", "stopped at step 500", "tsm", "TSM"))
+    folder = tmp_path_factory.mktemp("report")
+    clip = np.random.default_rng(0).random((4, 8, 12, 3))
+    extra = [("A clip & its mosaic", viz.mixed_frames(clip, ["A"], patch=4))]
+    return folder, built(runs, folder, title="Which <one>?", command="tps-lab report", extra_figures=extra)
+
+
+def test_page_is_one_file_that_needs_nothing_else(whole: tuple[Path, Page]) -> None:
+    folder, page = whole
+    markup = (folder / "index.html").read_text(encoding="utf-8")
+    assert len(markup) < 5_000_000
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:")) or value in ("results.csv", "report.md")
+    assert set(re.findall(r"https?://[^\s\"'<]+", markup)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_ids_are_unique_and_every_reference_resolves(whole: tuple[Path, Page]) -> None:
+    folder, page = whole
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    markup = (folder / "index.html").read_text(encoding="utf-8")
+    used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", markup))
+    assert {a or b for a, b in used} <= set(ids)
+
+
+def test_user_text_is_escaped(whole: tuple[Path, Page]) -> None:
+    folder, page = whole
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "b" not in {tag for tag, attributes in page.tags if attributes}
+    assert EVIL in page.text
+    assert "Which <one>?" in page.text
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert "<script>" not in markdown
+    lines = [line for line in markdown.splitlines() if line.startswith("|") and "plugin" in line]
+    assert all(len(re.findall(r"(?<!\\)\|", line)) in (12, 6) for line in lines)
+
+
+def test_what_went_wrong_is_said(whole: tuple[Path, Page]) -> None:
+    _, page = whole
+    for said in (
+        "failed: out of memory <b>",
+        "interrupted: stopped at step 500",
+        "a kernel that the tracker does not know",
+        "the counters of multiply-adds disagree (fvcore 28,100,000, torch 30,100,000)",
+        "Some runs did not finish and count for nothing here",
+        "This installation does not know the variant",
+    ):
+        assert said in page.text
+
+
+def test_page_has_all_its_parts(whole: tuple[Path, Page]) -> None:
+    folder, page = whole
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {"results", "costs", "learning", "patterns", "more", "variants", "measured", "runs"} <= ids
+    plots = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg" and "aria-label" in attributes]
+    assert len(plots) == 4 + 2 + 2 + 1  # costs, learning, mosaics of C and the custom tile, the extra one
+    assert "A clip & its mosaic" in page.text
+    assert "After 6 blocks a token is influenced from" in page.text
+    assert "1.26 × the multiply-adds" in page.text.replace("\u00a0", " ")
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)
+    assert len(pictures) == len(plots)
+    assert all((folder / file).stat().st_size > 1000 for file in pictures)
+
+
+def test_csv_has_a_line_per_run(whole: tuple[Path, Page]) -> None:
+    folder, _ = whole
+    lines = list(csv.DictReader((folder / "results.csv").open(encoding="utf-8")))
+    assert len(lines) == 8 + 2 + 1 + 1 + 1
+    assert float(lines[0]["latency_ms.median"]) > 0
+    assert lines[0]["environment.commit"] == "d232423"
+    assert {line["status"] for line in lines} == {"done", "failed", "interrupted"}
+
+
+def test_same_runs_make_the_same_page(tmp_path: Path) -> None:
+    bare = made_up(*VARIANTS[3], train_seconds=None, peak_memory_bytes=None, per_pair_pct=None, per_class_pct=None)
+    bare.metrics.clear()  # fewer figures, less to wait for
+    first, second = (report.build([bare], tmp_path / name).read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_nothing_known_still_makes_a_page(tmp_path: Path) -> None:
+    runs = [MadeUp({}), MadeUp({"id": "x", "status": "done", "attention": "tps"})]
+    page = built(runs, tmp_path)
+    assert "No run has finished with a test accuracy: 2 tried" in page.text
+    assert "not recorded" in page.text
+
+
+def test_no_runs_are_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no runs"):
+        report.build([], tmp_path)
+
+
+# ---------------------------------------------------------------------- what is said
+
+
+def test_overlapping_intervals_are_not_ranked() -> None:
+    tied = group_runs([made_up(*VARIANTS[i], seed=s) for i in (5, 6) for s in range(3)])
+    assert "can’t be told apart from" in facts.answer(tied)
+    apart = group_runs([made_up(*VARIANTS[i], seed=s) for i in (1, 3) for s in range(3)])
+    assert "TPS-C is the most accurate" in facts.answer(apart)
+    assert "at most 50 %" in facts.answer(apart)
+
+
+def test_the_interval_of_one_seed_says_that_it_is_over_clips() -> None:
+    assert "95 % interval over 2,000 clips" in facts.answer(group_runs([made_up(*VARIANTS[3])]))
+    assert "95 % interval over 2 seeds" in facts.answer(group_runs([made_up(*VARIANTS[3], seed=s) for s in (0, 1)]))
+
+
+def test_without_an_interval_nothing_is_ranked() -> None:
+    runs = [made_up(*VARIANTS[i], test_clips=None) for i in (1, 3)]
+    answer = facts.answer(group_runs(runs))
+    assert "interval unknown" in answer
+    assert "can’t be told apart" in answer
+
+
+def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
+    groups = group_runs([made_up(*VARIANTS[i], seed=s) for i in (0, 3) for s in range(3)])
+    assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in facts.remarks(groups)
+
+
+def test_grid_comes_from_the_backbone() -> None:
+    def grid(**changes: object) -> tuple[int, int, int] | None:
+        found = facts.grid_of(group_runs([made_up(*VARIANTS[3], **changes)])[0])  # type: ignore[arg-type]
+        return found and (found.frames, found.height, found.width)
+
+    assert grid() == (8, 8, 8)  # vit_mini: patches of 4 pixels
+    assert grid(backbone="vit_tiny_patch16_224", size=224, tubelet=2) == (4, 14, 14)
+    assert grid(backbone="anything", grid=[4, 5, 6]) == (4, 5, 6)
+    assert grid(backbone="anything") is None
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def test_table_is_numeric_and_takes_seeds_together() -> None:
+    frame = tables.table([*study(3), undone("failed", "no memory")])
+    assert list(frame["label"][:3]) == ["Spatial", "TPS-A", "TPS-B"]
+    assert len(frame) == len(VARIANTS) + 1
+    row = frame[frame["label"] == "TPS-C"].iloc[0]
+    accuracies = [made_up(*VARIANTS[3], seed=seed).row["top1_pct"] for seed in range(3)]
+    assert row["top1_pct"] == pytest.approx(sum(accuracies) / 3)
+    assert row["top1_low_pct"] < row["top1_pct"] < row["top1_high_pct"]
+    assert row["macs"] == 28_100_000
+    assert row["interval"] == "seeds"
+    failed = frame[frame["status"] == "failed"].iloc[0]
+    assert math.isnan(failed["top1_pct"])
+    assert all(frame[name].dtype == float for name in tables.COSTS)
+
+
+def test_text_table_fits_a_terminal() -> None:
+    odd = [made_up("windowed", LONG + " [red]", "windowed", "", 88.2, 30.1, 151, 32, 29.0, macs_status="disputed")]
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(tables.text_table([*study(2), *odd, undone("failed", "no memory")]))
+    printed = console.export_text()
+    assert max(map(len, printed.splitlines())) <= 100
+    assert "[red]" in printed
+    assert "28.1" in printed
+    assert "30.1*" in printed
+    assert "failed" in printed
+    assert re.search(r"\d\d\.\d \(\d\d\.\d–\d\d\.\d\)\s+2 seeds", printed)
+
+
+def test_importing_reports_loads_no_torch() -> None:
+    code = "import sys, tps_lab.report; assert not {'torch', 'matplotlib', 'pandas', 'jinja2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

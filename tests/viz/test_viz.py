@@ -1,0 +1,286 @@
+"""Pictures: what they show, that nothing overlaps, and that they leave no traces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tps_lab import viz
+from tps_lab.errors import InputError
+from tps_lab.patterns import ShiftPattern, gallery
+from tps_lab.viz.groups import by_data, group_runs, student, wilson
+from tps_lab.viz.labels import place_labels, spread
+from tps_lab.viz.mosaics import mix
+from tps_lab.viz.plots import pareto
+from tps_lab.viz.style import marker_path, new_axes
+from tps_lab.viz.units import unit_for
+
+MIB = 2**20
+
+
+@dataclass
+class Fake:
+    row: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    path: Path = Path("runs/fake")
+
+
+def fake(attention: str = "tps", seed: int = 0, top1: float | None = 80.0, **row: Any) -> Fake:
+    basis = {
+        "id": f"{attention}-{seed}", "status": "done", "attention": attention, "label": attention, "seed": seed,
+        "frames": 8, "data": "opposites", "top1_pct": top1, "test_clips": 1000, "ceiling_pct": 50.0,
+        "macs": 28_000_000, "per_pair_pct": {"left / right": top1, "up / down": top1},
+    }  # fmt: skip
+    metrics = [{"step": 100 * i, "split": "val", "top1_pct": 10.0 * i + seed} for i in range(5)]
+    return Fake(basis | row, metrics)
+
+
+def texts(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+# ---------------------------------------------------------------------- style
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("spatial", "Spatial"),
+        ("tps(pattern=A)", "TPS-A"),
+        ("tps", "TPS-C"),
+        ("tps(every=1)", "TPS-C (every=1)"),
+        ("tps+tcs", "TPS+TCS-C"),
+        ("divided", "Divided (T+S)"),
+        ("axial", "Axial (T+W+H)"),
+        ("tps(every=1, pattern=0 1 2 / -1 0 3, border=zero)", "TPS-[0 1 2 / -1 0 3] (border=zero, every=1)"),
+        ("tcs(stages=[1,2], fraction=4)", "TCS (fraction=4, stages=[1,2])"),
+    ],
+)
+def test_text_form_and_label_look_the_same(text: str, label: str) -> None:
+    assert viz.look(text) == viz.look(label)
+    assert viz.colour(text) == viz.look(label).colour
+    assert viz.marker(text) == viz.look(label).marker
+
+
+def test_known_variants_differ_in_colour_and_marker() -> None:
+    names = ["spatial", *(f"tps(pattern={p})" for p in "ABCD"), "tps(every=1)", "tps+tcs", "tcs", "tsm", "joint"]
+    found = [viz.look(name) for name in [*names, "divided", "axial"]]
+    assert len({look.colour for look in found}) == len({look.marker for look in found}) == len(found)
+
+
+def test_unknown_variants_get_looks_of_their_own_that_do_not_depend_on_the_order() -> None:
+    names = [f"plugin(n={n})" for n in range(8)]
+    forward, backward = viz.looks(["joint", *names]), viz.looks([*names[::-1], "joint"])
+    assert forward == backward[::-1]
+    assert len({look.colour for look in forward}) == 9
+    assert forward[0] == viz.look("joint")
+
+
+def test_known_looks_survive_in_company() -> None:
+    first, second, third = viz.looks(["tps", "tps(border=zero)", "tps"])
+    assert first == viz.look("TPS-C")
+    assert second.colour != first.colour
+    assert third.colour == first.colour
+    assert third.marker != first.marker
+    assert third.line != first.line
+
+
+def test_markers_become_closed_paths_inside_their_square() -> None:
+    for letter in "osD^vPX*ph<>d8H":
+        path = marker_path(letter, size=12)
+        numbers = [float(word) for word in path.replace("Z", " ").translate(str.maketrans("MLQC", "    ")).split()]
+        assert path.startswith("M")
+        assert min(numbers) >= 0
+        assert max(numbers) <= 12
+
+
+def test_settings_of_matplotlib_are_left_alone_and_pyplot_is_not_loaded() -> None:
+    before = dict(matplotlib.rcParams)
+    viz.mosaic("C")
+    viz.learning_curves([fake()])
+    assert dict(matplotlib.rcParams) == before
+    code = "import sys, tps_lab.viz as v; assert 'matplotlib' not in sys.modules; v.mosaic('A'); " + (
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------- figures as text
+
+
+def test_units_fit_a_whole_column() -> None:
+    assert unit_for("count", [28.1e6, 39.3e6]).text(28.1e6) == "28.1 M"
+    assert unit_for("count", [2.5e9, 5e6]).text(2.5e9) == "2.50 G"
+    assert unit_for("bytes", [128 * MIB, 3000 * MIB, None]).text(128 * MIB) == "0.12 GiB"
+    assert unit_for("seconds", [20.0, 30.0]).text(30.0) == "30.0 s"
+    assert unit_for("ms", [None]).text(None) == "–"
+
+
+def test_intervals_are_those_of_the_textbook() -> None:
+    # t(0.975, 2 degrees of freedom) = 4.302653; deviation of 1, 2, 3 is 1
+    found = student([51.0, 52.0, 53.0])
+    assert found.high - found.mean == pytest.approx(4.302653 / 3**0.5, abs=1e-5)
+    low_high = wilson(20.0, 50)
+    assert (low_high.low, low_high.high) == pytest.approx((11.24, 33.04), abs=0.01)
+    assert wilson(100.0, 20).high == pytest.approx(100)
+
+
+# ---------------------------------------------------------------------- groups
+
+
+def test_seeds_are_one_group_and_settings_are_not() -> None:
+    groups = group_runs([fake(seed=0), fake(seed=1), fake(seed=0, frames=16), fake("spatial")])
+    found = [(group.label, len(group.runs)) for group in groups]
+    assert found == [("spatial", 1), ("tps · 8 frames", 2), ("tps · 16 frames", 1)]
+    assert groups[0].top1 is not None
+    assert groups[0].top1.over == "test clips"
+    assert groups[1].top1 is not None
+    assert groups[1].top1.over == "seeds"
+
+
+def test_a_failed_run_joins_the_finished_ones_and_counts_for_nothing() -> None:
+    failed = Fake({"id": "x", "status": "failed", "attention": "tps", "seed": 2, "reason": "no memory"})
+    (group,) = group_runs([failed, fake(seed=0, top1=70.0), fake(seed=1, top1=72.0)])
+    assert group.status == "partly done"
+    assert group.top1 is not None
+    assert group.top1.mean == 71.0
+
+
+def test_an_interrupted_run_with_a_figure_still_does_not_count() -> None:
+    (group,) = group_runs([fake(status="interrupted", top1=99.0)])
+    assert group.top1 is None
+    assert group.why_missing("top1_pct") == "the run is interrupted"
+
+
+def test_data_sets_are_kept_apart() -> None:
+    groups = by_data(group_runs([fake(), fake(data="other")]))
+    assert list(groups) == ["opposites", "other"]
+
+
+# ---------------------------------------------------------------------- labels
+
+
+def test_labels_cover_neither_each_other_nor_points() -> None:
+    ax = new_axes()
+    ax.set_xlim(20, 40)
+    ax.set_ylim(40, 100)
+    points = [(28.0, y) for y in (49, 66, 75, 78, 79, 90, 91)] + [(35.0, 93.0), (36.0, 93.2)]
+    notes = place_labels(ax, points, [f"a variant, number {i}" for i in range(len(points))])
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]
+    boxes = [note.get_window_extent() for note in notes]
+    frame = ax.get_window_extent()
+    for i, box in enumerate(boxes):
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+        assert not any(box.contains(*ax.transData.transform(point)) for point in points)
+
+
+def test_spread_keeps_gaps_order_and_borders() -> None:
+    wanted = [5.0, 5.1, 5.2, 9.9, 0.0]
+    found = spread(wanted, 1.0, 0.0, 10.0)
+    ordered = sorted(found)
+    assert np.diff(ordered).min() >= 1 - 1e-6
+    assert ordered[0] >= 0.5
+    assert ordered[-1] <= 9.5
+    assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
+
+
+# ---------------------------------------------------------------------- plots
+
+
+def test_pareto_front_by_hand() -> None:
+    points = [(3.0, 5.0), (1.0, 1.0), (2.0, 5.0), (2.0, 4.0), (4.0, 6.0), (5.0, 2.0)]
+    assert [points[i] for i in pareto(points)] == [(1.0, 1.0), (2.0, 5.0), (4.0, 6.0)]
+
+
+def test_plots_draw_where_they_are_told() -> None:
+    ax = Figure().subplots()
+    runs = [fake(seed=0), fake(seed=1)]
+    assert viz.mosaic("A", ax=ax) is ax
+    assert viz.learning_curves(runs, ax=Figure().subplots()).lines
+    assert viz.pair_accuracy(runs, ax=Figure().subplots()).lines
+
+
+def test_learning_curve_is_the_mean_over_seeds() -> None:
+    ax = viz.learning_curves([fake(seed=0), fake(seed=2)])
+    thick = max(ax.lines, key=lambda line: line.get_linewidth())
+    assert list(np.asarray(thick.get_ydata())) == [1.0, 11.0, 21.0, 31.0, 41.0]
+
+
+def test_an_unfinished_curve_says_so() -> None:
+    ax = viz.learning_curves([fake(), fake("joint", status="interrupted")])
+    assert "joint\n(interrupted)" in texts(ax)
+
+
+def test_empty_plots_say_why() -> None:
+    empty = Fake({"id": "x", "status": "done", "attention": "tps"})
+    assert texts(viz.learning_curves([empty])) == ["no run recorded its validation accuracy"]
+    assert texts(viz.pair_accuracy([empty])) == ["no run recorded its accuracy by pair"]
+
+
+def test_wrong_names_are_input_errors() -> None:
+    with pytest.raises(InputError, match="unknown cost 'mac'; did you mean 'macs'"):
+        viz.tradeoff(None, x="mac")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown grouping"):
+        viz.pair_accuracy([], by="seed")
+
+
+# ---------------------------------------------------------------------- mosaics
+
+
+def test_mosaic_numbers_every_cell() -> None:
+    assert sorted(set(texts(viz.mosaic("A")))) == sorted(["0", "+1", "−1"])
+    assert len(viz.mosaic("A").texts) == 49
+    assert texts(viz.mosaic("0 1 / -1 2", grid=(2, 3))) == ["0", "+1", "0", "−1", "+2", "−1"]
+
+
+@pytest.mark.parametrize("name", ["A", "C", "uneven"])
+@pytest.mark.parametrize("border", ["circular", "zero", "edge"])
+def test_mixed_frame_is_what_a_double_loop_makes(name: str, border: Any) -> None:
+    frames, height, width, patch = 7, 11, 13, 3  # no side divides another
+    clip = np.random.default_rng(0).random((frames, height, width, 3))
+    tile = gallery[name].tile
+    for frame in (0, 3, 6):
+        expected = np.zeros((height, width, 3))
+        for y in range(height):
+            for x in range(width):
+                row = tile[(y // patch) % len(tile)]
+                source = frame - row[(x // patch) % len(row)]
+                if border == "circular":
+                    source %= frames
+                elif border == "edge":
+                    source = min(max(source, 0), frames - 1)
+                if 0 <= source < frames:
+                    expected[y, x] = clip[source, y, x]
+        np.testing.assert_array_equal(mix(clip, gallery[name], patch, frame, border), expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 20, 33, 3), (8, 33, 20, 1), (8, 16, 16)])
+def test_mixed_frames_keep_the_shape_of_pixels(shape: tuple[int, ...]) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    figure = viz.mixed_frames(clip, ["A", ShiftPattern.parse("0 2 / 1 0")], patch=7)
+    images = [ax for ax in figure.get_axes() if ax.images]
+    assert [ax.get_title("left") for ax in images[-2:]] == ["A", "0 2 / 1 0"]
+    assert all(ax.get_aspect() == 1 for ax in images)
+    assert all(ax.images[0].get_array().shape == (*shape[1:3], 3) for ax in images)  # type: ignore[union-attr]
+
+
+def test_clips_that_cannot_be_mixed() -> None:
+    clip = np.zeros((4, 8, 8, 3))
+    with pytest.raises(InputError, match="a clip of 4 frames cannot hold"):
+        viz.mixed_frames(clip, ["C"], patch=4)
+    with pytest.raises(InputError, match="got \\(4, 8, 8, 2\\)"):
+        viz.mixed_frames(clip[..., :2], ["A"], patch=4)
+    with pytest.raises(InputError, match="frame must be 0 to 3"):
+        viz.mixed_frames(clip, ["A"], patch=4, frame=4)

@@ -1,0 +1,294 @@
+"""`video-folder`: any folder of real videos, with labels that need no labelling.
+
+Two tasks; each row shows the frames that a clip is made of::
+
+    task=direction  forwards   0 1 2 3 4 5 6 7        task=speed  1x  0 1 2 3 4 5 6 7
+                    backwards  7 6 5 4 3 2 1 0                    2x  0 2 4 6 8 10 12 14
+                                                                  4x  0 4 8 12 16 20 24 28
+
+`direction` is the arrow of time (Wei et al., CVPR 2018). Clip 2i + 1 of every split is clip 2i
+backwards, pixel for pixel, so that a model blind to the order of frames scores at most 50 %.
+`speed` such a model can learn, from how far apart the frames are: it is the control.
+
+Every video is split by time, so that no test frame is ever seen in training::
+
+    |<------------ train ------------>|gap|<-- val -->|gap|<-- test -->|
+    0 %                              70 %            85 %            100 %
+
+The gap, 2.5 % of the video and at least the stride, keeps frames that are nearly alike from
+standing on both sides. Scene and camera stay the same: what is measured is whether a model reads
+motion in videos it knows, not whether it understands new ones. Two files of the same footage, cut
+differently, would share frames between splits; identical copies do no harm.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+from tps_lab.data._video import SUFFIXES, UnreadableVideo, find_videos, printable, promised_frames, read_frames
+from tps_lab.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SPEEDS = (1, 2, 4)
+_CLASSES = {"direction": ("forwards", "backwards"), "speed": tuple(f"{speed}x" for speed in SPEEDS)}
+_SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
+_GAP = 0.025
+_MOST_BYTES = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class VideoFolder(Data):
+    """Any folder of videos, without labels: is a clip played forwards or backwards, or at which of
+    three speeds?
+
+    Args:
+        path: the folder, searched with its subfolders; "samples" for three real clips that come
+            with the extra `clips` (a folder of that name is "./samples").
+        task: "direction" or "speed".
+        frames, size: of a clip, size in pixels.
+        stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
+        train, val, test: at most so many clips per split, drawn from all there are. Training has
+            them mirrored left to right too.
+        seed: of which clips are drawn (not of training).
+    """
+
+    name = "video-folder"
+    title = "Video folder"
+
+    path: str = ""
+    task: str = "direction"
+    frames: int = 8
+    size: int = 32
+    stride: int = 1
+    train: int = 16384
+    val: int = 1536
+    test: int = 3072
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise InputError(f"path must be a folder, got {self.path!r}")
+        object.__setattr__(self, "path", os.fspath(self.path))
+        if self.task not in _CLASSES:
+            raise unknown("task of video-folder", str(self.task), _CLASSES)
+        if self.frames < 2 or self.size < 8 or self.stride < 1:
+            given = f"frames={self.frames}, size={self.size}, stride={self.stride}"
+            raise InputError(f"video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got {given}")
+        for split in SPLITS:
+            if getattr(self, split) < len(_CLASSES[self.task]):
+                raise InputError(
+                    f"{split} must be {len(_CLASSES[self.task])} or more, a clip of each class, "
+                    f"got {getattr(self, split)}"
+                )
+
+    @property
+    def offsets(self) -> tuple[tuple[int, ...], ...]:
+        """Per class, the frames of a clip relative to where it starts."""
+        steps = [self.stride * t for t in range(self.frames)]
+        if self.task == "direction":
+            return tuple(steps), tuple(reversed(steps))
+        return tuple(tuple(speed * step for step in steps) for speed in SPEEDS)
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from a clip's first to its last, at the highest speed."""
+        return max(map(max, self.offsets)) + 1
+
+    def split(self, frames: int) -> dict[Split, range]:
+        """Which frames of a video with so many belong to which split."""
+        gap = max(math.ceil(_GAP * frames), self.stride)
+        cuts = {split: (int(low * frames), int(high * frames)) for split, (low, high) in _SHARES.items()}
+        return {split: range(low + gap if low else 0, high) for split, (low, high) in cuts.items()}
+
+    def usable(self, frames: int) -> bool:
+        """Whether a video with so many frames gives every split a clip."""
+        return all(len(part) >= self.span for part in self.split(frames).values())
+
+    def opened(self) -> FolderClips:
+        return FolderClips(self)
+
+
+class FolderClips(Clips):
+    """The clips of a `VideoFolder`. All frames are kept in memory, scaled down, as bytes; pixels of
+    clips are (x / 255 - 0.5) / 0.25: between -2 and 2, of about zero mean and unit spread.
+
+    Attributes:
+        videos: the frames of each video used, by its path within the folder, as a range into `bank`.
+        bank: (N, 3, H, W) uint8, the frames of all videos.
+        starts: per split, (S,) int64, where in `bank` the clips start; clip i is of class i % K
+            with K classes, and starts at starts[i // K].
+        mirrored: per split, (S,) bool.
+    """
+
+    def __init__(self, options: VideoFolder) -> None:
+        import torch
+
+        self.options = options
+        self.classes = _CLASSES[options.task]
+        self.clip_shape = (3, options.frames, options.size, options.size)
+        if options.task == "direction":
+            self.pairs = ((0, 1),)
+            self.ceiling = 0.5
+            self.ceiling_reason = (
+                "every test clip's exact time reversal is in the test set with the opposite label, and a model "
+                "blind to frame order answers both alike"
+            )
+        else:
+            self.ceiling_reason = (
+                "a model blind to frame order is not bounded: it can tell the speed by how far apart the frames are"
+            )
+        self.videos, self.bank, notes = _load(options)
+        self.starts, self.mirrored = {}, {}
+        for split in SPLITS:
+            self.starts[split], self.mirrored[split] = self._draw(split)
+        self.notes = (*notes, *self._about())
+        self.offsets = torch.tensor(options.offsets)
+
+    def size(self, split: Split) -> int:
+        return len(self.classes) * len(self.starts[split])
+
+    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        import torch
+
+        index = index.cpu()
+        scene, labels = index // len(self.classes), index % len(self.classes)
+        times = self.starts[split][scene][:, None] + self.offsets[labels]  # (B, T)
+        # Bytes travel to the device, a quarter of what floats would be.
+        clips = self.bank[times].to(device).transpose(1, 2).contiguous()  # (B, 3, T, H, W)
+        if split == "train":
+            mirrored = self.mirrored[split][scene].to(device)
+            clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
+        return clips.float().mul_(4 / 255).sub_(2), labels.to(device)
+
+    def _draw(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Every place a clip can start, each mirrored too in training, thinned out to the limit."""
+        import torch
+
+        parts = (  # (first frame in the bank, the split's frames)
+            (video.start, self.options.split(len(video))[split]) for video in self.videos.values()
+        )
+        starts = torch.cat(
+            [torch.arange(base + part.start, base + part.stop - self.options.span + 1) for base, part in parts]
+        )
+        mirrored = torch.zeros(len(starts), dtype=torch.bool)
+        if split == "train":
+            starts, mirrored = starts.repeat(2), torch.cat([mirrored, ~mirrored])
+        most = int(getattr(self.options, split)) // len(self.classes)
+        if len(starts) > most:
+            rng = torch.Generator().manual_seed(10 * self.options.seed + SPLITS.index(split))
+            chosen = torch.randperm(len(starts), generator=rng)[:most].sort().values
+            starts, mirrored = starts[chosen], mirrored[chosen]
+        return starts, mirrored
+
+    def _about(self) -> list[str]:
+        """What was read, and whose it is."""
+        parts = [self.options.split(len(video)) for video in self.videos.values()]
+        counts = ", ".join(f"{sum(len(part[split]) for part in parts)} {split}" for split in SPLITS)
+        notes = [f"{_count(len(parts), 'video')}, split by time into {counts} frames"]
+        if self.options.path == "samples":
+            known = ((name, SAMPLE_CLIPS[name]) for name in self.videos)
+            notes.append("; ".join(f"{name}: {clip.source}, {clip.licence}" for name, clip in known))
+        return notes
+
+
+def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
+    """Decode a folder: the videos as ranges of frames, all frames (N, 3, H, W), and what was left out."""
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    files, closed = _find(options.path)
+    skipped: dict[str, str] = {}
+    promised = 0
+    for name, path in files.items():
+        try:
+            promised += promised_frames(path)
+        except UnreadableVideo as error:
+            skipped[name] = error.reason
+    _check_memory(options, promised)
+
+    enough = next(n for n in itertools.count(options.span) if options.usable(n))
+    videos: dict[str, range] = {}
+    banks: list[Tensor] = []
+    total = 0
+    todo = [name for name in files if name not in skipped]
+    console = Console(stderr=True)
+    for name in track(todo, "decoding", console=console, transient=True, disable=not sys.stderr.isatty()):
+        try:
+            frames = torch.from_numpy(read_frames(files[name], size=options.size))
+        except UnreadableVideo as error:
+            skipped[name] = error.reason
+            continue
+        if not options.usable(len(frames)):
+            skipped[name] = f"too short: {_count(len(frames), 'frame')}, {enough} needed for a clip in every split"
+            continue
+        videos[name] = range(total, total + len(frames))
+        banks.append(frames.permute(0, 3, 1, 2).contiguous())
+        total += len(frames)
+        _check_memory(options, total)  # once more: not every header tells the truth
+
+    reasons = [f"{printable(name)} ({skipped[name]})" for name in files if name in skipped]
+    if not videos:
+        found = _count(len(files), "video")
+        raise InputError(f"no usable video in '{printable(options.path)}': found {found}, {_few(reasons)}")
+    notes = []
+    if reasons:
+        notes.append(f"skipped {len(reasons)} of {_count(len(files), 'video')}: {'; '.join(reasons)}")
+    if closed:
+        notes.append(f"could not look into {_count(len(closed), 'folder')}: {'; '.join(closed)}")
+    return videos, torch.cat(banks), notes
+
+
+def _find(folder: str) -> tuple[dict[str, Path], list[str]]:
+    """The videos of a folder by their path within it, and subfolders that could not be looked into."""
+    if folder == "samples":
+        return sample_clips(), []
+    if not folder:
+        raise InputError("video-folder needs a folder, such as video-folder(path=my_videos), or path=samples")
+    shown = printable(folder)
+    try:
+        root = Path(folder).expanduser()
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: ~nobody
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot open the folder '{shown}': {why}; path must be a folder of videos") from error
+    if not is_folder:
+        raise InputError(f"'{shown}' is a file; path must be the folder that it is in")
+
+    files, others, errors = find_videos(root)
+    closed = [f"{printable(os.path.relpath(e.filename, root))} ({(e.strerror or str(e)).lower()})" for e in errors]
+    if not files:
+        found = f"{_count(others, 'file')}, none of them named *{', *'.join(SUFFIXES)}" if others else "no file at all"
+        unseen = f"; could not look into {_few(closed)}" if closed else ""
+        raise InputError(f"no video in '{shown}': found {found}{unseen}")
+    return files, closed
+
+
+def _check_memory(options: VideoFolder, frames: int) -> None:
+    needed = 3 * frames * options.size**2
+    if needed > _MOST_BYTES:
+        raise InputError(
+            f"the videos in '{printable(options.path)}' have {frames:,} frames or more, {needed / 1e9:.1f} GB at "
+            f"size={options.size}, and at most {_MOST_BYTES / 1e9:.1f} GB are kept in memory; "
+            "give a smaller size or a folder with less"
+        )
+
+
+def _few(items: list[str]) -> str:
+    return "; ".join(items[:3]) + (f"; and {len(items) - 3} more" if len(items) > 3 else "")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")

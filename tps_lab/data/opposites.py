@@ -1,0 +1,174 @@
+"""`opposites`: handwritten digits in motion, every motion with its exact time reversal.
+
+Twelve classes in six pairs; one of each pair is the other played backwards::
+
+    frame   0    1    2    3               0    1    2    3
+    right   3··· ·3·· ··3· ···3     left   ···3 ··3· ·3·· 3···
+    grow    ·    ₃    3    𝟯        shrink 𝟯    3    ₃    ·
+
+Clip 2i + 1 of every split is clip 2i reversed, pixel for pixel, noise included. So a model that is
+blind to the order of frames gives both the same answer, at most one of them is right, and its
+accuracy on the test clips cannot exceed 50 %. Telling the six motions apart it can still learn.
+
+The digits are the 1,797 real ones that scikit-learn ships (8×8 pixels, from the UCI set of Alpaydin
+and Kaynak). They stand there in the order of the people who wrote them, and the splits are cut
+along that order: test digits, and nearly all of their writers, are never seen in training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tps_lab.data._base import Clips, Data, Split
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PAIRS = (
+    ("right", "left"),
+    ("down", "up"),
+    ("clockwise", "counterclockwise"),
+    ("grow", "shrink"),
+    ("appear", "vanish"),
+    ("diagonal down", "diagonal up"),
+)
+# which of the 1,797 digits belong to which split, as fractions of scikit-learn's order
+_DIGITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
+_STREAM = {"train": 1, "val": 2, "test": 3}
+# Pixels are 0 (paper) to 1 (ink); these bring them to about zero mean and unit spread.
+_MEAN, _SPREAD = 0.05, 0.12
+
+
+@dataclass(frozen=True)
+class Opposites(Data):
+    """Real handwritten digits moved through twelve motions in six opposite pairs, each the exact
+    time reversal of the other: a model that is blind to frame order scores at most 50 %.
+
+    Args:
+        frames, size: of a clip, size in pixels.
+        train, val, test: clips per split, even numbers.
+        noise: standard deviation of pixel noise, ink being 1.
+        seed: of everything random in the clips (not of training).
+    """
+
+    name = "opposites"
+    title = "Opposites"
+
+    frames: int = 8
+    size: int = 32
+    train: int = 16384
+    val: int = 1536
+    test: int = 3072
+    noise: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frames < 2 or self.size < 8:
+            raise InputError(f"opposites needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
+        for split in ("train", "val", "test"):
+            if getattr(self, split) < 2 or getattr(self, split) % 2:
+                raise InputError(f"opposites comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
+        if self.noise < 0:
+            raise InputError(f"noise must be 0 or more, got {self.noise}")
+
+    def opened(self) -> OppositeClips:
+        return OppositeClips(self)
+
+
+class OppositeClips(Clips):
+    """The clips of an `Opposites`, drawn on demand on whatever device asks for them."""
+
+    classes = tuple(name for pair in PAIRS for name in pair)
+    pairs = tuple((2 * i, 2 * i + 1) for i in range(len(PAIRS)))
+    ceiling = 0.5
+    ceiling_reason = (
+        "every test clip's exact time reversal is in the test set with the opposite label, and a model "
+        "blind to frame order answers both alike"
+    )
+
+    def __init__(self, options: Opposites) -> None:
+        import torch
+        from sklearn.datasets import load_digits
+
+        self.options = options
+        self.clip_shape = (3, options.frames, options.size, options.size)
+        self.digits = torch.from_numpy(load_digits().images).float() / 16  # (1797, 8, 8), ink = 1
+        self.scenes = {split: self._draw_scenes(split) for split in _STREAM}
+
+    def size(self, split: Split) -> int:
+        return int(getattr(self.options, split))
+
+    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        import torch
+
+        index = index.cpu()
+        scene = {name: values[index // 2].to(device) for name, values in self.scenes[split].items() if name != "bank"}
+        clips = self._render(scene)
+        if self.options.noise:
+            bank = self.scenes[split]["bank"]
+            if bank.device != clips.device:
+                bank = self.scenes[split]["bank"] = bank.to(device)
+            windows = bank.unfold(0, clips[0].numel(), 1)
+            clips = clips + self.options.noise * windows[scene["noise"]].reshape(clips.shape)
+        backwards = (index % 2).bool().to(device)
+        clips = torch.where(backwards[:, None, None, None], clips.flip(1), clips)
+        clips = (clips - _MEAN) / _SPREAD
+        labels = 2 * scene["motion"] + backwards
+        return clips[:, None].expand(-1, 3, -1, -1, -1), labels
+
+    def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
+        """Everything random about the scenes of a split, always drawn on the CPU."""
+        import torch
+
+        n = self.size(split) // 2
+        rng = torch.Generator().manual_seed(10 * self.options.seed + _STREAM[split])
+        low, high = (int(share * len(self.digits)) for share in _DIGITS[split])
+
+        def uniform(a: float, b: float) -> Tensor:
+            return a + (b - a) * torch.rand(n, generator=rng)
+
+        return {
+            "motion": torch.arange(n) % len(PAIRS),
+            "digit": torch.randint(low, high, (n,), generator=rng),
+            "scale": uniform(0.45, 0.65),  # half the digit's height, in halves of the image
+            "angle": uniform(-0.35, 0.35),  # radians
+            "x": uniform(-0.3, 0.3),  # where the middle of the path lies; the image spans -1 to 1
+            "y": uniform(-0.3, 0.3),
+            "ink": uniform(0.7, 1.0),
+            "amount": uniform(0.7, 1.3),  # how far the motion goes
+            "drift": torch.rand(n, 2, generator=rng) * 0.2 - 0.1,  # a slow slide that all classes have
+            "noise": torch.randint(0, 1 << 20, (n,), generator=rng),  # where in the bank a scene's noise starts
+            "bank": torch.randn((1 << 20) + self.options.frames * self.options.size**2, generator=rng),
+        }
+
+    def _render(self, scene: dict[str, Tensor]) -> Tensor:
+        """Scenes played forwards: ink (B, T, H, W), 0 to 1."""
+        import torch
+        from torch.nn.functional import affine_grid, grid_sample
+
+        t = torch.linspace(-1, 1, self.options.frames, device=scene["x"].device)
+        motion = scene["motion"][:, None]
+        path = scene["amount"][:, None] * t  # (B, T), from -amount to +amount
+
+        def when(*motions: int) -> Tensor:
+            return sum((motion == m).float() for m in motions) * path  # type: ignore[return-value]
+
+        # One line a pair, in the order of PAIRS. y grows downwards.
+        x = scene["x"][:, None] + scene["drift"][:, :1] * t + 0.5 * when(0) + 0.4 * when(5)
+        y = scene["y"][:, None] + scene["drift"][:, 1:] * t + 0.5 * when(1) + 0.4 * when(5)
+        angle = scene["angle"][:, None] + 0.9 * when(2)
+        scale = scene["scale"][:, None] * torch.exp(0.4 * when(3))
+        ink = scene["ink"][:, None] * (1 + 0.75 * when(4) / scene["amount"][:, None].clamp(min=1))
+
+        # affine_grid wants the map from image to digit: undo the shift, the turn and the scale
+        cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+        rows = torch.stack([cos, sin, -cos * x - sin * y, -sin, cos, sin * x - cos * y], dim=-1)
+        b, frames = x.shape
+        size = self.options.size
+        places = affine_grid(rows.reshape(-1, 2, 3), [b * frames, 1, size, size], align_corners=False)
+        digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)[:, None]
+        image = grid_sample(digits, places, align_corners=False).reshape(b, frames, size, size)
+        return image * (ink / 1.75)[:, :, None, None]

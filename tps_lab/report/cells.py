@@ -1,0 +1,192 @@
+"""The cells of a report's results table: texts, what they sort by, and footnotes for what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tps_lab.report.tables import COSTS, cost, is_disputed, over
+from tps_lab.viz.groups import SETTINGS, Group, setting_text
+from tps_lab.viz.style import Look, looks, marker_path
+from tps_lab.viz.units import Kind, Unit, unit_for
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, its unit, and the heading that it shares with its neighbours."""
+
+    head: str
+    unit: str
+    over: str = ""
+
+    @property
+    def full(self) -> str:
+        """The whole heading on one line."""
+        name = f"{self.over}, {self.head.lower()}" if self.over else self.head
+        return " ".join((f"{name} ({self.unit})" if self.unit else name).split())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure as text, a smaller line below it, its footnote's letter, and what to sort by."""
+
+    text: str
+    sort: float | None = None
+    below: str = ""
+    hint: str = ""
+    note: str = ""
+
+
+@dataclass
+class Row:
+    """A line of the table: a variant in its setting."""
+
+    label: str
+    look: Look
+    swatch: str
+    setting: str
+    trouble: list[str]
+    cells: list[Cell]
+
+
+@dataclass
+class Results:
+    """The whole table, ready to be printed by a template."""
+
+    columns: list[Column]
+    rows: list[Row]
+    notes: list[tuple[str, str]] = field(default_factory=list)  # letter, text
+
+
+def results(groups: Sequence[Group]) -> Results:
+    """The results table of groups that share a data set."""
+    found = Results(_columns(groups), [])
+    letters = _letters()
+    known: dict[str, str] = {}
+
+    def note(text: str) -> str:
+        if text not in known:
+            known[text] = next(letters)
+            found.notes.append((known[text], text))
+        return known[text]
+
+    varying = [key for key in SETTINGS if len({str(group.first.get(key)) for group in groups if group.done}) > 1]
+    units = _units(groups)
+    for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
+        # most have none, so only a time embedding that is there gets mentioned
+        settings = (setting_text(group.first, key) for key in varying if group.first.get(key) is not False)
+        cells = [_top1(group, note), _percent(group, "top5_pct", note)]
+        cells.append(_percent(group, "ceiling_pct", note))
+        cells += [_cost(group, name, units[name], note) for name in units]
+        found.rows.append(
+            Row(
+                group.label,
+                used,
+                marker_path(used.marker),
+                " · ".join(text for text in settings if text and text not in group.label),
+                trouble(group),
+                cells,
+            )
+        )
+    return found
+
+
+def trouble(group: Group) -> list[str]:
+    """What became of the runs that did not finish, one phrase for each distinct reason."""
+    phrases: dict[str, list[str]] = {}
+    for run in group.undone:
+        reason = str(run.row.get("reason") or "no reason recorded")
+        phrases.setdefault(f"{run.row.get('status') or 'unknown'}: {reason}", []).append(str(run.row.get("seed")))
+    total = len(group.runs)
+    return [text if total == 1 else f"{len(seeds)} of {total} runs {text}" for text, seeds in phrases.items()]
+
+
+# ---------------------------------------------------------------------- parts
+
+# column name → heading, what it shares with its neighbours, kind
+_COSTS: dict[str, tuple[str, str, Kind]] = {
+    "params": ("Params", "", "count"),
+    "macs": ("MACs", "", "count"),
+    "training_memory_bytes": ("Training", "Peak memory", "bytes"),
+    "inference_memory_bytes": ("Inference", "Peak memory", "bytes"),
+    "latency_ms": ("Latency", "", "ms"),
+    "clips_per_second": ("Throughput", "", "rate"),
+    "train_seconds": ("Training\ntime", "", "seconds"),
+}
+
+
+def _units(groups: Sequence[Group]) -> dict[str, Unit]:
+    return {name: unit_for(kind, [cost(group, name) for group in groups]) for name, (_, _, kind) in _COSTS.items()}
+
+
+def _columns(groups: Sequence[Group]) -> list[Column]:
+    units = _units(groups)
+    columns = [Column("Top-1", "%"), Column("Top-5", "%"), Column("Ceiling", "%")]
+    for name, (head, shared, _) in _COSTS.items():
+        unit = units[name].name
+        if name == "macs":
+            unit = f"{unit} multiply-adds\nper clip".strip()
+        if name == "latency_ms":
+            unit = "ms, median\nand IQR"
+        columns.append(Column(head, unit, shared))
+    return columns
+
+
+def _top1(group: Group, note: Callable[[str], str]) -> Cell:
+    top1 = group.top1
+    if top1 is None:
+        if not group.done:
+            return Cell(group.status, hint="; ".join(trouble(group)))
+        return _missing(group, "top1_pct", note)
+    if not top1.over:
+        return Cell(f"{top1.mean:.1f}", top1.mean, "", "no interval: the number of test clips is not recorded")
+    how = "Student's t over seeds" if top1.over == "seeds" else "Wilson, over the test clips of one seed"
+    return Cell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {over(group)}", f"95 % interval, {how}")
+
+
+def _percent(group: Group, key: str, note: Callable[[str], str]) -> Cell:
+    value = group.one(key) if key == "ceiling_pct" else group.mean(key)
+    if value is None:
+        return _missing(group, key, note)
+    return Cell(
+        f"{value:.1f}", value, hint=str(group.first.get("ceiling_reason") or "") if key == "ceiling_pct" else ""
+    )
+
+
+def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> Cell:
+    value = cost(group, name)
+    if value is None:
+        return _missing(group, COSTS[name], note)
+    cell_note = below = ""
+    if name == "latency_ms" and (iqr := cost(group, "latency_iqr_ms")) is not None:
+        below = f"IQR {unit.number(iqr)}"
+    if name == "macs" and is_disputed(group):
+        cell_note = note(disputed_text(group))
+        below = "disputed"
+    return Cell(unit.number(value), value, below, note=cell_note)
+
+
+def disputed_text(group: Group) -> str:
+    """What each counter says, in full."""
+    counts: dict[str, list[str]] = {}
+    for run in group.runs:
+        for counter, value in (run.row.get("macs_by_counter") or {}).items():
+            text = f"{value:,}" if isinstance(value, (int, float)) else str(value or "–")
+            if text not in counts.setdefault(counter, []):
+                counts[counter].append(text)
+    listed = ", ".join(f"{counter} {' or '.join(values)}" for counter, values in counts.items())
+    return f"{group.label}: the counters of multiply-adds disagree ({listed or 'no counts recorded'})"
+
+
+def _missing(group: Group, key: str, note: Callable[[str], str]) -> Cell:
+    reason = group.why_missing(key)
+    # a run that did not finish says why below its name; no need to repeat it in every column
+    letter = note(reason) if group.done else ""
+    return Cell("–", hint=reason, note=letter)
+
+
+def _letters() -> itertools.chain[str]:
+    pairs = ("".join(both) for both in itertools.product(string.ascii_lowercase, repeat=2))
+    return itertools.chain(string.ascii_lowercase, pairs)

@@ -1,0 +1,185 @@
+"""One page that answers a question with its runs: HTML for people, Markdown for a repository, CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab import viz
+from tps_lab.errors import InputError
+from tps_lab.patterns import ShiftPattern
+from tps_lab.report import cells, facts, method, tables
+from tps_lab.report.figures import Picture, picture
+from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
+from tps_lab.viz.plots import AXES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COSTS = ("macs", "training_memory_bytes", "latency_ms", "train_seconds")
+
+
+@dataclass
+class Section:
+    """All that a report shows of the runs on one data set."""
+
+    data: str
+    answer: str
+    remarks: list[str]
+    setting: str
+    results: cells.Results
+    tradeoffs: list[Picture]
+    curves: list[Picture]
+    pairs: list[Picture]
+    described: list[facts.Described] = field(default_factory=list)
+
+
+def build(
+    runs: Iterable[Run],
+    out_dir: Path | str,
+    title: str = "Attention variants compared",
+    command: str = "",
+    extra_figures: Sequence[tuple[str, Figure]] = (),
+) -> Path:
+    """Write `index.html`, `report.md` with `figures/`, and `results.csv` into `out_dir`.
+
+    `index.html` is one file that needs nothing else, no network either.
+
+    Args:
+        runs: as read by `tps_lab.runs`; finished ones, and also failed and interrupted ones.
+        out_dir: made if it is missing; files of an earlier report there are replaced.
+        title: the page's heading.
+        command: what makes this report again, shown in it.
+        extra_figures: captions and figures for a section of their own.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        InputError: there are no runs.
+
+    >>> build(runs, "reports/patterns", title="Which pattern?")  # doctest: +SKIP
+    """
+    runs = list(runs)
+    if not runs:
+        raise InputError("no runs to report on")
+    out = Path(out_dir)
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    groups = group_runs(runs)
+    content = {
+        "title": title,
+        "command": command,
+        "count": len(runs),
+        "sections": [
+            _section(data, group_runs(run for group in members for run in group.runs), number, figures)
+            for number, (data, members) in enumerate(by_data(groups).items(), 1)
+        ],
+        "mosaics": _mosaics(groups, figures),
+        "extra": [picture(fig, f"extra-{i}", caption, figures) for i, (caption, fig) in enumerate(extra_figures, 1)],
+        "measured": method.measured(groups),
+        "groups": groups,
+        "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
+    }
+    tables.write_csv(runs, out / "results.csv")
+    for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
+        (out / file).write_text(_render(template, content), encoding="utf-8")
+    return out / "index.html"
+
+
+def _section(data: str, groups: list[Group], number: int, figures: Path) -> Section:
+    runs = [run for group in groups for run in group.runs]
+    table = tables.table(runs)
+
+    def plot(name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
+        return picture(ax.get_figure(root=True), f"{name}-{number}", caption, figures, wide)
+
+    scored = table["top1_pct"].notna()
+    tradeoffs = [
+        plot(
+            x.split("_")[0] if x != "train_seconds" else "time",
+            viz.tradeoff(table, x),
+            f"Accuracy against {AXES[x][0].lower()}.",
+            False,
+        )
+        for x in _COSTS
+        if (scored & table[x].notna()).any()
+    ]
+    curves, pairs = [], []
+    several = any(len(group.done) > 1 for group in groups)
+    seeds = " The marker is the mean, ticks are seeds." if several else ""
+    if any(line.get("split") == "val" and line.get("top1_pct") is not None for run in runs for line in run.metrics):
+        caption = "Validation accuracy while training." + (" Pale lines are single seeds." if several else "")
+        curves.append(plot("curves", viz.learning_curves(runs), caption))
+    if any(run.row.get("per_pair_pct") for run in runs):
+        caption = f"Accuracy within each pair of opposite classes; blind to frame order, at most 50 %.{seeds}"
+        pairs.append(plot("pairs", viz.pair_accuracy(runs), caption))
+    elif 1 < len({name for run in runs for name in run.row.get("per_class_pct") or {}}) <= 8:
+        pairs.append(plot("classes", viz.pair_accuracy(runs, by="class"), f"Accuracy on each class.{seeds}"))
+    return Section(
+        data,
+        facts.answer(groups),
+        facts.remarks(groups),
+        _shared_setting(groups),
+        cells.results(groups),
+        tradeoffs,
+        curves,
+        pairs,
+        facts.described(groups),
+    )
+
+
+def _shared_setting(groups: Sequence[Group]) -> str:
+    """The settings that all groups of a table have in common, as one line."""
+    phrases = []
+    for key in SETTINGS:
+        found = {setting_text(group.first, key) for group in groups if group.first.get(key) is not None}
+        if len(found) == 1 and not (key == "tubelet" and groups[0].first.get(key) == 1):
+            phrases.append(found.pop())
+    return ", ".join(phrases)
+
+
+def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern, Picture]]:
+    """A picture of every pattern that some run uses."""
+    used = dict.fromkeys(pattern for group in groups if (pattern := facts.pattern_of(group)) is not None)
+    shown = []
+    for number, pattern in enumerate(used, 1):
+        axes = viz.mosaic(pattern)
+        axes.set_title("", loc="left")  # the caption says it
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        note = f" {pattern.note[0].upper()}{pattern.note[1:]}." if pattern.note else ""
+        caption = f"{note} {facts.pattern_text(pattern).capitalize()}.".strip()
+        shown.append((pattern, picture(figure, f"mosaic-{number}", caption, figures, wide=False)))
+    return shown
+
+
+def _render(template: str, content: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tps_lab.report"),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["md"] = markdown
+    environment.filters["tied"] = tied
+    environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
+    return environment.get_template(template).render(content)
+
+
+def tied(text: str) -> str:
+    """Text whose ranges and percentages do not break over two lines."""
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<=\d) (?=(%|M|G|×)(\W|$))", "\u00a0", text)
+
+
+def markdown(text: object) -> str:
+    """Text that Markdown prints as it is, also inside a table."""
+    escaped = "".join(f"\\{sign}" if sign in "\\`*_[]|#~" else sign for sign in str(text))
+    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())

@@ -1,0 +1,150 @@
+"""Runs as tables: numbers for analysis, text for a terminal, one flat line per run for a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.viz.groups import SETTINGS, Group, Run, group_runs
+from tps_lab.viz.units import unit_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import rich.table
+
+# column → dotted name in a row; of several seeds the median, but the largest of memory
+COSTS = {
+    "params": "params",
+    "macs": "macs",
+    "training_memory_bytes": "peak_memory_bytes.training",
+    "inference_memory_bytes": "peak_memory_bytes.inference",
+    "latency_ms": "latency_ms.median",
+    "latency_iqr_ms": "latency_ms.iqr",
+    "clips_per_second": "clips_per_second",
+    "train_step_ms": "train_step_ms.median",
+    "train_seconds": "train_seconds",
+}
+
+
+def table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row per variant and setting, seeds taken together; NaN where there is no figure.
+
+    `interval` says what top1_low_pct and top1_high_pct are over: "seeds" (95 %, Student's t),
+    "test clips" (95 %, Wilson, one seed) or "".
+    """
+    import pandas as pd
+
+    groups = group_runs(runs)
+    frame = pd.DataFrame([_numbers(group) for group in groups])
+    figures = [name for name in frame if name.endswith("_pct") or name in COSTS]
+    frame[figures] = frame[figures].astype(float)
+    return frame
+
+
+def text_table(runs: Iterable[Run]) -> rich.table.Table:
+    """The same, for a terminal of 100 columns."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    groups = group_runs(runs)
+    macs = unit_for("count", [cost(group, "macs") for group in groups])
+    memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
+    latency = unit_for("ms", [cost(group, "latency_ms") for group in groups])
+    printed = Table(box=None, pad_edge=False, header_style="bold")
+    printed.add_column("Variant", overflow="fold", max_width=30)
+    heads = (
+        "Top-1 % (95 %)",
+        "Over",
+        "Ceiling %",
+        f"MACs ({macs.name or 1})",
+        f"Train mem ({memory.name})",
+        "Latency ms",
+    )
+    for head in heads:
+        printed.add_column(head, justify="right", no_wrap=head.startswith("Top-1"))
+    for group in groups:
+        top1, ceiling = group.top1, group.one("ceiling_pct")
+        printed.add_row(
+            escape(
+                group.label
+                + (f" ({len(group.done)} of {len(group.runs)} done)" if group.status == "partly done" else "")
+            ),
+            str(top1) if top1 else escape(group.status),
+            over(group),
+            "–" if ceiling is None else f"{ceiling:.1f}",
+            macs.number(cost(group, "macs")) + ("*" if is_disputed(group) else ""),
+            memory.number(cost(group, "training_memory_bytes")),
+            latency.number(cost(group, "latency_ms")),
+        )
+    if any(is_disputed(group) for group in groups):
+        printed.caption = "* the counters of multiply-adds disagree; a report lists their counts"
+    return printed
+
+
+def write_csv(runs: Iterable[Run], path: Path) -> None:
+    """One line per run, nested figures as dotted columns, its environment as environment.*"""
+    lines = [_flat(run.row | {"environment": run.environment}) for run in runs]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def cost(group: Group, name: str) -> float | None:
+    """A cost of a group by its column's name."""
+    return group.one(COSTS[name], max) if name.endswith("memory_bytes") else group.one(COSTS[name])
+
+
+def is_disputed(group: Group) -> bool:
+    """Whether the counters of multiply-adds disagree in some run."""
+    return any(run.row.get("macs_status") == "disputed" for run in group.runs)
+
+
+def over(group: Group) -> str:
+    """What a group's interval is over: "3 seeds", "2,000 clips"; empty without an accuracy."""
+    top1 = group.top1
+    if top1 is None:
+        return ""
+    if top1.over == "seeds":
+        return f"{len(group.done)} seeds"
+    clips = group.one("test_clips")
+    return f"{clips:,.0f} clips" if clips else "1 seed"
+
+
+def _numbers(group: Group) -> dict[str, Any]:
+    top1 = group.top1
+    return (
+        {"label": group.label}
+        | {"attention": group.attention}
+        | {key: group.first.get(key) for key in ("variant", "pattern", *SETTINGS)}
+        | {"status": group.status, "seeds": len(group.done)}
+        | {
+            "top1_pct": top1.mean if top1 else None,
+            "top1_low_pct": top1.low if top1 else None,
+            "top1_high_pct": top1.high if top1 else None,
+            "interval": top1.over if top1 else "",
+            "top5_pct": group.mean("top5_pct"),
+            "val_top1_pct": group.mean("val_top1_pct"),
+            "chance_pct": group.one("chance_pct"),
+            "ceiling_pct": group.one("ceiling_pct"),
+        }
+        | {name: cost(group, name) for name in COSTS}
+        | {"macs_status": "disputed" if is_disputed(group) else str(group.first.get("macs_status") or "")}
+        | {"run_ids": " ".join(str(run.row.get("id")) for run in group.runs)}
+    )
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    line: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            line |= _flat(inner, f"{prefix}{key}.")
+        else:
+            line[prefix + key] = "; ".join(map(str, inner)) if isinstance(inner, (list, tuple)) else inner
+    return line

@@ -1,0 +1,252 @@
+"""Runs that differ in the seed only, as one: what pictures and tables show a line of."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
+
+
+class Run(Protocol):
+    """One training run, as read back from its folder."""
+
+    @property
+    def row(self) -> dict[str, Any]: ...
+    @property
+    def metrics(self) -> list[dict[str, Any]]: ...
+    @property
+    def environment(self) -> dict[str, Any]: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def path(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the 95 % interval around it.
+
+    `over` says what varies: "seeds" (Student's t), "test clips" (Wilson, one seed) or "" (unknown,
+    then low and high are the mean).
+    """
+
+    mean: float
+    low: float
+    high: float
+    over: Literal["seeds", "test clips", ""]
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether the two must not be ranked; an unknown interval is never enough to rank."""
+        return not self.over or not other.over or (self.low <= other.high and other.low <= self.high)
+
+    @property
+    def span(self) -> str:
+        """The interval alone: "55.2–56.9"."""
+        return f"{self.low:.1f}–{self.high:.1f}" if self.over else ""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ({self.span})" if self.over else f"{self.mean:.1f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one attention variant in one setting, with different seeds."""
+
+    runs: tuple[Run, ...]
+    label: str
+
+    @property
+    def first(self) -> dict[str, Any]:
+        return self.runs[0].row
+
+    @property
+    def attention(self) -> str:
+        return str(self.first.get("attention") or self.label)
+
+    @property
+    def done(self) -> tuple[Run, ...]:
+        """Runs that finished; only their accuracies count."""
+        return tuple(run for run in self.runs if run.row.get("status") == "done")
+
+    @property
+    def undone(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.row.get("status") != "done")
+
+    @property
+    def status(self) -> str:
+        """ "done", "partly done" or what became of the first run."""
+        if not self.undone:
+            return "done"
+        return "partly done" if self.done else str(self.undone[0].row.get("status") or "unknown")
+
+    def values(self, key: str) -> list[float]:
+        """The figure in every run that has it: of finished runs, else of any."""
+        for runs in (self.done, self.runs):
+            found = [figure(run.row, key) for run in runs]
+            if any(value is not None for value in found):
+                return [value for value in found if value is not None]
+        return []
+
+    def one(self, key: str, pick: Callable[[list[float]], float] = statistics.median) -> float | None:
+        """The figure for the whole group, by default the median of its runs."""
+        values = self.values(key)
+        return pick(values) if values else None
+
+    def mean(self, key: str) -> float | None:
+        """The mean over finished runs alone: for accuracies."""
+        values = [value for run in self.done if (value := figure(run.row, key)) is not None]
+        return statistics.fmean(values) if values else None
+
+    def why_missing(self, key: str) -> str:
+        """The reason that a run gives for not having this figure."""
+        for run in self.done or self.runs:
+            reasons = run.row.get("missing") or {}
+            for name in (key, key.split(".")[0]):
+                if reasons.get(name):
+                    return str(reasons[name])
+        if not self.done:
+            return str(self.first.get("reason") or f"the run is {self.status}")
+        return "not recorded"
+
+    @property
+    def top1(self) -> Interval | None:
+        """Test accuracy in percent over the seeds, or over the test clips if there is one seed."""
+        values = [value for run in self.done if (value := figure(run.row, "top1_pct")) is not None]
+        if not values:
+            return None
+        clips = self.one("test_clips")
+        if len(values) > 1:
+            return student(values)
+        return wilson(values[0], int(clips)) if clips else Interval(values[0], values[0], values[0], "")
+
+
+def figure(row: dict[str, Any], key: str) -> float | None:
+    """A number of a row by its dotted name ("latency_ms.median"), None if it is not there."""
+    value: Any = row
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return value if is_number else None
+
+
+def student(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval of percentages over seeds, by Student's t.
+
+    >>> str(student([90.0, 91.0, 92.0]))
+    '91.0 (88.5–93.5)'
+    """
+    from scipy import stats
+
+    mean = statistics.fmean(values)
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return Interval(mean, max(mean - half, 0.0), min(mean + half, 100.0), "seeds")
+
+
+def wilson(pct: float, clips: int) -> Interval:
+    """A percentage of `clips` independent test clips, and Wilson's 95 % interval.
+
+    >>> str(wilson(50.0, 100))
+    '50.0 (40.4–59.6)'
+    """
+    z, p = 1.959964, pct / 100
+    scale = 1 + z * z / clips
+    middle = (p + z * z / (2 * clips)) / scale
+    half = z * (p * (1 - p) / clips + z * z / (4 * clips * clips)) ** 0.5 / scale
+    return Interval(pct, 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0), "test clips")
+
+
+# ---------------------------------------------------------------------- grouping
+
+
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Runs by everything but the seed, plain spatial attention first, each with a label of its own."""
+    together: list[list[Run]] = []
+    # A run that failed early may not know all its settings: it joins the finished ones it fits.
+    for run in sorted(runs, key=lambda run: run.row.get("status") != "done"):
+        for members in together:
+            if _same_but_for_the_seed(run.row, members[0].row):
+                members.append(run)
+                break
+        else:
+            together.append([run])
+    groups = [Group(tuple(sorted(members, key=_seed)), _label(members[0])) for members in together]
+    groups.sort(key=_place)
+    return _told_apart(groups)
+
+
+def by_data(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    """Groups by the data that they were tested on: accuracies compare only within one."""
+    found: dict[str, list[Group]] = {}
+    for group in groups:
+        found.setdefault(str(group.first.get("data") or "unknown data"), []).append(group)
+    return found
+
+
+def setting_text(row: dict[str, Any], key: str) -> str:
+    """One setting as a phrase, "16 frames"; empty if it is not known."""
+    value = row.get(key)
+    if value is None:
+        return ""
+    if key == "temporal_position":
+        return "learned time embedding" if value else "no time embedding"
+    phrase = {
+        "frames": "{} frames",
+        "size": "{} px",
+        "tubelet": "tubelet {}",
+        "channels": "{} channels",
+        "depth": "{} blocks",
+        "steps": "{:,} steps",
+        "batch": "batch {}",
+    }.get(key, "{}")
+    return phrase.format(value) if isinstance(value, int) or ":," not in phrase else str(value)
+
+
+def _same_but_for_the_seed(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    if row.get("attention") is None or row.get("attention") != other.get("attention"):
+        return False
+    pairs = ((row.get(key), other.get(key)) for key in SETTINGS)
+    return all(a == b or (None in (a, b) and row.get("status") != "done") for a, b in pairs)
+
+
+def _seed(run: Run) -> tuple[bool, int, str]:
+    seed = run.row.get("seed")
+    return (True, seed, "") if isinstance(seed, int) else (False, 0, str(seed))
+
+
+def _label(run: Run) -> str:
+    return str(run.row.get("label") or run.row.get("attention") or run.row.get("name") or run.row.get("id") or "run")
+
+
+def _told_apart(groups: list[Group]) -> list[Group]:
+    """Labels that occur twice get those settings added that tell them apart."""
+    result = []
+    for group in groups:
+        rivals = [other for other in groups if other.label == group.label and other is not group]
+        label = group.label
+        for key in SETTINGS:
+            apart = [other for other in rivals if other.first.get(key) != group.first.get(key)]
+            if apart and setting_text(group.first, key):
+                label += f" · {setting_text(group.first, key)}"
+                rivals = [other for other in rivals if other not in apart]
+        result.append(Group(group.runs, label))
+    return result
+
+
+def _place(group: Group) -> tuple[Any, ...]:
+    """Order in tables: the baseline, what costs as much as it, then the rest; patterns as in the gallery."""
+    from tps_lab.patterns import gallery
+
+    variants = ["spatial", "tps", "tcs", "tsm", "tps+tcs", "divided", "axial", "joint"]
+    variant, patterns = str(group.first.get("variant") or ""), list(gallery)
+    pattern = str(group.first.get("pattern") or "")
+    return (
+        str(group.first.get("data")),
+        variants.index(variant) if variant in variants else len(variants),
+        patterns.index(pattern) if pattern in patterns else len(patterns),
+        group.attention,
+        *(str(group.first.get(key)).zfill(8) for key in SETTINGS),
+    )

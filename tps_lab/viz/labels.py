@@ -1,0 +1,187 @@
+"""Names beside points, placed so that they cover neither each other nor the data."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation, Text
+
+_Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
+_ANGLES = [0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240]  # degrees, the nicest first
+_STEPS = (0, 9, 20, 34, 50, 70)  # points between marker and label
+
+
+def wrap(text: str, width: int = 24) -> str:
+    """A label on as many lines as it needs."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)) or text
+
+
+def place_labels(
+    ax: Axes,
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
+    avoid: Sequence[Text] = (),
+    size: float = 8.5,
+    marker_size: float = 8.0,
+) -> list[Annotation]:
+    """Write `texts` near `points`, off each other, off all markers, off `lines` (data units) and off the
+    texts to `avoid`.
+
+    Call it last: it measures the figure as it stands. A label that ends up far from its point gets
+    a thin line to it.
+
+    >>> from tps_lab.viz.style import new_axes
+    >>> ax = new_axes()
+    >>> notes = place_labels(ax, [(0.5, 0.5), (0.5, 0.51)], ["one", "other"])
+    """
+    figure = ax.get_figure(root=True)
+    if figure is None or not points:
+        return []
+    notes = [
+        ax.annotate(wrap(text), point, xytext=(0, 0), textcoords="offset points", fontsize=size, linespacing=1.1)
+        for text, point in zip(texts, points, strict=True)
+    ]
+    for note in notes:
+        note.set_in_layout(False)  # or the layout would move the axes away under the measured labels
+    figure.draw_without_rendering()
+    dot = figure.dpi / 72
+    extents = [note.get_window_extent() for note in notes]
+    sizes = [(box.width + 2 * dot, box.height + 1 * dot) for box in extents]
+    places = [tuple(map(float, spot)) for spot in ax.transData.transform(np.asarray(points, float))]
+    frame = ax.get_window_extent()
+    radius = marker_size / 2 * dot
+    markers = [_around(x, y, 2 * radius, 2 * radius) for x, y in places]
+    markers += [_corners(text.get_window_extent()) for text in avoid]
+    strokes = [box for line in lines for box in _beads(ax.transData.transform(np.asarray(line, float)), 2 * dot)]
+
+    options = [_options(place, wide_high, radius, dot) for place, wide_high in zip(places, sizes, strict=True)]
+    fixed = [[_fixed_cost(box, frame, markers, strokes, far) for box, far in choices] for choices in options]
+    chosen = [min(range(len(costs)), key=costs.__getitem__) for costs in fixed]
+    for _ in range(6):
+        before = list(chosen)
+        for i, costs in enumerate(fixed):
+            others = [options[j][chosen[j]][0] for j in range(len(options)) if j != i]
+            totals = [
+                cost + 40 * sum(_overlap(box, other) for other in others)
+                for (box, _), cost in zip(options[i], costs, strict=True)
+            ]
+            chosen[i] = min(range(len(totals)), key=totals.__getitem__)
+        if chosen == before:
+            break
+
+    for i, note in enumerate(notes):
+        box, far = options[i][chosen[i]]
+        x, y = places[i]
+        # corner of the text, as an offset from its point
+        note.set_position(((box[0] + dot - x) / dot, (box[1] + 0.5 * dot - y) / dot))
+        if far > 12 * dot:
+            _leader(ax, box, places[i], radius)
+    return notes
+
+
+def spread(wanted: Sequence[float], gap: float | Sequence[float], low: float, high: float) -> list[float]:
+    """Positions near the wanted ones, at least `gap` apart and inside low to high if they fit.
+
+    `gap` may be the height that each one needs.
+
+    >>> spread([1.0, 1.1], 1.0, 0.0, 5.0)
+    [0.55, 1.55]
+    """
+    heights = [float(gap)] * len(wanted) if isinstance(gap, (int, float)) else [float(g) for g in gap]
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    blocks: list[tuple[list[int], float]] = []  # members, centre
+    for i in order:
+        block = ([i], min(max(wanted[i], low + heights[i] / 2), high - heights[i] / 2))
+        while blocks and _top(blocks[-1], heights) > block[1] - sum(heights[j] for j in block[0]) / 2 + 1e-9:
+            members = blocks.pop()[0] + block[0]
+            half = sum(heights[j] for j in members) / 2
+            # the centre that leaves the members closest, on average, to where they want to be
+            below, shifts = 0.0, []
+            for j in members:
+                shifts.append(wanted[j] - (below + heights[j] / 2 - half))
+                below += heights[j]
+            block = (members, max(min(sum(shifts) / len(shifts), high - half), low + half))
+        blocks.append(block)
+    result = [0.0] * len(wanted)
+    for members, centre in blocks:
+        edge = centre - sum(heights[j] for j in members) / 2
+        for j in members:
+            result[j] = edge + heights[j] / 2
+            edge += heights[j]
+    return [round(value, 9) for value in result]
+
+
+def _top(block: tuple[list[int], float], heights: list[float]) -> float:
+    return block[1] + sum(heights[j] for j in block[0]) / 2
+
+
+def _options(place: Any, wide_high: tuple[float, float], radius: float, dot: float) -> list[tuple[_Box, float]]:
+    """Boxes around a point, each with how far its edge is from the point's marker."""
+    (x, y), (wide, high) = place, wide_high
+    found = []
+    for step in _STEPS:
+        for angle in _ANGLES:
+            far = step * dot
+            out = radius + 2 * dot + far
+            dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            # the box touches the circle of radius `out` from outside, in that direction
+            centre_x = x + dx * out + (0 if abs(dx) < 0.1 else math.copysign(wide / 2, dx))
+            centre_y = y + dy * out + (0 if abs(dy) < 0.1 else math.copysign(high / 2, dy))
+            found.append((_around(centre_x, centre_y, wide, high), far + 1e-3 * _ANGLES.index(angle)))
+    return found
+
+
+def _fixed_cost(box: _Box, frame: Any, markers: list[_Box], strokes: list[_Box], far: float) -> float:
+    inside = (frame.x0, frame.y0, frame.x1, frame.y1)
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    outside = area - _overlap(box, inside)
+    return (
+        100 * outside
+        + 60 * sum(_overlap(box, other) for other in markers)
+        + 15 * sum(_overlap(box, other) for other in strokes)
+        + 4 * far
+    )
+
+
+def _beads(path: np.ndarray, size: float) -> list[_Box]:
+    """Small boxes along a line of pixels."""
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(path):
+        count = max(int(math.hypot(x1 - x0, y1 - y0) / (2 * size)), 1)
+        for step in range(count + 1):
+            share = step / count
+            boxes.append(_around(x0 + share * (x1 - x0), y0 + share * (y1 - y0), size, size))
+    return boxes
+
+
+def _corners(box: Any) -> _Box:
+    return float(box.x0), float(box.y0), float(box.x1), float(box.y1)
+
+
+def _around(x: float, y: float, wide: float, high: float) -> _Box:
+    return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
+
+
+def _overlap(a: _Box, b: _Box) -> float:
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return wide * high if wide > 0 and high > 0 else 0.0
+
+
+def _leader(ax: Axes, box: _Box, place: Any, radius: float) -> None:
+    """A thin line from the nearest edge of a label to its point's marker."""
+    x, y = place
+    near = np.array([min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])])
+    towards = near - (x, y)
+    length = float(np.hypot(*towards)) or 1.0
+    start = np.array([x, y]) + towards / length * (radius + 1)
+    ends = ax.transData.inverted().transform([start, near])
+    ax.plot(ends[:, 0], ends[:, 1], color="#9a9a9a", linewidth=0.7, zorder=1.5, scalex=False, scaley=False)
