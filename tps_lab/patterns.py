@@ -116,7 +116,7 @@ class ShiftPattern:
             text = given.strip()
             if re.search(r"[A-Za-z]", text) and "/" not in text and "\n" not in text:
                 return gallery[text]
-            rows = [row for row in re.split(r"[/\n]", text)]
+            rows = list(re.split(r"[/\n]", text))
             if rows and not rows[-1].strip():
                 rows.pop()
             given = [[_integer(word, text) for word in re.split(r"[,\s]+", row.strip()) if word] for row in rows]

@@ -81,16 +81,15 @@ class ExtraStep(nn.Module):
     def __init__(self, block: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
         self.prefix = grid.prefix
-        self.norm = copy.deepcopy(block.norm1)
-        attention = copy.deepcopy(block.attn)
-        assert isinstance(attention, nn.Module)
+        self.norm: Any = copy.deepcopy(block.norm1)
+        attention: Any = copy.deepcopy(block.attn)
         self.attn = SpaceTimeAttention(attention, mixer, dataclasses.replace(grid, prefix=0))
         channels, weight = attention.proj.out_features, attention.proj.weight
         assert isinstance(channels, int)
         self.out = nn.Linear(channels, channels, device=weight.device, dtype=weight.dtype)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.drop_path = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))
+        self.drop_path: Any = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))
 
     def forward(self, x_BMC: Tensor) -> Tensor:
         prefix, x = x_BMC[:, : self.prefix], x_BMC[:, self.prefix :]

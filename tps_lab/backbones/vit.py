@@ -73,20 +73,14 @@ class VideoViT(nn.Module):
         if self.temporal_embed is not None:
             patches = patches + self.temporal_embed
             x = torch.cat([prefix, patches], dim=2) if p else patches
-        if self.grid.clip_prefix:
-            x = torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1)
-        else:
-            x = x.flatten(1, 2)
+        x = torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1) if self.grid.clip_prefix else x.flatten(1, 2)
         return vit.norm_pre(x)
 
     def forward_features(self, clip_BCTHW: Tensor) -> Tensor:
         """Clip → normed tokens (B, M, C)."""
         vit = self.image_model
         x = self.embed(clip_BCTHW)
-        if vit.grad_checkpointing and not torch.jit.is_tracing():
-            x = checkpoint_seq(vit.blocks, x)
-        else:
-            x = vit.blocks(x)
+        x = checkpoint_seq(vit.blocks, x) if vit.grad_checkpointing and not torch.jit.is_tracing() else vit.blocks(x)
         return vit.norm(x)
 
     def forward_head(self, x_BMC: Tensor, pre_logits: bool = False) -> Tensor:

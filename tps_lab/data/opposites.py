@@ -36,8 +36,8 @@ PAIRS = (
     ("diagonal down", "diagonal up"),
 )
 # which of the 1,797 digits belong to which split, as fractions of scikit-learn's order
-_DIGITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
-_STREAM = {"train": 1, "val": 2, "test": 3}
+_DIGITS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
+_STREAM: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
 # Pixels are 0 (paper) to 1 (ink); these bring them to about zero mean and unit spread.
 _MEAN, _SPREAD = 0.05, 0.12
 

@@ -1,0 +1,55 @@
+# Everything sets itself up: `make quickstart` and `make test` need Python 3.11 or newer and nothing else.
+VENV := .venv
+BIN := $(VENV)/bin
+# the first of these that is new enough; PYTHON=... overrides
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+
+.PHONY: help quickstart test lint types benchmark environment clean
+
+help:
+	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
+	@echo 'make test         run the tests'
+	@echo 'make lint types   ruff and mypy'
+	@echo 'make benchmark    time the shift, training steps and start-up'
+	@echo 'make environment  write environment.yml from pyproject.toml'
+	@echo 'make clean        remove .venv and caches (no runs, no reports)'
+
+quickstart: $(VENV)/.base
+	@$(BIN)/tps-lab quickstart $(ARGS)
+
+test: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+benchmark: $(VENV)/.dev
+	@$(BIN)/python -m pytest tests/benchmarks -o addopts='' --benchmark-only --benchmark-columns=min,median,iqr,rounds \
+		--benchmark-group-by=group --benchmark-sort=fullname $(ARGS)
+
+environment: $(VENV)/.base
+	@$(BIN)/python -m tps_lab.environment_file > environment.yml
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python'; exit 1; }
+	@echo 'making $(VENV) …'
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments (Debian: install python3-venv)"; \
+		rm -rf $(VENV); exit 1; }
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	@echo 'installing tps_lab (the first time takes minutes and several GB: torch) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clips]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo 'installing tps_lab with what its tests need (the first time takes minutes and several GB: torch) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,311 @@
+"""The command line: parse, call, print. Everything it does is a function elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tps_lab.errors import InputError, unknown
+
+app = typer.Typer(
+    name="tps-lab",
+    help="What does a way of mixing space and time buy, and what does it cost?",
+    epilog="Begin with: tps-lab quickstart",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. recipe.lr=0.001.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@app.callback()
+def _plugins(
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A Python file that defines variants or data sets of your own.")
+    ] = None,
+) -> None:
+    for number, file in enumerate(plugin or []):
+        if not file.is_file():
+            raise InputError(f"no such plugin file: {file}")
+        spec = importlib.util.spec_from_file_location(f"tps_lab_plugin_{number}", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+
+
+@app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
+def quickstart(
+    seeds: Annotated[int, typer.Option(help="Runs per variant; 3 or more give intervals over seeds.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the report and its runs.")] = Path("reports/quickstart"),
+    full: Annotated[bool, typer.Option("--full", help="Twice the steps, more variants and patterns.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run finished runs again.")] = False,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train and measure attention variants on moving digits, and compare them in a report."""
+    from tps_lab import progress
+    from tps_lab.quickstart import quickstart as run
+
+    shown = progress.for_this_terminal(quiet or json_)
+    finished, page = run(out, seeds, full, again, shown, **_pairs(set_))
+    _finish(finished, page, json_)
+
+
+@app.command("list", epilog="Example: tps-lab list attention")
+def list_(
+    what: Annotated[
+        Literal["patterns", "attention", "backbones", "data", "all"], typer.Argument(help="What to list.")
+    ] = "all",
+    json_: Json = False,
+) -> None:
+    """What there is: patterns, attention variants, backbones, data sets."""
+    from tps_lab import listing
+
+    kinds = list(listing.KINDS) if what == "all" else [what]
+    found = {kind: listing.KINDS[kind]() for kind in kinds}
+    if json_:
+        _print_json(found if what == "all" else found[what])
+    else:
+        print(listing.text(found, short=what == "all"))
+
+
+@app.command(epilog='Examples: tps-lab pattern C --grid 7x7, tps-lab pattern "0 1 / -1 0" --save mosaic.png')
+def pattern(
+    tile: Annotated[str, typer.Argument(help="A name (see: tps-lab list patterns) or a tile's text.")],
+    grid: Annotated[str, typer.Option(help="Patches, height x width.")] = "7x7",
+    frames: Annotated[int, typer.Option(help="Frames of the clip.")] = 16,
+    border: Annotated[str, typer.Option(help="circular, zero or edge.")] = "circular",
+    save: Annotated[Path | None, typer.Option(help="Save the mosaic as a picture (.png, .svg, .pdf).")] = None,
+    json_: Json = False,
+) -> None:
+    """A shift pattern: its tile, what it mixes, how far it reaches."""
+    from tps_lab import listing
+    from tps_lab.patterns import ShiftPattern
+
+    chosen = ShiftPattern.parse(tile)
+    height, width = _grid(grid)
+    facts = listing.pattern_facts(chosen, height, width, frames, border)
+    if save is not None:
+        from tps_lab import viz
+
+        _save(viz.mosaic(chosen, grid=(height, width)).figure, save)
+    if json_:
+        _print_json(facts)
+    else:
+        print(listing.pattern_text(chosen, facts))
+        if save is not None:
+            print(f"saved {save}")
+
+
+@app.command(epilog="Example: tps-lab cost --backbone vit_small_patch16_224 --attention tps --pattern C --frames 8")
+def cost(
+    backbone: Annotated[str, typer.Option(help="See: tps-lab list backbones.")] = "vit_micro",
+    attention: Annotated[str, typer.Option(help="See: tps-lab list attention.")] = "tps",
+    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames per clip.")] = 8,
+    tubelet: Annotated[int, typer.Option(help="Frames per token along time.")] = 1,
+    size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    batch: Annotated[int, typer.Option(help="Clips per step, for memory and throughput.")] = 1,
+    classes: Annotated[int, typer.Option(help="Outputs of the head.")] = 1000,
+    json_: Json = False,
+) -> None:
+    """What a model costs: parameters, multiply-adds by three counters, peak memory, latency."""
+    from tps_lab import listing
+    from tps_lab.attention import parse
+    from tps_lab.backbones import create_model
+    from tps_lab.measure import cost as measured
+
+    if batch < 1:
+        raise InputError(f"batch must be 1 or more, got {batch}")
+    variant = parse(attention, **({} if pattern is None else {"pattern": pattern}))
+    model = create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
+    import torch
+
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
+    facts = {"backbone": backbone, "attention": str(variant), **shape, **measured(model, batch=batch)}
+    if json_:
+        _print_json(facts)
+    else:
+        print(listing.cost_text(facts))
+
+
+@app.command(epilog="Example: tps-lab train --attention tps --pattern A --data opposites --seed 1 --out runs")
+def train(
+    backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
+    attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and of the order of clips.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file with any of the keys.")] = None,
+    set_: Set = None,
+    out: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = Path("runs"),
+    again: Annotated[bool, typer.Option("--again", help="Run again even if it is done.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train and measure one model; leaves a run folder."""
+    from tps_lab import progress, runs
+    from tps_lab.attention import parse
+    from tps_lab.config import RunConfig, make
+
+    given = {"backbone": backbone, "attention": attention, "data": data, "seed": seed}
+    values = _yaml(config) | {k: v for k, v in given.items() if v is not None} | _pairs(set_)
+    if pattern is not None:
+        values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
+    wanted = make(values)
+    if runs.is_done(out / wanted.folder) and not again:
+        print(f"already done (--again runs it again): {out / wanted.folder}", file=sys.stderr)
+        run = runs.Run(out / wanted.folder)
+    else:
+        from tps_lab.train import train as run_training
+
+        run = run_training(wanted, out, progress=progress.for_this_terminal(quiet or json_))
+    if json_:
+        _print_json(run.row)
+    else:
+        _print_table([run])
+        print(run.path)
+    _exit_by_status([run])
+
+
+@app.command(epilog="Example: tps-lab report runs reports/quickstart/runs --out reports/mine")
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")],
+    out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
+    title: Annotated[str, typer.Option(help="Of the page.")] = "Attention variants compared",
+    json_: Json = False,
+) -> None:
+    """Compare runs in one self-contained page, as Markdown and as CSV."""
+    from tps_lab import report as pages
+    from tps_lab import runs
+
+    found = runs.find(*folders)
+    try:
+        page = pages.build(found, out, title=title, command=runs.environment()["command"])
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    _finish(found, page, json_, by_status=False)
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt as stop:
+        _fail(str(stop) or "stopped", 130)
+    except typer.Exit as done:
+        code = done.exit_code
+    except typer.Abort:
+        _fail("stopped", 130)
+    except Exception as error:
+        # click's own usage errors: unknown options, commands and missing arguments
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(_usage(error), 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    command = getattr(getattr(error, "ctx", None), "command_path", "tps-lab")
+    return f"{error.format_message()} (see: {command} --help)"
+
+
+def _fail(message: str, code: int) -> None:
+    print("tps-lab: " + " ".join(message.split("\n")), file=sys.stderr)
+    sys.exit(code)
+
+
+def _finish(finished: list[Any], page: Path, as_json: bool, by_status: bool = True) -> None:
+    if as_json:
+        _print_json({"report": str(page), "rows": [run.row for run in finished]})
+    else:
+        _print_table(finished)
+        print(page)
+    if by_status:
+        _exit_by_status(finished)
+
+
+def _exit_by_status(finished: list[Any]) -> None:
+    statuses = {run.row["status"] for run in finished}
+    if "interrupted" in statuses:
+        raise typer.Exit(130)
+    if "failed" in statuses:
+        raise typer.Exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(finished: list[Any]) -> None:
+    from rich.console import Console
+
+    from tps_lab.report.tables import text_table
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=110)
+    console.print(text_table(finished))
+
+
+def _pairs(given: list[str] | None) -> dict[str, Any]:
+    import yaml
+
+    values = {}
+    for pair in given or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--set {pair!r} is not of the form KEY=VALUE")
+        parsed = yaml.safe_load(value) if value else ""
+        # YAML reads 1e-3 as text; people mean the number
+        try:
+            values[key] = float(parsed) if isinstance(parsed, str) else parsed
+        except ValueError:
+            values[key] = parsed
+    return values
+
+
+def _yaml(file: Path | None) -> dict[str, Any]:
+    import yaml
+
+    if file is None:
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file} must hold keys and values, e.g. 'attention: tps'")
+    return values
+
+
+def _grid(text: str) -> tuple[int, int]:
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise InputError(f"--grid {text!r} is not of the form HEIGHTxWIDTH, e.g. 7x7")
+    return int(height), int(width)
+
+
+def _save(figure: Any, file: Path) -> None:
+    formats = (".png", ".svg", ".pdf")
+    if file.suffix not in formats:
+        raise unknown("picture format", file.suffix or str(file), formats)
+    try:
+        figure.savefig(file)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error

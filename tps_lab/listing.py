@@ -1,0 +1,159 @@
+"""What there is and what it costs, as text for a terminal and as plain data for `--json`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tps_lab.patterns import Border, ShiftPattern, gallery
+
+
+def _patterns() -> list[dict[str, Any]]:
+    return [{"name": p.name, "about": p.note, "tile": p.text, "frames_mixed": p.frames_mixed} for p in gallery.values()]
+
+
+def _attention() -> list[dict[str, Any]]:
+    from tps_lab.attention import variants
+
+    return [
+        {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
+        for name, cls in variants().items()
+    ]
+
+
+def _data() -> list[dict[str, Any]]:
+    from tps_lab.data import data_sets
+
+    return [
+        {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
+        for name, cls in data_sets().items()
+    ]
+
+
+def _backbones() -> list[dict[str, Any]]:
+    from tps_lab.backbones import SMALL, backbones
+
+    return [{"name": name, "about": "small, ours" if name in SMALL else "timm"} for name in backbones()]
+
+
+KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
+    "patterns": _patterns,
+    "attention": _attention,
+    "data": _data,
+    "backbones": _backbones,
+}
+
+
+def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
+    """Listings as text; short shows one line an entry and few backbones."""
+    parts = []
+    for kind, entries in found.items():
+        parts.append(f"{kind} ({len(entries)})")
+        shown = entries[:6] if short and kind == "backbones" else entries
+        width = max(len(entry["name"]) for entry in shown)
+        for entry in shown:
+            about = entry.get("about", "")
+            if short:
+                about = textwrap.shorten(about, 90, placeholder=" …")
+            body = textwrap.fill(about, 100, initial_indent=" " * (width + 4), subsequent_indent=" " * (width + 4))
+            parts.append(f"  {entry['name']:<{width}}  {body.strip()}")
+            if not short and entry.get("options"):
+                options = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
+                parts.append(" " * (width + 4) + f"({options})")
+            if not short and entry.get("tile"):
+                parts.append(" " * (width + 4) + entry["tile"])
+        if len(shown) < len(entries):
+            parts.append(f"  … and {len(entries) - len(shown)} more: tps-lab list {kind}")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def pattern_facts(pattern: ShiftPattern, height: int, width: int, frames: int, border: Any) -> dict[str, Any]:
+    """What a pattern is and does on a grid of patches and a clip length."""
+    source = pattern.source_frames(frames, height, width, _border(border))
+    middle = source[frames // 2]
+    return {
+        "name": str(pattern) if str(pattern) in gallery else "custom",
+        "tile": [list(row) for row in pattern.tile],
+        "frames_mixed": pattern.frames_mixed,
+        "shifted_share": round(pattern.shifted_share, 4),
+        "reach": pattern.reach(),
+        "reach_without_shift_back": pattern.reach(shift_back=False),
+        "reach_after_layers": {layers: pattern.reach(layers) for layers in (1, 2, 4, 6)},
+        "grid": [height, width],
+        "frames": frames,
+        "border": border,
+        "shifted_patches": int((pattern.offsets_on(height, width) != 0).sum()),
+        "patches": height * width,
+        "frames_in_middle_frame": sorted(int(f) for f in np.unique(middle[middle >= 0])),
+    }
+
+
+def pattern_text(pattern: ShiftPattern, facts: Mapping[str, Any]) -> str:
+    """A pattern for the terminal: tile, mosaic, facts."""
+    height, width = facts["grid"]
+
+    def drawn(offsets: np.ndarray) -> str:
+        words = [[f"{k:+d}" if k else "·" for k in row] for row in offsets.tolist()]
+        wide = max(len(word) for row in words for word in row)
+        return "\n".join("  " + " ".join(f"{word:>{wide}}" for word in row) for row in words)
+
+    after = ", ".join(f"{reach} after {layers}" for layers, reach in facts["reach_after_layers"].items())
+    return "\n".join(
+        [
+            f"pattern {facts['name']}" + (f": {pattern.note}" if pattern.note else ""),
+            "",
+            "tile (from how many frames earlier each patch comes)",
+            drawn(np.array(pattern.tile)),
+            "",
+            f"on {height}×{width} patches",
+            drawn(pattern.offsets_on(height, width)),
+            "",
+            f"frames mixed   {facts['frames_mixed']}",
+            f"shifted share  {100 * facts['shifted_share']:.1f} % of the tile, "
+            f"{facts['shifted_patches']} of {facts['patches']} patches",
+            f"reach          {facts['reach']} frames per layer, {facts['reach_without_shift_back']} without shift back",
+            f"               {after} layers, with tokens of a frame meeting in between",
+            f"border         {facts['border']}: mixed frame {facts['frames'] // 2} of {facts['frames']} holds frames "
+            + ", ".join(map(str, facts["frames_in_middle_frame"])),
+        ]
+    )
+
+
+def cost_text(facts: Mapping[str, Any]) -> str:
+    """The figures of `tps-lab cost` for the terminal."""
+    memory, latency, step = facts["peak_memory_bytes"], facts["latency_ms"], facts["train_step_ms"]
+    counters = ", ".join(
+        f"{name} {count:,}" if count else f"{name} –" for name, count in facts["macs_by_counter"].items()
+    )
+    lines = [
+        f"{facts['backbone']}, {facts['attention']}, clip (C, T, H, W) = {tuple(facts['clip_shape'])}",
+        "",
+        f"parameters          {facts['params'] / 1e6:.3f} M",
+        f"multiply-adds       {facts['macs'] / 1e9:.4f} G per clip ({facts['macs_status']}: {counters})",
+    ]
+    if memory:
+        for kind in ("training", "inference"):
+            reserved = memory[f"{kind}_reserved"]
+            beside = f" (reserved {reserved / 2**30:.3f} GiB)" if reserved else ""
+            lines.append(f"peak memory         {memory[kind] / 2**30:.3f} GiB {kind}{beside}")
+        lines.append(f"                    {memory['how']}")
+    lines += [
+        f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})",
+        f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}",
+        f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})",
+    ]
+    lines += [f"missing             {figure}: {why}" for figure, why in facts["missing"].items()]
+    return "\n".join(lines)
+
+
+def _border(given: str) -> Border:
+    from tps_lab.errors import unknown
+    from tps_lab.patterns import BORDERS
+
+    if given not in BORDERS:
+        raise unknown("border", given, BORDERS)
+    return given  # type: ignore[return-value]

@@ -1,0 +1,132 @@
+"""The whole path in minutes: train a handful of variants alike, measure them, compare them in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tps_lab import data, report, runs
+from tps_lab.config import RunConfig, make
+from tps_lab.errors import InputError
+from tps_lab.progress import Progress
+
+VARIANTS = ("spatial", "tps(pattern=A)", "tps(pattern=C)", "tps+tcs", "joint", "divided")
+MORE = ("tps(every=1)", "tps(pattern=B)", "tps(pattern=D)", "tcs", "tsm", "axial")
+DATA = "opposites"
+
+
+def quickstart(
+    out: Path,
+    seeds: int = 1,
+    full: bool = False,
+    again: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> tuple[list[runs.Run], Path]:
+    """Train and measure every variant with every seed, then write the report.
+
+    Finished runs in `out/runs` are kept and not run again.
+
+    Args:
+        out: folder of the report; the runs go into `out/runs`.
+        seeds: runs per variant, with seeds 0, 1, …
+        full: twice the steps, and more variants and patterns.
+        again: run finished runs again.
+        **settings: keys of `RunConfig` that differ from the defaults ("recipe.steps": 500).
+
+    Returns:
+        The runs and the report's page.
+
+    Raises:
+        InputError: a setting cannot work, or the folder cannot be written.
+        KeyboardInterrupt: after the report of what ran was written.
+    """
+    progress = progress or Progress()
+    if seeds < 1:
+        raise InputError(f"seeds must be 1 or more, got {seeds}")
+    if full:
+        settings = {"recipe.steps": 2 * RunConfig().recipe.steps} | settings
+    settings = {"data": DATA} | settings
+    wanted = [
+        make(settings | {"attention": variant, "seed": seed})
+        for seed in range(seeds)
+        for variant in VARIANTS + (MORE if full else ())
+    ]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "runs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    stopped = False
+    done = {c: runs.Run(out / "runs" / c.folder) for c in wanted if not again and runs.is_done(out / "runs" / c.folder)}
+    if done:
+        progress.say(f"{len(done)} of {len(wanted)} runs are already there and kept (--again runs them again)")
+    missing = [config for config in wanted if config not in done]
+    try:
+        _run_all(missing, out / "runs", done, progress)
+    except KeyboardInterrupt:
+        stopped = True
+    finished = [done[config] for config in wanted if config in done]
+    if not finished:
+        raise KeyboardInterrupt("stopped before any run ended; nothing to report")
+    progress.say("writing the report …")
+    page = report.build(
+        finished,
+        out,
+        title="What does a way of mixing space and time buy, and what does it cost?",
+        command=runs.environment()["command"],
+        extra_figures=mixed_clip(finished),
+    )
+    if stopped:
+        raise KeyboardInterrupt(f"stopped; {len(finished)} of {len(wanted)} runs are kept and reported in {page}")
+    return finished, page
+
+
+def _run_all(configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, runs.Run], progress: Progress) -> None:
+    if not configs:
+        return
+    from tps_lab import measure
+    from tps_lab.train import build, train
+
+    clips = data.parse(configs[0].data).opened()
+    models = {c.attention: build(c, clips).to(_device()) for c in configs}
+    progress.say(f"measuring what {len(models)} variants cost, in turn …")
+    costs = measure.costs(models, clips.clip_shape, configs[0].recipe.batch)
+    del models
+    for number, config in enumerate(configs, 1):
+        progress.say(f"run {number} of {len(configs)}: {config.variant.label}, seed {config.seed}")
+        run = done[config] = train(config, folder, clips, costs[config.attention], progress)
+        if run.row["status"] == "interrupted":
+            raise KeyboardInterrupt
+        if run.row["status"] == "failed":
+            progress.say(f"failed: {run.row['reason']}")
+
+
+def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:
+    """A real clip mixed by each pattern of the runs, if the package that brings clips is installed."""
+    from tps_lab import viz
+    from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+    from tps_lab.data._video import read_frames
+    from tps_lab.patterns import ShiftPattern
+
+    names = dict.fromkeys(run.row["pattern"] for run in finished if run.row.get("pattern"))
+    try:
+        name, path = next(iter(sample_clips().items()))
+    except InputError:
+        return []
+    clip = read_frames(path, indices=range(0, 32, 4), size=112)
+    patterns = [ShiftPattern.parse(pattern) for pattern in names]
+    about = SAMPLE_CLIPS[name]
+    caption = (
+        "Real video frames, and what a frame becomes under each pattern before attention sees it: every patch "
+        "keeps its place and brings the content of another moment. "
+        f"{about.description} ({about.source}, {about.licence})."
+    )
+    return [(caption, viz.mixed_frames(clip, patterns, patch=16))] if patterns else []
+
+
+def _device() -> Any:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,195 @@
+"""One run, one folder; read back with one call.
+
+runs/<name>-<hash>/
+    config.yaml         what was asked for
+    environment.json    where it ran: versions, machine, commit, command
+    metrics.jsonl       one line per logged step
+    model.safetensors   the weights at the end
+    row.json            the figures; appears last and whole, so its presence means "done"
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run's folder, read on demand."""
+
+    path: Path
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        return json.loads((self.path / "row.json").read_text())
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        file = self.path / "environment.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        import yaml
+
+        file = self.path / "config.yaml"
+        return yaml.safe_load(file.read_text()) if file.exists() else {}
+
+
+def find(*folders: str | Path) -> list[Run]:
+    """All finished runs in these folders (a run's own folder, or one that holds runs at any depth).
+
+    Raises:
+        InputError: a folder does not exist, or there is no finished run in any of them.
+    """
+    found: dict[Path, Run] = {}
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise InputError(f"no such folder: {folder}")
+        for file in sorted(folder.rglob("row.json")):
+            if not any(part.startswith(".") for part in file.relative_to(folder).parts):
+                found[file.parent.resolve()] = Run(file.parent)
+    if not found:
+        raise InputError(f"no finished run (no row.json) in {', '.join(map(str, folders))}")
+    return list(found.values())
+
+
+def load(*folders: str | Path) -> pd.DataFrame:
+    """Every finished run as a row of a DataFrame; nested figures as columns like `latency_ms.median`.
+
+    >>> load("reports/quickstart/runs")[["label", "seed", "top1_pct"]]  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    return pd.json_normalize([run.row for run in find(*folders)])
+
+
+class RunWriter:
+    """Writes a run's folder so that a crash leaves either a whole row or none.
+
+    Args:
+        folder: made if needed; what an unfinished earlier try left there is kept in `.earlier`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            if folder.exists():
+                _set_aside(folder)
+            folder.mkdir(parents=True)
+            self._metrics = (folder / "metrics.jsonl").open("w")
+        except OSError as error:
+            raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+
+    def start(self, config: dict[str, Any]) -> None:
+        import yaml
+
+        _write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        _write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
+
+    def log(self, **line: Any) -> None:
+        """Append one line of metrics, at once on disk."""
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+
+    def finish(self, row: dict[str, Any]) -> Run:
+        """Write the row, last of all."""
+        self._metrics.close()
+        _write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        return Run(self.folder)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether this folder holds a run that went through to its end."""
+    return (folder / "row.json").exists() and Run(folder).row.get("status") == "done"
+
+
+def environment() -> dict[str, Any]:
+    """Where a run ran: versions, machine, threads, commit, command, date."""
+    import torch
+
+    versions = {name: _version(name) for name in ("tps_lab", "torch", "timm", "fvcore", "accelerate", "numpy")}
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **versions,
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_aside(folder: Path) -> None:
+    earlier = folder.parent / ".earlier"
+    earlier.mkdir(exist_ok=True)
+    taken: Iterable[Path] = (earlier / f"{folder.name}.{i}" for i in range(1, 10_000))
+    folder.rename(next(path for path in taken if not path.exists()))
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write, flush to disk, rename: readers see the whole file or none."""
+    half = file.with_name(file.name + ".part")
+    with half.open("w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    half.replace(file)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of this package's checkout, with "+changes" if files differ from it."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
