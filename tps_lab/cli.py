@@ -60,8 +60,10 @@ def quickstart(
     from tps_lab.quickstart import quickstart as run
 
     shown = progress.for_this_terminal(quiet or json_)
-    finished, page = run(out, seeds, full, again, shown, **_pairs(set_))
-    _finish(finished, page, json_)
+    outcome = run(out, seeds, full, again, shown, **_pairs(set_))
+    _finish(outcome.runs, outcome.page, json_)
+    if outcome.stopped:
+        raise typer.Exit(130)
 
 
 @app.command("list", epilog="Example: tps-lab list attention")
@@ -204,15 +206,14 @@ def report(
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
     try:
+        # not standalone: what a command raises comes out here, and an exit code is returned
         code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
-    except KeyboardInterrupt as stop:
-        _fail(str(stop) or "stopped", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", 130)
     except typer.Exit as done:
         code = done.exit_code
-    except typer.Abort:
-        _fail("stopped", 130)
     except Exception as error:
         # click's own usage errors: unknown options, commands and missing arguments
         if not hasattr(error, "format_message"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tps_lab import data, report, runs
 from tps_lab.config import RunConfig, make
@@ -16,6 +16,14 @@ MORE = ("tps(every=1)", "tps(pattern=B)", "tps(pattern=D)", "tcs", "tsm", "axial
 DATA = "opposites"
 
 
+class Outcome(NamedTuple):
+    """What a quickstart leaves."""
+
+    runs: list[runs.Run]
+    page: Path
+    stopped: bool
+
+
 def quickstart(
     out: Path,
     seeds: int = 1,
@@ -23,7 +31,7 @@ def quickstart(
     again: bool = False,
     progress: Progress | None = None,
     **settings: Any,
-) -> tuple[list[runs.Run], Path]:
+) -> Outcome:
     """Train and measure every variant with every seed, then write the report.
 
     Finished runs in `out/runs` are kept and not run again.
@@ -36,11 +44,11 @@ def quickstart(
         **settings: keys of `RunConfig` that differ from the defaults ("recipe.steps": 500).
 
     Returns:
-        The runs and the report's page.
+        The runs, the report's page, and whether Ctrl-C ended it early (what ran is kept and reported).
 
     Raises:
         InputError: a setting cannot work, or the folder cannot be written.
-        KeyboardInterrupt: after the report of what ran was written.
+        KeyboardInterrupt: stopped before there was anything to report.
     """
     progress = progress or Progress()
     if seeds < 1:
@@ -69,7 +77,8 @@ def quickstart(
         stopped = True
     finished = [done[config] for config in wanted if config in done]
     if not finished:
-        raise KeyboardInterrupt("stopped before any run ended; nothing to report")
+        progress.say("stopped before any run ended; nothing to report")
+        raise KeyboardInterrupt
     progress.say("writing the report …")
     page = report.build(
         finished,
@@ -79,8 +88,8 @@ def quickstart(
         extra_figures=mixed_clip(finished),
     )
     if stopped:
-        raise KeyboardInterrupt(f"stopped; {len(finished)} of {len(wanted)} runs are kept and reported in {page}")
-    return finished, page
+        progress.say(f"stopped; {len(finished)} of {len(wanted)} runs are kept; the same command goes on from here")
+    return Outcome(finished, page, stopped)
 
 
 def _run_all(configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, runs.Run], progress: Progress) -> None:
@@ -104,26 +113,27 @@ def _run_all(configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, r
 
 
 def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:
-    """A real clip mixed by each pattern of the runs, if the package that brings clips is installed."""
+    """A real clip mixed by each pattern, if the package that brings clips is installed."""
     from tps_lab import viz
     from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
     from tps_lab.data._video import read_frames
-    from tps_lab.patterns import ShiftPattern
+    from tps_lab.patterns import ShiftPattern, gallery
 
-    names = dict.fromkeys(run.row["pattern"] for run in finished if run.row.get("pattern"))
+    used = dict.fromkeys(run.row["pattern"] for run in finished if run.row.get("pattern"))
+    names = dict.fromkeys([*(name for name in gallery if name not in ("none", "C-without-4")), *used])
     try:
-        name, path = next(iter(sample_clips().items()))
-    except InputError:
+        path = sample_clips()["bikes.mp4"]
+    except InputError:  # the extra [clips] is not installed; the report does without
         return []
-    clip = read_frames(path, indices=range(0, 32, 4), size=112)
-    patterns = [ShiftPattern.parse(pattern) for pattern in names]
-    about = SAMPLE_CLIPS[name]
+    clip = read_frames(path, indices=range(40, 104, 4), size=196)
+    patterns = [ShiftPattern.parse(name) for name in names]
+    about = SAMPLE_CLIPS[path.name]
     caption = (
         "Real video frames, and what a frame becomes under each pattern before attention sees it: every patch "
         "keeps its place and brings the content of another moment. "
-        f"{about.description} ({about.source}, {about.licence})."
+        f"The clip: {about.description} ({about.source}, {about.licence})."
     )
-    return [(caption, viz.mixed_frames(clip, patterns, patch=16))] if patterns else []
+    return [(caption, viz.mixed_frames(clip, patterns, patch=28))]
 
 
 def _device() -> Any:

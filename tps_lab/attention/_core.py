@@ -243,7 +243,7 @@ class ScheduledVariant(Variant):
     def __post_init__(self) -> None:
         if isinstance(self.stages, int):
             object.__setattr__(self, "stages", (self.stages,))
-        if not isinstance(self.every, int) or self.every < 1:
+        if type(self.every) is not int or self.every < 1:
             raise InputError(f"every must be a whole number of blocks, 1 or more, got {self.every!r}")
         stages = tuple(self.stages)
         if not stages or not set(stages) <= {1, 2, 3, 4}:
@@ -254,9 +254,12 @@ class ScheduledVariant(Variant):
         """The mixers of block `index`, in which the variant is on."""
         raise NotImplementedError
 
+    def is_on(self, index: int, depth: int) -> bool:
+        """Whether block `index` of `depth` mixes by this variant."""
+        return index % self.every == self.every - 1 and 1 + 4 * index // depth in self.stages
+
     def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
-        on = index % self.every == self.every - 1 and 1 + 4 * index // depth in self.stages
-        return self.mixers(index) if on else (frame_by_frame,)
+        return self.mixers(index) if self.is_on(index, depth) else (frame_by_frame,)
 
 
 # Spatial attention is what every other variant falls back to, so its mixer lives here.

@@ -15,7 +15,7 @@ from timm.models import checkpoint_seq
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from tps_lab.attention import Grid, Variant
+from tps_lab.attention import Grid, ScheduledVariant, Variant
 from tps_lab.backbones._video import check_clip, fold_tubelets, inflate, install
 from tps_lab.errors import InputError
 
@@ -139,6 +139,9 @@ def check_convertible(image_model: VisionTransformer, variant: Variant, frames: 
     """Say why a model, a variant and a clip length do not go together."""
     if frames < 1 or tubelet < 1 or frames % tubelet:
         raise InputError(f"frames must be a multiple of the tubelet's length, got {frames} frames, tubelet {tubelet}")
+    depth = len(image_model.blocks)
+    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
+        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")
     pattern = getattr(variant, "pattern", None)
     if pattern is not None:
         pattern.check_fits(frames // tubelet)

@@ -81,7 +81,9 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
 
 
 def _fvcore(model: nn.Module, clip: torch.Tensor) -> int:
-    from fvcore.nn import FlopCountAnalysis
+    with warnings.catch_warnings():  # fvcore scripts a function when imported, which torch deprecates
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
 
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = FlopCountAnalysis(model, clip).unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -1,0 +1,99 @@
+"""The data set that an order-blind model cannot solve, and why."""
+
+import pytest
+import torch
+
+from tps_lab import InputError
+from tps_lab.data import parse
+from tps_lab.data.opposites import PAIRS, Opposites
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return Opposites(train=64, val=24, test=48).opened()
+
+
+def test_every_second_clip_is_the_one_before_reversed(clips):
+    for split in ("train", "val", "test"):
+        x, y = clips.batch(split, torch.arange(24))
+        assert torch.equal(x[0::2], x[1::2].flip(2))
+        assert torch.equal(y[0::2] + 1, y[1::2])
+
+
+def test_an_order_blind_classifier_is_capped_at_half(clips):
+    # any function of the frames as a set: here a random projection of their mean
+    x, y = clips.batch("test", torch.arange(48))
+    for seed in range(20):
+        weights = torch.randn(3 * 32 * 32, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        guess = (x.double().mean(2).flatten(1) @ weights).argmax(1)
+        assert (guess == y).double().mean() <= clips.ceiling
+
+
+def test_a_clip_is_the_same_whatever_else_is_in_the_batch(clips):
+    together, _ = clips.batch("train", torch.arange(10))
+    alone, label = clips.batch("train", torch.tensor([7]))
+    assert torch.equal(alone[0], together[7])
+    assert label.item() == 7
+
+
+def test_a_seed_gives_the_same_clips_to_the_bit_and_another_seed_others():
+    def first(seed):
+        return Opposites(train=8, val=2, test=2, seed=seed).opened().batch("train", torch.arange(4))[0]
+
+    assert torch.equal(first(3), first(3))
+    assert not torch.equal(first(3), first(4))
+
+
+def test_no_digit_is_in_two_splits(clips):
+    used = {split: set(scene["digit"].tolist()) for split, scene in Opposites().opened().scenes.items()}
+    assert not used["train"] & used["val"]
+    assert not used["train"] & used["test"]
+    assert not used["val"] & used["test"]
+
+
+def test_classes_are_balanced_and_named(clips):
+    _, y = clips.batch("test", torch.arange(48))
+    assert torch.bincount(y).tolist() == [4] * 12
+    assert clips.classes[::2] == tuple(first for first, _ in PAIRS)
+    assert clips.pairs[0] == (0, 1)
+
+
+@pytest.mark.parametrize("motion", range(6))
+def test_the_motion_is_what_the_class_says(motion):
+    clips = Opposites(train=600, val=2, test=2, noise=0.0).opened()
+    x, _ = clips.batch("train", torch.arange(2 * motion, 600, 12))  # forwards, of this pair
+    ink = x[:, 0] - x[:, 0].amin()
+    where = torch.linspace(-1, 1, 32)
+    total = ink.sum((2, 3))
+    across, down = (ink.sum(2) * where).sum(2) / total, (ink.sum(3) * where).sum(2) / total
+    change = {
+        "right": across[:, -1] - across[:, 0],
+        "down": down[:, -1] - down[:, 0],
+        "grow": (total[:, -1] - total[:, 0]) / total.mean(1),
+        "appear": (ink[:, -1].amax((1, 2)) - ink[:, 0].amax((1, 2))) / ink.amax((1, 2, 3)),
+    }
+    name = PAIRS[motion][0]
+    if name in change:
+        assert change[name].median() > 0.1
+    if name == "diagonal down":
+        assert change["right"].median() > 0.1
+        assert change["down"].median() > 0.1
+    if name == "clockwise":  # neither slides nor grows
+        assert abs(change["right"].median()) < 0.1
+        assert abs(change["down"].median()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("opposites(frames=1)", "frames ≥ 2"),
+        ("opposites(train=7)", "train must be even"),
+        ("opposites(noise=-1)", "noise must be 0 or more"),
+        ("opposites(noise=much)", "noise must be a number"),
+        ("opposites(frame=8)", "did you mean 'frames'"),
+        ("oposites", "did you mean 'opposites'"),
+    ],
+)
+def test_bad_options_are_named(text, says):
+    with pytest.raises(InputError, match=says):
+        parse(text)

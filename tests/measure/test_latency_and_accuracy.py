@@ -1,0 +1,28 @@
+import torch
+
+from tps_lab.data.opposites import Opposites
+from tps_lab.measure.accuracy import accuracy
+from tps_lab.measure.latency import interleaved
+
+
+def test_work_is_done_in_turn():
+    order = []
+    timings = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=6, warm_up=2)
+    assert order == ["a", "b"] * 8
+    assert len(timings["a"].calls) == 6
+    assert timings["a"].iqr >= 0
+
+
+def test_accuracy_by_class_and_by_pair():
+    clips = Opposites(train=2, val=2, test=2).opened()
+    labels = torch.tensor([0, 0, 1, 1, 2, 3, 10, 11])
+    guesses = torch.tensor([0, 0, 0, 0, 2, 3, 10, 10])
+    logits = torch.nn.functional.one_hot(guesses, 12).float()
+    found = accuracy(logits, labels, clips)
+    assert found.top1_pct == 62.5
+    assert found.per_class_pct["right"] == 100
+    assert found.per_class_pct["left"] == 0
+    assert found.per_pair_pct["right / left"] == 50
+    assert found.per_pair_pct["down / up"] == 100
+    assert found.top5_pct >= found.top1_pct
+    assert found.clips == 8

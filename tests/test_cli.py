@@ -1,0 +1,148 @@
+"""The command line as a user meets it: real processes, exit codes, one-line errors."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
+
+
+def cli(*arguments, **kwargs):
+    code = "from tps_lab.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300, **kwargs
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"]])
+def test_every_command_has_help_with_an_example(command):
+    done = cli(*command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout or not command
+
+
+def test_a_pattern_for_people_and_for_programs():
+    assert "frames mixed   9" in cli("pattern", "C").stdout
+    facts = json.loads(cli("pattern", "0 1 / -1 0", "--json").stdout)
+    assert facts["name"] == "A"
+    assert facts["tile"] == [[0, 1], [-1, 0]]
+    assert facts["frames_mixed"] == 3
+    assert facts["shifted_share"] == 0.5
+    assert facts["reach"] == 2
+
+
+def test_a_mosaic_is_saved(tmp_path):
+    done = cli("pattern", "D", "--save", tmp_path / "d.png")
+    assert done.returncode == 0
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_lists_are_json_too():
+    names = [entry["name"] for entry in json.loads(cli("list", "attention", "--json").stdout)]
+    assert {"spatial", "tps", "tcs", "tps+tcs", "joint", "divided", "axial", "tsm"} <= set(names)
+
+
+def test_cost_prints_only_json(tmp_path):
+    facts = json.loads(cli("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--json").stdout)
+    assert set(facts["macs_by_counter"].values()) == {facts["macs"]}
+    assert facts["peak_memory_bytes"]["training"] > 0
+    assert {"median", "iqr", "how"} <= set(facts["latency_ms"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["pattern", "Cc"], "did you mean 'C'"),
+        (["pattern", "0 1 / 2"], "ragged tile"),
+        (["pattern", ""], "empty tile"),
+        (["pattern", "0 x / 1 2"], "'x' is not an integer"),
+        (["pattern", "0 16"], "a clip of 16 frames cannot hold"),
+        (["pattern", "C", "--border", "round"], "unknown border 'round'"),
+        (["pattern", "C", "--grid", "7"], "HEIGHTxWIDTH"),
+        (["pattern", "C", "--save", "/nowhere/at/all.png"], "cannot write /nowhere/at/all.png"),
+        (["pattern", "C", "--save", "c.bmp"], "unknown picture format"),
+        (["cost", "--attention", "tpss"], "unknown attention variant 'tpss'"),
+        (["cost", "--attention", "spatial", "--pattern", "A"], "has no options"),
+        (["cost", "--backbone", "vit_micra"], "did you mean 'vit_micro'"),
+        (["cost", "--frames", "3"], "a clip of 3 frames cannot hold"),
+        (["train", "--set", "recipe.stepz=3"], "did you mean 'recipe.steps'"),
+        (["train", "--set", "nonsense"], "KEY=VALUE"),
+        (["train", "--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
+        (["train", "--data", "video-folder"], "path"),
+        (["report", "/nowhere", "--out", "x"], "no such folder"),
+        (["quickstart", "--seeds", "0"], "seeds must be 1 or more"),
+        (["quickstart", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
+        (["nonsense"], "nonsense"),
+        (["pattern", "C", "--nonsense"], "--nonsense"),
+        (["--plugin", "/nowhere.py", "list"], "no such plugin"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
+    done = cli(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_train_then_report(tmp_path):
+    first = cli("train", "--attention", "tps", "--pattern", "A", *TINY, "--out", tmp_path / "runs", "--json")
+    row = json.loads(first.stdout)
+    assert (row["label"], row["status"]) == ("TPS-A", "done")
+    second = cli("train", "--attention", "tps(pattern=A)", *TINY, "--out", tmp_path / "runs")
+    assert "already done" in second.stderr
+    done = cli("report", tmp_path / "runs", "--out", tmp_path / "page")
+    assert done.returncode == 0, done.stderr
+    assert {"index.html", "report.md", "results.csv"} <= {file.name for file in (tmp_path / "page").iterdir()}
+
+
+def test_quickstart_end_to_end_then_again_at_once(tmp_path):
+    done = cli("quickstart", "--out", tmp_path, *TINY)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "index.html") in done.stdout
+    page = (tmp_path / "index.html").read_text()
+    assert "TPS+TCS" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    again = cli("quickstart", "--out", tmp_path, *TINY, "--json")
+    assert len(json.loads(again.stdout)["rows"]) == 6
+
+
+def test_a_variant_of_ones_own_is_one_file(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\n"
+        "from tps_lab.attention import Mixer, ScheduledVariant, partition\n"
+        "@dataclass(frozen=True)\n"
+        "class Columns(ScheduledVariant):\n"
+        '    """Columns of all frames meet."""\n'
+        "    name, title, temporal_position = 'columns', 'Columns', True\n"
+        "    def mixers(self, index):\n"
+        "        return (Mixer(lambda grid: partition(grid, lambda t, h, w: w)),)\n"
+    )
+    facts = json.loads(cli("--plugin", plugin, "cost", "--attention", "columns", "--json").stdout)
+    assert len(set(facts["macs_by_counter"].values())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
+    import signal
+    import time
+
+    code = "from tps_lab.cli import main; main()"
+    steps = ["--set", "recipe.steps=100000", *TINY[2:]]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path), *steps], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "kept" in errors
+    assert "stopped by hand" in (tmp_path / "report.md").read_text()

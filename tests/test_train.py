@@ -1,0 +1,167 @@
+"""One run from configuration to row, whatever happens on the way."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tps_lab import InputError, runs
+from tps_lab.config import Recipe, make
+from tps_lab.data import parse
+from tps_lab.progress import Progress
+from tps_lab.train import build, learning_rate, train
+
+SMALL = {
+    "data": "opposites(train=64, val=24, test=24)",
+    "recipe.steps": 4,
+    "recipe.batch": 8,
+    "recipe.validate_every": 3,
+}
+COST = {"params": 1, "macs": 1, "missing": {}}  # what it costs is measured elsewhere
+
+
+def stopping_at(step, exception):
+    class Stop(Progress):
+        def run(self, label, steps):
+            from contextlib import contextmanager
+
+            @contextmanager
+            def bar():
+                def advance(now, news):
+                    if now == step:
+                        raise exception
+
+                yield advance
+
+            return bar()
+
+    return Stop()
+
+
+def test_a_run_leaves_a_whole_folder(tmp_path):
+    config = make(SMALL | {"attention": "tps(pattern=A)", "seed": 5})
+    run = train(config, tmp_path)
+    assert {file.name for file in run.path.iterdir()} == {
+        "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "row.json"
+    }  # fmt: skip
+    row = run.row
+    assert row["status"] == "done"
+    assert row["label"] == "TPS-A"
+    assert row["ceiling_pct"] == 50
+    assert row["macs_status"] == "agreed"
+    assert row["missing"] == {}
+    assert row["peak_memory_bytes"]["training"] > row["peak_memory_bytes"]["inference"] > 0
+    assert row["latency_ms"]["median"] > 0
+    assert 0 <= row["top1_pct"] <= row["top5_pct"] <= 100
+    assert len(row["per_class_pct"]) == 12
+    assert len(row["per_pair_pct"]) == 6
+    assert [(m["step"], m["split"]) for m in run.metrics] == [(3, "train"), (3, "val"), (4, "train"), (4, "val")]
+    assert run.environment["torch"] == torch.__version__
+    assert make(run.config) == config  # the folder says how to run it again
+
+
+def test_the_saved_weights_give_the_row_back(tmp_path):
+    from tps_lab.measure.accuracy import evaluate
+
+    config = make(SMALL)
+    run = train(config, tmp_path, cost=COST)
+    clips = parse(config.data).opened()
+    model = build(config, clips)
+    model.load_state_dict(load_file(run.path / "model.safetensors"))
+    assert evaluate(model, clips, "test").top1_pct == run.row["top1_pct"]
+
+
+def test_the_same_seed_trains_the_same_weights_to_the_bit(tmp_path):
+    weights = []
+    for folder in ("a", "b"):
+        run = train(make(SMALL), tmp_path / folder, cost=COST)
+        weights.append(load_file(run.path / "model.safetensors"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_ctrl_c_leaves_a_usable_result(tmp_path):
+    run = train(make(SMALL), tmp_path, cost=COST, progress=stopping_at(2, KeyboardInterrupt()))
+    assert run.row["status"] == "interrupted"
+    assert "after 1 of 4 steps" in run.row["reason"]
+    assert run.row["top1_pct"] is not None
+    assert (run.path / "model.safetensors").exists()
+    assert not runs.is_done(run.path)
+
+
+def test_an_error_is_a_failed_row_with_its_reason(tmp_path):
+    run = train(make(SMALL), tmp_path, cost=COST, progress=stopping_at(2, RuntimeError("out of paper")))
+    assert run.row["status"] == "failed"
+    assert run.row["reason"] == "RuntimeError: out of paper"
+    assert "top1_pct" not in run.row
+
+
+def test_a_loss_that_is_no_number_fails(tmp_path):
+    run = train(make(SMALL | {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30}), tmp_path, cost=COST)
+    assert run.row["status"] == "failed"
+    assert "the loss is" in run.row["reason"]
+
+
+def test_an_unfinished_folder_is_set_aside_not_lost(tmp_path):
+    config = make(SMALL)
+    folder = tmp_path / config.folder
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    train(config, tmp_path, cost=COST)
+    assert (tmp_path / ".earlier" / f"{config.folder}.1" / "notes.txt").read_text() == "mine"
+    assert len(runs.load(tmp_path)) == 1
+
+
+def test_results_read_back_as_a_frame(tmp_path):
+    for seed in (0, 1):
+        train(make(SMALL | {"seed": seed}), tmp_path)
+    frame = runs.load(tmp_path)
+    assert frame["seed"].tolist() == [0, 1]
+    assert {"top1_pct", "latency_ms.median", "peak_memory_bytes.training"} <= set(frame.columns)
+
+
+def test_a_half_written_row_does_not_count(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "row.json.part").write_text('{"status": "do')
+    with pytest.raises(InputError, match="no finished run"):
+        runs.find(tmp_path)
+
+
+def test_identity_is_the_whole_configuration():
+    same = [make({"attention": "tps"}), make({"attention": "tps(pattern=C, every=2)"}), make({"name": "mine"})]
+    assert len({config.identity for config in same}) == 1
+    others = [make({"seed": 1}), make({"recipe.lr": 0.1}), make({"attention": "tps(pattern=A)"}), make({"tubelet": 2})]
+    assert len({config.identity for config in [*same, *others]}) == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"recipe.step": 3}, "did you mean 'recipe.steps'"),
+        ({"atention": "tps"}, "did you mean 'attention'"),
+        ({"recipe.steps": 0}, "recipe.steps = 0"),
+        ({"recipe.lr": "fast"}, "recipe.lr = 'fast'"),
+        ({"attention": "tsp"}, "unknown attention variant 'tsp'"),
+        ({"data": "opposite"}, "did you mean 'opposites'"),
+        ({"seed": -1}, "seed = -1"),
+    ],
+)
+def test_bad_settings_are_named(values, says):
+    with pytest.raises(InputError, match=says):
+        make(values)
+
+
+def test_warm_up_then_cosine_to_zero():
+    recipe = Recipe(steps=100, warmup=0.1)
+    factors = [learning_rate(step, recipe) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0)
+    assert all(math.isfinite(f) and 0 <= f <= 1 for f in factors)
+
+
+def test_rows_are_plain_json(tmp_path):
+    run = train(make(SMALL), tmp_path, cost=COST)
+    assert json.loads(json.dumps(run.row)) == run.row
