@@ -141,6 +141,7 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         **versions,
+        "torch": torch.__version__,  # with the build, +cpu or +cu…
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),

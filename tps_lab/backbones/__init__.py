@@ -20,7 +20,7 @@ __all__ = ["SMALL", "backbones", "create_model", "videoize"]
 
 # Image models of our own naming, for tasks that train in minutes on a laptop: a timm name and
 # what is different. Two of the three squeeze a ViT-Tiny into 32×32 images.
-_LITTLE = {"img_size": 32, "class_token": False, "global_pool": "avg", "num_heads": 4}
+_LITTLE = {"img_size": 32, "class_token": False, "global_pool": "avg", "num_heads": 4, "weight_init": "jax"}
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_micro": ("vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 64, "depth": 4, **_LITTLE}),
     "vit_micro_cls": (

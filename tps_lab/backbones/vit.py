@@ -139,9 +139,6 @@ def check_convertible(image_model: VisionTransformer, variant: Variant, frames: 
     """Say why a model, a variant and a clip length do not go together."""
     if frames < 1 or tubelet < 1 or frames % tubelet:
         raise InputError(f"frames must be a multiple of the tubelet's length, got {frames} frames, tubelet {tubelet}")
-    depth = len(image_model.blocks)
-    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
-        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")
     pattern = getattr(variant, "pattern", None)
     if pattern is not None:
         pattern.check_fits(frames // tubelet)
@@ -155,3 +152,6 @@ def check_convertible(image_model: VisionTransformer, variant: Variant, frames: 
     for block in image_model.blocks:
         if not hasattr(block, "attn"):
             raise InputError(f"{type(block).__name__} has no attention of its own to regroup (no .attn)")
+    depth = len(image_model.blocks)
+    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
+        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")

@@ -133,13 +133,13 @@ class OppositeClips(Clips):
         return {
             "motion": torch.arange(n) % len(PAIRS),
             "digit": torch.randint(low, high, (n,), generator=rng),
-            "scale": uniform(0.45, 0.65),  # half the digit's height, in halves of the image
-            "angle": uniform(-0.35, 0.35),  # radians
-            "x": uniform(-0.3, 0.3),  # where the middle of the path lies; the image spans -1 to 1
-            "y": uniform(-0.3, 0.3),
-            "ink": uniform(0.7, 1.0),
-            "amount": uniform(0.7, 1.3),  # how far the motion goes
-            "drift": torch.rand(n, 2, generator=rng) * 0.2 - 0.1,  # a slow slide that all classes have
+            "scale": uniform(0.5, 0.6),  # half the digit's height, in halves of the image
+            "angle": uniform(-0.2, 0.2),  # radians
+            "x": uniform(-0.1, 0.1),  # where the middle of the path lies; the image spans -1 to 1
+            "y": uniform(-0.1, 0.1),
+            "ink": uniform(0.85, 1.0),
+            "amount": uniform(0.9, 1.1),  # how far the motion goes
+            "drift": torch.rand(n, 2, generator=rng) * 0.1 - 0.05,  # a slow slide that all classes have
             "noise": torch.randint(0, 1 << 20, (n,), generator=rng),  # where in the bank a scene's noise starts
             "bank": torch.randn((1 << 20) + self.options.frames * self.options.size**2, generator=rng),
         }
@@ -157,11 +157,11 @@ class OppositeClips(Clips):
             return sum((motion == m).float() for m in motions) * path  # type: ignore[return-value]
 
         # One line a pair, in the order of PAIRS. y grows downwards.
-        x = scene["x"][:, None] + scene["drift"][:, :1] * t + 0.5 * when(0) + 0.4 * when(5)
-        y = scene["y"][:, None] + scene["drift"][:, 1:] * t + 0.5 * when(1) + 0.4 * when(5)
-        angle = scene["angle"][:, None] + 0.9 * when(2)
-        scale = scene["scale"][:, None] * torch.exp(0.4 * when(3))
-        ink = scene["ink"][:, None] * (1 + 0.75 * when(4) / scene["amount"][:, None].clamp(min=1))
+        x = scene["x"][:, None] + scene["drift"][:, :1] * t + 0.6 * when(0) + 0.5 * when(5)
+        y = scene["y"][:, None] + scene["drift"][:, 1:] * t + 0.6 * when(1) + 0.5 * when(5)
+        angle = scene["angle"][:, None] + 1.0 * when(2)
+        scale = scene["scale"][:, None] * torch.exp(0.5 * when(3))
+        ink = scene["ink"][:, None] * (1 + 0.8 * when(4) / scene["amount"][:, None].clamp(min=1))
 
         # affine_grid wants the map from image to digit: undo the shift, the turn and the scale
         cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
@@ -171,4 +171,4 @@ class OppositeClips(Clips):
         places = affine_grid(rows.reshape(-1, 2, 3), [b * frames, 1, size, size], align_corners=False)
         digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)[:, None]
         image = grid_sample(digits, places, align_corners=False).reshape(b, frames, size, size)
-        return image * (ink / 1.75)[:, :, None, None]
+        return image * (ink / 1.8)[:, :, None, None]
