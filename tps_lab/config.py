@@ -20,7 +20,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(700, ge=1)
     batch: int = Field(32, ge=1, description="clips per step, over all processes")
     lr: float = Field(3e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.05, ge=0)
@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps")
     clip_norm: float = Field(1.0, gt=0)
     precision: Literal["no", "bf16", "fp16"] = "no"
-    validate_every: int = Field(200, ge=1, description="steps between validations")
+    validate_every: int = Field(100, ge=1, description="steps between validations")
 
 
 class RunConfig(BaseModel):

@@ -39,7 +39,7 @@ PAIRS = (
 _DIGITS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
 _STREAM: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
 # Pixels are 0 (paper) to 1 (ink); these bring them to about zero mean and unit spread.
-_MEAN, _SPREAD = 0.05, 0.12
+_MEAN, _SPREAD = 0.05, 0.13
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class Opposites(Data):
         frames, size: of a clip, size in pixels.
         train, val, test: clips per split, even numbers.
         noise: standard deviation of pixel noise, ink being 1.
+        tremor: how far every frame is off its place, size, turn and brightness (one standard
+            deviation), as a share of the way from the middle of the motion to its end. It drowns
+            the small change from one frame to the next, so that looking further along time pays.
         seed: of everything random in the clips (not of training).
     """
 
@@ -58,11 +61,12 @@ class Opposites(Data):
     title = "Opposites"
 
     frames: int = 8
-    size: int = 32
+    size: int = 24
     train: int = 16384
     val: int = 1536
     test: int = 3072
     noise: float = 0.05
+    tremor: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,8 +75,8 @@ class Opposites(Data):
         for split in ("train", "val", "test"):
             if getattr(self, split) < 2 or getattr(self, split) % 2:
                 raise InputError(f"opposites comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
-        if self.noise < 0:
-            raise InputError(f"noise must be 0 or more, got {self.noise}")
+        if self.noise < 0 or self.tremor < 0:
+            raise InputError(f"noise and tremor must be 0 or more, got noise={self.noise}, tremor={self.tremor}")
 
     def opened(self) -> OppositeClips:
         return OppositeClips(self)
@@ -140,6 +144,7 @@ class OppositeClips(Clips):
             "ink": uniform(0.85, 1.0),
             "amount": uniform(0.9, 1.1),  # how far the motion goes
             "drift": torch.rand(n, 2, generator=rng) * 0.1 - 0.05,  # a slow slide that all classes have
+            "tremor": torch.randn(n, 5, self.options.frames, generator=rng),
             "noise": torch.randint(0, 1 << 20, (n,), generator=rng),  # where in the bank a scene's noise starts
             "bank": torch.randn((1 << 20) + self.options.frames * self.options.size**2, generator=rng),
         }
@@ -156,12 +161,14 @@ class OppositeClips(Clips):
         def when(*motions: int) -> Tensor:
             return sum((motion == m).float() for m in motions) * path  # type: ignore[return-value]
 
-        # One line a pair, in the order of PAIRS. y grows downwards.
-        x = scene["x"][:, None] + scene["drift"][:, :1] * t + 0.6 * when(0) + 0.5 * when(5)
-        y = scene["y"][:, None] + scene["drift"][:, 1:] * t + 0.6 * when(1) + 0.5 * when(5)
-        angle = scene["angle"][:, None] + 1.0 * when(2)
-        scale = scene["scale"][:, None] * torch.exp(0.5 * when(3))
-        ink = scene["ink"][:, None] * (1 + 0.8 * when(4) / scene["amount"][:, None].clamp(min=1))
+        # One line a pair, in the order of PAIRS, and what trembles in all of them. y grows downwards.
+        tremor = (self.options.tremor * scene["tremor"]).unbind(1)
+        x = scene["x"][:, None] + scene["drift"][:, :1] * t + 0.6 * (when(0) + tremor[0]) + 0.5 * when(5)
+        y = scene["y"][:, None] + scene["drift"][:, 1:] * t + 0.6 * (when(1) + tremor[1]) + 0.5 * when(5)
+        angle = scene["angle"][:, None] + when(2) + tremor[2]
+        scale = scene["scale"][:, None] * torch.exp(0.5 * (when(3) + tremor[3]))
+        light = when(4) / scene["amount"][:, None].clamp(min=1) + tremor[4]
+        ink = scene["ink"][:, None] * (1 + 0.8 * light).clamp(0, 2)
 
         # affine_grid wants the map from image to digit: undo the shift, the turn and the scale
         cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
