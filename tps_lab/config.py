@@ -20,8 +20,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(700, ge=1)
-    batch: int = Field(32, ge=1, description="clips per step, over all processes")
+    steps: int = Field(500, ge=1)
+    batch: int = Field(24, ge=1, description="clips per step, over all processes")
     lr: float = Field(3e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.05, ge=0)
     beta2: float = Field(0.99, gt=0, lt=1)

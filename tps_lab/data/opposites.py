@@ -60,10 +60,10 @@ class Opposites(Data):
     name = "opposites"
     title = "Opposites"
 
-    frames: int = 8
+    frames: int = 16
     size: int = 24
     train: int = 16384
-    val: int = 1536
+    val: int = 768
     test: int = 3072
     noise: float = 0.05
     tremor: float = 0.15
