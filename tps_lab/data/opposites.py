@@ -48,7 +48,8 @@ class Opposites(Data):
     time reversal of the other: a model that is blind to frame order scores at most 50 %.
 
     Args:
-        frames, size: of a clip, size in pixels.
+        frames, size: of a clip, size in pixels. Sixteen frames are long enough that reach matters:
+            two layers of pattern A cross eight frames, but not sixteen.
         train, val, test: clips per split, even numbers.
         noise: standard deviation of pixel noise, ink being 1.
         tremor: how far every frame is off its place, size, turn and brightness (one standard
