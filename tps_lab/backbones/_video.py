@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Variant
 from tps_lab.attention._modules import ExtraStep, SpaceTimeAttention, SteppedBlock
 from tps_lab.errors import InputError
+
+
+class VideoModel(nn.Module):
+    """The base of every video model: clip (B, C, T, H, W) to logits (B, num_classes).
+
+    A family sets `clip_shape` (C, T, H, W) and implements `forward_features`, `forward_head` and
+    `closed_form_macs`; classifier and checkpointing are the image model's own, by timm's names.
+    """
+
+    clip_shape: tuple[int, int, int, int]
+
+    def __init__(self, image_model: nn.Module, variant: Variant, frames: int, tubelet: int) -> None:
+        super().__init__()
+        self.image_model: Any = image_model
+        self.variant, self.frames, self.tubelet = variant, frames, tubelet
+
+    def forward_features(self, clip_BCTHW: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(clip_BCTHW))
+
+    def closed_form_macs(self) -> dict[str, int]:
+        """Multiply-adds of one clip's forward pass by part, from the configuration alone."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        return self.image_model.num_classes
+
+    def get_classifier(self) -> nn.Module:
+        return self.image_model.get_classifier()
+
+    def reset_classifier(self, num_classes: int, **kwargs: Any) -> None:
+        self.image_model.reset_classifier(num_classes, **kwargs)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        self.image_model.set_grad_checkpointing(enable)
+
+
+def check_clip_length(variant: Variant, frames: int, tubelet: int) -> None:
+    """Refuse a clip length that tubelets do not divide or a pattern's offsets do not fit in."""
+    if frames < 1 or tubelet < 1 or frames % tubelet:
+        raise InputError(f"frames must be a multiple of the tubelet's length, got {frames} frames, tubelet {tubelet}")
+    pattern = getattr(variant, "pattern", None)
+    if pattern is not None:
+        pattern.check_fits(frames // tubelet)
 
 
 def check_clip(clip: Tensor, expected: tuple[int, int, int, int]) -> None:

@@ -16,11 +16,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, ScheduledVariant, Variant
-from tps_lab.backbones._video import check_clip, fold_tubelets, inflate, install
+from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate, install
 from tps_lab.errors import InputError
 
 
-class VideoViT(nn.Module):
+class VideoViT(VideoModel):
     """A video transformer around an image one; clip (B, 3, T, H, W) to logits (B, num_classes).
 
     Args:
@@ -42,9 +42,9 @@ class VideoViT(nn.Module):
         tubelet: int = 1,
         temporal_position: bool | None = None,
     ) -> None:
-        super().__init__()
-        check_convertible(image_model, variant, frames, tubelet)
-        self.variant, self.frames, self.tubelet = variant, frames, tubelet
+        check_clip_length(variant, frames, tubelet)
+        check_convertible(image_model, variant)
+        super().__init__(image_model, variant, frames, tubelet)
         embed = image_model.patch_embed
         if tubelet > 1:
             embed.proj = inflate(embed.proj, tubelet)
@@ -59,7 +59,6 @@ class VideoViT(nn.Module):
         depth = len(image_model.blocks)
         for index, block in enumerate(image_model.blocks):
             image_model.blocks[index] = install(block, variant, self.grid, index, depth)
-        self.image_model = image_model
 
     # ------------------------------------------------------------------ forward
 
@@ -95,24 +94,6 @@ class VideoViT(nn.Module):
         x = vit.head_drop(vit.fc_norm(x))
         return x if pre_logits else vit.head(x)
 
-    def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(clip_BCTHW))
-
-    # ------------------------------------------------------------------ timm's habits
-
-    @property
-    def num_classes(self) -> int:
-        return self.image_model.num_classes
-
-    def get_classifier(self) -> nn.Module:
-        return self.image_model.get_classifier()
-
-    def reset_classifier(self, num_classes: int, **kwargs: Any) -> None:
-        self.image_model.reset_classifier(num_classes, **kwargs)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        self.image_model.set_grad_checkpointing(enable)
-
     # ------------------------------------------------------------------ closed form
 
     def closed_form_macs(self) -> dict[str, int]:
@@ -135,13 +116,8 @@ class VideoViT(nn.Module):
         }
 
 
-def check_convertible(image_model: VisionTransformer, variant: Variant, frames: int, tubelet: int) -> None:
-    """Say why a model, a variant and a clip length do not go together."""
-    if frames < 1 or tubelet < 1 or frames % tubelet:
-        raise InputError(f"frames must be a multiple of the tubelet's length, got {frames} frames, tubelet {tubelet}")
-    pattern = getattr(variant, "pattern", None)
-    if pattern is not None:
-        pattern.check_fits(frames // tubelet)
+def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
+    """Say why a model and a variant do not go together."""
     if getattr(variant, "bias", "moved") != "moved":
         raise InputError(f"bias={variant.bias}: a plain ViT has no relative position bias")  # type: ignore[attr-defined]
     if not isinstance(image_model.patch_drop, nn.Identity):
