@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tps_lab import plugins
 from tps_lab.errors import InputError, unknown
 
 app = typer.Typer(
@@ -34,15 +34,8 @@ def _plugins(
         list[Path] | None, typer.Option(help="A Python file that defines variants or data sets of your own.")
     ] = None,
 ) -> None:
-    for number, file in enumerate(plugin or []):
-        if not file.is_file():
-            raise InputError(f"no such plugin file: {file}")
-        spec = importlib.util.spec_from_file_location(f"tps_lab_plugin_{number}", file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
+    for file in plugin or []:
+        plugins.load(file)
 
 
 @app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
@@ -51,6 +44,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder of the report and its runs.")] = Path("reports/quickstart"),
     full: Annotated[bool, typer.Option("--full", help="Twice the steps, more variants and patterns.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run finished runs again.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time. [default: one per core, or one on a GPU]")] = None,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -60,7 +54,7 @@ def quickstart(
     from tps_lab.quickstart import quickstart as run
 
     shown = progress.for_this_terminal(quiet or json_)
-    outcome = run(out, seeds, full, again, shown, **_pairs(set_))
+    outcome = run(out, seeds, full, again, jobs, shown, **_pairs(set_))
     _finish(outcome.runs, outcome.page, json_)
     if outcome.stopped:
         raise typer.Exit(130)

@@ -43,15 +43,11 @@ class Bars(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
-
-        self.console = Console(stderr=True)
-
-    @contextmanager
-    def run(self, label: str, steps: int) -> Iterator[Advance]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (
+        self.console = Console(stderr=True)
+        self.bars = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -59,16 +55,30 @@ class Bars(Progress):
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[news]}", markup=False),
+            console=self.console,
         )
-        with RichProgress(*columns, console=self.console) as bars:
-            task = bars.add_task(label, total=steps, news="")
+        self.shown = 0
 
-            def advance(step: int, news: str | None) -> None:
-                bars.update(task, completed=step)
-                if news:
-                    bars.update(task, news=news)
+    @contextmanager
+    def run(self, label: str, steps: int) -> Iterator[Advance]:
+        # several runs may be under way, but a terminal holds one live display
+        if self.shown == 0:
+            self.bars.start()
+        self.shown += 1
+        task = self.bars.add_task(label, total=steps, news="")
 
+        def advance(step: int, news: str | None) -> None:
+            self.bars.update(task, completed=step)
+            if news:
+                self.bars.update(task, news=news)
+
+        try:
             yield advance
+        finally:
+            self.bars.remove_task(task)
+            self.shown -= 1
+            if self.shown == 0:
+                self.bars.stop()
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)

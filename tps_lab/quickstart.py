@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab import data, report, runs
+from tps_lab import data, plugins, report, runs
 from tps_lab.config import RunConfig, make
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
@@ -29,6 +29,7 @@ def quickstart(
     seeds: int = 1,
     full: bool = False,
     again: bool = False,
+    jobs: int | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Outcome:
@@ -41,6 +42,7 @@ def quickstart(
         seeds: runs per variant, with seeds 0, 1, …
         full: twice the steps, and more variants and patterns.
         again: run finished runs again.
+        jobs: runs at a time; None takes one per core, or one on a GPU.
         **settings: keys of `RunConfig` that differ from the defaults ("recipe.steps": 500).
 
     Returns:
@@ -53,6 +55,8 @@ def quickstart(
     progress = progress or Progress()
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be 1 or more, got {jobs}")
     if full:
         settings = {"recipe.steps": 2 * RunConfig().recipe.steps} | settings
     settings = {"data": DATA} | settings
@@ -72,7 +76,7 @@ def quickstart(
         progress.say(f"{len(done)} of {len(wanted)} runs are already there and kept (--again runs them again)")
     missing = [config for config in wanted if config not in done]
     try:
-        _run_all(missing, out / "runs", done, progress)
+        _run_all(missing, out / "runs", done, progress, jobs)
     except KeyboardInterrupt:
         stopped = True
     finished = [done[config] for config in wanted if config in done]
@@ -92,10 +96,12 @@ def quickstart(
     return Outcome(finished, page, stopped)
 
 
-def _run_all(configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, runs.Run], progress: Progress) -> None:
+def _run_all(
+    configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, runs.Run], progress: Progress, jobs: int | None
+) -> None:
     if not configs:
         return
-    from tps_lab import measure
+    from tps_lab import measure, workers
     from tps_lab.train import build, train
 
     clips = data.parse(configs[0].data).opened()
@@ -103,13 +109,25 @@ def _run_all(configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, r
     progress.say(f"measuring what {len(models)} variants cost, in turn …")
     costs = measure.costs(models, clips.clip_shape, configs[0].recipe.batch)
     del models
-    for number, config in enumerate(configs, 1):
-        progress.say(f"run {number} of {len(configs)}: {config.variant.label}, seed {config.seed}")
-        run = done[config] = train(config, folder, clips, costs[config.attention], progress)
+
+    def finished(config: RunConfig, run: runs.Run) -> None:
+        done[config] = run
+        row = run.row
+        result = f"{row['top1_pct']:.1f} % on test" if row["status"] == "done" else f"{row['status']}: {row['reason']}"
+        progress.say(f"{config.variant.label}, seed {config.seed}: {result} ({len(done)} runs)")
+
+    if not all(plugins.can_travel(type(config.variant)) for config in configs):
+        jobs = 1
+    jobs = jobs or workers.how_many(len(configs))
+    if jobs > 1:
+        # the longest first, so that no worker is left alone with it at the end
+        slow_first = sorted(configs, key=lambda c: -costs[c.attention]["train_step_ms"]["median"])
+        workers.train_all(slow_first, folder, costs, finished, progress, jobs)
+        return
+    for config in configs:
+        finished(config, run := train(config, folder, clips, costs[config.attention], progress))
         if run.row["status"] == "interrupted":
             raise KeyboardInterrupt
-        if run.row["status"] == "failed":
-            progress.say(f"failed: {run.row['reason']}")
 
 
 def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:

@@ -125,6 +125,13 @@ class RunWriter:
         return Run(self.folder)
 
 
+def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
+    """Write the row of a run whose own process no longer can; what it logged stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_whole(folder / "row.json", json.dumps(row, indent=2))
+    return Run(folder)
+
+
 def is_done(folder: Path) -> bool:
     """Whether this folder holds a run that went through to its end."""
     return (folder / "row.json").exists() and Run(folder).row.get("status") == "done"
@@ -134,7 +141,7 @@ def environment() -> dict[str, Any]:
     """Where a run ran: versions, machine, threads, commit, command, date."""
     import torch
 
-    versions = {name: _version(name) for name in ("tps_lab", "torch", "timm", "fvcore", "accelerate", "numpy")}
+    versions = {name: _version(name) for name in ("tps_lab", "timm", "fvcore", "accelerate", "numpy")}
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -70,7 +70,8 @@ def create_model(
         num_classes: outputs.
         size: height and width in pixels; None keeps the backbone's own.
         pretrained: load timm's image weights (needs a network or timm's cache).
-        temporal_position: learned embedding per time step; None asks the variant.
+        temporal_position: learned embedding per time step; None asks the variant. It starts as
+            sines and cosines, with `pretrained` at zero.
         **options: fields of the variant (pattern="A", every=1), then arguments of the timm model.
 
     Raises:
@@ -79,6 +80,8 @@ def create_model(
     >>> model = create_model("vit_micro", "tps", pattern="A", frames=8, num_classes=12)
     """
     import timm
+
+    from tps_lab.backbones._video import start_with_sines
 
     chosen = parse(attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
@@ -90,7 +93,12 @@ def create_model(
         image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
     except (TypeError, AssertionError) as error:
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
-    return _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position)
+    model = _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position)
+    if not pretrained:
+        # From zeros, joint and divided models of random weights take several times as long to find out
+        # that frames have an order. Image weights begin with zeros, and so with the image model's answers.
+        start_with_sines(getattr(model, "temporal_embed", None))
+    return model
 
 
 def videoize(
@@ -105,7 +113,8 @@ def videoize(
 ) -> nn.Module:
     """A video model with the weights of an image model, which is copied and left as it is.
 
-    Arguments as for `create_model`; num_classes None keeps the image model's head.
+    Arguments as for `create_model`; num_classes None keeps the image model's head. A temporal
+    position embedding starts at zero, so that the image model's function is undisturbed at first.
     """
     name = type(image_model).__name__
     copied = copy.deepcopy(image_model)

@@ -105,6 +105,21 @@ def inflate(conv: nn.Conv2d, tubelet: int) -> nn.Conv2d:
     return new
 
 
+def start_with_sines(embed: Tensor | None, amplitude: float = 0.5) -> None:
+    """Fill a temporal embedding (1, T, 1, C) with sines and cosines (arXiv 1706.03762, section 3.5).
+
+    Half their usual amplitude leaves room for the patches' content. Nothing happens to None.
+    """
+    if embed is None:
+        return
+    _, frames, _, channels = embed.shape
+    half = (channels + 1) // 2
+    t = torch.arange(frames, dtype=torch.float32)[:, None]
+    angles = t * 10_000 ** (-torch.arange(half) / half)
+    with torch.no_grad():
+        embed.copy_(amplitude * torch.cat([angles.sin(), angles.cos()], dim=1)[None, :, None, :channels])
+
+
 def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
     """A backbone's block, its attention regrouped and extra steps put before it, as the variant says."""
     *extra, last = variant.block(index, depth)
