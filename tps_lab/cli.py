@@ -122,15 +122,14 @@ def cost(
     from tps_lab import listing
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model
+    from tps_lab.measure import best_device
     from tps_lab.measure import cost as measured
 
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
     variant = parse(attention, **({} if pattern is None else {"pattern": pattern}))
     model = create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
-    import torch
-
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(best_device())
     shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
     facts = {"backbone": backbone, "attention": str(variant), **shape, **measured(model, batch=batch)}
     if json_:

@@ -20,7 +20,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(400, ge=1)
+    steps: int = Field(500, ge=1)
     batch: int = Field(24, ge=1, description="clips per step, over all processes")
     lr: float = Field(3e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.05, ge=0)

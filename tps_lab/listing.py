@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tps_lab.patterns import Border, ShiftPattern, gallery
+from tps_lab.specs import Spec
 
 
 def _patterns() -> list[dict[str, Any]]:
@@ -18,18 +19,19 @@ def _patterns() -> list[dict[str, Any]]:
 def _attention() -> list[dict[str, Any]]:
     from tps_lab.attention import variants
 
-    return [
-        {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
-        for name, cls in variants().items()
-    ]
+    return _specs(variants())
 
 
 def _data() -> list[dict[str, Any]]:
     from tps_lab.data import data_sets
 
+    return _specs(data_sets())
+
+
+def _specs(known: Mapping[str, type[Spec]]) -> list[dict[str, Any]]:
     return [
         {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
-        for name, cls in data_sets().items()
+        for name, cls in known.items()
     ]
 
 

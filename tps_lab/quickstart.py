@@ -105,7 +105,7 @@ def _run_all(
     from tps_lab.train import build, train
 
     clips = data.parse(configs[0].data).opened()
-    models = {c.attention: build(c, clips).to(_device()) for c in configs}
+    models = {c.attention: build(c, clips).to(measure.best_device()) for c in configs}
     progress.say(f"measuring what {len(models)} variants cost, in turn …")
     costs = measure.costs(models, clips.clip_shape, configs[0].recipe.batch)
     del models
@@ -152,9 +152,3 @@ def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:
         f"The clip: {about.description} ({about.source}, {about.licence})."
     )
     return [(caption, viz.mixed_frames(clip, patterns, patch=28))]
-
-
-def _device() -> Any:
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -261,6 +262,15 @@ def test_temporal_position_where_the_order_would_otherwise_be_lost(variant):
     assert (video_model(variant).temporal_embed is not None) == (variant in has_one)
     assert video_model(variant, temporal_position=True).temporal_embed.shape == (1, T, 1, 32)
     assert video_model(variant, temporal_position=False).temporal_embed is None
+
+
+def test_a_temporal_embedding_starts_as_sines_or_as_nothing():
+    random = create_model("vit_micro", "joint", frames=T, num_classes=3).temporal_embed
+    wave = [np.sin(t * 10_000 ** (-1 / 32)) for t in range(T)]  # channel 1 of 64
+    assert np.allclose(random[0, :, 0, 1].detach(), wave, atol=1e-6)
+    assert random.requires_grad
+    image_model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=16)
+    assert not videoize(image_model, "joint", frames=T).temporal_embed.any()
 
 
 @pytest.mark.parametrize("kind", IMAGE_MODELS)

@@ -105,10 +105,11 @@ def inflate(conv: nn.Conv2d, tubelet: int) -> nn.Conv2d:
     return new
 
 
-def start_with_sines(embed: Tensor | None, amplitude: float = 0.5) -> None:
-    """Fill a temporal embedding (1, T, 1, C) with sines and cosines (arXiv 1706.03762, section 3.5).
+def start_with_sines(embed: Tensor | None) -> None:
+    """Fill a temporal embedding (1, T, 1, C) with sines and cosines (arXiv 1706.03762, section 3.5); None stays.
 
-    Half their usual amplitude leaves room for the patches' content. Nothing happens to None.
+    At their full amplitude: at half of it joint attention took 1.5 times as many steps to tell
+    a motion from its reverse (`opposites`, 700 steps, seed 0, on validation clips).
     """
     if embed is None:
         return
@@ -117,7 +118,7 @@ def start_with_sines(embed: Tensor | None, amplitude: float = 0.5) -> None:
     t = torch.arange(frames, dtype=torch.float32)[:, None]
     angles = t * 10_000 ** (-torch.arange(half) / half)
     with torch.no_grad():
-        embed.copy_(amplitude * torch.cat([angles.sin(), angles.cos()], dim=1)[None, :, None, :channels])
+        embed.copy_(torch.cat([angles.sin(), angles.cos()], dim=1)[None, :, None, :channels])
 
 
 def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:

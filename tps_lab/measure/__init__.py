@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-__all__ = ["cost", "costs"]
+__all__ = ["best_device", "cost", "costs"]
+
+
+def best_device() -> torch.device:
+    """A GPU if there is one."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def cost(model: nn.Module, clip_shape: tuple[int, ...] | None = None, batch: int = 8) -> dict[str, Any]:
