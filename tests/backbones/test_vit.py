@@ -190,14 +190,13 @@ def test_tokens_of_a_factorised_encoder_are_those_of_the_images(kind):
     assert (model.after.class_token is None) == (image.global_pool != "token")
 
 
-def test_zeros_enter_xvit_and_token_shift_at_the_ends_only():
+@pytest.mark.parametrize(("variant", "differ"), [("xvit(every=2)", 1), ("tokshift(every=2)", 2)])
+def test_zeros_enter_xvit_and_token_shift_at_the_ends_only(variant, differ):
+    """On in the second of two blocks, where TokShift shifts twice."""
     image, still = image_model("class token").eval(), random_clip(1).repeat(1, 1, 7, 1, 1)
     expected = image.forward_features(still[:, :, 0])
-    for variant in ("xvit(every=2)", "tokshift(every=2)"):  # on in one of two blocks: one frame at each end differs
-        model = videoize(image, variant, frames=7).eval()
-        tokens = model.forward_features(still).unflatten(1, (7, -1))
-        equal = [close(tokens[:, t], expected) for t in range(7)]
-        assert equal == [False, True, True, True, True, True, False], variant
+    tokens = videoize(image, variant, frames=7).eval().forward_features(still).unflatten(1, (7, -1))
+    assert [close(tokens[:, t], expected) for t in range(7)] == [differ <= t < 7 - differ for t in range(7)]
 
 
 def test_frames_of_a_tubelet_are_embedded_in_their_order():
@@ -251,7 +250,13 @@ def without_gradient(model):
 
 @pytest.mark.parametrize(("variant", "kind"), CASES)
 def test_every_parameter_gets_a_gradient(variant, kind):
-    assert without_gradient(randomised(video_model(variant, kind))) == []
+    idle = without_gradient(randomised(video_model(variant, kind)))
+    if variant == "trajectory" and kind == "class token, average":  # patches never see it
+        assert idle == ["image_model.cls_token"]
+    elif variant == "trajectory" and kind != "no class token":  # as in the original: its last paths reach patches only
+        assert {name.rsplit(".", 2)[0] for name in idle} == {"image_model.blocks.1.attn.layers"}
+    else:
+        assert idle == []
 
 
 @pytest.mark.parametrize("variant", ["divided", "axial", "l+g", "factorised-self"])
@@ -378,15 +383,15 @@ def test_closed_form_is_what_torch_counts(variant, kind):
 # All of ours are lower by 0.1 to 0.8 %. We count linear layers, convolutions and attention products only; what is
 # missing fits norms, GELU and softmax: it is largest for ViViT's joint attention, with 1.4 G scores to put through it.
 PUBLISHED = {
-    # TimeSformer, table 2 of its current version, and the TPS paper: ViT-B/16, 8 frames
-    "spatial": (8, 1, True, 141, 140.51),
+    # TimeSformer, arXiv 2102.05095 as since corrected: ViT-B/16, 8 frames
+    "spatial": (8, 1, True, 141, 140.505),
     "joint": (8, 1, True, 180, 179.56),
     "divided": (8, 1, True, 196, 195.83),
-    # ViViT-B/16x2, table 2: 32 frames. Models 3 and 4 have no class token
+    # ViViT-B/16x2, arXiv 2103.15691, table 2: 32 frames. Models 3 and 4 have no class token
     "joint ": (32, 2, True, 455.2, 451.52),
-    "factorised-encoder": (32, 2, True, 284.4, 283.35),
-    "factorised-self": (32, 2, False, 372.3, 371.10),
-    "factorised-dot": (32, 2, False, 277.1, 276.16),
+    "factorised-encoder": (32, 2, True, 284.4, 283.342),
+    "factorised-self": (32, 2, False, 372.3, 371.094),
+    "factorised-dot": (32, 2, False, 277.1, 276.182),
 }
 
 
@@ -398,7 +403,7 @@ def test_published_costs_within_one_percent(name):
         image = timm.create_model("vit_base_patch16_224", class_token=class_token, global_pool=pool, num_classes=400)
     model = videoize(image, name.strip(), frames=frames, tubelet=tubelet)
     gmacs = sum(model.closed_form_macs().values()) / 1e9
-    assert gmacs == pytest.approx(ours, abs=0.006)
+    assert gmacs == pytest.approx(ours, abs=0.005)
     assert gmacs == pytest.approx(published, rel=0.01)
 
 

@@ -133,12 +133,12 @@ def partition(grid: Grid, group: Labels, region: Labels | None = None, pad: bool
     scatter[order] = groups[order] * sizes.max() + place
     gather = np.full(len(sizes) * sizes.max(), -1)
     gather[scatter] = np.arange(t.size)
-    regions = None
-    if region is not None or (gather < 0).any():
-        regions = np.full(gather.shape, -1)
-        regions[scatter] = 0 if region is None else region(t, h, w)
-        regions = regions.reshape(len(sizes), -1)
-    return Routes(gather.reshape(len(sizes), -1), scatter, regions)
+    gather = gather.reshape(len(sizes), -1)
+    if region is None and not (gather < 0).any():
+        return Routes(gather, scatter)
+    regions = np.full(gather.size, -1)
+    regions[scatter] = 0 if region is None else region(t, h, w)
+    return Routes(gather, scatter, regions.reshape(gather.shape))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ class FrameTransformer(nn.Module):
     def __init__(self, image_model: Any, layers: int, frames: int) -> None:
         super().__init__()
         self.frames = frames
-        self.blocks = nn.ModuleList(_fresh(image_model.blocks[-1]) for _ in range(layers))
+        self.blocks: Any = nn.ModuleList(_fresh(image_model.blocks[-1]) for _ in range(layers))
         weight = image_model.patch_embed.proj.weight
         norm = image_model.norm if not isinstance(image_model.norm, nn.Identity) else image_model.fc_norm
         self.norm: Any = _fresh(norm)
@@ -51,6 +51,7 @@ class FrameTransformer(nn.Module):
 def _fresh(module: nn.Module) -> Any:
     """A copy of the same build, with weights as at the start of training."""
     copied = copy.deepcopy(module)
+    part: Any
     for part in copied.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)

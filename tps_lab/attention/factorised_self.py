@@ -7,8 +7,9 @@ them; here its output projection is zero and the rest are copies of the spatial 
 released code can load there. That code takes both orders; the paper says that they do equally well.
 
 It differs from divided attention in the order, and in having no linear layer behind the temporal
-attention. ViViT's model 3 has no class token; where the image model has one, it does as in divided
-attention's code: it sits out the temporal step. Cost O(N²T + T²N).
+attention. ViViT's model 3 has no class token; where the image model has one, it joins every group of
+both steps and its copies are averaged: sitting out, it would learn nothing of the last step in time.
+Cost O(N²T + T²N).
 """
 
 from __future__ import annotations
@@ -47,4 +48,4 @@ class FactorisedSelf(ScheduledVariant):
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         place: Literal["before", "after"] = "after" if self.order == "space-time" else "before"
-        return (dataclasses.replace(along_time, place=place, output="projection"), frame_by_frame)
+        return (dataclasses.replace(along_time, place=place, output="projection", takes_prefix=True), frame_by_frame)
