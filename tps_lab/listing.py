@@ -19,7 +19,12 @@ def _attention() -> list[dict[str, Any]]:
     from tps_lab.attention import variants
 
     return [
-        {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
+        {
+            "name": name,
+            "about": cls.summary(),
+            "stated": cls.stated,
+            "options": {k: str(f.default) for k, f in cls.options().items()},
+        }
         for name, cls in variants().items()
     ]
 
@@ -56,6 +61,8 @@ def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
         width = max(len(entry["name"]) for entry in shown)
         for entry in shown:
             about = entry.get("about", "")
+            if not short and entry.get("stated"):
+                about += f" {entry['stated']}"
             if short:
                 about = textwrap.shorten(about, 90, placeholder=" …")
             body = textwrap.fill(about, 100, initial_indent=" " * (width + 4), subsequent_indent=" " * (width + 4))
