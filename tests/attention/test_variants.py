@@ -238,6 +238,14 @@ def test_sees_of_any_windows_is_the_definition(grid, frames, side, index):
     np.testing.assert_array_equal(mixer.sees(grid), by_hand(grid, windows(frames, side, moved=index == 1)))
 
 
+@pytest.mark.parametrize("grid", [Grid(4, 4, 6), Grid(7, 4, 5), Grid(6, 3, 4)], ids=str)
+def test_what_is_rolled_around_different_ends_does_not_meet(grid):
+    """Windows that divide the grid: the last one of every axis holds two ends, and a corner all eight parts."""
+    (mixer,) = parse("local(window_frames=2, window=2)").block(1, 2)
+    np.testing.assert_array_equal(mixer.sees(grid), by_hand(grid, windows(2, 2, moved=True)))
+    assert worst_difference("local(window_frames=2, window=2) @ 1", grid) < 1e-11
+
+
 @quick
 @given(short_tiles, BORDERS, st.booleans(), st.sampled_from([Grid(5, 2, 3), Grid(7, 3, 1), Grid(5, 1, 2, prefix=1)]))
 def test_sees_of_any_tile_is_the_definition(tile, border, shift_back, grid):

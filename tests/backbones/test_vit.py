@@ -187,6 +187,11 @@ def test_tokens_of_a_factorised_encoder_are_those_of_the_images(kind):
     images = [image.forward_features(clip[:, :, t]) for t in range(T)]
     assert close(model.forward_features(clip), torch.cat(images, 1))
     assert len(model.after.blocks) == 4
+    # behind the blocks: the image model's embedding of every frame, its time added, and the head
+    randomised(model.after)
+    torch.nn.init.normal_(model.temporal_embed)
+    frames = torch.stack([image.forward_head(one, pre_logits=True) for one in images], 1)
+    assert close(model(clip), model.image_model.head(model.after(frames + model.temporal_embed[:, :, 0])))
     assert (model.after.class_token is None) == (image.global_pool != "token")
 
 

@@ -1,6 +1,6 @@
 """Trajectory attention: where has this patch gone in every frame, and what happened on the way?
 
-Source: Patrick et al. (Motionformer), NeurIPS 2021, arXiv 2106.05392, section 3.2 and its released
+Source: Patrick et al. (Motionformer), NeurIPS 2021, arXiv 2106.05392, section 3 and its released
 code. Per query (s, t) a softmax over the patches of each frame t' gives a trajectory ỹ(s, t, t');
 then attention along it, over t', with a query projected from ỹ(s, t, t). Cost O(N²T² + T²N·C): that
 of joint attention, and projections of every point of every trajectory. The paper's approximation
@@ -30,7 +30,7 @@ class Trajectory(ScheduledVariant):
 
     Args:
         values: the second attention adds up points of the path "projected" (the paper's formula)
-            or as they are, "plain" (the results' code).
+            or as they are, "plain" (the code that made the results).
     """
 
     name = "trajectory"

@@ -92,10 +92,12 @@ class VideoViT(VideoModel):
         vit, b = self.image_model, x_BMC.shape[0]
         images = 1 if self.grid.clip_prefix else self.grid.frames
         x = vit.pool(x_BMC.reshape(b * images, -1, x_BMC.shape[-1])).reshape(b, images, -1)
-        if self.after is not None and self.temporal_embed is not None:
-            x = x + self.temporal_embed[:, :, 0]
-        x = x.mean(1) if self.after is None else self.after(x)
-        x = vit.head_drop(vit.fc_norm(x))
+        if self.after is None:
+            x = vit.fc_norm(x.mean(1))
+        else:
+            x = vit.fc_norm(x)
+            x = self.after(x if self.temporal_embed is None else x + self.temporal_embed[:, :, 0])
+        x = vit.head_drop(x)
         return x if pre_logits else vit.head(x)
 
     # ------------------------------------------------------------------ closed form
