@@ -41,8 +41,13 @@ def test_a_mosaic_is_saved(tmp_path):
 
 
 def test_lists_are_json_too():
-    names = [entry["name"] for entry in json.loads(cli("list", "attention", "--json").stdout)]
-    assert {"spatial", "tps", "tcs", "tps+tcs", "joint", "divided", "axial", "tsm"} <= set(names)
+    entries = {entry["name"]: entry for entry in json.loads(cli("list", "attention", "--json").stdout)}
+    assert set("spatial tps tcs tps+tcs joint divided axial tsm local l+g trajectory xvit tokshift".split()) <= set(
+        entries
+    )
+    assert {"factorised-encoder", "factorised-self", "factorised-dot"} <= set(entries)
+    assert "stated, not derived" in entries["trajectory"]["stated"]
+    assert entries["joint"]["stated"] == ""
 
 
 def test_cost_prints_only_json(tmp_path):
@@ -66,6 +71,7 @@ def test_cost_prints_only_json(tmp_path):
         (["pattern", "C", "--save", "c.bmp"], "unknown picture format"),
         (["cost", "--attention", "tpss"], "unknown attention variant 'tpss'"),
         (["cost", "--attention", "spatial", "--pattern", "A"], "has no options"),
+        (["cost", "--attention", "tokshift"], "tokshift needs a class token in every frame"),
         (["cost", "--backbone", "vit_micra"], "did you mean 'vit_micro'"),
         (["cost", "--frames", "3"], "a clip of 3 frames cannot hold"),
         (["train", "--set", "recipe.stepz=3"], "did you mean 'recipe.steps'"),

@@ -19,7 +19,7 @@ def _patterns() -> list[dict[str, Any]]:
 def _attention() -> list[dict[str, Any]]:
     from tps_lab.attention import variants
 
-    return _specs(variants())
+    return [{**entry, "stated": cls.stated} for entry, cls in zip(_specs(variants()), variants().values(), strict=True)]
 
 
 def _data() -> list[dict[str, Any]]:
@@ -58,6 +58,8 @@ def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
         width = max(len(entry["name"]) for entry in shown)
         for entry in shown:
             about = entry.get("about", "")
+            if not short and entry.get("stated"):
+                about += f" {entry['stated']}"
             if short:
                 about = textwrap.shorten(about, 90, placeholder=" …")
             body = textwrap.fill(about, 100, initial_indent=" " * (width + 4), subsequent_indent=" " * (width + 4))

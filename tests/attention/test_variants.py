@@ -6,16 +6,33 @@ new variant needs a line in both tables.
 """
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tps_lab import InputError, ShiftPattern
-from tps_lab.attention import Grid, Mixer, _core, _modules, channel_shift, parse, partition, variants
+from tps_lab.attention import (
+    Grid,
+    Mixer,
+    _core,
+    _modules,
+    channel_shift,
+    factorised_dot,
+    factorised_self,
+    local,
+    parse,
+    partition,
+    space_time_mixing,
+    sparse,
+    token_shift,
+    variants,
+)
 from tps_lab.attention._modules import ExtraStep, SpaceTimeAttention
 from tps_lab.attention.patch_shift import shift_routes
 from tps_lab.backbones._video import install
@@ -46,9 +63,11 @@ def offset(tile, token):
 
 
 def shifted(tile, border="circular", shift_back=True):
-    """May output a (frame, h, w) see input b, in a clip of T frames?"""
+    """May output a (frame, h, w) see input b, in a clip of this grid?"""
 
-    def meet(a, b, T):
+    def meet(a, b, grid):
+        T = grid.frames
+
         def held(frame):  # is b's content what stands at b's place in mixed frame `frame`?
             source = frame - offset(tile, b)
             if border == "circular":
@@ -65,19 +84,59 @@ def shifted(tile, border="circular", shift_back=True):
     return meet
 
 
-def same_frame(a, b, T):
+def same_frame(a, b, grid):
     return a[0] == b[0]
 
 
-def neighbour_frames(a, b, T):
+def neighbour_frames(a, b, grid):
     return abs(a[0] - b[0]) <= 1
 
 
-def same_place(a, b, T):
+def same_place(a, b, grid):
     return a[1:] == b[1:]
 
 
-# variant: what each mixer of its first block lets meet, first to last
+def same_place_or_frame(a, b, grid):
+    return same_place(a, b, grid) or same_frame(a, b, grid)
+
+
+def anyone(a, b, grid):
+    return True
+
+
+def patches_only(a, b, grid):
+    return True
+
+
+def own_or_neighbouring_class_token(a, b, grid):
+    return a == b or (a[1:] == b[1:] == (None, 0) and abs(a[0] - b[0]) == 1)
+
+
+def windows(frames, side, moved=False):
+    """Between the same cuts on every axis; a moved axis is cut half a window later, if it is cut at all."""
+
+    def meet(a, b, grid):
+        for x, y, window, length in zip(
+            a, b, (frames, side, side), (grid.frames, grid.height, grid.width), strict=True
+        ):
+            first = window // 2 if moved and window < length else 0
+            cuts = range(first, length, window)
+            if any(min(x, y) < cut <= max(x, y) for cut in cuts):
+                return False
+        return True
+
+    return meet
+
+
+def same_quarter(a, b, grid):
+    return all((2 * x < n) == (2 * y < n) for x, y, n in zip(a[1:], b[1:], (grid.height, grid.width), strict=True))
+
+
+def even_steps_apart(a, b, grid):
+    return all((x - y) % 2 == 0 for x, y in zip(a, b, strict=True))
+
+
+# variant: what each mixer of its first block (@ 1: of its second) lets meet, extra steps first
 MEETS = {
     "spatial": [same_frame],
     "tps(every=1)": [shifted(C)],
@@ -95,29 +154,56 @@ MEETS = {
     "tsm(fraction=3)": [neighbour_frames],
     "tps+tcs": [shifted(C)],
     "tps+tcs(order=tcs-tps)": [neighbour_frames],
-    "joint": [lambda a, b, T: True],
+    "joint": [anyone],
     "divided": [same_place, same_frame],
+    "divided(class_token=both)": [same_place, same_frame],
     "axial": [
         same_place,
-        lambda a, b, T: a[:2] == b[:2],
-        lambda a, b, T: (a[0], a[2]) == (b[0], b[2]),
+        lambda a, b, grid: a[:2] == b[:2],
+        lambda a, b, grid: (a[0], a[2]) == (b[0], b[2]),
     ],
+    "local": [anyone],  # as large as the clip
+    "local(window_frames=2, window=2)": [windows(2, 2)],
+    "local(window_frames=2, window=2) @ 1": [windows(2, 2, moved=True)],
+    "local(window_frames=3, window=1) @ 1": [windows(3, 1, moved=True)],
+    "local(window_frames=2, window=2, moved=False) @ 1": [windows(2, 2)],
+    "local(window_frames=2, window=2, every=2) @ 1": [windows(2, 2)],
+    "l+g": [same_quarter, even_steps_apart],
+    "factorised-encoder": [same_frame],
+    "factorised-self": [same_place, same_frame],
+    "factorised-self(order=time-space)": [same_place, same_frame],
+    "factorised-dot": [same_place_or_frame],
+    "trajectory": [patches_only],
+    "trajectory(values=plain)": [patches_only],
+    "xvit": [neighbour_frames],
+    "xvit(channels=all)": [neighbour_frames],
+    "tokshift": [own_or_neighbouring_class_token, own_or_neighbouring_class_token, same_frame],
 }
+PREFIXES = [(text, prefix) for text in MEETS for prefix in (0, 2) if prefix or not text.startswith("tokshift")]
+MIXES = [case for case in PREFIXES if not case[0].startswith("tokshift")]
+
+
+def block_of(text):
+    """The variant, its mixers and the index of the block that a line of the tables is about."""
+    name, _, index = text.partition(" @ ")
+    variant, index = parse(name), int(index or 0)
+    return variant, variant.block(index, index + 1), index
 
 
 def tokens_of(grid):
-    """(t, h, w) token by token; a frame's class token has no place, a clip's (None) no frame either."""
+    """(t, h, w) token by token; a frame's i-th prefix token is (t, None, i), a clip's is None."""
     found = [None] * grid.prefix if grid.prefix_of == "clip" else []
     for t in range(grid.frames):
-        found += [(t, None, None)] * (grid.prefix if grid.prefix_of == "frame" else 0)
+        found += [(t, None, i) for i in range(grid.prefix if grid.prefix_of == "frame" else 0)]
         found += [(t, h, w) for h in range(grid.height) for w in range(grid.width)]
     return found
 
 
 def by_hand(grid, meet):
     tokens = tokens_of(grid)
+    shown = meet is not patches_only  # may patches see a clip's prefix?
     return np.array(
-        [[a is None or b is None or meet(a, b, grid.frames) for b in tokens] for a in tokens],
+        [[a is None or (shown if b is None else meet(a, b, grid)) for b in tokens] for a in tokens],
     )
 
 
@@ -131,15 +217,33 @@ def test_every_variant_has_its_definition_here():
     assert {text.partition("(")[0] for text in NAIVE} >= set(variants())
 
 
-@pytest.mark.parametrize("text", MEETS)
-@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize(("text", "prefix"), PREFIXES)
 def test_sees_is_the_definition(text, prefix):
-    variant = parse(text)
-    mixers = variant.block(0, 1)
+    variant, mixers, _ = block_of(text)
     assert len(mixers) == len(MEETS[text])
     for mixer, meet in zip(mixers, MEETS[text], strict=True):
         grid = on(GRID, variant, prefix)
         np.testing.assert_array_equal(mixer.sees(grid), by_hand(grid, meet))
+
+
+@quick
+@given(
+    st.builds(Grid, st.integers(1, 7), st.integers(1, 4), st.integers(1, 4)),
+    st.integers(1, 8),
+    st.integers(1, 5),
+    st.integers(0, 1),
+)
+def test_sees_of_any_windows_is_the_definition(grid, frames, side, index):
+    (mixer,) = parse("local", window_frames=frames, window=side).block(index, 2)
+    np.testing.assert_array_equal(mixer.sees(grid), by_hand(grid, windows(frames, side, moved=index == 1)))
+
+
+@pytest.mark.parametrize("grid", [Grid(4, 4, 6), Grid(7, 4, 5), Grid(6, 3, 4)], ids=str)
+def test_what_is_rolled_around_different_ends_does_not_meet(grid):
+    """Windows that divide the grid: the last one of every axis holds two ends, and a corner all eight parts."""
+    (mixer,) = parse("local(window_frames=2, window=2)").block(1, 2)
+    np.testing.assert_array_equal(mixer.sees(grid), by_hand(grid, windows(2, 2, moved=True)))
+    assert worst_difference("local(window_frames=2, window=2) @ 1", grid) < 1e-11
 
 
 @quick
@@ -181,17 +285,14 @@ def gradient_pattern(module, tokens):
     return (gradient != 0).any(-1).numpy()
 
 
-@pytest.mark.parametrize("text", MEETS)
-@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize(("text", "prefix"), PREFIXES)
 def test_gradient_of_the_attention_is_the_definition(text, prefix):
-    variant = parse(text)
-    *extra, last = variant.block(0, 1)
-    grid, bare = on(GRID, variant, prefix), on(GRID, variant, 0)
-    for mixer, meet in zip(extra, MEETS[text], strict=False):
-        module = SpaceTimeAttention(random_block().attn, mixer, bare)
-        np.testing.assert_array_equal(gradient_pattern(module, bare.tokens), by_hand(bare, meet))
-    module = SpaceTimeAttention(random_block().attn, last, grid)
-    np.testing.assert_array_equal(gradient_pattern(module, grid.tokens), by_hand(grid, MEETS[text][-1]))
+    variant, (*extra, last), _ = block_of(text)
+    grid = on(GRID, variant, prefix)
+    for mixer, meet in zip([*extra, last], MEETS[text], strict=True):
+        part = grid if mixer is last else mixer.step_grid(grid)
+        module = randomised(mixer.module(random_block().attn, part))
+        np.testing.assert_array_equal(gradient_pattern(module, part.tokens), by_hand(part, meet))
 
 
 @pytest.mark.parametrize("border", ["zero", "edge"])
@@ -212,16 +313,26 @@ def test_gradient_of_an_extra_step_leaves_the_class_token_alone(mixer):
     np.testing.assert_array_equal(gradient_pattern(step, grid.tokens), expected)
 
 
+MORE = ["tps(border=zero)", "tps(border=edge, pattern=A)", "divided(every=2)", "axial(every=2)", "xvit(every=2)"]
+
+
 @pytest.mark.parametrize(
-    "text", [*MEETS, "tps(border=zero)", "tps(border=edge, pattern=A)", "divided(every=2)", "axial(every=2)"]
+    ("text", "prefix"), [case for case in [*PREFIXES, *((text, 1) for text in MORE)] if "@" not in case[0]]
 )
-@pytest.mark.parametrize("prefix", [0, 1])
 def test_influence_is_the_gradient_of_the_stacked_blocks(text, prefix):
     variant, depth = parse(text), 2
     grid = on(GRID, variant, prefix)
     blocks = [install(random_block(), variant, grid, index, depth) for index in range(depth)]
     model = randomised(torch.nn.Sequential(*blocks))
     np.testing.assert_array_equal(variant.influence(grid, depth), gradient_pattern(model, grid.tokens))
+
+
+def test_a_class_token_that_takes_part_in_time_carries_it_a_step_earlier():
+    """It has seen all frames after the first step of the first block, and every patch after that step's second."""
+    grid = Grid(5, 2, 3, 1, "clip")
+    code, formula = (parse(f"divided(class_token={where})").mixers_on(grid, 0, 1)[0] for where in ("space", "both"))
+    assert not code[0].any()
+    assert formula[0].all()
 
 
 # ---------------------------------------------------------------------- what is computed, by hand
@@ -304,6 +415,109 @@ def tsm(fold):
     return mix
 
 
+def spans(length, window, moved):
+    """Where an axis is cut into windows, as slices."""
+    window = min(window, length)
+    cuts = [0, *range(window // 2 if moved and window < length else window, length, window), length]
+    return [slice(*pair) for pair in itertools.pairwise(sorted(set(cuts)))]
+
+
+def in_boxes(attn, x, *axes):
+    """Attention inside every box of slices along T, H and W."""
+    y = torch.zeros_like(x)
+    for box in itertools.product(*axes):
+        part = x[(slice(None), *box)]
+        y[(slice(None), *box)] = all_at_once(attn, part) if part.numel() else part
+    return y
+
+
+def in_windows(frames, side, moved=False):
+    def mix(attn, x):
+        axes = zip(x.shape[1:4], (frames, side, side), strict=True)
+        return in_boxes(attn, x, *(spans(length, window, moved) for length, window in axes))
+
+    return mix
+
+
+def in_quarters(attn, x):
+    halves = [(slice(0, (n + 1) // 2), slice((n + 1) // 2, n)) for n in x.shape[2:4]]
+    return in_boxes(attn, x, [slice(None)], *halves)
+
+
+def at_a_stride_of_two(attn, x):
+    return in_boxes(attn, x, *[[slice(0, None, 2), slice(1, None, 2)]] * 3)
+
+
+def heads_of(attn, x):
+    """Queries, keys and values, each (B, heads, d, T, H, W)."""
+    parts = [part.unflatten(-1, (HEADS, -1)).permute(0, 4, 5, 1, 2, 3) for part in attn.qkv(x).chunk(3, -1)]
+    return parts[0] / (CHANNELS / HEADS) ** 0.5, parts[1], parts[2]
+
+
+def softmax(scores, *dims):
+    weights = scores.exp()
+    return weights / weights.sum(dims, keepdim=True)
+
+
+def put_together(attn, y):
+    return attn.proj(y.permute(0, 3, 4, 5, 1, 2).flatten(-2))
+
+
+def half_of_the_heads_over_time(attn, x):
+    q, k, v = heads_of(attn, x)
+    first, second = slice(0, HEADS // 2), slice(HEADS // 2, None)
+    scores = softmax(torch.einsum("bndthw,bndshw->bnthws", q[:, first], k[:, first]), -1)
+    time = torch.einsum("bnthws,bndshw->bndthw", scores, v[:, first])
+    scores = softmax(torch.einsum("bndthw,bndtij->bnthwij", q[:, second], k[:, second]), -2, -1)
+    return put_together(attn, torch.cat([time, torch.einsum("bnthwij,bndtij->bndthw", scores, v[:, second])], 1))
+
+
+def along_trajectories(projected):
+    def mix(attn, x, layers):
+        q, k, v = heads_of(attn, x)
+        scores = softmax(torch.einsum("bndthw,bndsij->bnthwsij", q, k), -2, -1)
+        path = torch.einsum("bnthwsij,bndsij->bthwsnd", scores, v).flatten(-2)  # (B, T, H, W, T', C)
+        own = torch.stack([path[:, t, :, :, t] for t in range(x.shape[1])], 1)
+        query, key = layers["query"](own).unflatten(-1, (HEADS, -1)), layers["key"](path).unflatten(-1, (HEADS, -1))
+        value = (layers["value"](path) if projected else path).unflatten(-1, (HEADS, -1))
+        weights = softmax(torch.einsum("bthwnd,bthwsnd->bthwsn", query, key) / (CHANNELS / HEADS) ** 0.5, -2)
+        return attn.proj(torch.einsum("bthwsn,bthwsnd->bthwnd", weights, value).flatten(-2))
+
+    return mix
+
+
+def keys_from_three_frames(places):
+    """`places`: which of the 16 channels of keys and values come from the frame after, and from the one before."""
+
+    def mix(attn, x):
+        q, k, v = attn.qkv(x).chunk(3, -1)
+        moved = []
+        for part in (k, v):
+            zero = torch.zeros_like(part[:, :1])
+            after, before = torch.cat([part[:, 1:], zero], 1), torch.cat([zero, part[:, :-1]], 1)
+            channels = [
+                (after if c in places[0] else before if c in places[1] else part)[..., c] for c in range(CHANNELS)
+            ]
+            moved.append(torch.stack(channels, -1))
+        q, k, v = (part.unflatten(-1, (HEADS, -1)) for part in (q, *moved))
+        scores = softmax(torch.einsum("bthwnd,btijnd->bthwnij", q, k) / (CHANNELS / HEADS) ** 0.5, -2, -1)
+        return attn.proj(torch.einsum("bthwnij,btijnd->bthwnd", scores, v).flatten(-2))
+
+    return mix
+
+
+def class_tokens_of_neighbours(x):
+    """Frames as rows of tokens (B, T, 1, tokens, C), the first of them the class token: a quarter of it each way."""
+    y, frames, quarter = x.clone(), x.shape[1], CHANNELS // 4
+    y[:, :, 0, 0, : 2 * quarter] = 0
+    for t in range(frames):
+        if t + 1 < frames:
+            y[:, t, 0, 0, :quarter] = x[:, t + 1, 0, 0, :quarter]
+        if t > 0:
+            y[:, t, 0, 0, quarter : 2 * quarter] = x[:, t - 1, 0, 0, quarter : 2 * quarter]
+    return y
+
+
 # variant: (attention, normed patches (B, T, H, W, C)) → what is added, for each mixer of its first block
 NAIVE = {
     "spatial": [in_frames],
@@ -322,25 +536,57 @@ NAIVE = {
     "joint": [all_at_once],
     "divided": [over_time, in_frames],
     "axial": [over_time, attend, in_columns],
+    "local": [all_at_once],
+    "local(window_frames=2, window=2)": [in_windows(2, 2)],
+    "local(window_frames=2, window=2) @ 1": [in_windows(2, 2, moved=True)],
+    "local(window_frames=3, window=1) @ 1": [in_windows(3, 1, moved=True)],
+    "l+g": [in_quarters, at_a_stride_of_two],
+    "factorised-encoder": [in_frames],
+    "factorised-self": [over_time, in_frames],
+    "factorised-self(order=time-space)": [over_time, in_frames],
+    "factorised-dot": [half_of_the_heads_over_time],
+    "trajectory": [along_trajectories(projected=True)],
+    "trajectory(values=plain)": [along_trajectories(projected=False)],
+    "xvit": [keys_from_three_frames([(0, 1, 8, 9), (2, 3, 10, 11)])],
+    "xvit(channels=all)": [keys_from_three_frames([(0, 1, 2, 3), (4, 5, 6, 7)])],
+    "tokshift": [class_tokens_of_neighbours, class_tokens_of_neighbours, in_frames],
 }
 
 
-def naive_block(block, mixes, x):
-    steps = getattr(block, "steps", [])
+def naive_block(text, block, mixes, x):
+    """Attention and MLP with residuals, extra steps where the definition has them."""
+    *steps, last = mixes
+    modules = [*getattr(block, "steps", []), *getattr(block, "between", [])]
     block = getattr(block, "block", block)
-    for step, mix in zip(steps, mixes, strict=False):
-        x = x + step.out(mix(step.attn.attention, step.norm(x)))
-    x = x + mixes[-1](block.attn.attention, block.norm1(x))
+
+    def step(x):
+        mix = steps.pop(0)
+        if mix is class_tokens_of_neighbours:
+            return mix(x)
+        module = modules.pop(0)
+        return x + module.out(mix(module.attn.attention, module.norm(x)))
+
+    while len(steps) > {"factorised-self": 1, "tokshift": 1}.get(text, 0):
+        x = step(x)
+    y = block.norm1(x)
+    layers = getattr(block.attn, "layers", {})
+    x = x + (last(block.attn.attention, y, layers) if len(layers) else last(block.attn.attention, y))
+    for _ in list(steps):
+        x = step(x)
     return x + block.mlp(block.norm2(x))
 
 
-def worst_difference(text, grid=GRID, index=0, mixes=None, qk_norm=False):
+def worst_difference(text, grid=GRID, index=None, mixes=None, qk_norm=False):
     """How far a block's output and its gradients are from the naive block's."""
-    block = randomised(install(random_block(qk_norm), parse(text), grid, index, index + 1))
-    x = random_tokens(2, grid.frames, grid.height, grid.width, CHANNELS).requires_grad_()
+    variant, _, first = block_of(text)
+    index = first if index is None else index
+    if variant.needs_class_token:  # a frame as one row of tokens, the class token first
+        grid = Grid(grid.frames, 1, grid.height * grid.width, prefix=1)
+    block = randomised(install(random_block(qk_norm), variant, grid, index, index + 1))
+    x = random_tokens(2, grid.frames, grid.height, grid.width + grid.prefix, CHANNELS).requires_grad_()
     weight = random_tokens(*x.shape, seed=3)
     ours = block(x.flatten(1, 3)).reshape(x.shape)
-    naive = naive_block(block, mixes or NAIVE[text], x)
+    naive = naive_block(text, block, mixes or NAIVE[text], x)
     inputs = [x, *block.parameters()]
     gradients = zip(
         torch.autograd.grad((ours * weight).sum(), inputs),
@@ -355,6 +601,27 @@ def worst_difference(text, grid=GRID, index=0, mixes=None, qk_norm=False):
 @pytest.mark.parametrize("grid", [GRID, Grid(7, 5, 1), Grid(5, 3, 7)], ids=str)
 def test_a_block_is_the_naive_block(text, grid):
     assert worst_difference(text, grid) < 1e-11
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([text for text in NAIVE if "tps" not in text]),
+    st.builds(Grid, st.integers(1, 5), st.integers(1, 4), st.integers(1, 4)),
+)
+def test_a_block_on_any_grid_is_the_naive_block(text, grid):
+    assert worst_difference(text, grid) < 1e-11
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.builds(Grid, st.integers(1, 7), st.integers(1, 5), st.integers(1, 5)),
+    st.integers(1, 8),
+    st.integers(1, 6),
+    st.integers(0, 1),
+)
+def test_any_windows_are_the_naive_block(grid, frames, side, index):
+    text = f"local(window_frames={frames}, window={side})"
+    assert worst_difference(text, grid, index, [in_windows(frames, side, moved=index == 1)]) < 1e-11
 
 
 @settings(deadline=None, max_examples=20)
@@ -373,7 +640,13 @@ def test_norms_of_queries_and_keys_stay_the_backbones():
     assert worst_difference("tps(every=1)", qk_norm=True) < 1e-11
 
 
-@pytest.mark.parametrize("text", ["spatial", "tps(every=1)", "tps(every=1, pattern=A)", "joint", "divided", "axial"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("spatial", "tps(every=1)", "tps(every=1, pattern=A)", "joint", "divided", "axial", "l+g"),
+        *("local(window_frames=2, window=2)", "factorised-self"),
+    ],
+)
 def test_class_tokens_against_explicit_groups(text):
     """Groups as lists of tokens; a clip's class token joins each group and is averaged afterwards."""
     variant = parse(text)
@@ -383,7 +656,7 @@ def test_class_tokens_against_explicit_groups(text):
     patches = [i for i, token in enumerate(tokens) if token is not None]
     shared = [i for i, token in enumerate(tokens) if token is None]
     meet = MEETS[text][-1]
-    groups = {tuple(j for j in patches if meet(tokens[i], tokens[j], grid.frames)) for i in patches}
+    groups = {tuple(j for j in patches if meet(tokens[i], tokens[j], grid)) for i in patches}
     x = random_tokens(3, grid.tokens, CHANNELS)
     expected = torch.zeros_like(x)
     for group in groups:
@@ -391,6 +664,75 @@ def test_class_tokens_against_explicit_groups(text):
         expected[:, list(group)] = y[:, len(shared) :]
         expected[:, shared] += y[:, : len(shared)] / len(groups)
     torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-11)
+
+
+def test_class_tokens_join_every_moved_window_as_it_was_rolled():
+    """Patches see their own part of a rolled window; the class token's copy sees all of it."""
+    grid = Grid(4, 2, 4, 1, "clip")
+    (mixer,) = parse("local(window_frames=2, window=2)").block(1, 2)
+    attention = SpaceTimeAttention(random_block().attn, mixer, grid)
+    x = random_tokens(3, grid.tokens, CHANNELS)
+    patches = x[:, 1:].reshape(3, 4, 2, 4, CHANNELS)
+    expected, of_class = torch.zeros_like(patches), []
+    rolled = patches.roll((-1, -1), (1, 3))
+    for t, w in itertools.product((0, 2), (0, 2)):
+        window = torch.cat([x[:, :1], rolled[:, t : t + 2, :, w : w + 2].flatten(1, 3)], 1)
+        of_class.append(attend(attention.attention, window)[:, 0])
+    for t, w in itertools.product(spans(4, 2, moved=True), spans(4, 2, moved=True)):
+        part = patches[:, t, :, w]
+        y = attend(attention.attention, torch.cat([x[:, :1], part.flatten(1, 3)], 1))
+        expected[:, t, :, w] = y[:, 1:].reshape(part.shape)
+    y = attention(x)
+    torch.testing.assert_close(y[:, 1:], expected.flatten(1, 3), rtol=0, atol=1e-11)
+    torch.testing.assert_close(y[:, 0], torch.stack(of_class).mean(0), rtol=0, atol=1e-11)
+
+
+def only(block_attn, heads):
+    """The attention with all but some heads' channels cut out of the output projection's input."""
+    attn = copy.deepcopy(block_attn)
+    d = CHANNELS // HEADS
+    with torch.no_grad():
+        for head in set(range(HEADS)) - set(heads):
+            attn.proj.weight[:, head * d : (head + 1) * d] = 0
+    return attn
+
+
+def test_class_tokens_of_factorised_dot_product_join_the_groups_of_each_half():
+    grid = Grid(5, 2, 3, 2, "clip")
+    attn = random_block().attn
+    ours = parse("factorised-dot").block(0, 1)[0].module(attn, grid)
+    x = random_tokens(3, grid.tokens, CHANNELS)
+    divided = parse("divided(class_token=both)").block(0, 1)
+    time, space = (
+        SpaceTimeAttention(only(attn, [head]), mixer, grid) for head, mixer in zip((0, 1), divided, strict=True)
+    )
+    torch.testing.assert_close(ours(x), time(x) + space(x) - attn.proj.bias, rtol=0, atol=1e-11)
+
+
+def test_the_class_token_of_a_trajectory_sees_all_and_patches_do_not_see_it():
+    grid, attn = Grid(5, 2, 3, 2, "clip"), random_block().attn
+    module = randomised(parse("trajectory").block(0, 1)[0].module(attn, grid))
+    bare = parse("trajectory").block(0, 1)[0].module(module.attention, Grid(5, 2, 3))
+    bare.layers = module.layers
+    x = random_tokens(3, grid.tokens, CHANNELS)
+    expected = torch.cat([attend(module.attention, x)[:, :2], bare(x[:, 2:])], 1)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-11)
+
+
+def test_the_transformer_over_frames_is_the_naive_one():
+    """Class token in front, blocks over all frames, norm, class token out; or no class token and the mean."""
+    for pool in ("token", "avg"):
+        options = {"img_size": 8, "patch_size": 4, "embed_dim": CHANNELS, "num_heads": HEADS, "depth": 1}
+        image = VisionTransformer(**options, class_token=pool == "token", global_pool=pool)
+        after = randomised(parse("factorised-encoder", layers=2).after(image, GRID).double())
+        x = random_tokens(3, 5, CHANNELS)
+        expected = x if pool == "avg" else torch.cat([after.class_token.expand(3, 1, CHANNELS), x], 1)
+        for block in after.blocks:
+            expected = expected + attend(block.attn, block.norm1(expected))
+            expected = expected + block.mlp(block.norm2(expected))
+        expected = after.norm(expected)
+        expected = expected.mean(1) if pool == "avg" else expected[:, 0]
+        torch.testing.assert_close(after(x), expected, rtol=0, atol=1e-11)
 
 
 # ---------------------------------------------------------------------- identities
@@ -532,17 +874,50 @@ def test_reach_with_a_class_token_per_frame_and_per_clip():
 # ---------------------------------------------------------------------- multiply-adds
 
 
-@pytest.mark.parametrize("text", [text for text in MEETS if "zero" not in text and "edge" not in text])
+HOLES = ("zero", "edge", "local(", "l+g", "factorised-dot", "trajectory", "tokshift")  # counted by hand below
+
+
+@pytest.mark.parametrize("text", [text for text in MEETS if not any(word in text for word in HOLES)])
 @pytest.mark.parametrize("grid", [GRID, Grid(5, 3, 7)], ids=str)
 def test_macs_are_a_count_of_pairs(text, grid):
-    """4·C² per token and 2·C per pair that meets; extra steps have one more C² per token."""
+    """4·C² per token and 2·C per pair that meets; extra steps but ViViT's have one more C² per token."""
     channels, expected = 11, 0
     *extra, last = MEETS[text]
     for meet in [*extra, same_frame if last is neighbour_frames else last]:
-        pairs = sum(meet(a, b, grid.frames) for a in tokens_of(grid) for b in tokens_of(grid))
+        pairs = sum(meet(a, b, grid) for a in tokens_of(grid) for b in tokens_of(grid))
         expected += 4 * grid.tokens * channels**2 + 2 * pairs * channels
-    expected += len(extra) * grid.tokens * channels**2
+    if not text.startswith("factorised-self"):
+        expected += len(extra) * grid.tokens * channels**2
     assert parse(text).macs(grid, 1, channels) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "depth", "slots", "groups_of"),
+    [
+        # 5×2×3 patches, windows of 2×2×2: 3×1×2 of them, each with 8 slots, half of them holes
+        ("local(window_frames=2, window=2)", 1, 48, 8),
+        ("local(window_frames=2, window=2)", 2, 96, 8),
+        ("local(window_frames=5, window=3)", 2, 60, 30),
+    ],
+)
+def test_macs_of_windows_count_their_holes(text, depth, slots, groups_of):
+    assert parse(text).macs(GRID, depth, 11) == 4 * slots * 121 + 2 * slots * groups_of * 11
+
+
+def test_macs_of_what_is_no_partition_by_hand():
+    c, m, t, n = 12, 30, 5, 6
+    # quarters of 2 or 1 of 3 columns × 1 row × 5 frames: 4 groups of 10; then 3·1·2 of the 5·2·3: 8 groups of 6
+    near = 4 * 40 * c * c + 2 * 4 * 10 * 10 * c + m * c * c
+    assert parse("l+g").macs(GRID, 1, c) == near + 4 * 48 * c * c + 2 * 8 * 6 * 6 * c
+    assert parse("factorised-dot").macs(GRID, 1, c) == 4 * m * c * c + (m * t + m * n) * c
+    with_class = Grid(5, 2, 3, 1, "clip")
+    assert parse("factorised-dot").macs(with_class, 1, c) == 4 * 31 * c * c + (6 * 6 * 6 + 5 * 7 * 7) * c
+    # every token asks all, then its five answers; one query, five keys and five values are projected
+    trajectory = 4 * m * c * c + 2 * m * m * c + 11 * m * c * c + 2 * m * t * c
+    assert parse("trajectory").macs(GRID, 1, c) == trajectory
+    assert parse("trajectory(values=plain)").macs(GRID, 1, c) == trajectory - 5 * m * c * c
+    assert parse("trajectory").macs(with_class, 1, c) == trajectory + 4 * c * c + 2 * 31 * c
+    assert parse("tokshift").macs(Grid(5, 2, 3, 1), 1, c) == parse("spatial").macs(Grid(5, 2, 3, 1), 1, c)
 
 
 def test_macs_with_class_tokens_by_hand():
@@ -554,7 +929,7 @@ def test_macs_with_class_tokens_by_hand():
     assert parse("divided").macs(Grid(5, 2, 3, 1, "clip"), 1, 10) == over_time + 4 * 35 * 100 + 2 * 5 * 49 * 10
 
 
-@pytest.mark.parametrize("text", ["tps", "tps(every=1)", "tcs", "tsm", "tps+tcs"])
+@pytest.mark.parametrize("text", ["tps", "tps(every=1)", "tcs", "tsm", "tps+tcs", "xvit", "tokshift"])
 def test_shifts_cost_what_spatial_costs(text):
     grid = Grid(5, 3, 7, 1)
     assert parse(text).macs(grid, 4, 11) == parse("spatial").macs(grid, 4, 11)
@@ -571,9 +946,19 @@ FIELDS = {
     "order": st.sampled_from(["tps-tcs", "tcs-tps"]),
     "fraction": st.integers(3, 9),
     "pattern": st.one_of(short_tiles, st.sampled_from(["A", "B", "C", "D", "none", "center-one"])),
+    "class_token": st.sampled_from(["space", "both"]),
+    "window_frames": st.integers(1, 12),
+    "window": st.integers(1, 4),
+    "moved": st.booleans(),
+    "values": st.sampled_from(["projected", "plain"]),
+    "channels": st.sampled_from(["head", "all"]),
+    "layers": st.integers(1, 3),
+    "factorised-self order": st.sampled_from(["space-time", "time-space"]),
 }
 any_variant = st.sampled_from(list(variants().values())).flatmap(
-    lambda variant: st.builds(variant, **{name: FIELDS[name] for name in variant.options()})
+    lambda variant: st.builds(
+        variant, **{name: FIELDS.get(f"{variant.name} {name}", FIELDS[name]) for name in variant.options()}
+    )
 )
 
 
@@ -634,6 +1019,16 @@ def test_labels(text, label):
         ("tsm(fraction=0)", "fraction must be a whole number, 3 or more"),
         ("tps+tcs(fraction=1)", "fraction must be a whole number, 3 or more"),
         ("spatial(every=2)", "'spatial' has no options"),
+        ("divided(class_token=time)", "unknown class_token 'time'"),
+        ("local(window=0)", "window must be a whole number, 1 or more, got 0"),
+        ("local(window_frames=2.5)", "window_frames must be a whole number"),
+        ("factorised-encoder(layers=0)", "layers must be a whole number, 1 or more, got 0"),
+        ("factorised-encoder(every=2)", "expected one of layers"),
+        ("factorised-self(order=time)", "unknown order 'time'; did you mean 'time-space'"),
+        ("trajectory(values=raw)", "unknown values 'raw'"),
+        ("xvit(channels=heads)", "did you mean 'head'"),
+        ("xvit(fraction=2)", "fraction must be a whole number, 3 or more"),
+        ("tokshift(fraction=2)", "fraction must be a whole number, 3 or more"),
     ],
 )
 def test_bad_options_are_refused(text, message):
@@ -661,6 +1056,57 @@ def test_masks_are_refused():
 def test_extra_steps_refuse_a_class_token_per_frame():
     with pytest.raises(InputError, match="class token must belong to the clip"):
         install(random_block(), parse("divided"), Grid(5, 2, 3, 1, "frame"), 0, 1)
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_token_shift_without_a_class_token_per_frame_is_refused(prefix):
+    with pytest.raises(InputError, match="tokshift shifts the class tokens of the frames, and there are none"):
+        parse("tokshift").influence(Grid(5, 2, 3, prefix, "clip"), 1)
+
+
+def test_an_odd_number_of_heads_cannot_be_halved():
+    with pytest.raises(InputError, match="halves the heads, and this model has 3"):
+        install(Block(12, 3), parse("factorised-dot"), GRID, 0, 1)
+
+
+@pytest.mark.parametrize("text", ["factorised-dot", "trajectory", "xvit"])
+def test_kernels_refuse_an_attention_that_they_do_not_know(text):
+    with pytest.raises(InputError, match=f"{text} splits timm's Attention into its projections, this model has Diff"):
+        install(Block(16, 2, attn_layer="diff"), parse(text), GRID, 0, 1)
+
+
+def test_a_step_between_attention_and_mlp_needs_a_block_that_can_be_split():
+    with pytest.raises(InputError, match="needs timm's plain Block, not ResPostBlock"):
+        install(ResPostBlock(16, 2), parse("factorised-self"), GRID, 0, 1)
+
+
+def test_kernels_check_their_tokens():
+    module = parse("xvit").block(0, 1)[0].module(random_block().attn, GRID)
+    with pytest.raises(InputError, match=r"expected 30 tokens for .*, got 31"):
+        module(random_tokens(1, 31, CHANNELS))
+    with pytest.raises(InputError, match="masks"):
+        module(random_tokens(1, 30, CHANNELS), is_causal=True)
+
+
+@pytest.mark.parametrize("text", ["joint", "local(window_frames=2, window=2) @ 1", "trajectory", "factorised-dot"])
+def test_attention_is_fused_and_four_dimensional(text, monkeypatch):
+    """On five dimensions torch silently takes the unfused kernel, several times slower."""
+    seen, right = [], torch.nn.functional.scaled_dot_product_attention
+
+    def fused(q, k, v, **options):
+        seen.append(
+            {q.ndim, k.ndim, v.ndim} | ({mask.ndim} if (mask := options.get("attn_mask")) is not None else set())
+        )
+        return right(q, k, v, **options)
+
+    for module in (torch.nn.functional, _modules):
+        monkeypatch.setattr(module, "scaled_dot_product_attention", fused)
+    _, mixers, _ = block_of(text)
+    module = mixers[-1].module(random_block().attn, GRID)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), torch.no_grad():  # an error where it cannot be had
+        module(random_tokens(2, GRID.tokens, CHANNELS))
+    assert seen
+    assert set().union(*seen) == {4}
 
 
 # ---------------------------------------------------------------------- can these tests fail?
@@ -698,7 +1144,68 @@ def heads_forgotten(monkeypatch):
     monkeypatch.setattr(channel_shift, "channel_shift", lambda x, form, fraction, heads: right(x, form, fraction, 1))
 
 
+def windows_do_not_move(monkeypatch):
+    right = local.window_routes
+    monkeypatch.setattr(local, "window_routes", lambda grid, size, moved: right(grid, size, False))
+
+
+def rolled_parts_meet(monkeypatch):
+    right = local.partition
+    monkeypatch.setattr(local, "partition", lambda grid, group, region, pad: right(grid, group, None, pad))
+
+
+def holes_are_seen(monkeypatch):
+    monkeypatch.setattr(_core.Routes, "may_see", lambda self, prefix=0: None)
+
+
+def near_and_far_swapped(monkeypatch):
+    near, far = sparse.near, sparse.far
+    monkeypatch.setattr(sparse, "near", far)
+    monkeypatch.setattr(sparse, "far", near)
+
+
+def time_comes_first(monkeypatch):
+    right = factorised_self.FactorisedSelf.mixers
+    early = parse("factorised-self(order=time-space)")
+    monkeypatch.setattr(factorised_self.FactorisedSelf, "mixers", lambda self, index: right(early, index))
+
+
+def halves_swapped(monkeypatch):
+    right = factorised_dot.HeadsDivided.attend_along
+    monkeypatch.setattr(
+        factorised_dot.HeadsDivided, "attend_along", lambda self, module, dim, qkv: right(self, module, 3 - dim, qkv)
+    )
+
+
+def keys_for_values(monkeypatch):
+    right = _modules.KernelAttention.project
+
+    def project(self, x):
+        q, k, _ = right(self, x)
+        return q, k, k
+
+    monkeypatch.setattr(_modules.KernelAttention, "project", project)
+
+
+def time_reversed_in_keys(monkeypatch):
+    right = channel_shift.channel_shift
+    for module in (space_time_mixing, token_shift):
+        monkeypatch.setattr(module, "channel_shift", lambda x, *args: right(x.flip(1), *args).flip(1))
+
+
 MISTAKES = [
+    ("local(window_frames=2, window=2) @ 1", windows_do_not_move),
+    ("local(window_frames=3, window=1) @ 1", rolled_parts_meet),
+    ("local(window_frames=2, window=2)", holes_are_seen),
+    ("l+g", holes_are_seen),
+    ("l+g", near_and_far_swapped),
+    ("factorised-self", time_comes_first),
+    ("factorised-dot", halves_swapped),
+    ("factorised-dot", keys_for_values),
+    ("trajectory", keys_for_values),
+    ("xvit", keys_for_values),
+    ("xvit", time_reversed_in_keys),
+    ("tokshift", time_reversed_in_keys),
     ("tps(every=1)", offsets_negated),
     ("tps(every=1, border=edge)", offsets_negated),
     ("tps(every=1)", tile_transposed),

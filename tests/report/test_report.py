@@ -16,6 +16,7 @@ from made_up import VARIANTS, MadeUp, made_up, study, undone
 from rich.console import Console
 
 from tps_lab import report, viz
+from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import facts, tables
 from tps_lab.viz.groups import group_runs
@@ -236,3 +237,13 @@ def test_text_table_fits_a_terminal() -> None:
 def test_importing_reports_loads_no_torch() -> None:
     code = "import sys, tps_lab.report; assert not {'torch', 'matplotlib', 'pandas', 'jinja2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", variants())
+def test_every_variant_has_a_paragraph_that_says_what_is_stated(name: str) -> None:
+    runs = [made_up(name, variants()[name].title, name, "", 80.0, 28.1, 100.0, 50.0, 20.0, seed=0)]
+    (described,) = facts.described(group_runs(runs))
+    (_, said), *_ = described.groups
+    assert described.title == variants()[name].title
+    assert any(line.startswith("After 6 blocks a token is influenced from") for line in said)
+    assert (variants()[name].stated in said) == bool(variants()[name].stated)

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tps_lab import viz
+from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.viz.groups import by_data, group_runs, student, wilson
@@ -62,6 +63,9 @@ def texts(ax: Any) -> list[str]:
         ("tps+tcs", "TPS+TCS-C"),
         ("divided", "Divided (T+S)"),
         ("axial", "Axial (T+W+H)"),
+        *((name, cls.title) for name, cls in variants().items() if name not in ("tps", "tps+tcs")),
+        ("factorised-self(order=time-space)", "Factorised self-attention (order=time-space)"),
+        ("xvit(channels=all)", "X-ViT (channels=all)"),
         ("tps(every=1, pattern=0 1 2 / -1 0 3, border=zero)", "TPS-[0 1 2 / -1 0 3] (border=zero, every=1)"),
         ("tcs(stages=[1,2], fraction=4)", "TCS (fraction=4, stages=[1,2])"),
     ],
@@ -76,6 +80,9 @@ def test_known_variants_differ_in_colour_and_marker() -> None:
     names = ["spatial", *(f"tps(pattern={p})" for p in "ABCD"), "tps(every=1)", "tps+tcs", "tcs", "tsm", "joint"]
     found = [viz.look(name) for name in [*names, "divided", "axial"]]
     assert len({look.colour for look in found}) == len({look.marker for look in found}) == len(found)
+    everyone = [viz.look(name) for name in variants()]
+    assert len({look.colour for look in everyone}) == len(everyone)
+    assert len({(look.marker, look.line) for look in everyone}) == len(everyone)
 
 
 def test_unknown_variants_get_looks_of_their_own_that_do_not_depend_on_the_order() -> None:
@@ -284,3 +291,39 @@ def test_clips_that_cannot_be_mixed() -> None:
         viz.mixed_frames(clip[..., :2], ["A"], patch=4)
     with pytest.raises(InputError, match="frame must be 0 to 3"):
         viz.mixed_frames(clip, ["A"], patch=4, frame=4)
+
+
+# ---------------------------------------------------------------------- who sees whom
+
+
+def filled(ax: Any) -> list[tuple[float, float, float]]:
+    """Cells that are filled: x, y and how strongly."""
+    cells = [patch for patch in ax.patches if patch.get_alpha() is not None]
+    return [(*patch.get_xy(), patch.get_alpha()) for patch in cells]
+
+
+@pytest.mark.parametrize("name", variants())
+def test_everyone_has_a_picture_of_who_sees_whom(name: str) -> None:
+    ax = viz.who_sees_whom(name)
+    assert ax.get_title("left") == variants()[name]().label
+    assert ax.get_yticklabels()[-1].get_text() == "after 2 blocks"
+    assert filled(ax)
+
+
+def test_who_sees_whom_by_hand() -> None:
+    # three frames of 1×2 patches, each frame 3 wide with its gap: time first, then space, then both
+    ax = viz.who_sees_whom("divided", grid=(3, 1, 2), token=(1, 0, 1), depth=1)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "block 1, step 1",
+        "block 1, step 2",
+        "after 1 block",
+    ]
+    rows = {y: [(x, shade) for x, at, shade in filled(ax) if at == y] for y in (0, 2, 4)}
+    assert rows[0] == [(1, 1.0), (4, 1.0), (7, 1.0)]
+    assert rows[2] == [(3, 1.0), (4, 1.0)]
+    assert rows[4] == [(0, 0.45), (1, 1.0), (3, 1.0), (4, 1.0), (6, 0.45), (7, 1.0)]
+
+
+def test_a_patch_outside_the_grid_cannot_look() -> None:
+    with pytest.raises(InputError, match="token \\(3, 0, 0\\) is not in a grid"):
+        viz.who_sees_whom("joint", grid=(3, 1, 2), token=(3, 0, 0))

@@ -75,10 +75,27 @@ class Routes:
     Args:
         gather: (G, S), which token fills each slot of each group.
         scatter: (T·per_frame,), which slot of the flattened G·S every token reads its result from.
+        regions: (G, S), or None: slots of a group see each other only where these labels are equal.
+            For groups that hold several neighbourhoods (rolled windows) or holes (-1).
     """
 
     gather: np.ndarray
     scatter: np.ndarray
+    regions: np.ndarray | None = None
+
+    def may_see(self, prefix: int = 0) -> np.ndarray | None:
+        """The attention mask of every group with `prefix` more tokens in front: bool (G, S', S').
+
+        None where all see all. A prefix token sees all but holes and is seen by all; a hole sees
+        holes, so that no row of a softmax is empty.
+        """
+        if self.regions is None:
+            return None
+        groups, slots = self.regions.shape
+        mask = np.ones((groups, prefix + slots, prefix + slots), bool)
+        mask[:, prefix:, prefix:] = self.regions[:, :, None] == self.regions[:, None]
+        mask[:, :prefix, prefix:] = (self.regions >= 0)[:, None]
+        return mask
 
     @property
     def is_permutation(self) -> bool:
@@ -93,19 +110,35 @@ class Routes:
         return np.array_equal(self.gather.ravel(), in_order) and np.array_equal(self.scatter, in_order)
 
 
-def partition(grid: Grid, group: Labels) -> Routes:
+def partition(grid: Grid, group: Labels, region: Labels | None = None, pad: bool = False) -> Routes:
     """Routes for "attention inside the groups", `group` being the one line of the variant.
+
+    Args:
+        group: label of the group that token (t, h, w) belongs to.
+        region: label, 0 or more, of the part of its group that a token sees; None is all of it.
+        pad: fill smaller groups up with holes that no token sees; their cost is counted.
 
     Raises:
         InputError: the groups are not all of one size (one batched attention needs that).
     """
     t, h, w = grid.coordinates()
     labels = np.broadcast_to(np.asarray(group(t, h, w)), t.shape)
-    _, sizes = np.unique(labels, return_counts=True)
-    if len(set(sizes)) > 1:
+    _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(set(sizes)) > 1 and not pad:
         raise InputError(f"groups of unequal sizes {sorted(set(sizes.tolist()))}: not one batched attention")
     order = np.argsort(labels, kind="stable")
-    return Routes(order.reshape(len(sizes), -1), np.argsort(order))
+    # the slot of each token: where its group begins, and its place among the tokens of the group
+    place = np.arange(t.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    scatter = np.empty_like(order)
+    scatter[order] = groups[order] * sizes.max() + place
+    gather = np.full(len(sizes) * sizes.max(), -1)
+    gather[scatter] = np.arange(t.size)
+    gather = gather.reshape(len(sizes), -1)
+    if region is None and not (gather < 0).any():
+        return Routes(gather, scatter)
+    regions = np.full(gather.size, -1)
+    regions[scatter] = 0 if region is None else region(t, h, w)
+    return Routes(gather, scatter, regions.reshape(gather.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +151,18 @@ class Mixer:
             number of heads to the same shape (channel shift).
         content_from: which frames' content `before` brings to a frame, as offsets in frames; what
             it moves is not a partition, so this fact is stated, not derived.
+        place: where an extra step of a block stands, "before" or "after" the block's own attention.
+        output: how an extra step starts at zero: by a zero "linear" layer behind it (TimeSformer)
+            or by its own output "projection" (ViViT).
+        takes_prefix: the clip's prefix tokens take part in an extra step, too.
     """
 
     routes: Callable[[Grid], Routes]
     before: Callable[..., Any] | None = None
     content_from: tuple[int, ...] = (0,)
+    place: Literal["before", "after"] = "before"
+    output: Literal["linear", "projection"] = "linear"
+    takes_prefix: bool = False
 
     def sees(self, grid: Grid) -> np.ndarray:
         """Which token's input can change which token's output: bool (M, M), row = output.
@@ -137,6 +177,9 @@ class Mixer:
         real = routes.gather.ravel() >= 0
         holds[rows[real], routes.gather.ravel()[real]] = True
         seen = np.where(routes.scatter[:, None] >= 0, holds[routes.scatter // slots], False)
+        if routes.regions is not None:
+            region = routes.regions.ravel()[routes.scatter]
+            seen &= region[:, None] == region
         held = np.array([holds.any(0)])  # all but what a border drops
         if self.content_from != (0,):
             t = grid.coordinates()[0]
@@ -159,6 +202,77 @@ class Mixer:
         slots += grid.clip_prefix
         return 4 * groups * slots * channels**2 + 2 * groups * slots**2 * channels
 
+    # ------------------------------------------------------------------ as an extra step of a block
+
+    def step_grid(self, grid: Grid) -> Grid:
+        """The tokens that take part when this is an extra step."""
+        return grid if self.takes_prefix else dataclasses.replace(grid, prefix=0)
+
+    def step_sees(self, grid: Grid) -> np.ndarray:
+        """`sees` of an extra step: bool (M, M), prefix tokens that sit out see nothing."""
+        part = self.step_grid(grid)
+        full = np.zeros((grid.tokens, grid.tokens), bool)
+        full[grid.tokens - part.tokens :, grid.tokens - part.tokens :] = self.sees(part)
+        return full
+
+    def step_macs(self, grid: Grid, channels: int) -> int:
+        """Multiply-adds of an extra step, its zero output layer included."""
+        part = self.step_grid(grid)
+        return self.macs(part, channels) + (part.tokens * channels**2 if self.output == "linear" else 0)
+
+    # ------------------------------------------------------------------ as a module
+
+    def module(self, attention: Any, grid: Grid) -> Any:
+        """The torch module that runs a backbone's attention under this mixer, (B, M, C) to the same."""
+        from tps_lab.attention._modules import SpaceTimeAttention
+
+        return SpaceTimeAttention(attention, self, grid)
+
+    def step(self, block: Any, grid: Grid) -> Any:
+        """The torch module of an extra step beside a backbone's block, residual included."""
+        from tps_lab.attention._modules import ExtraStep
+
+        return ExtraStep(block, self, grid)
+
+
+def _in_frames(grid: Grid) -> Routes:
+    return partition(grid, lambda t, h, w: t)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMixer(Mixer):
+    """A mixing that is no partition: a subclass states what `Mixer` derives.
+
+    It has to give `sees` and `macs`, and `mix`, which is what happens between the backbone's QKV
+    projection and its output projection. Its sentence in `Variant.stated` tells readers so.
+    """
+
+    name: ClassVar[str] = ""
+
+    routes: Callable[[Grid], Routes] = _in_frames
+
+    def sees(self, grid: Grid) -> np.ndarray:
+        raise NotImplementedError
+
+    def macs(self, grid: Grid, channels: int) -> int:
+        raise NotImplementedError
+
+    def mix(self, module: Any, x_BMC: Any) -> Any:
+        """Normed tokens (B, M, C) to what is projected out, by `KernelAttention` `module`."""
+        raise NotImplementedError
+
+    def check(self, attention: Any) -> None:
+        """Raise `InputError` if the backbone's attention cannot be mixed this way."""
+
+    def layers(self, attention: Any) -> dict[str, Any]:
+        """Torch layers that it needs besides the backbone's own."""
+        return {}
+
+    def module(self, attention: Any, grid: Grid) -> Any:
+        from tps_lab.attention._modules import KernelAttention
+
+        return KernelAttention(attention, self, grid)
+
 
 def _compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     return (after.astype(np.float32) @ before.astype(np.float32)) > 0
@@ -175,14 +289,25 @@ class Variant(Spec):
     # Off for order-blind and shift variants, whose sense of time should come from the mixing alone.
     temporal_position: ClassVar[bool] = False
     prefix_of: ClassVar[Literal["frame", "clip"]] = "frame"
+    needs_class_token: ClassVar[bool] = False
+    # Which of the facts below are stated by hand in the variant's file, where it is no partition
+    # from which they could be derived. Reports and listings print it.
+    stated: ClassVar[str] = ""
 
     def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
-        """The mixers of block `index` of `depth`, first to last.
+        """The mixers of block `index` of `depth`.
 
-        The last one uses the image model's own attention weights; those before it get weights,
-        norm and residual of their own.
+        The last one uses the image model's own attention weights; the others are extra steps with
+        weights, norm and residual of their own, which stand before it (or after it: `Mixer.place`).
         """
         raise NotImplementedError
+
+    def after(self, image_model: Any, grid: Grid) -> Any:
+        """A torch module behind the blocks, frame embeddings (B, T, C) to (B, C); None: their mean.
+
+        It has `closed_form_macs()`.
+        """
+        return None
 
     # ------------------------------------------------------------------ derived facts
 
@@ -199,15 +324,11 @@ class Variant(Spec):
         return reached
 
     def mixers_on(self, grid: Grid, index: int, depth: int) -> list[np.ndarray]:
-        """Who sees whom in each mixer of a block, with prefix tokens only in the last."""
+        """Who sees whom in each mixer of a block, in the order in which they stand."""
         *extra, last = self.block(index, depth)
-        bare = dataclasses.replace(grid, prefix=0)
-        seen = []
-        for mixer in extra:
-            full = np.zeros((grid.tokens, grid.tokens), bool)
-            full[grid.prefix :, grid.prefix :] = mixer.sees(bare)
-            seen.append(full)
-        return [*seen, last.sees(grid)]
+        before = [mixer.step_sees(grid) for mixer in extra if mixer.place == "before"]
+        after = [mixer.step_sees(grid) for mixer in extra if mixer.place == "after"]
+        return [*before, last.sees(grid), *after]
 
     def reach(self, grid: Grid, depth: int) -> int:
         """How many frames away, at most, a token is influenced from after `depth` blocks."""
@@ -218,12 +339,9 @@ class Variant(Spec):
     def macs(self, grid: Grid, depth: int, channels: int) -> int:
         """Multiply-adds of all attention in `depth` blocks, output layers of extra steps included."""
         total = 0
-        bare = dataclasses.replace(grid, prefix=0)
         for index in range(depth):
             *extra, last = self.block(index, depth)
-            total += last.macs(grid, channels)
-            for mixer in extra:
-                total += mixer.macs(bare, channels) + bare.tokens * channels**2
+            total += last.macs(grid, channels) + sum(mixer.step_macs(grid, channels) for mixer in extra)
         return total
 
 
@@ -263,4 +381,4 @@ class ScheduledVariant(Variant):
 
 
 # Spatial attention is what every other variant falls back to, so its mixer lives here.
-frame_by_frame = Mixer(lambda grid: partition(grid, lambda t, h, w: t))
+frame_by_frame = Mixer(_in_frames)

@@ -10,15 +10,16 @@ inverse permutation: indexing's own backward would add up with `index_put`, many
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import torch
+from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tps_lab.attention._core import Grid, Mixer
+from tps_lab.attention._core import Grid, KernelMixer, Mixer
 from tps_lab.errors import InputError
 
 
@@ -34,6 +35,7 @@ class SpaceTimeAttention(nn.Module):
 
     order: Tensor
     inverse: Tensor
+    mask: Tensor | None
 
     def __init__(self, attention: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
@@ -44,6 +46,8 @@ class SpaceTimeAttention(nn.Module):
         device = next((p.device for p in attention.parameters()), None)
         self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
         self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
+        mask = routes.may_see(grid.clip_prefix)
+        self.register_buffer("mask", None if mask is None else torch.from_numpy(mask).to(device), persistent=False)
 
     def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         if attn_mask is not None or is_causal:
@@ -59,12 +63,19 @@ class SpaceTimeAttention(nn.Module):
         x = self.rearrange(x, self.order, self.inverse).reshape(b, self.groups, self.slots, c)
         if p:  # a copy of the clip's prefix joins every group …
             x = torch.cat([prefix[:, None].expand(b, self.groups, p, c), x], dim=2)
-        y = self.attention(x.reshape(b * self.groups, p + self.slots, c)).reshape(b, self.groups, p + self.slots, c)
+        y = self.attend(x.flatten(0, 1), b).reshape(b, self.groups, p + self.slots, c)
         if not p:
             return self.rearrange(y.flatten(1, 2), self.inverse, self.order)
         # … and the copies are averaged afterwards
         y_tokens = self.rearrange(y[:, :, p:].flatten(1, 2), self.inverse, self.order)
         return torch.cat([y[:, :, :p].mean(1), y_tokens], dim=1)
+
+    def attend(self, x_GSC: Tensor, clips: int) -> Tensor:
+        if self.mask is None:
+            return self.attention(x_GSC)
+        # (B·G, 1, S, S): four dimensions, because the fused kernel takes no five
+        mask = self.mask[None, :, None].expand(clips, -1, -1, -1, -1).flatten(0, 1)
+        return self.attention(x_GSC, attn_mask=mask)
 
     def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         if self.in_order:
@@ -72,45 +83,127 @@ class SpaceTimeAttention(nn.Module):
         return rearrange_tokens(x_BNC, index, inverse, self.permutes)
 
 
-class ExtraStep(nn.Module):
-    """A mixing step that stands before a block, with norm, attention and residual of its own.
+class KernelAttention(nn.Module):
+    """Runs a mixer that is no partition on the weights of the backbone's `attention`.
 
-    x + W·Attention(Norm(x)), on patches only. Norm and attention start as copies of the block's;
-    W starts at zero, so that a model with image weights computes at first what it did before
-    (TimeSformer's released code).
+    The mixer says how (`KernelMixer.mix`); this module holds the weights and does the parts that all
+    such mixers share. x (B, M, C) to (B, M, C).
+
+    Raises:
+        InputError: `attention` is not timm's `Attention`, or the mixer cannot use it.
+    """
+
+    def __init__(self, attention: nn.Module, mixer: KernelMixer, grid: Grid) -> None:
+        super().__init__()
+        if not isinstance(attention, Attention):
+            raise InputError(
+                f"{mixer.name} splits timm's Attention into its projections, this model has {type(attention).__name__}"
+            )
+        mixer.check(attention)
+        self.attention: Any = attention
+        self.mixer, self.grid = mixer, grid
+        self.layers = nn.ModuleDict(mixer.layers(attention))
+
+    def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        if attn_mask is not None or is_causal:
+            raise InputError("attention masks over a clip's tokens are not supported: its grouping decides who meets")
+        if x_BMC.shape[1] != self.grid.tokens:
+            raise InputError(f"expected {self.grid.tokens} tokens for {self.grid}, got {x_BMC.shape[1]}")
+        attention, y_BMC = self.attention, self.mixer.mix(self, x_BMC)
+        if getattr(attention, "norm", None) is not None:
+            y_BMC = attention.norm(y_BMC)
+        if getattr(attention, "gate", None) is not None:
+            y_BMC = y_BMC * attention.gate(x_BMC).sigmoid()
+        return attention.proj_drop(attention.proj(y_BMC))
+
+    def project(self, x_BMC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, M, heads, d), normed if the attention norms them."""
+        attention = self.attention
+        q, k, v = attention.qkv(x_BMC).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
+        return attention.q_norm(q), attention.k_norm(k), v
+
+    def attend(self, q_BNHD: Tensor, k_BKHD: Tensor, v_BKHD: Tensor) -> Tensor:
+        """Softmax attention of (B', N, heads, d) to (B', K, heads, d), by the fused kernel in 4-D."""
+        attention = self.attention
+        q, k, v = q_BNHD.transpose(1, 2), k_BKHD.transpose(1, 2), v_BKHD.transpose(1, 2)
+        if attention.fused_attn:
+            dropout = attention.attn_drop.p if self.training else 0.0
+            return scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2)
+        weights = attention.attn_drop((q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1))
+        return (weights @ v).transpose(1, 2)
+
+
+class ExtraStep(nn.Module):
+    """A mixing step beside a block's own attention, with norm, attention and residual of its own.
+
+    x + W·Attention(Norm(x)); prefix tokens sit out unless the mixer takes them. Norm and attention
+    start as copies of the block's; W starts at zero, so that a model with image weights computes at
+    first what it did before. W is a layer of its own (TimeSformer's released code) or the
+    attention's output projection (ViViT, section 3.4).
     """
 
     def __init__(self, block: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
-        self.prefix = grid.prefix
+        part = mixer.step_grid(grid)
+        self.sit_out = grid.tokens - part.tokens
         self.norm: Any = copy.deepcopy(block.norm1)
         attention: Any = copy.deepcopy(block.attn)
-        self.attn = SpaceTimeAttention(attention, mixer, dataclasses.replace(grid, prefix=0))
-        channels, weight = attention.proj.out_features, attention.proj.weight
-        assert isinstance(channels, int)
-        self.out = nn.Linear(channels, channels, device=weight.device, dtype=weight.dtype)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.attn: Any = mixer.module(attention, part)
+        last: Any = attention.proj
+        self.out: Any = nn.Identity()
+        if mixer.output == "linear":
+            channels, weight = last.out_features, last.weight
+            last = self.out = nn.Linear(channels, channels, device=weight.device, dtype=weight.dtype)
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
         self.drop_path: Any = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))
 
     def forward(self, x_BMC: Tensor) -> Tensor:
-        prefix, x = x_BMC[:, : self.prefix], x_BMC[:, self.prefix :]
+        prefix, x = x_BMC[:, : self.sit_out], x_BMC[:, self.sit_out :]
         x = x + self.drop_path(self.out(self.attn(self.norm(x))))
-        return torch.cat([prefix, x], dim=1) if self.prefix else x
+        return torch.cat([prefix, x], dim=1) if self.sit_out else x
+
+
+class WithoutWeights(nn.Module):
+    """A function of tokens as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x_BMC: Tensor) -> Tensor:
+        return self.function(x_BMC)
 
 
 class SteppedBlock(nn.Module):
-    """A backbone's block with extra mixing steps before it."""
+    """A backbone's block with extra mixing steps before it, and between its attention and its MLP.
 
-    def __init__(self, steps: list[ExtraStep], block: nn.Module) -> None:
+    Raises:
+        InputError: there is a step in between, and the block is none of timm's plain `Block`.
+    """
+
+    def __init__(self, steps: list[nn.Module], block: nn.Module, between: list[nn.Module] | None = None) -> None:
         super().__init__()
+        if between and type(block).forward is not Block.forward:
+            raise InputError(
+                f"a mixing step between attention and MLP needs timm's plain Block, not {type(block).__name__}"
+            )
         self.steps = nn.ModuleList(steps)
-        self.block = block
+        self.between = nn.ModuleList(between or [])
+        self.block: Any = block
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         for step in self.steps:
             x = step(x)
-        return self.block(x, **kwargs)
+        block = self.block
+        if not self.between:
+            return block(x, **kwargs)
+        # timm's Block.forward in its two halves
+        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **kwargs)))
+        for step in self.between:
+            x = step(x)
+        return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
 def take_tokens(x_BNC: Tensor, index_K: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tps_lab.attention._core import Mixer
-from tps_lab.attention.channel_shift import channels_shifted, check_fraction
+from tps_lab.attention.channel_shift import ChannelShift, channels_shifted, check_fraction
 from tps_lab.attention.patch_shift import PatchShift
 from tps_lab.errors import unknown
 
@@ -29,6 +29,7 @@ class Alternating(PatchShift):
 
     name = "tps+tcs"
     title = "TPS+TCS"
+    stated = ChannelShift.stated
 
     every: int = 1
     order: Literal["tps-tcs", "tcs-tps"] = "tps-tcs"

@@ -32,6 +32,9 @@ class ChannelShift(ScheduledVariant):
 
     name = "tcs"
     title = "TCS"
+    stated = (
+        "A shifted token holds channels of three frames, so it is no partition: who sees whom is stated, not derived."
+    )
     form: ClassVar[Literal["tcs", "tsm"]] = "tcs"
 
     fraction: int = 8

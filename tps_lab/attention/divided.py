@@ -1,15 +1,22 @@
 """Divided space-time attention (T+S): first along time, then within the frame.
 
 Source: Bertasius et al. (TimeSformer), ICML 2021, arXiv 2102.05095, section 3 and the released
-code, from which come the zero-initialised layer after the temporal attention (so that image
-weights are undisturbed at the start) and the class token, which sits out the temporal step and is
-copied to every frame and averaged in the spatial one (the paper's formula includes it). Cost
-O(T²N + N²T).
+code, from which comes the zero-initialised layer after the temporal attention (so that image
+weights are undisturbed at the start). Cost O(T²N + N²T).
+
+In the paper's formula the class token takes part in both steps; in its code it sits out the
+temporal one, and is copied to every frame and averaged in the spatial one. `class_token` has both.
+The code is the default: it made the published results.
 """
 
+from __future__ import annotations
+
+import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame, partition
+from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,10 @@ class Divided(ScheduledVariant):
     own, then to the patches of its own frame.
 
     The group of token (t, h, w) is (h, w), then t.
+
+    Args:
+        class_token: takes part in "space" (the code) or in "both" steps (the formula), where in
+            time, too, it joins every group and its copies are averaged.
     """
 
     name = "divided"
@@ -25,8 +36,15 @@ class Divided(ScheduledVariant):
     temporal_position = True
     prefix_of = "clip"
 
+    class_token: Literal["space", "both"] = "space"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.class_token not in ("space", "both"):
+            raise unknown("class_token", str(self.class_token), ("space", "both"))
+
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (along_time, frame_by_frame)
+        return (dataclasses.replace(along_time, takes_prefix=self.class_token == "both"), frame_by_frame)
 
 
 along_time = Mixer(lambda grid: partition(grid, lambda t, h, w: h * grid.width + w))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Variant
-from tps_lab.attention._modules import ExtraStep, SpaceTimeAttention, SteppedBlock
+from tps_lab.attention._modules import SteppedBlock
 from tps_lab.errors import InputError
 
 
@@ -122,10 +122,11 @@ def start_with_sines(embed: Tensor | None) -> None:
 
 
 def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
-    """A backbone's block, its attention regrouped and extra steps put before it, as the variant says."""
+    """A backbone's block, its attention regrouped and extra steps put beside it, as the variant says."""
     *extra, last = variant.block(index, depth)
-    if extra and grid.prefix and grid.prefix_of != "clip":
+    if grid.prefix and grid.prefix_of != "clip" and not all(mixer.takes_prefix for mixer in extra):
         raise InputError(f"{variant.name} has extra mixing steps, so its class token must belong to the clip")
-    steps = [ExtraStep(block, mixer, grid) for mixer in extra]
-    block.attn = SpaceTimeAttention(block.attn, last, grid)  # type: ignore[arg-type]
-    return SteppedBlock(steps, block) if steps else block
+    before = [mixer.step(block, grid) for mixer in extra if mixer.place == "before"]
+    between = [mixer.step(block, grid) for mixer in extra if mixer.place == "after"]
+    block.attn = last.module(block.attn, grid)  # type: ignore[arg-type]
+    return SteppedBlock(before, block, between) if extra else block

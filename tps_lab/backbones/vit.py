@@ -57,6 +57,7 @@ class VideoViT(VideoModel):
         zeros = embed.proj.weight.new_zeros(1, self.grid.frames, 1, image_model.embed_dim)
         self.temporal_embed = nn.Parameter(zeros) if temporal_position else None
         depth = len(image_model.blocks)
+        self.after: Any = variant.after(image_model, self.grid)
         for index, block in enumerate(image_model.blocks):
             image_model.blocks[index] = install(block, variant, self.grid, index, depth)
 
@@ -69,7 +70,7 @@ class VideoViT(VideoModel):
         x = vit._pos_embed(vit.patch_embed(fold_tubelets(clip_BCTHW, self.tubelet)))
         x = x.reshape(-1, t, *x.shape[1:])  # (B, T, P + N, C)
         prefix, patches = x[:, :, :p], x[:, :, p:]
-        if self.temporal_embed is not None:
+        if self.temporal_embed is not None and self.after is None:
             patches = patches + self.temporal_embed
             x = torch.cat([prefix, patches], dim=2) if p else patches
         x = torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1) if self.grid.clip_prefix else x.flatten(1, 2)
@@ -85,13 +86,18 @@ class VideoViT(VideoModel):
     def forward_head(self, x_BMC: Tensor, pre_logits: bool = False) -> Tensor:
         """Tokens → logits (B, num_classes), or pooled features (B, C) with `pre_logits`.
 
-        Each frame is pooled as timm pools an image, then the frames are averaged; a clip-level
-        class token leaves a single "image" to pool.
+        Each frame is pooled as timm pools an image, then the frames are averaged or go through the
+        variant's own module; a clip-level class token leaves a single "image" to pool.
         """
         vit, b = self.image_model, x_BMC.shape[0]
         images = 1 if self.grid.clip_prefix else self.grid.frames
-        x = vit.pool(x_BMC.reshape(b * images, -1, x_BMC.shape[-1])).reshape(b, images, -1).mean(1)
-        x = vit.head_drop(vit.fc_norm(x))
+        x = vit.pool(x_BMC.reshape(b * images, -1, x_BMC.shape[-1])).reshape(b, images, -1)
+        if self.after is None:
+            x = vit.fc_norm(x.mean(1))
+        else:
+            x = vit.fc_norm(x)
+            x = self.after(x if self.temporal_embed is None else x + self.temporal_embed[:, :, 0])
+        x = vit.head_drop(x)
         return x if pre_logits else vit.head(x)
 
     # ------------------------------------------------------------------ closed form
@@ -112,6 +118,7 @@ class VideoViT(VideoModel):
             "patch embedding": grid.frames * grid.height * grid.width * embed.in_channels * kh * kw * c,
             "attention": self.variant.macs(grid, depth, c),
             "mlp": grid.tokens * sum(linear.in_features * linear.out_features for linear in mlp_linears),
+            **({} if self.after is None else {"temporal encoder": self.after.closed_form_macs()}),
             "head": c * vit.num_classes,
         }
 
@@ -120,6 +127,8 @@ def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
     """Say why a model and a variant do not go together."""
     if getattr(variant, "bias", "moved") != "moved":
         raise InputError(f"bias={variant.bias}: a plain ViT has no relative position bias")  # type: ignore[attr-defined]
+    if variant.needs_class_token and image_model.cls_token is None:
+        raise InputError(f"{variant.name} needs a class token in every frame, and this image model has none")
     if not isinstance(image_model.patch_drop, nn.Identity):
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
     if not isinstance(image_model.patch_embed, PatchEmbed):  # a hybrid's convolutions know neither T nor tubelets

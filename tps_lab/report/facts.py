@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -154,6 +155,8 @@ def _mixing(variant: Variant | None, group: Group) -> list[str]:
     if not isinstance(depth, int) or grid is None:
         return facts
     shown = _small(grid)
+    if variant.needs_class_token:
+        shown = dataclasses.replace(shown, prefix=1, prefix_of=variant.prefix_of)
     try:
         influence = variant.influence(shown, depth)
         reach = variant.reach(shown, depth)
@@ -161,10 +164,16 @@ def _mixing(variant: Variant | None, group: Group) -> list[str]:
         return facts
     share = influence.sum(1).mean()
     size = f"{shown.frames} time steps of {shown.height}×{shown.width} patches"
-    where = f"({size})" if shown == grid else f"(computed for fewer patches: {size})"
+    where = (
+        f"({size})"
+        if shown.height == grid.height and shown.width == grid.width
+        else f"(computed for fewer patches: {size})"
+    )
     many = f"all {shown.tokens}" if share >= shown.tokens else f"{share:.0f} of the {shown.tokens}"
     frames = f"up to {reach} frame{'s' if reach != 1 else ''} away" if reach else "its own frame only"
     facts.append(f"After {depth} blocks a token is influenced from {frames} and by {many} tokens {where}.")
+    if variant.stated:
+        facts.append(variant.stated)
     return facts
 
 

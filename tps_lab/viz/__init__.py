@@ -10,6 +10,7 @@ Matplotlib is loaded with the first picture, not with this package.
 
 from __future__ import annotations
 
+from tps_lab.viz.meeting import who_sees_whom
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
@@ -26,4 +27,5 @@ __all__ = [
     "mosaic",
     "pair_accuracy",
     "tradeoff",
+    "who_sees_whom",
 ]

@@ -240,7 +240,10 @@ def _place(group: Group) -> tuple[Any, ...]:
     """Order in tables: the baseline, what costs as much as it, then the rest; patterns as in the gallery."""
     from tps_lab.patterns import gallery
 
-    variants = ["spatial", "tps", "tcs", "tsm", "tps+tcs", "divided", "axial", "joint"]
+    variants = (
+        "spatial tps tcs tsm tokshift xvit tps+tcs local factorised-encoder factorised-dot factorised-self divided "
+        "axial l+g trajectory joint"
+    ).split()
     variant, patterns = str(group.first.get("variant") or ""), list(gallery)
     pattern = str(group.first.get("pattern") or "")
     return (

@@ -64,6 +64,23 @@ _KNOWN: dict[tuple[str, str, str], Look] = {
     ("joint", "", ""): Look("#cc79a7", "X", _DASHES[0]),
     ("divided", "", ""): Look("#7b3f98", "p", _DASHES[1]),
     ("axial", "", ""): Look("#8c8200", "d", _DASHES[3]),
+    ("local", "", ""): Look("#e7298a", "h", _DASHES[2]),
+    ("l+g", "", ""): Look("#b15928", "8", _DASHES[4]),
+    ("factorised encoder", "", ""): Look("#33a02c", "H", _DASHES[0]),
+    ("factorised self", "", ""): Look("#66a61e", "^", _DASHES[2]),
+    ("factorised dot", "", ""): Look("#1f6f54", "v", _DASHES[5]),
+    ("trajectory", "", ""): Look("#e31a1c", "D", _DASHES[1]),
+    ("xvit", "", ""): Look("#6a51a3", "<", _DASHES[3]),
+    ("tokshift", "", ""): Look("#a50f5f", ">", _DASHES[5]),
+}
+# names and titles whose "-" separates no pattern, as the keys above spell them
+_SPELT = {
+    "x-vit": "xvit",
+    "factorised-encoder": "factorised encoder",
+    "factorised-self": "factorised self",
+    "factorised self-attention": "factorised self",
+    "factorised-dot": "factorised dot",
+    "factorised dot-product": "factorised dot",
 }
 # for everything else, where a hash of its name points to
 _SPARE = tuple(
@@ -146,9 +163,13 @@ def looks(texts: Iterable[str]) -> list[Look]:
 
 def _key(text: str) -> tuple[str, str, str]:
     """(variant, pattern, other options) of "tps(pattern=A, every=1)" or "TPS-A (every=1)"."""
-    match = re.fullmatch(r"\s*(.+?)(?:-(\[[^\]]*\]|[^\s(]+))?\s*(?:\((.*)\))?\s*", text.casefold(), re.DOTALL)
+    text = text.casefold().strip()
+    head = next((head for head in _SPELT if re.match(rf"{re.escape(head)}\s*(\(|$)", text)), None)
+    if head:
+        text = _SPELT[head] + text.removeprefix(head)
+    match = re.fullmatch(r"\s*(.+?)(?:-(\[[^\]]*\]|[^\s(]+))?\s*(?:\((.*)\))?\s*", text, re.DOTALL)
     if not match:
-        return text.casefold(), "", ""
+        return text, "", ""
     name, pattern, inside = match[1], match[2] or "", match[3] or ""
     # "Divided (T+S)": brackets that belong to a title hold no "="
     options = {part.strip().replace(" =", "=").replace("= ", "=") for part in re.split(r",(?![^\[]*\])", inside)}

@@ -1,0 +1,84 @@
+"""Space-time mixing (X-ViT): attention within the frame, with keys and values from three frames.
+
+Source: Bulat et al. (X-ViT), NeurIPS 2021, arXiv 2106.05968, section 3. Of the channels of every key
+and value a quarter comes from the frame after and a quarter from the frame before; queries stay.
+At the ends of the clip zeros enter, as in the released code. Cost O(N²T), that of spatial
+attention, and no multiply-add more.
+
+The paper's formula takes the quarters of each head; its code takes them of all channels in a row,
+so that whole heads look at another frame. `channels` has both; the formula is the default. Left out
+are the paper's temporal attention over class tokens behind the blocks and its summary token.
+
+Image weights are not kept, even for equal frames, because of the zeros at the ends; away from them
+equal frames give what the image model does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tps_lab.attention._core import Grid, KernelMixer, Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
+from tps_lab.errors import unknown
+
+
+@dataclass(frozen=True)
+class SpaceTimeMixing(ScheduledVariant):
+    """Each patch attends to the patches of its own frame, whose keys and values hold some channels
+    of the frames before and after. One frame of reach per block, at the price of spatial attention.
+
+    Args:
+        fraction: one n-th of the channels comes from each neighbour.
+        channels: count that n-th in each "head" (the paper's formula) or over "all" (its code).
+    """
+
+    name = "xvit"
+    title = "X-ViT"
+    temporal_position = True
+    stated = (
+        "Keys and values hold channels of three frames, which is no partition: who sees whom is stated, not derived."
+    )
+
+    fraction: int = 4
+    channels: Literal["head", "all"] = "head"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction(self.fraction)
+        if self.channels not in ("head", "all"):
+            raise unknown("channels", str(self.channels), ("head", "all"))
+
+    def mixers(self, index: int) -> tuple[Mixer, ...]:
+        return (KeysShifted(fraction=self.fraction, channels=self.channels),)
+
+
+@dataclass(frozen=True, eq=False)
+class KeysShifted(KernelMixer):
+    """Attention within the frame, after a channel shift of keys and values."""
+
+    name = "xvit"
+
+    fraction: int = 4
+    channels: Literal["head", "all"] = "head"
+
+    def sees(self, grid: Grid) -> np.ndarray:
+        return channels_shifted("tsm").sees(grid)
+
+    def macs(self, grid: Grid, channels: int) -> int:
+        return frame_by_frame.macs(grid, channels)
+
+    def mix(self, module: Any, x_BMC: Any) -> Any:
+        frames = module.grid.frames
+
+        def shifted(x_BMHD: Any) -> Any:
+            x = x_BMHD.unflatten(1, (frames, -1))
+            # the shift counts along its last axis: the channels of one head, or of all
+            rows = x.flatten(2, 3) if self.channels == "head" else x.flatten(3)
+            return channel_shift(rows, "tsm", self.fraction, 1).reshape(x.shape).flatten(0, 1)
+
+        q, k, v = module.project(x_BMC)
+        y = module.attend(q.unflatten(1, (frames, -1)).flatten(0, 1), shifted(k), shifted(v))
+        return y.reshape(x_BMC.shape)
