@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.attention._core import Grid, Mixer
+from tps_lab.attention._rope import group_places, grouped_rope
 from tps_lab.errors import InputError
 
 
@@ -32,6 +33,7 @@ class SpaceTimeAttention(nn.Module):
 
     order: Tensor
     inverse: Tensor
+    places: Tensor | None
 
     def __init__(self, attention: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
@@ -42,8 +44,12 @@ class SpaceTimeAttention(nn.Module):
         device = next((p.device for p in attention.parameters()), None)
         self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
         self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
+        places = group_places(mixer, grid) if hasattr(attention, "rotate_half") else None  # a rotary attention
+        self.register_buffer("places", None if places is None else places.to(device), persistent=False)
 
-    def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    def forward(
+        self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, rope: Tensor | None = None
+    ) -> Tensor:
         if attn_mask is not None or is_causal:
             raise InputError("attention masks over a clip's tokens are not supported: its grouping decides who meets")
         b, m, c = x_BMC.shape
@@ -57,12 +63,17 @@ class SpaceTimeAttention(nn.Module):
         x = self.rearrange(x, self.order, self.inverse).reshape(b, self.groups, self.slots, c)
         if p:  # a copy of the clip's prefix joins every group …
             x = torch.cat([prefix[:, None].expand(b, self.groups, p, c), x], dim=2)
-        y = self.attention(x.reshape(b * self.groups, p + self.slots, c)).reshape(b, self.groups, p + self.slots, c)
+        rotation = {} if rope is None else {"rope": self.rotations(rope, b)}
+        y = self.attention(x.reshape(b * self.groups, p + self.slots, c), **rotation)
+        y = y.reshape(b, self.groups, p + self.slots, c)
         if not p:
             return self.rearrange(y.flatten(1, 2), self.inverse, self.order)
         # … and the copies are averaged afterwards
         y_tokens = self.rearrange(y[:, :, p:].flatten(1, 2), self.inverse, self.order)
         return torch.cat([y[:, :, :p].mean(1), y_tokens], dim=1)
+
+    def rotations(self, rope: Tensor, clips: int) -> Tensor:
+        return rope if self.places is None else grouped_rope(rope, self.places, clips)
 
     def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         if self.in_order:
@@ -83,6 +94,8 @@ class ExtraStep(nn.Module):
         self.prefix = grid.prefix
         self.norm: Any = copy.deepcopy(block.norm1)
         attention: Any = copy.deepcopy(block.attn)
+        if hasattr(attention, "num_prefix_tokens"):  # tokens that a rotary attention does not rotate
+            attention.num_prefix_tokens = 0
         self.attn = SpaceTimeAttention(attention, mixer, dataclasses.replace(grid, prefix=0))
         channels, weight = attention.proj.out_features, attention.proj.weight
         assert isinstance(channels, int)
@@ -91,9 +104,9 @@ class ExtraStep(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.drop_path: Any = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))
 
-    def forward(self, x_BMC: Tensor) -> Tensor:
+    def forward(self, x_BMC: Tensor, rope: Tensor | None = None) -> Tensor:
         prefix, x = x_BMC[:, : self.prefix], x_BMC[:, self.prefix :]
-        x = x + self.drop_path(self.out(self.attn(self.norm(x))))
+        x = x + self.drop_path(self.out(self.attn(self.norm(x), rope=rope)))
         return torch.cat([prefix, x], dim=1) if self.prefix else x
 
 
@@ -107,7 +120,7 @@ class SteppedBlock(nn.Module):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         for step in self.steps:
-            x = step(x)
+            x = step(x, rope=kwargs.get("rope"))
         return self.block(x, **kwargs)
 
 
