@@ -23,9 +23,9 @@ FAMILIES = {
     "rope mixed": ("vit_small_patch16_rope_mixed_224", PATCHES | {"init_values": 0.1}),
     "dinov3": ("vit_small_patch16_dinov3", PATCHES | {"num_classes": 7}),
     "beit": ("beit_base_patch16_224", PATCHES),
-    "pvt": ("pvt_v2_b0", PYRAMID | {"depths": (1, 1, 1, 2), "embed_dims": (8, 8, 8, 16), "num_heads": (1, 1, 2, 2),
+    "pvt": ("pvt_v2_b0", PYRAMID | {"depths": (1, 1, 1, 2), "embed_dims": (8, 8, 16, 16), "num_heads": (1, 1, 2, 2),
                                     "sr_ratios": (4, 2, 1, 1)}),
-    "pvt linear": ("pvt_v2_b2_li", PYRAMID | {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 8, 16),
+    "pvt linear": ("pvt_v2_b2_li", PYRAMID | {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 16, 16),
                                               "num_heads": (1, 1, 2, 2)}),
     "tiny_vit": ("tiny_vit_5m_224", PYRAMID | {"depths": (1, 1, 2, 1), "embed_dims": (8, 16, 16, 16),
                                                "num_heads": (1, 2, 2, 2), "window_sizes": (2, 2, 2, 3)}),
@@ -43,10 +43,12 @@ def image_model(family, num_classes=7, dtype=torch.float64, **options):
     model = timm.create_model(name, **{"num_classes": num_classes} | tiny | options)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-        for name, buffer in model.named_buffers():
-            if "running" in name:
+        for path, parameter in model.named_parameters():
+            values = 0.3 * torch.randn(parameter.shape, generator=generator)
+            # a norm's scale stays near one: a deep stack of convolutions would otherwise fade to nothing
+            parameter.copy_(values + (path.endswith("weight") and parameter.ndim == 1))
+        for path, buffer in model.named_buffers():
+            if "running" in path:
                 buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     return model.to(dtype).eval()
 
