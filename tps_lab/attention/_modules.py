@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tps_lab.attention._core import Grid, KernelMixer, Mixer
+from tps_lab.attention._rope import group_places, grouped_rope
 from tps_lab.errors import InputError
 
 
@@ -36,6 +37,7 @@ class SpaceTimeAttention(nn.Module):
     order: Tensor
     inverse: Tensor
     mask: Tensor | None
+    places: Tensor | None
 
     def __init__(self, attention: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
@@ -48,8 +50,12 @@ class SpaceTimeAttention(nn.Module):
         self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
         mask = routes.may_see(grid.clip_prefix)
         self.register_buffer("mask", None if mask is None else torch.from_numpy(mask).to(device), persistent=False)
+        places = group_places(mixer, grid) if hasattr(attention, "rotate_half") else None  # a rotary attention
+        self.register_buffer("places", None if places is None else places.to(device), persistent=False)
 
-    def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    def forward(
+        self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, rope: Tensor | None = None
+    ) -> Tensor:
         if attn_mask is not None or is_causal:
             raise InputError("attention masks over a clip's tokens are not supported: its grouping decides who meets")
         b, m, c = x_BMC.shape
@@ -63,19 +69,23 @@ class SpaceTimeAttention(nn.Module):
         x = self.rearrange(x, self.order, self.inverse).reshape(b, self.groups, self.slots, c)
         if p:  # a copy of the clip's prefix joins every group …
             x = torch.cat([prefix[:, None].expand(b, self.groups, p, c), x], dim=2)
-        y = self.attend(x.flatten(0, 1), b).reshape(b, self.groups, p + self.slots, c)
+        rotation = {} if rope is None else {"rope": self.rotations(rope, b)}
+        y = self.attend(x.flatten(0, 1), b, **rotation).reshape(b, self.groups, p + self.slots, c)
         if not p:
             return self.rearrange(y.flatten(1, 2), self.inverse, self.order)
         # … and the copies are averaged afterwards
         y_tokens = self.rearrange(y[:, :, p:].flatten(1, 2), self.inverse, self.order)
         return torch.cat([y[:, :, :p].mean(1), y_tokens], dim=1)
 
-    def attend(self, x_GSC: Tensor, clips: int) -> Tensor:
+    def attend(self, x_GSC: Tensor, clips: int, **rotation: Tensor) -> Tensor:
         if self.mask is None:
-            return self.attention(x_GSC)
+            return self.attention(x_GSC, **rotation)
         # (B·G, 1, S, S): four dimensions, because the fused kernel takes no five
         mask = self.mask[None, :, None].expand(clips, -1, -1, -1, -1).flatten(0, 1)
-        return self.attention(x_GSC, attn_mask=mask)
+        return self.attention(x_GSC, attn_mask=mask, **rotation)
+
+    def rotations(self, rope: Tensor, clips: int) -> Tensor:
+        return rope if self.places is None else grouped_rope(rope, self.places, clips)
 
     def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         if self.in_order:
@@ -148,6 +158,8 @@ class ExtraStep(nn.Module):
         self.sit_out = grid.tokens - part.tokens
         self.norm: Any = copy.deepcopy(block.norm1)
         attention: Any = copy.deepcopy(block.attn)
+        if hasattr(attention, "num_prefix_tokens"):  # tokens that a rotary attention does not rotate
+            attention.num_prefix_tokens = part.prefix
         self.attn: Any = mixer.module(attention, part)
         last: Any = attention.proj
         self.out: Any = nn.Identity()
@@ -159,9 +171,9 @@ class ExtraStep(nn.Module):
             nn.init.zeros_(last.bias)
         self.drop_path: Any = copy.deepcopy(getattr(block, "drop_path1", nn.Identity()))
 
-    def forward(self, x_BMC: Tensor) -> Tensor:
+    def forward(self, x_BMC: Tensor, **rotation: Tensor) -> Tensor:
         prefix, x = x_BMC[:, : self.sit_out], x_BMC[:, self.sit_out :]
-        x = x + self.drop_path(self.out(self.attn(self.norm(x))))
+        x = x + self.drop_path(self.out(self.attn(self.norm(x), **rotation)))
         return torch.cat([prefix, x], dim=1) if self.sit_out else x
 
 
@@ -172,7 +184,7 @@ class WithoutWeights(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, x_BMC: Tensor) -> Tensor:
+    def forward(self, x_BMC: Tensor, **rotation: Tensor) -> Tensor:
         return self.function(x_BMC)
 
 
@@ -194,8 +206,9 @@ class SteppedBlock(nn.Module):
         self.block: Any = block
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        rotation = {"rope": kwargs["rope"]} if "rope" in kwargs else {}
         for step in self.steps:
-            x = step(x)
+            x = step(x, **rotation)
         block = self.block
         if not self.between:
             return block(x, **kwargs)

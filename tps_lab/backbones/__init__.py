@@ -6,11 +6,12 @@ models is one file here and one line in `_families`.
 
 from __future__ import annotations
 
-import copy
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
+from tps_lab.backbones._options import check_options, copy_of, set_size, size_argument
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -40,12 +41,10 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def backbones() -> list[str]:
-    """Names that `create_model` takes: ours, then timm's ViTs."""
+    """Names that `create_model` takes: ours, then timm's of every family."""
     import timm
-    from timm.models import is_model_in_modules
 
-    vits = [name for name in timm.list_models("vit_*") if is_model_in_modules(name, ["vision_transformer"])]
-    return [*SMALL, *vits]
+    return [*SMALL, *(name for name in timm.list_models() if _family_of(name))]
 
 
 def create_model(
@@ -55,7 +54,7 @@ def create_model(
     frames: int = 8,
     tubelet: int = 1,
     num_classes: int = 1000,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     pretrained: bool = False,
     temporal_position: bool | None = None,
     **options: Any,
@@ -68,7 +67,7 @@ def create_model(
         frames: frames per clip.
         tubelet: frames per token along time.
         num_classes: outputs.
-        size: height and width in pixels; None keeps the backbone's own.
+        size: height and width in pixels (one number, or both); None keeps the backbone's own.
         pretrained: load timm's image weights (needs a network or timm's cache).
         temporal_position: learned embedding per time step; None asks the variant. It starts as
             sines and cosines, with `pretrained` at zero.
@@ -88,10 +87,14 @@ def create_model(
     timm_name, given = SMALL.get(name, (name, {}))
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
-    arguments = given | ({"img_size": size} if size else {}) | options
+    family = _family_of(timm_name)
+    if family is None:
+        raise _no_family(name, timm.model_entrypoint(timm_name).__module__.rpartition(".")[2])
+    check_options(options, family, chosen)
+    arguments = given | size_argument(family, size) | options
     try:
         image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
-    except (TypeError, AssertionError) as error:
+    except (TypeError, AssertionError, ValueError) as error:
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
     model = _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position)
     if not pretrained:
@@ -108,16 +111,20 @@ def videoize(
     frames: int = 8,
     tubelet: int = 1,
     num_classes: int | None = None,
+    size: int | tuple[int, int] | None = None,
     temporal_position: bool | None = None,
     **options: Any,
 ) -> nn.Module:
     """A video model with the weights of an image model, which is copied and left as it is.
 
-    Arguments as for `create_model`; num_classes None keeps the image model's head. A temporal
+    Arguments as for `create_model`; num_classes None keeps the image model's head, size None its
+    input size. Another size resizes position embeddings and bias tables as timm does. A temporal
     position embedding starts at zero, so that the image model's function is undisturbed at first.
     """
     name = type(image_model).__name__
-    copied = copy.deepcopy(image_model)
+    if not any(isinstance(image_model, family) for family in _families()):
+        raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
+    copied = set_size(copy_of(image_model), size)
     return _convert(copied, name, parse(attention, **options), frames, tubelet, num_classes, temporal_position)
 
 
@@ -135,19 +142,57 @@ def _convert(
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
             return make(image_model, variant, frames, tubelet, temporal_position)
-    known = ", ".join(family.__name__ for family in _families())
-    raise InputError(f"{name} is a {type(image_model).__name__}, which cannot become a video model yet; can: {known}")
+    raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
 
 
 def _families() -> dict[type, Callable[..., nn.Module]]:
+    from timm.models.beit import Beit
+    from timm.models.eva import Eva
+    from timm.models.maxxvit import MaxxVit
+    from timm.models.pvt_v2 import PyramidVisionTransformerV2
+    from timm.models.tiny_vit import TinyVit
     from timm.models.vision_transformer import VisionTransformer
 
+    from tps_lab.backbones.beit import VideoBEiT
+    from tps_lab.backbones.eva import VideoEva
+    from tps_lab.backbones.maxvit import VideoMaxViT
+    from tps_lab.backbones.pvt import VideoPVT
+    from tps_lab.backbones.tiny_vit import VideoTinyViT
     from tps_lab.backbones.vit import VideoViT
 
-    return {VisionTransformer: VideoViT}
+    return {
+        VisionTransformer: VideoViT,
+        Eva: VideoEva,
+        Beit: VideoBEiT,
+        PyramidVisionTransformerV2: VideoPVT,
+        TinyVit: VideoTinyViT,
+        MaxxVit: VideoMaxViT,
+    }
+
+
+def _family_of(timm_name: str) -> type | None:
+    """The image models' class of the family that lists a timm name."""
+    import timm
+
+    module = timm.model_entrypoint(timm_name).__module__
+    for family, video in _families().items():
+        modules = {family.__module__, *(f"timm.models.{name}" for name in getattr(video, "timm_modules", ()))}
+        if module in modules and re.match(getattr(video, "timm_names", ""), timm_name):
+            return family
+    return None
+
+
+def _no_family(name: str, module: str) -> InputError:
+    families = ", ".join(family.__name__ for family in _families())
+    near = _nearest(name)[len(SMALL) :]
+    hint = f"; names near it that can: {', '.join(near)}" if near else ""
+    return InputError(
+        f"{name} (of timm's {module}) cannot become a video model: none of the families here knows where its "
+        f"attention is; can: {families}{hint}"
+    )
 
 
 def _nearest(name: str) -> list[str]:
     import difflib
 
-    return [*SMALL, *difflib.get_close_matches(name, backbones(), n=5)]
+    return [*SMALL, *difflib.get_close_matches(name, backbones()[len(SMALL) :], n=5)]

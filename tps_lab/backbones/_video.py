@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from tps_lab.attention import Grid, Variant
+from tps_lab.attention import Grid, ScheduledVariant, Variant
 from tps_lab.attention._modules import SteppedBlock
 from tps_lab.errors import InputError
 
@@ -16,10 +17,18 @@ class VideoModel(nn.Module):
     """The base of every video model: clip (B, C, T, H, W) to logits (B, num_classes).
 
     A family sets `clip_shape` (C, T, H, W) and implements `forward_features`, `forward_head` and
-    `closed_form_macs`; classifier and checkpointing are the image model's own, by timm's names.
+    `closed_form_macs`; classifier, checkpointing, layer groups and features of single layers are the
+    image model's own, by timm's names.
+
+    Attributes:
+        timm_modules: modules of `timm.models` whose names `backbones()` lists, next to the one that
+            holds the image model's class.
+        timm_names: regular expression that a name of theirs must begin with.
     """
 
     clip_shape: tuple[int, int, int, int]
+    timm_modules: ClassVar[tuple[str, ...]] = ()
+    timm_names: ClassVar[str] = ""
 
     def __init__(self, image_model: nn.Module, variant: Variant, frames: int, tubelet: int) -> None:
         super().__init__()
@@ -38,6 +47,54 @@ class VideoModel(nn.Module):
     def closed_form_macs(self) -> dict[str, int]:
         """Multiply-adds of one clip's forward pass by part, from the configuration alone."""
         raise NotImplementedError
+
+    def forward_intermediates(
+        self,
+        clip_BCTHW: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Feature maps from inside, as timm's `forward_intermediates` gives them for an image.
+
+        Args:
+            indices: the last n layers, or which ones; None for all. What counts as a layer is the
+                image model's (`feature_info`): a ViT's blocks, a pyramid's stages.
+            norm: apply the final norm to them where the image model offers it.
+            intermediates_only: leave the final features out.
+
+        Returns:
+            (final features, list of (B, C, T', H', W')), or only the list; T' is frames / tubelet.
+        """
+        check_clip(clip_BCTHW, self.clip_shape, next(self.parameters()))
+        images = fold_tubelets(clip_BCTHW, self.tubelet)
+        x, maps = self.image_model.forward_intermediates(images, indices=indices, norm=norm)
+        steps = self.frames // self.tubelet
+        maps = [y.reshape(-1, steps, *y.shape[1:]).transpose(1, 2) for y in maps]
+        return maps if intermediates_only else (x.reshape(-1, steps, *x.shape[1:]), maps)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:
+        """Which layer a parameter belongs to, for `timm.optim.param_groups_layer_decay`.
+
+        The image model's own groups; an extra step counts as its block, a temporal position as stem.
+        """
+        given = self.image_model.group_matcher(coarse=coarse)
+        if callable(given):
+            return lambda name: 0 if name == "temporal_embed" else given(name.removeprefix("image_model."))
+        groups = {key: _inside_image_model(pattern) for key, pattern in given.items()}
+        if isinstance(groups.get("stem"), str):
+            groups["stem"] += "|temporal_embed"
+        return groups
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay should leave alone: the image model's, and time's."""
+        own: set[str] = getattr(self.image_model, "no_weight_decay", set)()
+        return {f"image_model.{name}" for name in own} | {"temporal_embed"}
+
+    @property
+    def num_features(self) -> int:
+        """C, of the pooled features that the classifier takes."""
+        return getattr(self.image_model, "head_hidden_size", self.image_model.num_features)
 
     @property
     def num_classes(self) -> int:
@@ -62,13 +119,34 @@ def check_clip_length(variant: Variant, frames: int, tubelet: int) -> None:
         pattern.check_fits(frames // tubelet)
 
 
-def check_clip(clip: Tensor, expected: tuple[int, int, int, int]) -> None:
-    """Refuse a clip that is not (B, channels, T, H, W) as expected, showing both shapes."""
+def _inside_image_model(pattern: Any) -> Any:
+    """A group's regular expression, or tuples and lists with some inside, for names one level up."""
+    if isinstance(pattern, str):
+        return rf"^image_model\.(?:{pattern.replace('^', '')})"
+    if isinstance(pattern, (list, tuple)):
+        return type(pattern)(_inside_image_model(part) for part in pattern)
+    return pattern
+
+
+def check_is_on(variant: Variant, depth: int) -> None:
+    """Refuse a schedule that leaves every block spatial."""
+    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
+        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")
+
+
+def check_clip(clip: Tensor, expected: tuple[int, int, int, int], weight: Tensor | None = None) -> None:
+    """Refuse a clip that is not (B, channels, T, H, W) as expected, or not of the weights' type."""
     if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
         want = ", ".join(map(str, expected))
         raise InputError(f"expected a clip batch of shape (B, {want}) = (B, C, T, H, W), got {tuple(clip.shape)}")
     if not clip.is_floating_point():
         raise InputError(f"expected a clip of floats, got {clip.dtype}")
+    if weight is None or clip.dtype == weight.dtype or torch.is_autocast_enabled(clip.device.type):
+        return
+    raise InputError(
+        f"expected a clip of the model's type {weight.dtype}, got {clip.dtype} {tuple(clip.shape)}: "
+        f"convert one of them, or run under torch.autocast"
+    )
 
 
 def fold_tubelets(clip_BCTHW: Tensor, tubelet: int) -> Tensor:

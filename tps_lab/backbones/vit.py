@@ -1,4 +1,4 @@
-"""timm's VisionTransformer as a video model.
+"""timm's VisionTransformer as a video model: ViT, DeiT, AugReg, CLIP, DINOv2, SigLIP, AIMv2, ….
 
 Blocks, weights, patch embedding, position embedding and head are timm's own. What is added: frames
 (or tubelets) as a batch of images, an optional temporal position embedding, the attention variant's
@@ -7,21 +7,35 @@ grouping around every block's attention, and an average over time at the end.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
 from timm.layers.patch_embed import PatchEmbed
 from timm.models import checkpoint_seq
+from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from tps_lab.attention import Grid, ScheduledVariant, Variant
-from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate, install
+from tps_lab.attention import Grid, Variant
+from tps_lab.attention._modules import SpaceTimeAttention
+from tps_lab.backbones._macs import conv_macs, linear_macs
+from tps_lab.backbones._video import (
+    VideoModel,
+    check_clip,
+    check_clip_length,
+    check_is_on,
+    fold_tubelets,
+    inflate,
+)
+from tps_lab.backbones._vit_blocks import install_in, other_macs
 from tps_lab.errors import InputError
 
 
 class VideoViT(VideoModel):
     """A video transformer around an image one; clip (B, 3, T, H, W) to logits (B, num_classes).
+
+    `forward_features` gives normed tokens (B, M, C) in the order of `Grid`.
 
     Args:
         image_model: a timm VisionTransformer; it becomes part of this model and is changed.
@@ -33,6 +47,8 @@ class VideoViT(VideoModel):
     Raises:
         InputError: the model, the frames or the variant do not fit each other.
     """
+
+    timm_modules: ClassVar[tuple[str, ...]] = ("deit",)
 
     def __init__(
         self,
@@ -49,7 +65,7 @@ class VideoViT(VideoModel):
         if tubelet > 1:
             embed.proj = inflate(embed.proj, tubelet)
         self.clip_shape = (embed.proj.in_channels // tubelet, frames, *embed.img_size)
-        height, width = embed.grid_size
+        height, width = embed.dynamic_feat_size(embed.img_size)  # grid_size leaves out padding
         self.grid = Grid(frames // tubelet, height, width, image_model.num_prefix_tokens, variant.prefix_of)
         if temporal_position is None:
             temporal_position = variant.temporal_position
@@ -59,22 +75,26 @@ class VideoViT(VideoModel):
         depth = len(image_model.blocks)
         self.after: Any = variant.after(image_model, self.grid)
         for index, block in enumerate(image_model.blocks):
-            image_model.blocks[index] = install(block, variant, self.grid, index, depth)
+            image_model.blocks[index] = install_in(block, variant, self.grid, index, depth)
 
     # ------------------------------------------------------------------ forward
 
     def embed(self, clip_BCTHW: Tensor) -> Tensor:
         """Clip → tokens (B, M, C) in the order of `Grid`, with their positions added."""
-        check_clip(clip_BCTHW, self.clip_shape)
-        vit, t, p = self.image_model, self.grid.frames, self.grid.prefix
+        vit = self.image_model
+        check_clip(clip_BCTHW, self.clip_shape, vit.patch_embed.proj.weight)
         x = vit._pos_embed(vit.patch_embed(fold_tubelets(clip_BCTHW, self.tubelet)))
+        return vit.norm_pre(self.frames_to_clips(x))
+
+    def frames_to_clips(self, x: Tensor) -> Tensor:
+        """Tokens of the frames (B·T, P + N, C) → tokens of the clips (B, M, C), with the time's position."""
+        t, p = self.grid.frames, self.grid.prefix
         x = x.reshape(-1, t, *x.shape[1:])  # (B, T, P + N, C)
         prefix, patches = x[:, :, :p], x[:, :, p:]
         if self.temporal_embed is not None and self.after is None:
             patches = patches + self.temporal_embed
             x = torch.cat([prefix, patches], dim=2) if p else patches
-        x = torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1) if self.grid.clip_prefix else x.flatten(1, 2)
-        return vit.norm_pre(x)
+        return torch.cat([prefix[:, 0], patches.flatten(1, 2)], dim=1) if self.grid.clip_prefix else x.flatten(1, 2)
 
     def forward_features(self, clip_BCTHW: Tensor) -> Tensor:
         """Clip → normed tokens (B, M, C)."""
@@ -89,9 +109,12 @@ class VideoViT(VideoModel):
         Each frame is pooled as timm pools an image, then the frames are averaged or go through the
         variant's own module; a clip-level class token leaves a single "image" to pool.
         """
-        vit, b = self.image_model, x_BMC.shape[0]
-        images = 1 if self.grid.clip_prefix else self.grid.frames
-        x = vit.pool(x_BMC.reshape(b * images, -1, x_BMC.shape[-1])).reshape(b, images, -1)
+        vit, (b, m, c) = self.image_model, x_BMC.shape
+        x = x_BMC.reshape(b * self.images, m // self.images, c)
+        if hasattr(vit, "head_dist"):  # DeiT's second class token, with a head of its own
+            both = vit.head_drop(x[:, :2].reshape(b, self.images, 2, c).mean(1))
+            return both.mean(1) if pre_logits else (vit.head(both[:, 0]) + vit.head_dist(both[:, 1])) / 2
+        x = vit.pool(x).reshape(b, self.images, -1)
         if self.after is None:
             x = vit.fc_norm(x.mean(1))
         else:
@@ -99,6 +122,35 @@ class VideoViT(VideoModel):
             x = self.after(x if self.temporal_embed is None else x + self.temporal_embed[:, :, 0])
         x = vit.head_drop(x)
         return x if pre_logits else vit.head(x)
+
+    @property
+    def images(self) -> int:
+        """Into how many token sets the head pools a clip."""
+        return 1 if self.grid.clip_prefix else self.grid.frames
+
+    def forward_intermediates(
+        self,
+        clip_BCTHW: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Patch maps (B, C, T, H, W) after each block; see `VideoModel.forward_intermediates`."""
+        vit, grid = self.image_model, self.grid
+        take, _ = feature_take_indices(len(vit.blocks), indices)
+        x, maps, p = self.embed(clip_BCTHW), [], grid.clip_prefix
+        for index, y in enumerate(self.after_blocks(x)):
+            if index in take:
+                z = (vit.norm(y) if norm else y)[:, p:].reshape(len(x), grid.frames, grid.per_frame, -1)
+                z = z[:, :, grid.per_frame - grid.height * grid.width :]
+                maps.append(z.unflatten(2, (grid.height, grid.width)).permute(0, 4, 1, 2, 3))
+        return maps if intermediates_only else (vit.norm(y), maps)
+
+    def after_blocks(self, x: Tensor) -> Iterator[Tensor]:
+        """The tokens after each block in turn."""
+        for block in self.image_model.blocks:
+            x = block(x)
+            yield x
 
     # ------------------------------------------------------------------ closed form
 
@@ -109,18 +161,34 @@ class VideoViT(VideoModel):
         gathers are left out, as fvcore and torch leave them out.
         """
         vit, grid, c = self.image_model, self.grid, self.image_model.embed_dim
-        embed = vit.patch_embed.proj
-        depth = len(vit.blocks)
         blocks: list[Any] = [getattr(block, "block", block) for block in vit.blocks]
-        mlp_linears = [part for block in blocks for part in block.mlp.modules() if isinstance(part, nn.Linear)]
-        kh, kw = embed.kernel_size
+        mlps = [mlp for block in blocks for mlp in getattr(block, "ffns", [getattr(block, "mlp", None)]) if mlp]
+        # The variant counts standard attention; what timm's other kinds have more or less of is added.
+        sites = [part for part in vit.blocks.modules() if isinstance(part, SpaceTimeAttention)]
+        parallel = max((len(getattr(block, "attns", ())) for block in blocks), default=0) or 1
+        attention = parallel * self.variant.macs(grid, len(blocks), c) + sum(other_macs(site, c) for site in sites)
         return {
-            "patch embedding": grid.frames * grid.height * grid.width * embed.in_channels * kh * kw * c,
-            "attention": self.variant.macs(grid, depth, c),
-            "mlp": grid.tokens * sum(linear.in_features * linear.out_features for linear in mlp_linears),
+            "patch embedding": grid.frames * conv_macs(vit.patch_embed.proj, grid.height, grid.width),
+            "attention": attention,
+            "mlp": grid.tokens * sum(linear_macs(mlp) for mlp in mlps),
             **({} if self.after is None else {"temporal encoder": self.after.closed_form_macs()}),
-            "head": c * vit.num_classes,
+            "head": self.head_macs(),
         }
+
+    def head_macs(self) -> int:
+        """Attention pooling, per pooled set of tokens, and the classifier."""
+        vit = self.image_model
+        total = linear_macs(vit.head) + linear_macs(getattr(vit, "head_dist", nn.Identity()))
+        pool = vit.attn_pool
+        if pool is None:
+            return total
+        left_out = 0 if getattr(vit, "pool_include_prefix", True) else self.grid.prefix
+        tokens = self.grid.tokens // self.images - left_out
+        if not hasattr(pool, "latent"):  # PRR: parameter-free attention among the tokens
+            return total + self.images * 2 * tokens**2 * vit.embed_dim
+        products = 2 * pool.latent_len * tokens * pool.kv.in_features
+        per_latent = linear_macs(pool) - linear_macs(pool.kv)
+        return total + self.images * (pool.latent_len * per_latent + tokens * linear_macs(pool.kv) + products)
 
 
 def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
@@ -129,14 +197,9 @@ def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
         raise InputError(f"bias={variant.bias}: a plain ViT has no relative position bias")  # type: ignore[attr-defined]
     if variant.needs_class_token and image_model.cls_token is None:
         raise InputError(f"{variant.name} needs a class token in every frame, and this image model has none")
-    if not isinstance(image_model.patch_drop, nn.Identity):
+    if not isinstance(image_model.patch_drop, (nn.Identity, type(None))):
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
     if not isinstance(image_model.patch_embed, PatchEmbed):  # a hybrid's convolutions know neither T nor tubelets
         kind = type(image_model.patch_embed).__name__
         raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
-    for block in image_model.blocks:
-        if not hasattr(block, "attn"):
-            raise InputError(f"{type(block).__name__} has no attention of its own to regroup (no .attn)")
-    depth = len(image_model.blocks)
-    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
-        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")
+    check_is_on(variant, len(image_model.blocks))

@@ -30,6 +30,7 @@ _FREE = frozenset(
     expand_as repeat mean sum pad floor_divide remainder arange stack cat index_select index select slice
     embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
     full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
+    rms_norm avg_pool2d max_pool2d relu_ silu_ gelu_ hardtanh_ sin cos meshgrid repeat_interleave outer
 """.split()
 )
 
@@ -66,6 +67,10 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
     clip = torch.zeros(1, *clip_shape, device=device)
     was_training = model.training
     model.eval()
+    # torch's counter hooks gradients of what enters a module, and stumbles over a parameter that does
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
     counts: dict[str, int | None] = {}
     problems: dict[str, str] = {}
     try:
@@ -77,6 +82,8 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
                     counts[name], problems[name] = None, f"{type(error).__name__}: {error}".splitlines()[0]
     finally:
         model.train(was_training)
+        for parameter in frozen:
+            parameter.requires_grad_(True)
     return Macs(counts, problems)
 
 

@@ -1,0 +1,79 @@
+"""TinyViT as a video model: convolutions and window attention, per mixed window.
+
+Source: Wu et al., "TinyViT", arXiv 2207.10666; timm's `tiny_vit_*`. The first stage is of
+convolutions only; the others attend in fixed windows (7 or 14 patches wide, maps padded with zeros
+where windows do not divide them). As in the released code of TPS for Swin, a pattern's tile starts
+again in every window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from timm.models.tiny_vit import Attention
+from torch import Tensor, device
+
+from tps_lab.backbones._framewise import FramewiseModel, Site
+from tps_lab.backbones._macs import conv_macs, convs_macs, linear_macs, strided
+
+
+class VideoTinyViT(FramewiseModel):
+    """timm's TinyVit, frame by frame."""
+
+    stem_channels_first = True
+
+    def check_convertible(self) -> None:
+        for site in self.sites():
+            site.owner.attn.__class__ = UncachedAttention
+
+    def stages(self) -> Iterator[tuple[Any, int, int]]:
+        """Each stage with attention, with the height and width of its map."""
+        height, width = (strided(side, 4) for side in self.image_size)
+        for stage in self.image_model.stages[1:]:
+            height, width = strided(height, 2), strided(width, 2)
+            yield stage, height, width
+
+    def sites(self) -> Iterator[Site]:
+        for stage, height, width in self.stages():
+            for block in stage.blocks:
+                m = block.window_size
+                yield Site(block, "attn", m, m, windows=strided(height, m) * strided(width, m))
+
+    def closed_form_macs(self) -> dict[str, int]:
+        model = self.image_model
+        half = [strided(side, 2) for side in self.image_size]
+        quarter = [strided(side, 4) for side in self.image_size]
+        stem = conv_macs(model.patch_embed.conv1.conv, *half) + conv_macs(model.patch_embed.conv2.conv, *quarter)
+        convolutions, attention, mlp = stem + convs_macs(model.stages[0], *quarter), 0, 0
+        before = quarter
+        for stage, height, width in self.stages():
+            merge = stage.downsample
+            convolutions += conv_macs(merge.conv1.conv, *before)
+            convolutions += conv_macs(merge.conv2.conv, height, width) + conv_macs(merge.conv3.conv, height, width)
+            for block in stage.blocks:
+                attn, m = block.attn.attention, block.window_size
+                windows, slots = strided(height, m) * strided(width, m), m * m
+                products = attn.num_heads * (attn.key_dim + attn.val_dim)
+                attention += windows * (slots * linear_macs(attn) + slots**2 * products)
+                convolutions += convs_macs(block.local_conv, height, width)
+                mlp += height * width * linear_macs(block.mlp)
+            before = [height, width]
+        return {
+            "convolutions": self.steps * convolutions,
+            "attention": self.steps * attention,
+            "mlp": self.steps * mlp,
+            "head": linear_macs(self.get_classifier()),
+        }
+
+
+class UncachedAttention(Attention):
+    """timm's attention without its cache of the bias.
+
+    In eval mode timm keeps the gathered bias: a tensor with a gradient, which outlives a
+    `load_state_dict` and a backward pass, cannot be copied, and under export would be a fake one.
+    """
+
+    def get_attention_biases(self, device: device) -> Tensor:
+        index: Any = self.attention_bias_idxs
+        return self.attention_biases[:, index]
