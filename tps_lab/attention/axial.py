@@ -22,6 +22,7 @@ class Axial(ScheduledVariant):
 
     name = "axial"
     title = "Axial (T+W+H)"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 

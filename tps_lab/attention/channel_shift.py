@@ -32,6 +32,7 @@ class ChannelShift(ScheduledVariant):
 
     name = "tcs"
     title = "TCS"
+    windowed = True
     form: ClassVar[Literal["tcs", "tsm"]] = "tcs"
 
     fraction: int = 8

@@ -22,6 +22,7 @@ class Divided(ScheduledVariant):
 
     name = "divided"
     title = "Divided (T+S)"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 

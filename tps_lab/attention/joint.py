@@ -22,6 +22,7 @@ class Joint(ScheduledVariant):
 
     name = "joint"
     title = "Joint"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 

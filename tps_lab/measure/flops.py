@@ -29,7 +29,7 @@ _FREE = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp sigmoid tanh softmax gelu silu relu clone copy_ expand
     expand_as repeat mean sum pad floor_divide remainder arange stack cat index_select index select slice
     embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
-    full_like masked_fill bernoulli_ div_ rand unflatten fill new_zeros type_as
+    full_like masked_fill bernoulli_ div_ rand unflatten fill new_zeros type_as clamp_min linalg_vector_norm
 """.split()
 )
 
