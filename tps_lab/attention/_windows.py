@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -83,7 +84,7 @@ class WindowGrid(Grid):
     def route(self, routes: Callable[[Grid], Routes]) -> Routes:
         patch, region = self.places()
         one = self.in_window(routes)
-        windows, area = patch.shape
+        area = patch.shape[1]
         per_map = self.height * self.width
         # place of every slot; one that holds a border's zero has the place that it stands at
         place = np.where(one.gather >= 0, one.gather, np.arange(one.gather.size).reshape(one.gather.shape)) % area
@@ -132,6 +133,7 @@ class WindowPlan:
     extent: Extent
 
 
+@lru_cache(maxsize=32)  # blocks of a stage share theirs
 def plan(
     mixer: Mixer, grid: WindowGrid, position_bias: PositionBias = "diagonal", extent: Extent | None = None
 ) -> WindowPlan:
@@ -156,14 +158,15 @@ def plan(
     origin = key[:, :1]
     both = np.concatenate([query - origin, key - origin], axis=1)
     kept, bias_of = _distinct(both.reshape(len(both), -1))
-    both = both[kept]
+    query, key = np.split(both[kept], 2, axis=1)
     slots = query.shape[1]
-    offsets = both[:, :slots, None] - both[:, None, slots:]  # (D, S, S, 3)
-    needed = np.abs(offsets).reshape(-1, 3).max(0) + 1
+    needed = np.maximum(query.max(1) - key.min(1), key.max(1) - query.min(1)).max(0) + 1
     extent = _extent(needed, grid, extent or (0, 0, 0))
-    size = 2 * np.array(extent) - 1
-    row = np.clip(offsets + (np.array(extent) - 1), 0, size - 1)  # beyond the table are masked pairs only
-    bias_index = (row[..., 0] * size[1] + row[..., 1]) * size[2] + row[..., 2]
+    bias_index = np.zeros((len(kept), slots, slots), int)
+    for axis, reach in enumerate(extent):
+        # what lies beyond the table are masked pairs only
+        offset = np.clip(query[:, :, None, axis] - key[:, None, :, axis], 1 - reach, reach - 1)
+        bias_index = bias_index * (2 * reach - 1) + offset + (reach - 1)
 
     routes = grid.route(mixer.routes)
     assert routes.region is not None
@@ -177,7 +180,8 @@ def plan(
     rank = np.argsort(order)
     scatter = np.where(routes.scatter >= 0, rank[routes.scatter // slots] * slots + routes.scatter % slots, -1)
     names, counts = np.unique(kind, return_counts=True)
-    kinds = tuple((int(n), *map(int, divmod(k, len(kept_regions)))) for k, n in zip(names, counts, strict=True))
+    r = len(kept_regions)
+    kinds = tuple((int(n), int(k // r), int(k % r)) for k, n in zip(names, counts, strict=True))
     return WindowPlan(Routes(routes.gather[order], scatter), bias_index, region[kept_regions], kinds, extent)
 
 
@@ -210,7 +214,8 @@ def _extent(needed: np.ndarray, grid: WindowGrid, wanted: Extent) -> Extent:
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First of each distinct row, and for every row which of them it equals; in order of appearance."""
     seen: dict[bytes, int] = {}
-    kept, which = [], np.empty(len(rows), int)
+    kept: list[int] = []
+    which = np.empty(len(rows), int)
     for i, row in enumerate(np.ascontiguousarray(rows)):
         if (text := row.tobytes()) not in seen:
             seen[text] = len(kept)

@@ -15,6 +15,7 @@ stated in `Mixer.content_from`, not derived.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
@@ -56,6 +57,7 @@ class TSM(ChannelShift):
     form = "tsm"
 
 
+@lru_cache(maxsize=64)
 def channels_shifted(form: Literal["tcs", "tsm"] = "tcs", fraction: int = 8) -> Mixer:
     """The mixer "shift channels, attend in the frame"."""
 

@@ -71,6 +71,7 @@ class PatchShift(ScheduledVariant):
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (self.patches_shifted(),)
 
+    @lru_cache(maxsize=64)  # noqa: B019 (frozen, and one mixer is one plan in every block)
     def patches_shifted(self) -> Mixer:
         """The mixer "shift, attend in the mixed frame, shift back"."""
         return Mixer(

@@ -133,17 +133,16 @@ class WindowedAttention(nn.Module):
             return F.scaled_dot_product_attention(q, k, v, masks.index_select(0, kind), drop, scale=scale)
         counts = [n * clips for n in self.counts]
         parts = zip(q.split(counts), k.split(counts), v.split(counts), masks.split(1), strict=True)
-        found = [F.scaled_dot_product_attention(*qkv, mask, drop, scale=scale) for *qkv, mask in parts]
+        found = [F.scaled_dot_product_attention(q, k, v, mask, drop, scale=scale) for q, k, v, mask in parts]
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def masks(self) -> Tensor:
         """Bias and mask of every kind of group, (kinds, heads, S, S)."""
         bias = F.embedding(self.bias_index, self.bias_table()).permute(0, 3, 1, 2)
-        bias = bias.index_select(0, self.bias_of_kind) if len(bias) > 1 else bias
-        if len(self.region) == 1 and not self.masked:
+        if not self.masked:  # kinds differ in their bias alone
             return bias
         region = self.region.index_select(0, self.region_of_kind)
-        return bias - 100.0 * (region[:, None, :, None] != region[:, None, None])
+        return bias.index_select(0, self.bias_of_kind) - 100.0 * (region[:, None, :, None] != region[:, None, None])
 
     # ------------------------------------------------------------------ closed form
 
@@ -222,7 +221,7 @@ class ContinuousAttention(WindowedAttention):
 
     def project(self, x_NSC: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         n, s, _ = x_NSC.shape
-        bias = None if self.q_bias is None else torch.cat([self.q_bias, self.k_bias, self.v_bias])
+        bias = None if self.k_bias is None else torch.cat([self.q_bias, self.k_bias, self.v_bias])
         qkv = F.linear(x_NSC, self.qkv.weight, bias)
         q, k, v = qkv.reshape(n, s, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         scale = self.logit_scale.clamp(max=math.log(100.0)).exp()

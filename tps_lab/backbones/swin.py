@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2, SwinTransformerV2Block
@@ -73,13 +72,14 @@ class VideoSwin(VideoModel):
         self.position_bias: PositionBias = position_bias
         self.temporal_window = temporal_window
         over_time = frames // tubelet if bias_over_time or position_bias == "frame0" else 0
-        embed = image_model.patch_embed
+        embed: Any = image_model.patch_embed
+        layers: Any = image_model.layers
         if tubelet > 1:
             embed.proj = inflate(embed.proj, tubelet)
         self.clip_shape = (embed.proj.in_channels // tubelet, frames, *embed.img_size)
         zeros = embed.proj.weight.new_zeros(frames // tubelet, 1, 1, embed.proj.out_channels)
         self.temporal_embed = nn.Parameter(zeros) if temporal_position else None
-        for stage, layer in enumerate(image_model.layers, 1):
+        for stage, layer in enumerate(layers, 1):
             for index, block in enumerate(layer.blocks):
                 mixers = variant.block(index, len(layer.blocks), stage)
                 layer.blocks[index] = self._install(block, mixers, over_time)
@@ -88,9 +88,10 @@ class VideoSwin(VideoModel):
         """The block with its attention regrouped, and extra steps before it."""
         *extra, last = mixers
         shifts = any(block.target_shift_size)
+        height, width = block.input_resolution
         window = (self.temporal_window, *block.window_size)
         roll = (self.temporal_window // 2 if shifts else 0, *block.shift_size)
-        grid = WindowGrid(self.frames // self.tubelet, *block.input_resolution, window=window, roll=roll)
+        grid = WindowGrid(self.frames // self.tubelet, height, width, window=window, roll=roll)
         second = isinstance(block, SwinTransformerV2Block)
         make: type[WindowedAttention] = ContinuousAttention if second else TableAttention
         extent: Extent = (over_time, *block.window_size)
@@ -181,7 +182,10 @@ def check_convertible(image_model: SwinTransformer | SwinTransformerV2, variant:
     if not isinstance(image_model.patch_embed, PatchEmbed):
         kind = type(image_model.patch_embed).__name__
         raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
-    blocks = [(stage, i, len(layer.blocks)) for stage, layer in enumerate(image_model.layers, 1) for i in range(len(layer.blocks))]
-    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth, stage) for stage, i, depth in blocks):
-        depths = [len(layer.blocks) for layer in image_model.layers]
-        raise InputError(f"{variant} is on in no block of stages {depths}, so it would be spatial: change every or stages")
+    layers: Any = image_model.layers
+    depths = [len(layer.blocks) for layer in layers]
+    blocks = [(index, depth, stage) for stage, depth in enumerate(depths, 1) for index in range(depth)]
+    if isinstance(variant, ScheduledVariant) and not any(variant.is_on(*block) for block in blocks):
+        raise InputError(
+            f"{variant} is on in no block of the stages {depths}, so it is spatial: change every or stages"
+        )
