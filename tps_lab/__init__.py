@@ -19,6 +19,7 @@ _LAZY = {
     "attention": "tps_lab.attention",
     "create_model": "tps_lab.backbones",
     "videoize": "tps_lab.backbones",
+    "load_official": "tps_lab.backbones",
     "data": "tps_lab.data",
     "measure": "tps_lab.measure",
     "runs": "tps_lab.runs",

@@ -65,6 +65,10 @@ class Grid:
         t = np.repeat(np.arange(self.frames), self.per_frame)
         return np.concatenate([t[None], np.tile(in_frame, self.frames)])
 
+    def route(self, routes: Callable[[Grid], Routes]) -> Routes:
+        """A mixer's routes on this grid; a grid cut into windows asks per window."""
+        return routes(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Routes:
@@ -155,6 +159,8 @@ class Mixer:
         output: how an extra step starts at zero: by a zero "linear" layer behind it (TimeSformer)
             or by its own output "projection" (ViViT).
         takes_prefix: the clip's prefix tokens take part in an extra step, too.
+        bias_moves: a relative position bias goes by where the slots' tokens come from; False: by
+            where the slots are, counted in the grid's order.
     """
 
     routes: Callable[[Grid], Routes]
@@ -163,23 +169,24 @@ class Mixer:
     place: Literal["before", "after"] = "before"
     output: Literal["linear", "projection"] = "linear"
     takes_prefix: bool = False
+    bias_moves: bool = True
 
     def sees(self, grid: Grid) -> np.ndarray:
         """Which token's input can change which token's output: bool (M, M), row = output.
 
         The residual branch is not counted, so a row need not contain itself.
         """
-        routes = self.routes(grid)
+        routes = grid.route(self.routes)
         groups, slots = routes.gather.shape
         n = routes.scatter.size
-        holds = np.zeros((groups, n), bool)  # group × token
         rows = np.repeat(np.arange(groups), slots)
+        if routes.regions is not None:  # a group falls apart into its regions
+            pairs = np.stack([rows, routes.regions.ravel()])
+            rows = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+        holds = np.zeros((rows.max() + 1, n), bool)  # group × token
         real = routes.gather.ravel() >= 0
         holds[rows[real], routes.gather.ravel()[real]] = True
-        seen = np.where(routes.scatter[:, None] >= 0, holds[routes.scatter // slots], False)
-        if routes.regions is not None:
-            region = routes.regions.ravel()[routes.scatter]
-            seen &= region[:, None] == region
+        seen = np.where(routes.scatter[:, None] >= 0, holds[rows[routes.scatter]], False)
         held = np.array([holds.any(0)])  # all but what a border drops
         if self.content_from != (0,):
             t = grid.coordinates()[0]
@@ -198,7 +205,7 @@ class Mixer:
 
         L counts slots, so a clip's class token counts once per group that it joins.
         """
-        groups, slots = self.routes(grid).gather.shape
+        groups, slots = grid.route(self.routes).gather.shape
         slots += grid.clip_prefix
         return 4 * groups * slots * channels**2 + 2 * groups * slots**2 * channels
 
@@ -290,15 +297,20 @@ class Variant(Spec):
     temporal_position: ClassVar[bool] = False
     prefix_of: ClassVar[Literal["frame", "clip"]] = "frame"
     needs_class_token: ClassVar[bool] = False
+    # Its groups also make sense inside the windows of Swin and its kin, where they restart.
+    windowed: ClassVar[bool] = False
     # Which of the facts below are stated by hand in the variant's file, where it is no partition
     # from which they could be derived. Reports and listings print it.
     stated: ClassVar[str] = ""
 
-    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
+    def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         """The mixers of block `index` of `depth`.
 
         The last one uses the image model's own attention weights; the others are extra steps with
         weights, norm and residual of their own, which stand before it (or after it: `Mixer.place`).
+
+        Args:
+            stage: of a model that has stages, 1 for the first; index and depth then count inside it.
         """
         raise NotImplementedError
 
@@ -351,8 +363,8 @@ class ScheduledVariant(Variant):
 
     Args:
         every: use it in every k-th block, counting so that the first is spatial for k = 2.
-        stages: use it in these quarters of the depth, 1 to 4 (the paper's table 2c; a windowed
-            model's real stages).
+        stages: use it in these stages, 1 to 4 (the paper's table 2c); quarters of the depth in a
+            model that has no stages of its own. `every` counts inside each real stage.
     """
 
     every: int = 1
@@ -372,12 +384,12 @@ class ScheduledVariant(Variant):
         """The mixers of block `index`, in which the variant is on."""
         raise NotImplementedError
 
-    def is_on(self, index: int, depth: int) -> bool:
+    def is_on(self, index: int, depth: int, stage: int | None = None) -> bool:
         """Whether block `index` of `depth` mixes by this variant."""
-        return index % self.every == self.every - 1 and 1 + 4 * index // depth in self.stages
+        return index % self.every == self.every - 1 and (stage or 1 + 4 * index // depth) in self.stages
 
-    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
-        return self.mixers(index) if self.is_on(index, depth) else (frame_by_frame,)
+    def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
+        return self.mixers(index) if self.is_on(index, depth, stage) else (frame_by_frame,)
 
 
 # Spatial attention is what every other variant falls back to, so its mixer lives here.

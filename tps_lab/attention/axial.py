@@ -22,10 +22,13 @@ class Axial(ScheduledVariant):
 
     name = "axial"
     title = "Axial (T+W+H)"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        row = Mixer(lambda grid: partition(grid, lambda t, h, w: t * grid.height + h))
-        column = Mixer(lambda grid: partition(grid, lambda t, h, w: t * grid.width + w))
-        return (along_time, row, column)
+        return (along_time, along_row, along_column)
+
+
+along_row = Mixer(lambda grid: partition(grid, lambda t, h, w: t * grid.height + h))
+along_column = Mixer(lambda grid: partition(grid, lambda t, h, w: t * grid.width + w))

@@ -15,6 +15,7 @@ stated in `Mixer.content_from`, not derived.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
@@ -32,6 +33,7 @@ class ChannelShift(ScheduledVariant):
 
     name = "tcs"
     title = "TCS"
+    windowed = True
     stated = (
         "A shifted token holds channels of three frames, so it is no partition: who sees whom is stated, not derived."
     )
@@ -58,6 +60,7 @@ class TSM(ChannelShift):
     form = "tsm"
 
 
+@lru_cache(maxsize=64)
 def channels_shifted(form: Literal["tcs", "tsm"] = "tcs", fraction: int = 8) -> Mixer:
     """The mixer "shift channels, attend in the frame"."""
 

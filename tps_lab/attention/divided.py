@@ -33,6 +33,7 @@ class Divided(ScheduledVariant):
 
     name = "divided"
     title = "Divided (T+S)"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 

@@ -44,7 +44,7 @@ class FactorisedEncoder(Variant):
         if type(self.layers) is not int or self.layers < 1:
             raise InputError(f"layers must be a whole number, 1 or more, got {self.layers!r}")
 
-    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
+    def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         return (frame_by_frame,)
 
     def after(self, image_model: Any, grid: Grid) -> Any:

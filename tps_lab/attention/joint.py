@@ -22,8 +22,12 @@ class Joint(ScheduledVariant):
 
     name = "joint"
     title = "Joint"
+    windowed = True
     temporal_position = True
     prefix_of = "clip"
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (Mixer(lambda grid: partition(grid, lambda t, h, w: np.zeros_like(t))),)
+        return (all_at_once,)
+
+
+all_at_once = Mixer(lambda grid: partition(grid, lambda t, h, w: np.zeros_like(t)))

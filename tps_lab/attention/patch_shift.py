@@ -46,6 +46,7 @@ class PatchShift(ScheduledVariant):
 
     name = "tps"
     title = "TPS"
+    windowed = True
 
     every: int = 2
     pattern: ShiftPattern = gallery["C"]
@@ -70,9 +71,13 @@ class PatchShift(ScheduledVariant):
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (self.patches_shifted(),)
 
+    @lru_cache(maxsize=64)  # noqa: B019 (frozen, and one mixer is one plan in every block)
     def patches_shifted(self) -> Mixer:
         """The mixer "shift, attend in the mixed frame, shift back"."""
-        return Mixer(lambda grid: shift_routes(grid, self.pattern, self.border, self.shift_back))
+        return Mixer(
+            lambda grid: shift_routes(grid, self.pattern, self.border, self.shift_back),
+            bias_moves=self.bias == "moved",
+        )
 
 
 def shift_routes(grid: Grid, pattern: ShiftPattern, border: Border = "circular", shift_back: bool = True) -> Routes:

@@ -20,6 +20,7 @@ class Spatial(Variant):
 
     name = "spatial"
     title = "Spatial"
+    windowed = True
 
-    def block(self, index: int, depth: int) -> tuple[Mixer, ...]:
+    def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         return (frame_by_frame,)

@@ -6,18 +6,20 @@ models is one file here and one line in `_families`.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
 from tps_lab.backbones._options import check_options, copy_of, set_size, size_argument
+from tps_lab.backbones._paper import PAPER, Preset
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SMALL", "backbones", "create_model", "videoize"]
+__all__ = ["PAPER", "SMALL", "backbones", "create_model", "load_official", "videoize"]
 
 # Image models of our own naming, for tasks that train in minutes on a laptop: a timm name and what
 # is different. timm's usual initialisation (0.02) is meant for widths of several hundred; Xavier's
@@ -40,19 +42,23 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# Modules of timm whose models `_families` takes, and how their names begin.
+_TIMM = {"vision_transformer": "vit_*", "swin_transformer": "swin_*", "swin_transformer_v2": "swinv2_*"}
+
+
 def backbones() -> list[str]:
-    """Names that `create_model` takes: ours, then timm's of every family."""
+    """Names that `create_model` takes: ours, the paper's, then timm's of every family."""
     import timm
 
-    return [*SMALL, *(name for name in timm.list_models() if _family_of(name))]
+    return [*SMALL, *PAPER, *(name for name in timm.list_models() if _family_of(name))]
 
 
 def create_model(
     name: str,
-    attention: Variant | str = "tps",
+    attention: Variant | str | None = None,
     *,
-    frames: int = 8,
-    tubelet: int = 1,
+    frames: int | None = None,
+    tubelet: int | None = None,
     num_classes: int = 1000,
     size: int | tuple[int, int] | None = None,
     pretrained: bool = False,
@@ -63,15 +69,18 @@ def create_model(
 
     Args:
         name: one of `backbones()`.
-        attention: a variant or its text form, such as "tps(pattern=C)".
-        frames: frames per clip.
-        tubelet: frames per token along time.
+        attention: a variant or its text form, such as "tps(pattern=C)"; None is "tps", or what a
+            model of the paper has.
+        frames: frames per clip; None is 8, or what a model of the paper takes.
+        tubelet: frames per token along time; None is 1, or what a model of the paper has.
         num_classes: outputs.
         size: height and width in pixels (one number, or both); None keeps the backbone's own.
         pretrained: load timm's image weights (needs a network or timm's cache).
         temporal_position: learned embedding per time step; None asks the variant. It starts as
             sines and cosines, with `pretrained` at zero.
-        **options: fields of the variant (pattern="A", every=1), then arguments of the timm model.
+        **options: fields of the variant (pattern="A", every=1), then what a family adds (of windowed
+            models position_bias, temporal_window, bias_over_time: see `swin.VideoSwin`), then
+            arguments of the timm model.
 
     Raises:
         InputError: unknown name or option, or parts that do not fit each other.
@@ -82,9 +91,11 @@ def create_model(
 
     from tps_lab.backbones._video import start_with_sines
 
-    chosen = parse(attention)
+    preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
+    chosen = parse(attention or preset.attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
-    timm_name, given = SMALL.get(name, (name, {}))
+    added = preset.added | {key: options.pop(key) for key in list(options) if key in _added()}
+    timm_name, given = preset.timm_name, preset.arguments
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
     family = _family_of(timm_name)
@@ -96,7 +107,8 @@ def create_model(
         image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
     except (TypeError, AssertionError, ValueError) as error:
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
-    model = _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position)
+    frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
+    model = _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     if not pretrained:
         # From zeros, joint and divided models of random weights take several times as long to find out
         # that frames have an order. Image weights begin with zeros, and so with the image model's answers.
@@ -124,8 +136,16 @@ def videoize(
     name = type(image_model).__name__
     if not any(isinstance(image_model, family) for family in _families()):
         raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
+    added = {key: options.pop(key) for key in list(options) if key in _added()}
     copied = set_size(copy_of(image_model), size)
-    return _convert(copied, name, parse(attention, **options), frames, tubelet, num_classes, temporal_position)
+    return _convert(copied, name, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
+
+
+def load_official(source: Any, **options: Any) -> nn.Module:
+    """A video model with the TPS or Video Swin authors' weights; see `official.load_official`."""
+    from tps_lab.backbones.official import load_official
+
+    return load_official(source, **options)
 
 
 def _convert(
@@ -136,12 +156,15 @@ def _convert(
     tubelet: int,
     num_classes: int | None,
     temporal_position: bool | None,
+    added: dict[str, Any],
 ) -> nn.Module:
     for family, make in _families().items():
         if isinstance(image_model, family):
+            if foreign := added.keys() - inspect.signature(make).parameters.keys():
+                raise InputError(f"{', '.join(sorted(foreign))}: not for a {family.__name__}, which has no windows")
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
-            return make(image_model, variant, frames, tubelet, temporal_position)
+            return make(image_model, variant, frames, tubelet, temporal_position, **added)
     raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
 
 
@@ -150,6 +173,8 @@ def _families() -> dict[type, Callable[..., nn.Module]]:
     from timm.models.eva import Eva
     from timm.models.maxxvit import MaxxVit
     from timm.models.pvt_v2 import PyramidVisionTransformerV2
+    from timm.models.swin_transformer import SwinTransformer
+    from timm.models.swin_transformer_v2 import SwinTransformerV2
     from timm.models.tiny_vit import TinyVit
     from timm.models.vision_transformer import VisionTransformer
 
@@ -157,6 +182,7 @@ def _families() -> dict[type, Callable[..., nn.Module]]:
     from tps_lab.backbones.eva import VideoEva
     from tps_lab.backbones.maxvit import VideoMaxViT
     from tps_lab.backbones.pvt import VideoPVT
+    from tps_lab.backbones.swin import VideoSwin
     from tps_lab.backbones.tiny_vit import VideoTinyViT
     from tps_lab.backbones.vit import VideoViT
 
@@ -164,9 +190,21 @@ def _families() -> dict[type, Callable[..., nn.Module]]:
         VisionTransformer: VideoViT,
         Eva: VideoEva,
         Beit: VideoBEiT,
+        SwinTransformer: VideoSwin,
+        SwinTransformerV2: VideoSwin,
         PyramidVisionTransformerV2: VideoPVT,
         TinyVit: VideoTinyViT,
         MaxxVit: VideoMaxViT,
+    }
+
+
+def _added() -> set[str]:
+    """Options that some family adds to what all of them take."""
+    return {
+        name
+        for make in _families().values()
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
     }
 
 
@@ -184,7 +222,7 @@ def _family_of(timm_name: str) -> type | None:
 
 def _no_family(name: str, module: str) -> InputError:
     families = ", ".join(family.__name__ for family in _families())
-    near = _nearest(name)[len(SMALL) :]
+    near = _nearest(name)[len(SMALL) + len(PAPER) :]
     hint = f"; names near it that can: {', '.join(near)}" if near else ""
     return InputError(
         f"{name} (of timm's {module}) cannot become a video model: none of the families here knows where its "
@@ -195,4 +233,4 @@ def _no_family(name: str, module: str) -> InputError:
 def _nearest(name: str) -> list[str]:
     import difflib
 
-    return [*SMALL, *difflib.get_close_matches(name, backbones()[len(SMALL) :], n=5)]
+    return [*SMALL, *PAPER, *difflib.get_close_matches(name, backbones()[len(SMALL) + len(PAPER) :], n=5)]
