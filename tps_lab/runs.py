@@ -144,7 +144,7 @@ def environment() -> dict[str, Any]:
     versions = {name: _version(name) for name in ("tps_lab", "timm", "fvcore", "accelerate", "numpy")}
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "commit": _commit(),
         "python": platform.python_version(),
         **versions,
@@ -155,6 +155,11 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def command() -> str:
+    """The command that a user gave; worker processes are told it by whoever started them."""
+    return os.environ.get("TPS_LAB_COMMAND") or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _set_aside(folder: Path) -> None:

@@ -142,7 +142,7 @@ def _started(events: queue.Queue[Any], threads: int) -> Iterator[_Worker]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), "TPS_LAB_COMMAND": runs.command()},
         start_new_session=True,  # the terminal's Ctrl-C is ours to pass on, once
     )
     worker = _Worker(process)

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tps_lab import InputError, attention, create_model, videoize
 from tps_lab.attention._modules import SpaceTimeAttention
-from tps_lab.backbones import SMALL, backbones, vit
+from tps_lab.backbones import PAPER, SMALL, backbones, vit
 
 torch.set_num_threads(1)
 
@@ -513,11 +513,11 @@ def test_a_hybrid_is_refused():
         videoize(hybrid)
 
 
-def test_the_list_of_backbones_holds_ours_and_timms_vits_only():
+def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_converted():
     names = backbones()
-    assert names[: len(SMALL)] == list(SMALL)
-    assert "vit_base_patch16_224" in names
-    assert not [name for name in names if name.startswith(("resnet", "swin", "vit_relpos"))]
+    assert names[: len(SMALL) + len(PAPER)] == [*SMALL, *PAPER]
+    assert {"vit_base_patch16_224", "swin_tiny_patch4_window7_224", "pvt_v2_b0"} <= set(names)
+    assert not [name for name in names if name.startswith(("resnet", "vit_relpos"))]
 
 
 # ---------------------------------------------------------------------- can these tests fail?
