@@ -327,3 +327,51 @@ def test_who_sees_whom_by_hand() -> None:
 def test_a_patch_outside_the_grid_cannot_look() -> None:
     with pytest.raises(InputError, match="token \\(3, 0, 0\\) is not in a grid"):
         viz.who_sees_whom("joint", grid=(3, 1, 2), token=(3, 0, 0))
+
+
+# ---------------------------------------------------------------------- reach, cubes, attention
+
+
+def test_coverage_ends_where_the_influence_does() -> None:
+    ax = viz.coverage(["spatial", "tps(pattern=A)", "joint"], grid=(8, 3, 3), depth=4)
+    spatial, tps, joint = (line.get_ydata() for line in ax.lines[:3])
+    assert joint[1:].tolist() == [100] * 4
+    assert spatial[-1] == pytest.approx(100 / 8)
+    assert np.all(np.diff(tps) >= 0)
+    assert tps[-1] > spatial[-1]
+
+
+def test_heard_says_the_share_and_probing_agrees() -> None:
+    stated = viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2)
+    probed = viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2, probed=True)
+    assert stated.get_title(loc="left") == probed.get_title(loc="left")
+    assert "after 2 of 2 blocks" in stated.get_title(loc="left")
+    for image, other in zip(stated.images, probed.images, strict=True):
+        assert np.array_equal(image.get_array(), other.get_array())
+    with pytest.raises(InputError, match="after must be 0 to 2"):
+        viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2, after=3)
+    with pytest.raises(InputError, match="is not in a grid"):
+        viz.heard("spatial", grid=(6, 2, 3), token=(6, 0, 0))
+
+
+def test_an_animation_has_a_picture_per_block() -> None:
+    assert viz.reach_animation("spatial", (4, 2, 2), depth=2).to_jshtml().count("data:image/png") == 3
+
+
+def test_a_cube_shows_the_frames_that_a_mixed_frame_takes_from() -> None:
+    ax = viz.exploded_cube(np.random.default_rng(0).random((8, 16, 24, 3)), "A", patch=8, frame=0)
+    assert [word for word in texts(ax) if word.isdigit()] == ["0", "1", "7"]
+    assert "mixed frame 0" in texts(ax)
+    zero = viz.exploded_cube(np.zeros((8, 16, 24, 3)), "A", patch=8, frame=0, border="zero")
+    assert [word for word in texts(zero) if word.isdigit()] == ["0", "1"]
+    with pytest.raises(InputError, match="frame must be 0 to 7"):
+        viz.exploded_cube(np.zeros((8, 16, 24, 3)), "A", patch=8, frame=8)
+
+
+def test_attention_maps_say_how_much_each_frame_gets() -> None:
+    weights = np.zeros((3, 2, 2))
+    weights[1], weights[2, 0, 0] = 0.15, 0.4
+    figure = viz.attention_maps(np.ones((3, 8, 8, 3)), weights, (1, 0, 1), "head 2")
+    assert [ax.get_xlabel() for ax in figure.axes] == ["0: 0 %", "1: 60 %", "2: 40 %"]
+    with pytest.raises(InputError, match="3 frames"):
+        viz.attention_maps(np.ones((3, 8, 8, 3)), weights[:2], (1, 0, 1))

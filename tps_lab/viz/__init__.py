@@ -10,15 +10,22 @@ Matplotlib is loaded with the first picture, not with this package.
 
 from __future__ import annotations
 
+from tps_lab.viz.cube import exploded_cube
+from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
+from tps_lab.viz.reach import coverage, heard, reach_animation
 from tps_lab.viz.style import Look, colour, look, looks, marker
 
 __all__ = [
     "Look",
+    "attention_maps",
     "colour",
+    "coverage",
+    "exploded_cube",
+    "heard",
     "learning_curves",
     "look",
     "looks",
@@ -26,6 +33,7 @@ __all__ = [
     "mixed_frames",
     "mosaic",
     "pair_accuracy",
+    "reach_animation",
     "tradeoff",
     "who_sees_whom",
 ]
