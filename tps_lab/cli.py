@@ -196,6 +196,19 @@ def report(
     _finish(found, page, json_, by_status=False)
 
 
+@app.command(epilog="Example: tps-lab studio B")
+def studio(
+    pattern: Annotated[str, typer.Argument(help="The tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
+    port: Annotated[int | None, typer.Option(help="Port on this machine. [default: 8866, or another free one]")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+) -> None:
+    """Open the mosaic studio as a page in the browser: change a pattern and watch what it does."""
+    from tps_lab.studio.page import serve
+
+    if code := serve(pattern, port, browser):
+        raise typer.Exit(code)
+
+
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
     try:

@@ -10,6 +10,8 @@ Matplotlib is loaded with the first picture, not with this package.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
@@ -34,6 +36,17 @@ __all__ = [
     "mosaic",
     "pair_accuracy",
     "reach_animation",
+    "studio",
     "tradeoff",
     "who_sees_whom",
 ]
+
+
+def studio(pattern: str = "C", **asked: Any) -> Any:
+    """The mosaic studio as a widget; see `tps_lab.studio.widget.studio`.
+
+    >>> viz.studio("0 1 / -1 0", frames=8)  # doctest: +SKIP
+    """
+    from tps_lab.studio.widget import studio as made
+
+    return made(pattern, **asked)
