@@ -52,15 +52,18 @@ def warnings(pattern: ShiftPattern, frames: int, heard_THW: np.ndarray) -> list[
     return said
 
 
-def symmetry(pattern: ShiftPattern, border: Border) -> str:
-    """Under which changes of the order of frames no such model's answer changes, without time embedding."""
+def symmetry(pattern: ShiftPattern, border: Border) -> tuple[str, str]:
+    """Which changes of the order of frames leave such a model's answer as it is: in two words, and explained.
+
+    Of a model without a temporal position embedding, whose other parts treat frames alike.
+    """
     if pattern.offsets == (0,):
-        return "any order of the frames gives the same answer: nothing can be learnt from motion"
+        return "any order", "nothing can be learnt from motion: frames never meet"
     if len(pattern.offsets) == 1 and border == "circular":
-        return "any order of the frames gives the same answer: all patches are moved alike, so frames stay whole"
+        return "any order", "all patches are moved alike, so frames stay whole and never meet"
     if border != "circular":
-        return "none: its ends tell the model where the clip begins"
-    return "starting the clip at another frame (and going on around) gives the same answer"
+        return "none", "its ends tell the model where the clip begins"
+    return "turning", "a clip that starts at another frame and goes on around gets the same answer"
 
 
 def heard_by_the_middle(

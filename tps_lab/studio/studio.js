@@ -20,6 +20,7 @@ function render({ model, el }) {
     model.save_changes();
   };
   let focus = [0, 0];
+  const own_id = `tps-studio-${Math.random().toString(36).slice(2)}`;
 
   // ------------------------------------------------------------------ the tile
   const tile = () => (get("answer").tile || [[0]]).map((row) => [...row]);
@@ -85,8 +86,10 @@ function render({ model, el }) {
   // ------------------------------------------------------------------ fields
   const messages = {};
   const field = (name, label, control) => {
-    messages[name] = element("span", { class: "wrong", role: "alert" });
-    return element("label", { class: "field" }, element("span", { class: "label", text: label }), control, messages[name]);
+    messages[name] = element("span", { class: "wrong", role: "alert", id: `${own_id}-${name}` });
+    control.setAttribute("aria-describedby", messages[name].id);
+    const labelled = element("label", {}, element("span", { class: "label", text: label }), control);
+    return element("div", { class: "field" }, labelled, messages[name]);
   };
   const number = (name, low, high) => {
     const control = element("input", {
@@ -115,7 +118,7 @@ function render({ model, el }) {
   // ------------------------------------------------------------------ what is shown
   const mixed = element("img", { class: "picture" }), original = element("img", { class: "picture" });
   const strip = element("img", { class: "strip" }), heard = element("img", { class: "strip" });
-  const facts = element("dl", { class: "facts" });
+  const facts = element("div", { class: "facts" });
   const said = element("ul", { class: "said", "aria-live": "polite" });
   const copyButton = (kind, label) => {
     const button = element("button", {
@@ -140,14 +143,15 @@ function render({ model, el }) {
       element("div", { class: "pair" }, field("down", "Rows", down), field("across", "Columns", across)),
       element("div", { class: "copies" }, copyButton("text", "Copy text"), copyButton("yaml", "Copy YAML"), copyButton("python", "Copy Python")), status, taken),
     group("Mixed frame", mixed, element("div", { class: "pair" }, frame, frameSaid),
-      element("p", { class: "quiet", text: "The frame itself, unmixed, and the clip:" }), original, strip),
-    group("What it does", said, facts,
-      element("p", { class: "quiet", text: "Blue: patches that the black one has heard of after all blocks, frame by frame" }), heard),
+      element("p", { class: "quiet", text: "The frame itself, unmixed:" }), original),
+    group("What it does", said, facts),
     group("Clip and model",
       field("clip", "Clip", select("clip", [...new Set([...choices.clips, get("asked").clip])])), field("own", "or a video file", own),
       element("div", { class: "pair" }, field("rows", "Patches down", number("rows", 1, 32)), field("columns", "across", number("columns", 1, 32))),
       element("div", { class: "pair" }, field("frames", "Frames", number("frames", 2, 64)), field("depth", "Blocks", number("depth", 1, 24))),
       element("div", { class: "pair" }, field("every", "Shift in every … block", number("every", 1, 4)), field("border", "Border", select("border", ["circular", "zero", "edge"])))),
+    element("section", { class: "whole" }, element("h3", { text: "Frame by frame" }), strip, heard,
+      element("p", { class: "quiet", text: "Above the clip; below, in blue, the patches of each frame that the black one has heard of after all blocks." })),
   );
   frame.setAttribute("aria-label", "which mixed frame");
   el.replaceChildren(root);
@@ -169,8 +173,8 @@ function render({ model, el }) {
       image.src = source;
       image.alt = alt;
     }
-    facts.replaceChildren(...found.facts.flatMap(({ name, figure, about }) => [element("dt", { text: name }),
-      element("dd", {}, element("strong", { text: figure }), element("span", { class: "quiet", text: about }))]));
+    facts.replaceChildren(...found.facts.map(({ name, figure, about }) => element("p", { class: "fact" },
+      element("span", { class: "name", text: name }), element("strong", { text: figure }), element("span", { class: "about", text: about }))));
     said.replaceChildren(...found.warnings.map((line) => element("li", { text: line })));
     taken.value = found.copy.text;
   };
