@@ -6,11 +6,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test lint types benchmark environment clean
+.PHONY: help quickstart test notebooks lint types benchmark environment clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
 	@echo 'make test         run the tests'
+	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
 	@echo 'make lint types   ruff and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make environment  write environment.yml from pyproject.toml'
@@ -21,6 +22,10 @@ quickstart: $(VENV)/.base
 
 test: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+notebooks: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py -m notebook $(ARGS)
+	@echo build/notebooks
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

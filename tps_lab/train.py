@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data, runs
-from tps_lab.config import Recipe, RunConfig
+from tps_lab.errors import InputError
+from tps_lab.config import Recipe, RunConfig, make
 from tps_lab.progress import Progress
 
 if TYPE_CHECKING:
@@ -90,6 +91,31 @@ def train(
         row |= {"status": "failed", "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     return writer.finish(row)
+
+
+def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> nn.Module:
+    """The trained model of a run, in eval mode on the CPU; weights are read as tensors only.
+
+    Args:
+        clips: the opened data, if it is at hand.
+        **changed: keys of the configuration to change, such as another attention variant that takes
+            the same weights.
+
+    Raises:
+        InputError: the run kept no weights, or they do not fit the changed configuration.
+    """
+    from safetensors.torch import load_file
+
+    file = run.path / "model.safetensors"
+    if not file.exists():
+        raise InputError(f"{run.path} holds no weights: the run is {run.row.get('status')}")
+    config = make(run.config | changed)
+    model = build(config, clips or data.parse(config.data).opened())
+    try:
+        model.load_state_dict(load_file(file))
+    except RuntimeError as error:
+        raise InputError(f"the weights of {run.path} do not fit: {str(error).splitlines()[-1].strip()}") from None
+    return model.eval()
 
 
 def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str, Any]:

@@ -88,10 +88,7 @@ def test_a_student_changes_a_pattern(page):
     tile = page.get_by_label("As text", exact=True)
     tile.fill("0 1 / banana")
     tile.press("Enter")
-    wait(
-        page,
-        "[...document.querySelectorAll('[role=alert]')].some(e => e.textContent.includes(\"'banana' is not an integer\"))",
-    )
+    wait(page, SAID.replace("LINE", "\"'banana' is not an integer\""))
     assert "Traceback" not in page.content()
     tile.fill("0 1 / -1 0")
     tile.press("Enter")

@@ -120,7 +120,7 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
         _fact("Frames mixed", f"{pattern.frames_mixed}", "distinct frames in one mixed frame"),
         _fact("Shifted patches", f"{100 * pattern.shifted_share:.0f} %", "share of the tile whose offset is not 0"),
         _fact("Unevenness", f"{100 * judge.evenness_gap(pattern):.0f} points", "0: even everywhere; above 40: heaps"),
-        _fact("Reach of a layer", f"{reach} frame{'s' * (reach != 1)}", "largest difference between two of its offsets"),
+        _fact("Reach of a layer", f"{reach} frame{'s' * (reach != 1)}", "largest difference between two offsets"),
         _fact("Heard of", f"{100 * heard[-1].mean():.0f} %", f"of the clip's patches by the middle one{full}"),
         _fact("Symmetry", *judge.symmetry(pattern, asked.border)),
         _fact("Attention", f"{macs / 1e9:.2f} G", f"multiply-adds per clip, as for spatial attention; {size}"),

@@ -1,0 +1,68 @@
+"""Validation accuracy as it comes in, in a notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tps_lab.progress import Advance, Progress
+from tps_lab.viz.style import looks, new_axes, styled
+
+
+class LiveCurves(Progress):
+    """Draws a curve per run below the cell and moves it on at every validation.
+
+    Several runs one after the other share the picture. Outside a notebook it says nothing.
+
+    >>> train(config, folder, progress=LiveCurves())  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self.curves: dict[str, tuple[list[int], list[float]]] = {}
+        self.shown: Any = None
+
+    @contextmanager
+    def run(self, label: str, steps: int) -> Iterator[Advance]:
+        name = label
+        while name in self.curves:
+            name += " again"
+        points = self.curves[name] = ([], [])
+
+        def advance(step: int, news: str | None) -> None:
+            found = re.search(r"validation ([\d.]+) %", news or "")  # as `train` says it
+            if found:
+                points[0].append(step)
+                points[1].append(float(found[1]))
+                self.show()
+
+        yield advance
+
+    def show(self) -> None:
+        """Draw or redraw the picture below the cell."""
+        try:
+            from IPython import get_ipython
+            from IPython.display import display
+        except ImportError:
+            return
+        if get_ipython() is None:  # type: ignore[no-untyped-call]
+            return
+        if self.shown is None:
+            self.shown = display(self.figure(), display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self.shown.update(self.figure())
+
+    @styled
+    def figure(self) -> Any:
+        """The curves so far as a matplotlib figure."""
+        ax = new_axes(5.6, 3.0)
+        labels = list(self.curves)
+        for (label, (steps, values)), used in zip(self.curves.items(), looks(labels), strict=True):
+            ax.plot(steps, values, color=used.colour, linestyle=used.line, marker=used.marker, label=label)
+        ax.set_ylim(0, 100)
+        ax.set_xlabel("training step")
+        ax.set_ylabel("validation top-1 (%)")
+        if labels:
+            ax.legend(frameon=False, loc="upper left")
+        return ax.figure
