@@ -38,7 +38,7 @@ def test_runs_from_top_to_bottom(path: Path) -> None:
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
     said = [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
     assert not said, said[0].text
     RENDERED.mkdir(parents=True, exist_ok=True)
