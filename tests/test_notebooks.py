@@ -41,6 +41,9 @@ def test_runs_from_top_to_bottom(path: Path) -> None:
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
     said = [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
     assert not said, said[0].text
+    shown = [out.data for cell in notebook.cells for out in cell.get("outputs", ()) if "data" in out]
+    assert any("image/png" in data for data in shown)
+    assert not any(str(data.get("text/plain", "")).startswith("<Figure") and "image/png" not in data for data in shown)
     RENDERED.mkdir(parents=True, exist_ok=True)
     page, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(notebook)
     (RENDERED / f"{path.stem}.html").write_text(page, encoding="utf-8")

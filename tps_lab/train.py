@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data, runs
-from tps_lab.errors import InputError
 from tps_lab.config import Recipe, RunConfig, make
+from tps_lab.errors import InputError
 from tps_lab.progress import Progress
 
 if TYPE_CHECKING:

@@ -375,3 +375,12 @@ def test_attention_maps_say_how_much_each_frame_gets() -> None:
     assert [ax.get_xlabel() for ax in figure.axes] == ["0: 0 %", "1: 60 %", "2: 40 %"]
     with pytest.raises(InputError, match="3 frames"):
         viz.attention_maps(np.ones((3, 8, 8, 3)), weights[:2], (1, 0, 1))
+
+
+def test_complexity_shows_the_closed_form() -> None:
+    from tps_lab.attention import Grid, parse
+
+    ax = viz.complexity(["spatial", "joint"], frames=(4, 8), grid=(3, 3), depth=2, channels=8)
+    joint = ax.lines[1].get_ydata()
+    assert 1e9 * 10 ** joint[1] == pytest.approx(parse("joint").macs(Grid(8, 3, 3), 2, 8))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "8"]

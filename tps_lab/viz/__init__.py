@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
@@ -25,6 +26,7 @@ __all__ = [
     "Look",
     "attention_maps",
     "colour",
+    "complexity",
     "coverage",
     "exploded_cube",
     "heard",

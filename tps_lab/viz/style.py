@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -221,10 +222,24 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         import matplotlib
 
+        _let_notebooks_show_figures()
         with matplotlib.rc_context(RC):
             return function(*args, **kwargs)
 
     return inside
+
+
+@functools.lru_cache(maxsize=1)
+def _let_notebooks_show_figures() -> None:
+    """In IPython, show a figure as a picture; its own way of doing so begins with pyplot, which we leave alone."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    if shell is not None:
+        select_figure_formats(shell, {"retina"})
 
 
 @styled
