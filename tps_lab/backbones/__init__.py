@@ -42,10 +42,6 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-# Modules of timm whose models `_families` takes, and how their names begin.
-_TIMM = {"vision_transformer": "vit_*", "swin_transformer": "swin_*", "swin_transformer_v2": "swinv2_*"}
-
-
 def backbones() -> list[str]:
     """Names that `create_model` takes: ours, the paper's, then timm's of every family."""
     import timm
