@@ -25,7 +25,12 @@ def weights(rows_of_time, seed=0):
             at = f"layers.{stage}.blocks.{index}"
             norm |= {f"{at}.norm1": c, f"{at}.norm2": c}
             shapes[f"{at}.attn.relative_position_bias_table"] = (rows_of_time * 13 * 13, heads)
-            for name, out, into in (("attn.qkv", 3 * c, c), ("attn.proj", c, c), ("mlp.fc1", 4 * c, c), ("mlp.fc2", c, 4 * c)):
+            for name, out, into in (
+                ("attn.qkv", 3 * c, c),
+                ("attn.proj", c, c),
+                ("mlp.fc1", 4 * c, c),
+                ("mlp.fc2", c, 4 * c),
+            ):
                 shapes |= {f"{at}.{name}.weight": (out, into), f"{at}.{name}.bias": (out,)}
     for name, c in norm.items():
         shapes |= {f"{name}.weight": (c,), f"{name}.bias": (c,)}
