@@ -116,9 +116,19 @@ def cost(
     size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
     batch: Annotated[int, typer.Option(help="Clips per step, for memory and throughput.")] = 1,
     classes: Annotated[int, typer.Option(help="Outputs of the head.")] = 1000,
+    paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
     json_: Json = False,
 ) -> None:
     """What a model costs: parameters, multiply-adds by three counters, peak memory, latency."""
+    if paper:
+        from tps_lab.measure import paper as published
+
+        rows = published.table()
+        if json_:
+            _print_json(rows)
+        else:
+            print(published.text(rows))
+        return
     from tps_lab import listing
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model

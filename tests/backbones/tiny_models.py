@@ -8,6 +8,8 @@ import torch
 
 PATCHES = {"img_size": (10, 15), "patch_size": 5, "embed_dim": 16, "depth": 2, "num_heads": 2}  # 2 × 3 patches
 PYRAMID = {"pretrained_cfg_overlay": {"input_size": (3, 32, 64)}}
+SWIN = {"img_size": (20, 24), "patch_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (1, 2),
+        "window_size": 2}  # fmt: skip
 
 # name: timm's name of one of the family, and what makes it tiny
 FAMILIES = {
@@ -33,6 +35,9 @@ FAMILIES = {
                                       "stem_width": 8, "transformer_dim_head": 8, "block_type": ("M", "M"),
                                       "transformer_window_size": (8, 8), "transformer_grid_size": (8, 8),
                                       "head_hidden_size": 16}),
+    # maps of 5 × 6 and 3 × 3 patches, which windows of 2 do not divide, and shifted windows
+    "swin": ("swin_tiny_patch4_window7_224", SWIN),
+    "swin v2": ("swinv2_tiny_window8_256", SWIN),
 }  # fmt: skip
 VIT_LIKE = tuple(FAMILIES)[: tuple(FAMILIES).index("beit")]  # those that take every variant
 

@@ -225,7 +225,9 @@ class ContinuousAttention(WindowedAttention):
         qkv = F.linear(x_NSC, self.qkv.weight, bias)
         q, k, v = qkv.reshape(n, s, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         scale = self.logit_scale.clamp(max=math.log(100.0)).exp()
-        q, k = F.normalize(q, dim=-1) * scale, F.normalize(k, dim=-1)
+        # a padded place has k = 0, and torch's own 1e-12 is 0 in fp16: 0 / 0
+        tiny = max(1e-12, torch.finfo(q.dtype).tiny)
+        q, k = F.normalize(q, dim=-1, eps=tiny) * scale, F.normalize(k, dim=-1, eps=tiny)
         return q.to(v.dtype), k.to(v.dtype), v, 1.0
 
     def bias_macs(self) -> int:

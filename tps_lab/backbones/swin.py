@@ -109,7 +109,7 @@ class VideoSwin(VideoModel):
 
     def forward_features(self, clip_BCTHW: Tensor) -> Tensor:
         """Clip → normed tokens (B, T, H, W, C) of the last stage."""
-        check_clip(clip_BCTHW, self.clip_shape)
+        check_clip(clip_BCTHW, self.clip_shape, self.image_model.patch_embed.proj.weight)
         swin, t = self.image_model, self.frames // self.tubelet
         x = swin.patch_embed(fold_tubelets(clip_BCTHW, self.tubelet))  # (B·T, H, W, C)
         if self.temporal_embed is not None:

@@ -1,0 +1,192 @@
+"""Published multiply-adds beside those of the models built here: `tps-lab cost --paper`.
+
+Models are built on torch's meta device, without memory for weights, and counted by their closed
+form, which other tests hold equal to fvcore's and torch's counters. Counted are linear layers,
+convolutions and attention products, padded places included; norms, activations, softmax and sums
+are not. All figures are for one view (one clip, one crop).
+
+Sources: arXiv 2207.13259, tables 2e, 3 and 4 (PST); 2106.13230 (Video Swin); 2102.05095 as since
+corrected (TimeSformer); 2103.15691, table 2 (ViViT). The PST paper prints whole G; the tenths its
+rows are held to are the same Swins counted by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+PST, VIDEO_SWIN, TIMESFORMER, VIVIT = "TPS, ECCV 2022", "Video Swin", "TimeSformer", "ViViT"
+
+_NORMS = "the printed figure seems to count norms, activations and softmax too, which are left out here"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published model and how to build it.
+
+    Args:
+        name: the row's, as its paper calls it.
+        backbone: timm's name.
+        clip: (frames, tubelet), at 224 × 224 pixels.
+        printed: G as the paper prints it; None where it prints none.
+        expected: G to a tenth by hand; None holds the model to `printed`.
+        views: that the paper averages its accuracy over, crops × clips; figures are per view.
+        explained: why `printed` differs by more than the tolerance or than its own rounding.
+    """
+
+    name: str
+    source: str
+    backbone: str
+    attention: str
+    clip: tuple[int, int]
+    printed: float | None
+    expected: float | None = None
+    temporal_window: int = 1
+    class_token: bool = True
+    views: str = "1×1"
+    classes: int = 400
+    explained: str = ""
+
+
+def _swins() -> list[Published]:
+    # (window, name, attention, printed and expected G by size)
+    printed: dict[tuple[str, int], tuple[float, str]] = {
+        ("tiny", 1): (72, ""),
+        ("tiny", 2): (74, ""),
+        ("tiny", 8): (88, ""),
+        ("tiny", 16): (106, ""),
+        ("base", 1): (247, ""),
+        ("base", 2): (252, ""),
+        ("base", 8): (282, _NORMS),
+        ("base", 16): (321, _NORMS),
+    }
+    expected = {"tiny": (72.1, 74.3, 87.8, 105.7), "base": (247.2, 252.1, 281.3, 320.4)}
+    rows = []
+    for letter, size in zip("TSBL", ("tiny", "small", "base", "large"), strict=True):
+        names = (f"PST-{letter}", f"PST-{letter}†", f"Swin-{letter} local", f"Swin-{letter} joint")
+        for i, (window, name) in enumerate(zip((1, 2, 8, 16), names, strict=True)):
+            figure, why = printed.get((size, window), (None, ""))
+            rows.append(
+                Published(
+                    f"{name} {window}×7×7",
+                    PST,
+                    f"swin_{size}_patch4_window7_224",
+                    "tps+tcs(order=tcs-tps)" if window < 8 else "spatial",
+                    (32, 2),
+                    figure,
+                    expected[size][i] if size in expected else None,
+                    temporal_window=window,
+                    views="3×1",
+                    classes=174,
+                    explained=why,
+                )
+            )
+        if letter != "L":
+            figure = {"T": 87.9, "S": 165.9, "B": 281.6}[letter]
+            backbone = f"swin_{size}_patch4_window7_224"
+            row = Published(f"Video Swin-{letter}", VIDEO_SWIN, backbone, "spatial", (32, 2), figure)
+            rows.append(Published(**{**asdict(row), "temporal_window": 8, "views": "3×4", "explained": _NORMS}))
+    return rows
+
+
+def _vits() -> list[Published]:
+    vit = "vit_base_patch16_224"
+    explained = {"views": "3×1", "explained": _NORMS}
+    four = {"views": "3×4", "explained": _NORMS}
+    return [
+        Published("space-only", TIMESFORMER, vit, "spatial", (8, 1), 141, **explained),  # type: ignore[arg-type]
+        Published("joint", TIMESFORMER, vit, "joint", (8, 1), 180, **explained),  # type: ignore[arg-type]
+        Published("divided", TIMESFORMER, vit, "divided", (8, 1), 196, **explained),  # type: ignore[arg-type]
+        Published("model 1, joint", VIVIT, vit, "joint", (32, 2), 455.2, **four),  # type: ignore[arg-type]
+        Published("model 2, encoder", VIVIT, vit, "factorised-encoder", (32, 2), 284.4, **four),  # type: ignore[arg-type]
+        Published("model 3, self", VIVIT, vit, "factorised-self", (32, 2), 372.3, class_token=False, **four),  # type: ignore[arg-type]
+        Published("model 4, dot", VIVIT, vit, "factorised-dot", (32, 2), 277.1, class_token=False, **four),  # type: ignore[arg-type]
+    ]
+
+
+def published() -> list[Published]:
+    """All rows, the paper's own models first."""
+    return [*_swins(), *_vits()]
+
+
+@lru_cache(maxsize=8)
+def _image_model(backbone: str, class_token: bool, classes: int) -> Any:
+    import timm
+    import torch
+
+    options = {} if class_token else {"class_token": False, "global_pool": "avg"}
+    with torch.device("meta"):
+        return timm.create_model(backbone, num_classes=classes, **options)  # type: ignore[arg-type]
+
+
+def row(model: Published) -> dict[str, Any]:
+    """Build one published model and compare.
+
+    Returns:
+        name, source, clip, views, convention, macs (ours), params, printed_g and expected_g, misfit_pct
+        from what the row is held to, tolerance, status "fits", "misfit" or "not printed", and note.
+    """
+    from tps_lab.backbones import videoize
+
+    frames, tubelet = model.clip
+    image = _image_model(model.backbone, model.class_token, model.classes)
+    windowed = {"temporal_window": model.temporal_window} if model.backbone.startswith("swin") else {}
+    if model.attention.startswith("tps+tcs"):
+        windowed["bias_over_time"] = True
+    made: Any = videoize(image, model.attention, frames=frames, tubelet=tubelet, **windowed)  # type: ignore[arg-type]
+    macs = sum(made.closed_form_macs().values())
+    held_to = model.expected if model.expected is not None else model.printed
+    ours = macs / 1e9
+    status: Literal["fits", "misfit", "not printed"] = "not printed"
+    tolerance, note, misfit = "", "", None
+    if held_to is not None:
+        allowed, tolerance = (0.1, "0.1 G") if model.expected is not None else (0.01 * held_to, "1 %")
+        misfit = round(100 * (ours / held_to - 1), 3)
+        status = "fits" if abs(ours - held_to) <= allowed else "misfit"
+        # a figure that is printed whole or to a tenth is right to half of its last digit
+        half = 0.5 if float(model.printed or 0).is_integer() else 0.05
+        if model.printed is not None and abs(ours - model.printed) > half:
+            note = f"{ours - model.printed:+.2f} G from the printed {model.printed:g}: {model.explained}"
+        if status == "misfit" and not model.explained:
+            note = f"{ours - held_to:+.2f} G, and no explanation is known"
+    return {
+        "name": model.name,
+        "source": model.source,
+        "clip": f"{frames}×224×224, tubelet {tubelet}",
+        "views": model.views,
+        "convention": "multiply-adds of one view",
+        "macs": macs,
+        "params": sum(p.numel() for p in made.parameters()),
+        "printed_g": model.printed,
+        "expected_g": model.expected,
+        "misfit_pct": misfit,
+        "tolerance": tolerance,
+        "status": status,
+        "note": note,
+    }
+
+
+def table() -> list[dict[str, Any]]:
+    """`row` of every published model."""
+    return [row(model) for model in published()]
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    """The table for the terminal, misfits and their explanations below it."""
+    lines = [
+        "Multiply-adds of one view (1 clip, 1 crop) in G: linear layers, convolutions, attention products.",
+        "",
+        f"{'model':22} {'source':15} {'clip':26} {'views':6}{'params M':>9}{'ours':>9}{'by hand':>9}{'printed':>9}"
+        f"{'misfit':>9}  status",
+    ]
+    for one in rows:
+        shown = [f"{one[key]:g}" if one[key] is not None else "–" for key in ("expected_g", "printed_g")]
+        misfit = "–" if one["misfit_pct"] is None else f"{one['misfit_pct']:+.2f} %"
+        status = one["status"] + (f" ({one['tolerance']})" if one["tolerance"] else "")
+        lines.append(
+            f"{one['name']:22} {one['source']:15} {one['clip']:26} {one['views']:6}{one['params'] / 1e6:9.1f}"
+            f"{one['macs'] / 1e9:9.2f}{shown[0]:>9}{shown[1]:>9}{misfit:>9}  {status}"
+        )
+    notes = [f"  {one['source']}, {one['name']}: {one['note']}" for one in rows if one["note"]]
+    return "\n".join([*lines, "", *(["Where ours is not the printed figure:", *notes] if notes else [])])
