@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -141,16 +141,10 @@ def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Pr
     mode = fake_mode()
     model = weightless(make, mode)
     first = _predict(model, setting, mode)
-    second = _predict(model, _with_batch(setting, 2 * setting.batch), mode)
+    second = _predict(model, replace(setting, batch=2 * setting.batch), mode)
     per_clip = (second.training - first.training) / setting.batch
     fixed = first.training - per_clip * setting.batch
     return first, {gb: max(0, int((gb * 10**9 - fixed) // per_clip)) for gb in GPU_SIZES_GB}
-
-
-def _with_batch(setting: Setting, batch: int) -> Setting:
-    from dataclasses import replace
-
-    return replace(setting, batch=batch)
 
 
 def _predict(model: nn.Module, setting: Setting, mode: Any) -> Prediction:
@@ -200,7 +194,7 @@ def _training(model: nn.Module, setting: Setting, mode: Any, rounding: int) -> t
         ]
         as_target = AsOnCuda(setting.fused) if setting.target == "cuda" else nullcontext()
         with as_target:
-            loss.backward()
+            torch.autograd.backward(loss)  # loss.backward() would leave the mode while it runs
         del loss
         for hook in hooks:
             hook.remove()
