@@ -58,6 +58,14 @@ class AsOnCuda(TorchFunctionMode):
         return weights.softmax(-1) @ value
 
 
+def backward(loss: Tensor) -> None:
+    """`loss.backward()` inside the mode, which torch's own leaves; checkpointed blocks run forward again in it."""
+    from torch.autograd.graph import _engine_run_backward
+
+    start = torch.ones_like(loss)
+    _engine_run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
 class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

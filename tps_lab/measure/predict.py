@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.errors import InputError, unknown
-from tps_lab.measure.as_cuda import AsOnCuda
+from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.memory import LiveBytes
 
@@ -194,7 +194,7 @@ def _training(model: nn.Module, setting: Setting, mode: Any, rounding: int) -> t
         ]
         as_target = AsOnCuda(setting.fused) if setting.target == "cuda" else nullcontext()
         with as_target:
-            torch.autograd.backward(loss)  # loss.backward() would leave the mode while it runs
+            backward(loss)
         del loss
         for hook in hooks:
             hook.remove()

@@ -142,9 +142,11 @@ def validate(
 
 
 def _in_fresh_process(given: Mapping[str, Any]) -> dict[str, Any]:
-    code = "import json, sys; from tps_lab.measure.validate import cell; print(json.dumps(cell(**json.loads(sys.argv[1]))))"
-    run = [sys.executable, "-W", "ignore", "-c", code, json.dumps(given)]
-    done = subprocess.run(run, capture_output=True, text=True)
+    code = (
+        "import json, sys; from tps_lab.measure.validate import cell; print(json.dumps(cell(**json.load(sys.stdin))))"
+    )
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
