@@ -25,9 +25,7 @@ def fake_mode() -> AbstractContextManager[Any]:
 def weightless(make: Callable[[], nn.Module], mode: AbstractContextManager[Any]) -> nn.Module:
     """The model that `make` makes, its parameters and buffers fake tensors of `mode`.
 
-    >>> with (mode := fake_mode()):
-    ...     pass
-    >>> model = weightless(lambda: create_model("vit_base_patch16_224"), mode)  # doctest: +SKIP
+    >>> model = weightless(lambda: create_model("vit_base_patch16_224"), fake_mode())  # doctest: +SKIP
     """
     with torch.device("meta"):
         model = make()

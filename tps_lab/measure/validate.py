@@ -187,7 +187,7 @@ def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any
         f"Measured: {how}, second training step with AdamW.",
         "",
         *([] if device == "cuda" else ["**CUDA: unvalidated.** No figure here was measured on a GPU.", ""]),
-        f"Of {len(rows)} cells {len(finished)} were measured; absolute error: median "
+        f"Of {len(rows)} cells (the whole grid has {len(grid(device == 'cuda'))}) {len(finished)} were measured; absolute error: median "
         f"{summary['median_error_pct']} %, 95th percentile {summary['p95_error_pct']} %.",
         "",
         "| backbone | attention | frames | size | batch | precision | predicted (MiB) | measured (MiB) | error (%) |",
