@@ -180,6 +180,7 @@ def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any
         if device == "cuda"
         else "the allocator's events as torch's profiler records them"
     )
+    whole = len(grid(large=device == "cuda"))
     lines = [
         "# Peak memory: predicted against measured",
         "",
@@ -187,8 +188,8 @@ def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any
         f"Measured: {how}, second training step with AdamW.",
         "",
         *([] if device == "cuda" else ["**CUDA: unvalidated.** No figure here was measured on a GPU.", ""]),
-        f"Of {len(rows)} cells (the whole grid has {len(grid(device == 'cuda'))}) {len(finished)} were measured; absolute error: median "
-        f"{summary['median_error_pct']} %, 95th percentile {summary['p95_error_pct']} %.",
+        f"Of {len(rows)} cells (the whole grid has {whole}) {len(finished)} were measured; absolute error: "
+        f"median {summary['median_error_pct']} %, 95th percentile {summary['p95_error_pct']} %.",
         "",
         "| backbone | attention | frames | size | batch | precision | predicted (MiB) | measured (MiB) | error (%) |",
         "|---|---|---|---|---|---|---|---|---|",
