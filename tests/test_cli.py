@@ -17,7 +17,9 @@ def cli(*arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize("command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"]])
+@pytest.mark.parametrize(
+    "command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["validate-memory"]]
+)
 def test_every_command_has_help_with_an_example(command):
     done = cli(*command, "--help")
     assert done.returncode == 0
@@ -57,6 +59,14 @@ def test_cost_prints_only_json(tmp_path):
     assert {"median", "iqr", "how"} <= set(facts["latency_ms"])
 
 
+def test_cost_predicts_memory_with_no_gpu():
+    facts = json.loads(cli("cost", "--batch", 2, "--precision", "bf16", "--checkpointing", "--json").stdout)
+    assert sum(facts["training_parts_bytes"].values()) == facts["peak_memory_bytes"]["training"]
+    assert facts["fits"]["8 GB"]
+    assert facts["largest_batch"]["8 GB"] < facts["largest_batch"]["141 GB"]
+    assert "unvalidated on CUDA" in facts["peak_memory_bytes"]["how"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -74,6 +84,8 @@ def test_cost_prints_only_json(tmp_path):
         (["cost", "--attention", "tokshift"], "tokshift needs a class token in every frame"),
         (["cost", "--backbone", "vit_micra"], "did you mean 'vit_micro'"),
         (["cost", "--frames", "3"], "a clip of 3 frames cannot hold"),
+        (["cost", "--precision", "bf61"], "did you mean 'bf16'"),
+        (["validate-memory", "--out", "x", "--cells", "0"], "cells must be 1 or more"),
         (["train", "--set", "recipe.stepz=3"], "did you mean 'recipe.steps'"),
         (["train", "--set", "nonsense"], "KEY=VALUE"),
         (["train", "--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),

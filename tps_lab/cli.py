@@ -117,9 +117,19 @@ def cost(
     batch: Annotated[int, typer.Option(help="Clips per step, for memory and throughput.")] = 1,
     classes: Annotated[int, typer.Option(help="Outputs of the head.")] = 1000,
     paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or fp16: predicts memory, measures nothing.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd (momentum): as --precision.")] = None,
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: likewise.")] = False,
+    unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory: likewise.")] = False,
     json_: Json = False,
 ) -> None:
-    """What a model costs: parameters, multiply-adds by three counters, peak memory, latency."""
+    """What a model costs: parameters, multiply-adds by three counters, peak memory, latency.
+
+    With --precision, --optimizer, --checkpointing or --unfused: peak memory on a GPU, predicted
+    without one and without memory for weights.
+    """
     if paper:
         from tps_lab.measure import paper as published
 
@@ -138,7 +148,21 @@ def cost(
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
     variant = parse(attention, **({} if pattern is None else {"pattern": pattern}))
-    model = create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
+
+    def make() -> Any:
+        return create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
+
+    if precision or optimizer or checkpointing or unfused:
+        from tps_lab.measure.predict import Setting, predict_batches
+
+        setting = Setting(batch, precision or "fp32", optimizer or "adamw", checkpointing, not unfused)
+        predicted = listing.memory_facts(backbone, str(variant), *predict_batches(make, setting))
+        if json_:
+            _print_json(predicted)
+        else:
+            print(listing.memory_text(predicted))
+        return
+    model = make()
     model = model.to(best_device())
     shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
     facts = {"backbone": backbone, "attention": str(variant), **shape, **measured(model, batch=batch)}
@@ -146,6 +170,39 @@ def cost(
         _print_json(facts)
     else:
         print(listing.cost_text(facts))
+
+
+@app.command("validate-memory", epilog="Example: tps-lab validate-memory --out reports/memory")
+def validate_memory(
+    out: Annotated[Path, typer.Option(help="Where report.md and the cells go; what is there is not run again.")],
+    cells: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Peak memory predicted against measured, over a grid, on the device at hand."""
+    from tps_lab import progress
+    from tps_lab.measure import best_device
+    from tps_lab.measure.validate import grid, validate
+
+    if cells is not None and cells < 1:
+        raise InputError(f"cells must be 1 or more, got {cells}")
+    device = best_device().type
+    wanted = grid(large=device == "cuda")[:cells]
+    try:
+        with progress.for_this_terminal(quiet or json_).run("cells", len(wanted)) as advance:
+            summary = validate(out, device, wanted, advance)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        _print_json(summary)
+    else:
+        print(
+            f"{summary['measured']} of {summary['cells']} cells: median error {summary['median_error_pct']} %, "
+            f"95th percentile {summary['p95_error_pct']} %"
+        )
+        print(out / "report.md")
+    if summary["measured"] < summary["cells"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: tps-lab train --attention tps --pattern A --data opposites --seed 1 --out runs")

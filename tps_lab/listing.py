@@ -154,6 +154,49 @@ def cost_text(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def memory_facts(backbone: str, attention: str, predicted: Any, largest_batch: Mapping[int, int]) -> dict[str, Any]:
+    """A predicted peak of memory as plain data."""
+    setting = predicted.setting
+    return {
+        "backbone": backbone,
+        "attention": attention,
+        "batch": setting.batch,
+        "precision": setting.precision,
+        "optimizer": setting.optimizer,
+        "checkpointing": setting.checkpointing,
+        "fused": setting.fused,
+        "peak_memory_bytes": {
+            "training": predicted.training,
+            "inference": predicted.inference,
+            "how": "predicted for CUDA on fake tensors, allocated bytes; unvalidated on CUDA",
+        },
+        "training_parts_bytes": predicted.parts,
+        "fits": {f"{gb} GB": predicted.training <= gb * 10**9 for gb in largest_batch},
+        "largest_batch": {f"{gb} GB": batch for gb, batch in largest_batch.items()},
+    }
+
+
+def memory_text(facts: Mapping[str, Any]) -> str:
+    """`memory_facts` for the terminal."""
+    memory = facts["peak_memory_bytes"]
+    attention = "fused attention" if facts["fused"] else "unfused attention"
+    checkpointing = ", gradient checkpointing" if facts["checkpointing"] else ""
+    lines = [
+        f"{facts['backbone']}, {facts['attention']}",
+        f"batch {facts['batch']}, {facts['precision']}, {facts['optimizer']}, {attention}{checkpointing}",
+        "",
+        f"inference      {memory['inference'] / 2**30:8.3f} GiB peak",
+        f"training       {memory['training'] / 2**30:8.3f} GiB peak, of it",
+        *(f"  {part:<13}{size / 2**30:8.3f} GiB" for part, size in facts["training_parts_bytes"].items()),
+        f"               ({memory['how']})",
+        "",
+        "GPU       trains at this batch   largest batch",
+    ]
+    for size, fits in facts["fits"].items():
+        lines.append(f"{size:<10}{'yes' if fits else 'no':<23}{facts['largest_batch'][size] or 'none'}")
+    return "\n".join(lines)
+
+
 def _border(given: str) -> Border:
     from tps_lab.errors import unknown
     from tps_lab.patterns import BORDERS

@@ -31,8 +31,20 @@ def clone_and_roll(x, pattern):
     return y
 
 
+class Copy(torch.autograd.Function):
+    """The floor: one copy forward and one backward, so that both ways move the tokens once."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.clone()
+
+
 WAYS = {
-    "a plain copy": lambda x: x.clone(),
+    "a plain copy": Copy.apply,
     "one gather (ours)": lambda x: shift_patches(x, gallery["C"]),
     "clone and roll": lambda x: clone_and_roll(x, gallery["C"]),
 }

@@ -1,0 +1,92 @@
+"""What CUDA does otherwise than the CPU, modelled on fake CPU tensors: for predictions of memory.
+
+* Fused attention keeps queries, keys, values, result, mask and one float32 per query (the logarithm
+  of the softmax's sum) for backward (FlashAttention-2, arXiv 2307.08691, algorithm 1). Its backward
+  needs one more float32 per query, and in half precision a float32 sum for the queries' gradient.
+  A mask that learns gets its gradient for every group before it is summed.
+* Autocast computes norms, softmax and the loss in float32, which on a CPU it does not.
+
+Not modelled: workspaces of cuBLAS and cuDNN, fragmentation, the CUDA context (hundreds of MB per process).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_IN_FLOAT32 = (F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, F.cross_entropy)
+
+
+class AsOnCuda(TorchFunctionMode):
+    """Replaces attention by a model of its memory (no values!), and follows CUDA's autocast.
+
+    Args:
+        fused: False computes scores and softmax as tensors, as `fused_attn=False` does in timm.
+    """
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return self._attention(*args, **kwargs)
+        if func in _IN_FLOAT32 and torch.is_autocast_enabled("cpu"):
+            args = tuple(_float32(value) for value in args)
+        return func(*args, **kwargs)
+
+    def _attention(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            lower = torch.get_autocast_dtype("cpu")
+            query, key, value = (tensor.to(lower) for tensor in (query, key, value))
+            attn_mask = attn_mask.to(lower) if attn_mask is not None and attn_mask.is_floating_point() else attn_mask
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype)
+        if self.fused:
+            return _FusedAttention.apply(query, key, value, attn_mask)
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
+        if attn_mask is not None:
+            scores = scores + attn_mask
+        weights = _float32(scores) if torch.is_autocast_enabled("cpu") else scores
+        return weights.softmax(-1) @ value
+
+
+def backward(loss: Tensor) -> None:
+    """`loss.backward()` inside the mode, which torch's own leaves; checkpointed blocks run forward again in it."""
+    from torch.autograd.graph import _engine_run_backward
+
+    start = torch.ones_like(loss)
+    _engine_run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+class _FusedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        b, heads, n, _ = q.shape
+        out = q.new_empty(b, n, heads, v.shape[-1]).transpose(1, 2)
+        ctx.save_for_backward(q, k, v, out, q.new_empty(b, heads, n, dtype=torch.float32), mask)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        q, k, v, _, per_query, mask = ctx.saved_tensors
+        row_sums = torch.empty_like(per_query)
+        summed = torch.empty_like(q, dtype=torch.float32) if q.dtype != torch.float32 else None
+        grads = [torch.empty_like(tensor) for tensor in (q, k, v)]
+        grad_mask = None
+        if mask is not None and ctx.needs_input_grad[3]:
+            grad_mask = q.new_empty(*q.shape[:3], k.shape[2]).sum_to_size(mask.shape)
+        del row_sums, summed
+        return *grads, grad_mask
+
+
+def _float32(value: Any) -> Any:
+    half = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if half else value
