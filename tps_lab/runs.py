@@ -119,8 +119,8 @@ class RunWriter:
     def start(self, config: dict[str, Any]) -> None:
         import yaml
 
-        _write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-        _write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
+        write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
 
     def log(self, **line: Any) -> None:
         """Append one line of metrics, at once on disk."""
@@ -130,14 +130,14 @@ class RunWriter:
     def finish(self, row: dict[str, Any]) -> Run:
         """Write the row, last of all."""
         self._metrics.close()
-        _write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        write_whole(self.folder / "row.json", json.dumps(row, indent=2))
         return Run(self.folder)
 
 
 def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
     """Write the row of a run whose own process no longer can; what it logged stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / "row.json", json.dumps(row, indent=2))
+    write_whole(folder / "row.json", json.dumps(row, indent=2))
     return Run(folder)
 
 
@@ -186,7 +186,7 @@ def _set_aside(folder: Path) -> None:
     folder.rename(next(path for path in taken if not path.exists()))
 
 
-def _write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Write, flush to disk, rename: readers see the whole file or none."""
     half = file.with_name(file.name + ".part")
     with half.open("w") as out:

@@ -142,7 +142,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
     image_model: Any = model.image_model
     grid: Any = getattr(model, "grid", None)  # one for the whole model, as a ViT has it
     patches = (grid.height, grid.width) if grid else getattr(image_model.patch_embed, "grid_size", None)
-    stages = getattr(image_model, "layers", None) or getattr(image_model, "stages", ())
+    stages: Any = getattr(image_model, "layers", None) or getattr(image_model, "stages", ())
     depth = len(getattr(image_model, "blocks", ())) or sum(len(stage.blocks) for stage in stages)
     return {
         "id": config.folder,

@@ -148,12 +148,19 @@ class Grid:
 
 
 def _fits(cell: Cell, pattern: str) -> bool:
-    return any(name == pattern or fnmatch.fnmatch(name, pattern) for name in (cell.case, cell.id, f"{cell.case}/{cell.seed}"))
+    return any(
+        name == pattern or fnmatch.fnmatch(name, pattern) for name in (cell.case, cell.id, f"{cell.case}/{cell.seed}")
+    )
 
 
 def find(folder: Path = Path("ablations")) -> list[Path]:
     """The grid files of a folder."""
     return sorted(folder.glob("*.yaml"))
+
+
+def about(file: Path) -> str:
+    """The question that a grid file asks."""
+    return str(Document(file).values.get("question", ""))
 
 
 def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | None = None) -> Grid:
@@ -414,4 +421,4 @@ def _fields_at(path: Sequence[str | int]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-__all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "Recipe", "configuration", "find", "load"]
+__all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "Recipe", "about", "configuration", "find", "load"]
