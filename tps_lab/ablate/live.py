@@ -53,16 +53,17 @@ class Lines:
         if look:
             self.looked = time.monotonic()
         for state in states:
-            line = _result(state)
+            line = news = _result(state)
             if state.status == "running":
                 if not look and self.said.get(state.cell.id):
                     continue
                 now = claims.progress(self.out, state.cell.id)
-                line = f"step {now['step']} of {now['steps']}, {now['news']}" if now.get("news") else "running"
-            if state.status == "waiting" or self.said.get(state.cell.id) == line:
+                news = now.get("news", "started")
+                line = f"step {now['step']} of {now['steps']}, {news}" if now.get("step") else news
+            if state.status == "waiting" or self.said.get(state.cell.id) == news:
                 continue
             first = state.cell.id not in self.said
-            self.said[state.cell.id] = line
+            self.said[state.cell.id] = news
             if not (first and state.kept):  # what was there before is counted, not told
                 over = sum(other.status in ("done", "failed") for other in states)
                 print(f"[{over}/{len(states)}] {name_of(state)}: {line}", file=sys.stderr, flush=True)
