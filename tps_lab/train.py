@@ -89,7 +89,8 @@ def train(
     writer = runs.RunWriter(folder, keep_bytes=stood[1]["metrics_bytes"] if stood else None)
     writer.start(config.model_dump(mode="json"))
     if config.trackers:
-        accelerator.init_trackers("tps_lab", {"run": folder.name, **runs.flat(config.model_dump(mode="json"))})
+        settings = {"run": folder.name, **runs.flat(config.model_dump(mode="json"))}
+        accelerator.init_trackers("tps_lab", {key: v if isinstance(v, int | float) else str(v) for key, v in settings.items()})
     started = time.perf_counter()
     row: dict[str, Any] = facts | {"status": "done", "reason": "", "missing": {}, **more, "id": folder.name}
     try:
@@ -131,7 +132,7 @@ def check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise unknown("tracker", name, LOGGER_TYPE_TO_CLASS)
-        if name not in get_available_trackers():
+        if name not in {str(getattr(found, 'value', found)) for found in get_available_trackers()}:
             raise InputError(f"tracker '{name}' is not installed: pip install {name}")
 
 

@@ -46,21 +46,21 @@ def bad_variant(tmp_path):
 
 def test_cells_fail_alone_and_say_why(tmp_path, bad_variant):
     cases = {
-        "fine": {"attention": "spatial"},
         "hangs": {"attention": "bad(how=hang)"},
-        "dies": {"attention": "bad(how=die)"},
         "too large": {"attention": "bad(how=memory)"},
         "diverges": {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30},
+        "fine": {"attention": "spatial"},
         "fine too": {"attention": "tps(pattern=A)"},
+        "dies": {"attention": "bad(how=die)"},  # last, for a new process takes seconds to load
     }
     file = write(tmp_path, vary={"cases": cases}, scales={"small": {"seeds": 1}})
-    states = run(file, tmp_path / "x" / "out", executors.Local(2, tmp_path / "logs"), timeout_seconds=8)
+    states = run(file, tmp_path / "x" / "out", executors.Local(2, tmp_path / "logs"), timeout_seconds=10)
     found = {state.cell.case: state for state in states}
     assert {case: state.status for case, state in found.items() if case.startswith("fine")} == {
         "fine": "done",
         "fine too": "done",
     }
-    assert "hung: killed after 8 seconds" in found["hangs"].reason
+    assert "hung: killed after 10 seconds" in found["hangs"].reason
     assert "killed by signal 9" in found["dies"].reason
     assert "MemoryError" in found["too large"].reason
     assert "the loss is" in found["diverges"].reason
@@ -144,7 +144,7 @@ def test_trackers_hear_of_it(tmp_path):
     pytest.importorskip("tensorboard")
     file = write(tmp_path, base=TINY | {"trackers": ["tensorboard"]}, scales={"small": {"seeds": 1}})
     states = run(file, tmp_path / "out")
-    assert all(state.status == "done" for state in states)
+    assert [state.reason for state in states] == ["", ""]
     assert list((tmp_path / "out").rglob("events.out.tfevents*"))
 
 

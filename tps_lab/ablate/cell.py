@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
     from tps_lab.train import train
     from tps_lab.workers import opened
 
+    for slow in ("accelerate", "timm", "tps_lab.backbones"):  # a claim is for work; loading is none, and takes seconds
+        importlib.import_module(slow)
     work = Job(**job)
     known = {str(file) for file in plugins.loaded()}
     for file in work.plugins:
