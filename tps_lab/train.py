@@ -90,7 +90,9 @@ def train(
     writer.start(config.model_dump(mode="json"))
     if config.trackers:
         settings = {"run": folder.name, **runs.flat(config.model_dump(mode="json"))}
-        accelerator.init_trackers("tps_lab", {key: v if isinstance(v, int | float) else str(v) for key, v in settings.items()})
+        accelerator.init_trackers(
+            "tps_lab", {key: v if isinstance(v, int | float) else str(v) for key, v in settings.items()}
+        )
     started = time.perf_counter()
     row: dict[str, Any] = facts | {"status": "done", "reason": "", "missing": {}, **more, "id": folder.name}
     try:
@@ -132,7 +134,7 @@ def check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise unknown("tracker", name, LOGGER_TYPE_TO_CLASS)
-        if name not in {str(getattr(found, 'value', found)) for found in get_available_trackers()}:
+        if name not in {str(getattr(found, "value", found)) for found in get_available_trackers()}:
             raise InputError(f"tracker '{name}' is not installed: pip install {name}")
 
 

@@ -371,8 +371,10 @@ def _check_names(grid: Grid, document: Document) -> None:
     baseline = grid.file.baseline
     if baseline is not None and baseline not in grid.cases:
         raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, grid.cases)}")
+    # a scale may have cases that the other has not
+    listed = [*grid.cases, *grid.file.vary.cases, *(case for s in grid.file.scales.values() for case in s.vary.cases)]
     for case, numbers in (grid.file.paper.numbers if grid.file.paper else {}).items():
-        if case not in grid.cases and grid.scale_name == "paper":
+        if case not in listed:
             raise InputError(f"{document.where(('paper', 'numbers', case))}: {unknown('case', case, grid.cases)}")
         for measure in numbers:
             if measure not in MEASURES:

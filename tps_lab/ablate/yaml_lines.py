@@ -63,9 +63,9 @@ def _scalar(node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     value = loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
     if isinstance(value, str) and node.tag.endswith(":str") and getattr(node, "style", None) is None:
-        # YAML 1.1 takes 1e-3 for text; people mean the number
+        # YAML 1.1 takes 1e-3 for text; people mean the number (but mean "nan" and "inf" as they stand)
         try:
-            return float(value)
+            return float(value) if value[:1].isdigit() else value
         except ValueError:
             return value
     return value
