@@ -31,6 +31,7 @@ MEASURES = (
     "top1_pct top5_pct val_top1_pct test_loss per_class_pct per_pair_pct params macs peak_memory_bytes.training "
     "peak_memory_bytes.inference latency_ms.median clips_per_second train_step_ms.median train_seconds"
 ).split()
+_BRANCHES = ("list[", "dict[", "int")
 _TEXT_FORMS = ("attention", "data", "backbone")
 
 
@@ -392,9 +393,10 @@ def _check_names(grid: Grid, document: Document) -> None:
 
 
 def _explain(error: ValidationError, document: Document) -> str:
-    first = error.errors()[0]
+    # a mistyped key also counts as missing; what stands in the file says more than what does not
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     # pydantic names the branch of a union as a step of the path; those are no keys of the file
-    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith(("list[", "dict["))))
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith(_BRANCHES)))
     key = str(path[-1]) if path else ""
     where = document.where(path)
     if first["type"] == "extra_forbidden":
