@@ -1,6 +1,7 @@
 """Whatever happens to one cell, the others go on, and why it failed is written down."""
 
 import json
+import os
 
 import pytest
 from ablate_tiny import TINY, figures, run, write
@@ -140,6 +141,27 @@ def test_the_same_folder_moves_between_executors(tmp_path):
     assert figures(here) == figures(done)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    file = write(tmp_path, base=TINY | {"recipe.steps": 100_000}, scales={"small": {"seeds": 1}})
+    seen = []
+
+    def stop(states):
+        seen.append(max(claims.progress(tmp_path / "out", state.cell.id).get("step", 0) for state in states))
+        if seen[-1] > 3:
+            raise KeyboardInterrupt
+
+    grid = load(file)
+    executor = executors.Local(1)
+    chosen = scheduler.Settings(checkpoint_steps=1, costs={cell: {"missing": {}} for cell in grid.cells})
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.run(grid, grid.cells, tmp_path / "out", executor, chosen, stop)
+    executor.close()
+    assert not list(tmp_path.glob("out/*/row.json"))
+    assert list(tmp_path.glob("out/*/checkpoint-*"))
+    assert not any(claims.held(tmp_path / "out", cell.id) for cell in grid.cells)  # dead, and known to be
+
+
 def test_trackers_hear_of_it(tmp_path):
     pytest.importorskip("tensorboard")
     file = write(tmp_path, base=TINY | {"trackers": ["tensorboard"]}, scales={"small": {"seeds": 1}})
@@ -161,7 +183,6 @@ def test_submitits_executors(tmp_path):
 
 def test_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    import os
     import sys
 
     from ray.cluster_utils import Cluster

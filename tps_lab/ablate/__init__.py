@@ -102,14 +102,14 @@ def run(asked: Asked) -> Outcome:
     check(cells)
     out = asked.folder
     where = executors.make(asked.executor, asked.jobs, out, **asked.executor_options)
+
+    def say(text: str) -> None:
+        if not asked.quiet:
+            print(text, file=sys.stderr, flush=True)
+
     try:
         states = scheduler.look(cells, out, grid)
         missing = [state.cell for state in states if state.status != "done"]
-
-        def say(text: str) -> None:
-            if not asked.quiet:
-                print(text, file=sys.stderr, flush=True)
-
         say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
         settings = scheduler.Settings(
             timeout_seconds=grid.timeout_seconds,
@@ -119,6 +119,10 @@ def run(asked: Asked) -> Outcome:
         )
         with live.watching(out, asked.quiet) as watch:
             states = scheduler.run(grid, cells, out, where, settings, watch)
+    except KeyboardInterrupt:
+        done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))
+        say(f"stopped; {done} of {len(cells)} cells are done and kept; the same command goes on from here")
+        raise
     finally:
         where.close()
     return Outcome(grid, out, states)
