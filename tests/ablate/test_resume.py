@@ -93,7 +93,7 @@ def test_a_checkpoint_that_cannot_be_written_is_noted_and_training_goes_on(tmp_p
 
 def test_killed_at_random_moments_again_and_again_the_table_is_the_same(tmp_path, monkeypatch):
     """The process is killed with signal 9 wherever it happens to be, until the grid gets through."""
-    file = write(tmp_path)
+    file = write(tmp_path, scales={"small": {"seeds": 1}})
     whole, out = tmp_path / "whole" / "results", tmp_path / "cut" / "results"
     undisturbed = figures(run(file, whole))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -106,7 +106,7 @@ def test_killed_at_random_moments_again_and_again_the_table_is_the_same(tmp_path
         claimed = set(out.glob(".claims/*"))
         while set(out.glob(".claims/*")) <= claimed and process.is_alive():
             time.sleep(0.005)
-        process.join(dice.uniform(0, 0.5) if kills < 12 else None)
+        process.join(dice.uniform(0, 0.5) if kills < 8 else None)
         if ended := process.exitcode == 0:
             break
         process.kill()

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from ablate_tiny import TINY, figures, run, write
+from ablate_tiny import COST, TINY, figures, run, write
 
 from tps_lab import plugins, runs
 from tps_lab.ablate import claims, executors, scheduler
@@ -55,18 +55,24 @@ def test_cells_fail_alone_and_say_why(tmp_path, bad_variant):
         "dies": {"attention": "bad(how=die)"},  # last, for a new process takes seconds to load
     }
     file = write(tmp_path, vary={"cases": cases}, scales={"small": {"seeds": 1}})
-    states = run(file, tmp_path / "x" / "out", executors.Local(2, tmp_path / "logs"), timeout_seconds=10)
+    grid, out = load(file), tmp_path / "out"
+    executor = executors.Local(2, tmp_path / "logs")
+    others = scheduler.Settings(costs=dict.fromkeys(grid.cells, COST))
+    states = scheduler.run(grid, [cell for cell in grid.cells if cell.case != "hangs"], out, executor, others)
+    soon = scheduler.Settings(costs=others.costs, timeout_seconds=3)
+    states += scheduler.run(grid, grid.chosen(["hangs"]), out, executor, soon)
+    executor.close()
     found = {state.cell.case: state for state in states}
     assert {case: state.status for case, state in found.items() if case.startswith("fine")} == {
         "fine": "done",
         "fine too": "done",
     }
-    assert "hung: killed after 10 seconds" in found["hangs"].reason
+    assert "hung: killed after 3 seconds" in found["hangs"].reason
     assert "killed by signal 9" in found["dies"].reason
     assert "MemoryError" in found["too large"].reason
     assert "the loss is" in found["diverges"].reason
     for state in states:  # and it stands in the folder
-        row = runs.Run(tmp_path / "x" / "out" / state.cell.id).row
+        row = runs.Run(out / state.cell.id).row
         assert (row["status"], row["case"]) == (state.status, state.cell.case)
 
 
@@ -133,7 +139,7 @@ def test_the_same_folder_moves_between_executors(tmp_path):
         inline,
         scheduler.Settings(costs={cell: {"missing": {}} for cell in grid.cells}),
     )
-    done = run(file, out, executors.Local(2), costs={"missing": {}})
+    done = run(file, out, executors.Local(1), costs={"missing": {}})
     assert [state.kept for state in done] == [True, False, True, False]
     about = json.loads((out / "grid.json").read_text())
     assert {entry["id"] for entry in about["cells"]} == {path.parent.name for path in out.glob("*/row.json")}
@@ -190,7 +196,7 @@ def test_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
     from tps_lab.ablate.on_ray import OnRay
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
