@@ -196,6 +196,7 @@ def test_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
     from tps_lab.ablate.on_ray import OnRay
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")  # a loaded machine starts it slowly
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1)
