@@ -18,7 +18,8 @@ def cli(*arguments, **kwargs):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["validate-memory"]]
+    "command",
+    [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["validate-memory"], ["ablate"]],
 )
 def test_every_command_has_help_with_an_example(command):
     done = cli(*command, "--help")

@@ -63,7 +63,7 @@ def quickstart(
 @app.command("list", epilog="Example: tps-lab list attention")
 def list_(
     what: Annotated[
-        Literal["patterns", "attention", "backbones", "data", "all"], typer.Argument(help="What to list.")
+        Literal["patterns", "attention", "backbones", "data", "ablations", "all"], typer.Argument(help="What to list.")
     ] = "all",
     json_: Json = False,
 ) -> None:
@@ -276,6 +276,63 @@ def studio(
         raise typer.Exit(code)
 
 
+@app.command(epilog="Example: tps-lab ablate ablations/patterns.yaml --dry-run")
+def ablate(
+    file: Annotated[Path, typer.Argument(metavar="GRID", help="A grid file; see: tps-lab list ablations.")],
+    scale: Annotated[str, typer.Option(help="small (minutes on two cores) or paper (GPUs).")] = "small",
+    out: Annotated[Path | None, typer.Option(help="Results folder. [default: runs/ablations/GRID-SCALE]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List cells and what they will cost; run nothing.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these cases: names, CASE/SEED, or patterns with *.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many cells.")] = None,
+    executor: Annotated[str, typer.Option(help="inline, local, ray or slurm.")] = "local",
+    executor_set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the executor, e.g. partition=gpu.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Cells at a time. [default: one per core, or one per GPU]")] = None,
+    deterministic: Annotated[bool, typer.Option(help="One thread a cell, the same bits every time.")] = True,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Between checkpoints.")] = 60.0,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a grid of runs that answers one question; run again, it goes on from where it was."""
+    from tps_lab import ablate as ablations
+
+    asked = ablations.Asked(
+        file=file,
+        scale=scale,
+        out=out,
+        only=tuple(only or ()),
+        limit=limit,
+        executor=executor,
+        executor_options=_pairs(executor_set),
+        jobs=jobs,
+        deterministic=deterministic,
+        checkpoint_seconds=checkpoint_seconds,
+        settings=_pairs(set_),
+        quiet=quiet or json_,
+    )
+    if dry_run:
+        plan = ablations.plan(asked)
+        _print_json(plan.plain()) if json_ else _print_rich(plan.table())
+        return
+    outcome = ablations.run(asked)
+    if json_:
+        _print_json(outcome.plain())
+    else:
+        _print_rich(outcome.table())
+        for state in outcome.states:
+            if state.status == "failed":
+                print(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")
+        print(outcome.out)
+    if any(state.status == "failed" for state in outcome.states):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
     try:
@@ -335,6 +392,13 @@ def _print_table(finished: list[Any]) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=110)
     console.print(text_table(finished))
+
+
+def _print_rich(what: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(what)
 
 
 def _pairs(given: list[str] | None) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tps_lab import data as data_sets
+from tps_lab import specs
 from tps_lab.attention import Variant
 from tps_lab.attention import parse as parse_variant
 from tps_lab.errors import InputError
@@ -37,27 +40,36 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     attention: str = "tps"
-    backbone: str = "vit_micro"
+    backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
     tubelet: int = Field(1, ge=1)
     temporal_position: bool | None = Field(None, description="None asks the variant")
     data: str = "opposites"
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0)
     name: str | None = Field(None, description="of the run's folder; None takes the variant's label")
+    trackers: tuple[str, ...] = Field((), description="Accelerate's: tensorboard, wandb, mlflow, trackio, …")
 
     def model_post_init(self, _: Any) -> None:
         # The normal form, so that one variant has one identity however it was written.
         object.__setattr__(self, "attention", str(parse_variant(self.attention)))
         object.__setattr__(self, "data", str(data_sets.parse(self.data)))
+        object.__setattr__(self, "backbone", backbone_text(*self.model))
 
     @property
     def variant(self) -> Variant:
         return parse_variant(self.attention)
 
     @property
+    def model(self) -> tuple[str, dict[str, Any]]:
+        """The backbone's name and its options, as `create_model` takes them."""
+        name, texts = specs.split("backbone", self.backbone)
+        return name, {key: _literal(text) for key, text in texts.items()}
+
+    @property
     def identity(self) -> str:
         """Eight hexadecimal digits."""
-        content = self.model_dump(exclude={"name"}) | {"data_version": data_sets.parse(self.data).version}
+        # neither what a run is called nor who watches it changes its figures
+        content = self.model_dump(exclude={"name", "trackers"}) | {"data_version": data_sets.parse(self.data).version}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -66,6 +78,19 @@ class RunConfig(BaseModel):
         readable = self.name or f"{self.variant.label}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable).strip("_.")
         return f"{safe[:60]}-{self.identity}"
+
+
+def backbone_text(name: str, options: Mapping[str, Any]) -> str:
+    """A backbone's text form, its options in alphabetical order: one model, one text."""
+    inside = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{name}({inside})" if inside else name
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.capitalize() if text.lower() in ("true", "false") else text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def make(values: dict[str, Any], where: str = "the configuration") -> RunConfig:

@@ -41,11 +41,18 @@ def _backbones() -> list[dict[str, Any]]:
     return [{"name": name, "about": "small, ours" if name in SMALL else "timm"} for name in backbones()]
 
 
+def _ablations() -> list[dict[str, Any]]:
+    from tps_lab.ablate import grid
+
+    return [{"name": str(file), "about": grid.about(file)} for file in grid.find()]
+
+
 KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "patterns": _patterns,
     "attention": _attention,
     "data": _data,
     "backbones": _backbones,
+    "ablations": _ablations,
 }
 
 
@@ -55,7 +62,7 @@ def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
     for kind, entries in found.items():
         parts.append(f"{kind} ({len(entries)})")
         shown = entries[:6] if short and kind == "backbones" else entries
-        width = max(len(entry["name"]) for entry in shown)
+        width = max((len(entry["name"]) for entry in shown), default=0)
         for entry in shown:
             about = entry.get("about", "")
             if not short and entry.get("stated"):

@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -92,26 +92,35 @@ class RunWriter:
 
     Args:
         folder: made if needed; what an unfinished earlier try left there is kept in `.earlier`.
+        keep_bytes: go on in the folder instead, after so many bytes of its metrics.
 
     Raises:
         InputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_bytes: int | None = None) -> None:
         self.folder = folder
         try:
-            if folder.exists():
+            if keep_bytes is not None:
+                (folder / "row.json").unlink(missing_ok=True)  # of a try that failed later on
+                os.truncate(folder / "metrics.jsonl", keep_bytes)
+            elif folder.exists():
                 _set_aside(folder)
-            folder.mkdir(parents=True)
-            self._metrics = (folder / "metrics.jsonl").open("w")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._metrics = (folder / "metrics.jsonl").open("a")
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+
+    @property
+    def metrics_bytes(self) -> int:
+        """How long the metrics are by now."""
+        return self._metrics.tell()
 
     def start(self, config: dict[str, Any]) -> None:
         import yaml
 
-        _write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-        _write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
+        write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
 
     def log(self, **line: Any) -> None:
         """Append one line of metrics, at once on disk."""
@@ -121,15 +130,23 @@ class RunWriter:
     def finish(self, row: dict[str, Any]) -> Run:
         """Write the row, last of all."""
         self._metrics.close()
-        _write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        write_whole(self.folder / "row.json", json.dumps(row, indent=2))
         return Run(self.folder)
 
 
 def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
     """Write the row of a run whose own process no longer can; what it logged stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / "row.json", json.dumps(row, indent=2))
+    write_whole(folder / "row.json", json.dumps(row, indent=2))
     return Run(folder)
+
+
+def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones: {"recipe": {"lr": 1}} → {"recipe.lr": 1}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{under}{key}.") if isinstance(value, Mapping) else {under + key: value}
+    return found
 
 
 def is_done(folder: Path) -> bool:
@@ -169,7 +186,7 @@ def _set_aside(folder: Path) -> None:
     folder.rename(next(path for path in taken if not path.exists()))
 
 
-def _write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Write, flush to disk, rename: readers see the whole file or none."""
     half = file.with_name(file.name + ".part")
     with half.open("w") as out:

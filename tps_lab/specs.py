@@ -60,12 +60,10 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
         InputError: unknown name, unknown field, or a value that the field cannot take.
     """
     if isinstance(given, str):
-        match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", given, re.DOTALL)
-        if not match:
-            raise InputError(f"cannot read {kind} {given!r}; expected a form like 'name' or 'name(option=value)'")
-        if match[1] not in known:
-            raise unknown(kind, match[1], known)
-        cls, options = known[match[1]], dict(_arguments(match[2] or "", given))
+        name, texts = split(kind, given)
+        if name not in known:
+            raise unknown(kind, name, known)
+        cls, options = known[name], dict(texts)
     else:
         cls, options = type(given), {name: getattr(given, name) for name in given.options()}
     values = options | overrides
@@ -75,6 +73,18 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
         if name not in cls.options():
             raise unknown(f"option of {kind} '{cls.name}'", name, cls.options())
     return cls(**{name: _value(cls.options()[name], value) for name, value in values.items()})
+
+
+def split(kind: str, text: str) -> tuple[str, dict[str, str]]:
+    """Name and options of a text form, options still as text.
+
+    >>> split("attention variant", "tps(pattern=C, every=2)")
+    ('tps', {'pattern': 'C', 'every': '2'})
+    """
+    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+    if not match:
+        raise InputError(f"cannot read {kind} {text!r}; expected a form like 'name' or 'name(option=value)'")
+    return match[1], dict(_arguments(match[2] or "", text))
 
 
 def _descendants(base: type[S]) -> Iterator[type[S]]:

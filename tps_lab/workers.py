@@ -3,9 +3,10 @@
 A second thread gains a small model almost nothing, a second process doubles what gets done. What
 passes between the two sides is a line of JSON each::
 
-    here                                   python -m tps_lab.workers
-      {"config": …, "out": …, "cost": …}  → stdin    trains one run after another
-      {"event": "step", …}                ← stdout
+    here                                     python -m tps_lab.workers
+      {"call": "module:function", "job": …} → stdin    calls function(job, progress), one after another
+      {"event": "step", …}                  ← stdout
+      {"event": "done", "result": …}        ← stdout
 
 Ctrl-C reaches the workers as a signal: each ends its training early and still writes its row. A
 worker that finds nobody listening any more does the same.
@@ -13,6 +14,7 @@ worker that finds nobody listening any more does the same.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -23,12 +25,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tps_lab import plugins, runs
 from tps_lab.config import RunConfig
 from tps_lab.progress import Advance, Progress
+
+if TYPE_CHECKING:
+    from tps_lab import data
 
 Finished = Callable[[RunConfig, runs.Run], None]
 _STOPPED = 130  # exit code
@@ -72,7 +78,7 @@ def train_all(
     events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
     stopped = False
 
-    def give(worker: _Worker) -> None:
+    def next_for(worker: _Worker) -> None:
         if waiting and not stopped:
             config = waiting.pop(0)
             worker.begin(config, out, costs[config.attention], progress)
@@ -82,7 +88,7 @@ def train_all(
     with ExitStack() as stack:
         workers = [stack.enter_context(_started(events, max(1, cores() // jobs))) for _ in range(jobs)]
         for worker in workers:
-            give(worker)
+            next_for(worker)
         alive = len(workers)
         while alive:
             try:
@@ -95,8 +101,8 @@ def train_all(
                             finished(config, _left_behind(config, out, code))
                 elif event["event"] == "done":
                     config = worker.end()
-                    finished(config, runs.Run(Path(event["folder"])))
-                    give(worker)
+                    finished(config, runs.Run(Path(event["result"])))
+                    next_for(worker)
                 else:
                     worker.advance(event["step"], event["news"])
                     if stopped:  # the signal came while it got ready, when it does not listen
@@ -124,8 +130,7 @@ class _Worker:
         label = f"{config.variant.label}, seed {config.seed}"
         self.advance = self.bar.enter_context(progress.run(label, config.recipe.steps))
         job = {"config": config.model_dump(mode="json"), "out": str(out), "cost": cost}
-        with suppress(BrokenPipeError):  # if it died, its end of file tells
-            print(json.dumps(job), file=self.process.stdin, flush=True)
+        give(self.process, "tps_lab.workers:train_one", job)
 
     def end(self) -> RunConfig:
         assert self.config is not None
@@ -134,25 +139,48 @@ class _Worker:
         return config
 
 
-@contextmanager
-def _started(events: queue.Queue[Any], threads: int) -> Iterator[_Worker]:
-    command = [sys.executable, "-m", "tps_lab.workers", *map(str, plugins.loaded())]
+def launch(
+    hear: Callable[[dict[str, Any] | None], None],
+    threads: int,
+    environment: Mapping[str, str] | None = None,
+    errors: IO[str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a worker process; it waits for what `give` gives it, and ends when its input is closed.
+
+    Args:
+        hear: called, from a thread, with every event of the worker, and with None when it has ended.
+        environment: variables that it has besides ours.
+        errors: where its stderr goes, if not where ours does.
+    """
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "tps_lab.workers", *map(str, plugins.loaded())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=errors,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "TPS_LAB_COMMAND": runs.command()},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "TPS_LAB_COMMAND": runs.command(), **(environment or {})},
         start_new_session=True,  # the terminal's Ctrl-C is ours to pass on, once
     )
-    worker = _Worker(process)
 
     def listen(lines: IO[str]) -> None:
         for line in lines:
-            events.put((worker, json.loads(line)))
-        events.put((worker, None))
+            hear(json.loads(line))
+        hear(None)
 
     threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
+    return process
+
+
+def give(process: subprocess.Popen[str], call: str, job: Mapping[str, Any]) -> None:
+    """Let a worker call "module:function" with a job and a `Progress`; what it returns comes as an event."""
+    with suppress(BrokenPipeError):  # if it died, its end of file tells
+        print(json.dumps({"call": call, "job": job}), file=process.stdin, flush=True)
+
+
+@contextmanager
+def _started(events: queue.Queue[Any], threads: int) -> Iterator[_Worker]:
+    process = launch(lambda event: events.put((worker, event)), threads)
+    worker = _Worker(process)
     try:
         yield worker
     finally:
@@ -199,20 +227,29 @@ def _serve() -> None:
     # stdout carries events only: whatever else prints goes to stderr
     reporter = _Reporter(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    from tps_lab import data
+    for file in sys.argv[1:]:
+        plugins.load(Path(file))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        module, _, name = asked["call"].partition(":")
+        reporter.send(event="done", result=getattr(importlib.import_module(module), name)(asked["job"], reporter))
+
+
+def train_one(job: dict[str, Any], progress: Progress) -> str:
+    """Train a run in a worker process; returns its folder."""
     from tps_lab.config import make
     from tps_lab.train import train
 
-    for file in sys.argv[1:]:
-        plugins.load(Path(file))
-    opened: dict[str, data.Clips] = {}
-    for line in sys.stdin:
-        job = json.loads(line)
-        config = make(job["config"])
-        if config.data not in opened:
-            opened[config.data] = data.parse(config.data).opened()
-        run = train(config, Path(job["out"]), opened[config.data], job["cost"], reporter)
-        reporter.send(event="done", folder=str(run.path))
+    config = make(job["config"])
+    return str(train(config, Path(job["out"]), opened(config.data), job["cost"], progress).path)
+
+
+@lru_cache(maxsize=4)
+def opened(text: str) -> data.Clips:
+    """An opened data set, kept for the next run in this process."""
+    from tps_lab import data
+
+    return data.parse(text).opened()
 
 
 if __name__ == "__main__":

@@ -35,9 +35,22 @@ _MICRO = {
     "global_pool": "avg",
     "weight_init": "jax",
 }
+# Two stages of two blocks, plain and moved windows in each: of 24×24 pixels, 6×6 patches and then 3×3.
+_MICRO_SWIN = {
+    "img_size": 24,
+    "patch_size": 4,
+    "window_size": 3,
+    "embed_dim": 32,
+    "depths": (2, 2),
+    "num_heads": (2, 4),
+    "mlp_ratio": 2,
+    "drop_path_rate": 0.0,
+    "weight_init": "jax",
+}
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_micro": ("vit_tiny_patch16_224", _MICRO),
     "vit_micro_cls": ("vit_tiny_patch16_224", _MICRO | {"class_token": True, "global_pool": "token"}),
+    "swin_micro": ("swin_tiny_patch4_window7_224", _MICRO_SWIN),
     "vit_mini": ("vit_tiny_patch16_224", _MICRO | {"patch_size": 4, "embed_dim": 128, "depth": 6, "mlp_ratio": 4}),
 }
 
@@ -214,6 +227,23 @@ def _family_of(timm_name: str) -> type | None:
         if module in modules and re.match(getattr(video, "timm_names", ""), timm_name):
             return family
     return None
+
+
+def family_module(name: str) -> str:
+    """The module here that turns a backbone into a video model.
+
+    Raises:
+        InputError: unknown name, or of no family.
+    """
+    import timm
+
+    timm_name = (PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))).timm_name
+    if not timm.is_model(timm_name):
+        raise unknown("backbone", name, _nearest(name))
+    family = _family_of(timm_name)
+    if family is None:
+        raise _no_family(name, timm.model_entrypoint(timm_name).__module__.rpartition(".")[2])
+    return _families()[family].__module__
 
 
 def _no_family(name: str, module: str) -> InputError:

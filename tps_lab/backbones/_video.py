@@ -184,19 +184,20 @@ def inflate(conv: nn.Conv2d, tubelet: int) -> nn.Conv2d:
 
 
 def start_with_sines(embed: Tensor | None) -> None:
-    """Fill a temporal embedding (1, T, 1, C) with sines and cosines (arXiv 1706.03762, section 3.5); None stays.
+    """Fill a temporal embedding of T × C values with sines and cosines (arXiv 1706.03762, section 3.5); None stays.
 
     At their full amplitude: at half of it joint attention took 1.5 times as many steps to tell
     a motion from its reverse (`opposites`, 700 steps, seed 0, on validation clips).
     """
     if embed is None:
         return
-    _, frames, _, channels = embed.shape
+    channels = embed.shape[-1]
+    frames = embed.numel() // channels  # (1, T, 1, C) of a ViT, (T, 1, 1, C) of a Swin
     half = (channels + 1) // 2
     t = torch.arange(frames, dtype=torch.float32)[:, None]
     angles = t * 10_000 ** (-torch.arange(half) / half)
     with torch.no_grad():
-        embed.copy_(torch.cat([angles.sin(), angles.cos()], dim=1)[None, :, None, :channels])
+        embed.copy_(torch.cat([angles.sin(), angles.cos()], dim=1)[:, :channels].reshape(embed.shape))
 
 
 def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:

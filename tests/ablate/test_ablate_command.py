@@ -1,0 +1,80 @@
+"""`tps-lab ablate` as a user meets it."""
+
+import json
+import sys
+
+import pytest
+from ablate_tiny import write
+
+from tps_lab import cli
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tps-lab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+def test_dry_run_run_and_again(command, tmp_path):
+    file = write(tmp_path, paper={"source": "nowhere", "numbers": {"spatial": {"top1_pct": 40.6}}})
+    code, out, _ = command("ablate", file, "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (code, plan["total"]["to_run"]) == (0, 4)
+    assert all(cell["macs"] > 0 and cell["peak_memory_bytes"] > 0 and cell["fits"] for cell in plan["cells"])
+    assert plan["total"]["seconds"] > 0
+    code, out, err = command("ablate", file, "--executor", "inline", "--set", "seeds=1")
+    assert code == 0
+    assert "40.6" in out
+    assert "[2/2] tps(pattern=A), seed 0" in err
+    assert (tmp_path / "runs/ablations/tiny-small/grid.json").exists()
+    code, out, _ = command("ablate", file, "--executor", "inline", "--set", "seeds=1", "--json")
+    assert [cell["status"] for cell in json.loads(out)["cells"]] == ["done", "done"]
+    code, out, _ = command("ablate", file, "--dry-run", "--json", "--only", "spatial")
+    assert [cell["done"] for cell in json.loads(out)["cells"]] == [True, False]
+    assert json.loads(out)["cells"][1]["how"] == "as earlier"
+
+
+def test_failed_cells_are_exit_code_1(command, tmp_path):
+    bad = {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30}
+    file = write(tmp_path, vary={"cases": {"fine": {"seed": 0}, "bad": bad}}, scales={"small": {"seeds": 1}})
+    code, out, err = command("ablate", file, "--executor", "inline")
+    assert code == 1
+    assert "failed: bad, seed 0: FloatingPointError" in out
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--scale", "smal"], "did you mean 'small'"),
+        (["--executor", "locl"], "did you mean 'local'"),
+        (["--jobs", "0"], "jobs must be 1 or more"),
+        (["--only", "spatal"], "did you mean 'spatial'"),
+        (["--set", "recipe.stepz=1"], "--set recipe.stepz: "),
+        (["--set", "seeds=two"], "seeds"),
+        (["--set", "trackers=[abc]"], "unknown tracker 'abc'"),
+        (["--executor", "inline", "--executor-set", "partition=gpu"], "has no options"),
+        (["--out", "/proc/nothing"], "cannot write /proc/nothing"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(command, tmp_path, arguments, says):
+    code, out, err = command("ablate", write(tmp_path), *arguments)
+    last = err.strip().splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert says in last
+    assert "Traceback" not in err
+
+
+def test_grids_are_listed_with_their_question(command, tmp_path):
+    (tmp_path / "ablations").mkdir()
+    write(tmp_path / "ablations")
+    _, out, _ = command("list", "ablations")
+    assert "Does it run?" in out

@@ -1,0 +1,169 @@
+"""Grid files: what they mean, what is refused and on which line, and that all shipped ones are sound."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tps_lab import InputError
+from tps_lab.ablate import check, forecast
+from tps_lab.ablate.grid import configuration, find, load
+
+SHIPPED = find(Path(__file__).parents[2] / "ablations")
+
+GOOD = """\
+title: Patterns
+question: Which?
+base:
+  attention: tps
+  recipe.lr: 1e-3
+vary:
+  product:
+    attention.pattern: [A, C]
+    recipe.steps: [10, 20]
+  exclude:
+    - {attention.pattern: C, recipe.steps: 20}
+  conditions:
+    - if: {attention.pattern: C}
+      then: {data.frames: 9}
+  cases:
+    plain: {attention: spatial}
+measures: [top1_pct, macs]
+baseline: plain
+paper:
+  source: nowhere
+  numbers:
+    plain: {top1_pct: 1.0}
+scales:
+  small: {seeds: 2}
+  paper: {seeds: [3, 5], base: {recipe.batch: 64}}
+"""
+
+
+def written(tmp_path, text):
+    file = tmp_path / "g.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_a_grid_is_what_it_says(tmp_path):
+    grid = load(written(tmp_path, GOOD))
+    assert grid.cases == ("pattern=A, steps=10", "pattern=A, steps=20", "pattern=C, steps=10", "plain")
+    assert [cell.seed for cell in grid.cells] == [0] * 4 + [1] * 4  # every case once before any comes again
+    first, _, third, plain = (cell.config for cell in grid.cells[:4])
+    assert (first.attention, first.recipe.lr, first.recipe.steps) == ("tps(pattern=A)", 1e-3, 10)
+    assert (first.data, third.data) == ("opposites", "opposites(frames=9)")
+    assert plain.attention == "spatial"
+    paper = load(written(tmp_path, GOOD), "paper")
+    assert {cell.seed for cell in paper.cells} == {3, 5}
+    assert paper.cells[0].config.recipe.batch == 64
+
+
+def test_settings_from_the_command_line_replace_the_bases(tmp_path):
+    grid = load(written(tmp_path, GOOD), "small", {"seeds": 1, "recipe.lr": 0.5, "data": "opposites(size=16)"})
+    assert len(grid.cells) == 4
+    assert grid.cells[0].config.recipe.lr == 0.5
+    assert grid.cells[2].config.data == "opposites(frames=9, size=16)"
+
+
+def test_cells_are_chosen_by_name(tmp_path):
+    grid = load(written(tmp_path, GOOD))
+    assert [c.case for c in grid.chosen(["pattern=A*"])] == 2 * ["pattern=A, steps=10", "pattern=A, steps=20"]
+    assert [(c.case, c.seed) for c in grid.chosen(["plain/1"])] == [("plain", 1)]
+    assert len(grid.chosen(limit=3)) == 3
+    with pytest.raises(InputError, match="did you mean 'plain'"):
+        grid.chosen(["plane"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("question:", "qestion:", "g.yaml:2: unknown key 'qestion'; did you mean 'question'"),
+        ("  product:", "  produce:", "g.yaml:7: unknown key 'produce'; did you mean 'product'"),
+        ("{seeds: 2}", "{seed: 2}", "g.yaml:24: unknown key 'seed'; did you mean 'seeds'"),
+        ("{seeds: 2}", "{seeds: two}", "g.yaml:24: scales.small.seeds = 'two'"),
+        ("  small:", "  smal:", "g.yaml:24: unknown scale 'smal'; did you mean 'small'"),
+        ("[A, C]", "[A, Cc]", "g.yaml:8: cell|g.yaml:8: .*unknown pattern 'Cc'; did you mean 'C'"),
+        ("attention.pattern: [", "attention.patern: [", "g.yaml:8: .*'patern'.*did you mean 'pattern'"),
+        ("recipe.steps: [10", "recipe.stepz: [10", "g.yaml:9: .*did you mean 'recipe.steps'"),
+        ("[10, 20]", "[10, 0]", "g.yaml:9: .*recipe.steps = 0"),
+        ("attention: tps\n", "attention: tsp\n", "g.yaml:4: .*unknown attention variant 'tsp'"),
+        ("recipe.lr: 1e-3", "recipe.lr: fast", "g.yaml:5: .*recipe.lr = 'fast'"),
+        ("data.frames: 9", "data.frame: 9", "g.yaml:14: .*'frame'.*did you mean 'frames'"),
+        ("plain: {attention: spatial}", "plain: {atention: spatial}", "g.yaml:16: .*did you mean 'attention'"),
+        ("[top1_pct, macs]", "[top1_pct, mac]", "g.yaml:17: unknown measure 'mac'; did you mean 'macs'"),
+        ("baseline: plain", "baseline: plan", "g.yaml:18: unknown case 'plan'; did you mean 'plain'"),
+        ("    plain: {top1_pct", "    plane: {top1_pct", "g.yaml:22: unknown case 'plane'"),
+        ("- {attention.pattern: C", "- {attention.patern: C", "g.yaml:11: unknown key 'attention.patern'"),
+        ("source: nowhere", "source: [", "g.yaml:"),
+        ("title: Patterns\n", "title: a\ntitle: b\n", "g.yaml:2: the key 'title' stands here twice"),
+        ("title: Patterns\n", "", "g.yaml:1: the key 'title' is missing"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, says):
+    assert old in GOOD
+    with pytest.raises(InputError, match=says) as caught:
+        load(written(tmp_path, GOOD.replace(old, new, 1)))
+    assert "\n" not in str(caught.value)
+
+
+def test_models_and_data_are_built_before_anything_starts(tmp_path):
+    text = GOOD.replace("    plain: {attention: spatial}", "    plain: {attention: tokshift}")
+    with pytest.raises(InputError, match=r"case 'plain': .*class token"):
+        check(load(written(tmp_path, text)).cells)
+
+
+values = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=values, batches=values, pairs=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=3))
+def test_product_and_zip_are_all_combinations(tmp_path_factory, steps, batches, pairs):
+    pairs = list(dict(pairs).items())
+    vary = {"product": {"recipe.steps": steps, "recipe.batch": batches}}
+    if pairs:
+        vary["zip"] = {"data.seed": [a for a, _ in pairs], "recipe.validate_every": [b for _, b in pairs]}
+    file = tmp_path_factory.mktemp("g") / "g.yaml"
+    file.write_text(yaml.safe_dump({"title": "t", "question": "q", "vary": vary, "scales": {"small": {}}}))
+    found = {
+        (c.config.recipe.steps, c.config.recipe.batch, c.config.data, c.config.recipe.validate_every)
+        for c in load(file).cells
+    }
+    wanted = set()
+    for s, b, (seed, every) in itertools.product(steps, batches, pairs or [(0, 100)]):
+        wanted.add((s, b, f"opposites(seed={seed})" if seed else "opposites", every))
+    assert found == wanted
+
+
+def test_options_inside_text_forms():
+    config = configuration({"attention": "tps", "attention.stages": [2, 4], "backbone": "vit_micro(depth=8)",
+                            "backbone.mlp_ratio": 3})  # fmt: skip
+    assert config.attention == "tps(stages=[2,4])"
+    assert config.backbone == "vit_micro(depth=8, mlp_ratio=3)"
+    assert config.model == ("vit_micro", {"depth": 8, "mlp_ratio": 3})
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
+    # what takes seconds a model; the planning around it is the same
+    monkeypatch.setattr(forecast, "_timed_step", lambda *a: 0.1)
+    monkeypatch.setattr(forecast, "_peak_memory", lambda *a: 1 << 20)
+    grid = load(file)
+    assert len({cell.seed for cell in grid.cells}) >= 5
+    plan = forecast.plan(grid, grid.cells, tmp_path)
+    total = plan.plain()["total"]
+    assert total["cells"] == total["to_run"] == len(grid.cells)
+    assert 0 < plan.seconds < 6 * 3600
+    assert all(f.macs > 0 and f.fits for _, _, f in plan.entries)
+    plan.table()
+    assert len(load(file, "paper").cells) >= 10
+
+
+def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
+    grid = load(Path(__file__).parents[2] / "ablations" / "patterns.yaml", "paper")
+    forecasts = [f for _, _, f in forecast.plan(grid, grid.chosen(limit=1), tmp_path).entries]
+    assert forecasts[0].macs == pytest.approx(72.1e9, rel=0.002)  # the paper's 72 G
+    assert "no data" in forecasts[0].notes

@@ -1,0 +1,151 @@
+"""Ablations: a question in a file, its grid of runs, and whatever it takes to get through all of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tps_lab.ablate.forecast import Plan
+    from tps_lab.ablate.grid import Cell, Grid
+    from tps_lab.ablate.scheduler import State
+
+__all__ = ["Asked", "Outcome", "plan", "run"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to run, and how.
+
+    Args:
+        out: results folder; None is runs/ablations/<grid>-<scale>.
+        only, limit: which cells (see `Grid.chosen`).
+        executor: "inline", "local", "ray" or "slurm", with its options.
+        jobs: cells at a time; None asks the executor.
+        settings: keys that replace those of the grid's base.
+        cost_seconds: how long each of three timings of all models may take before the start.
+    """
+
+    file: Path
+    scale: str = "small"
+    out: Path | None = None
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+    executor: str = "local"
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+    deterministic: bool = True
+    checkpoint_seconds: float = 60.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    quiet: bool = False
+    cost_seconds: float = 10.0
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs/ablations") / f"{self.file.stem}-{self.scale}"
+
+    def grid(self) -> tuple[Grid, tuple[Cell, ...]]:
+        """The grid, and the cells of it that are asked for."""
+        from tps_lab.ablate.grid import load
+
+        grid = load(self.file, self.scale, self.settings)
+        return grid, grid.chosen(self.only, self.limit)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a grid left."""
+
+    grid: Grid
+    out: Path
+    states: Sequence[State]
+
+    def table(self) -> Any:
+        from tps_lab.ablate.summary import table
+
+        return table(self.grid, self.states)
+
+    def plain(self) -> dict[str, Any]:
+        from tps_lab.ablate.summary import summary
+
+        return {
+            "out": str(self.out),
+            "cases": summary(self.grid, self.states),
+            "cells": [
+                {"id": s.cell.id, "case": s.cell.case, "seed": s.cell.seed, "status": s.status, "reason": s.reason}
+                for s in self.states
+            ],
+        }
+
+
+def plan(asked: Asked) -> Plan:
+    """What the cells are and what they will take, on this device; nothing is trained."""
+    from tps_lab.ablate.forecast import plan
+
+    grid, cells = asked.grid()
+    return plan(grid, cells, asked.folder, asked.jobs)
+
+
+def run(asked: Asked) -> Outcome:
+    """Check all of a grid, then run what of it is not finished.
+
+    Raises:
+        InputError: something in the grid cannot work; nothing has been started.
+        KeyboardInterrupt: stopped by hand; what was finished is kept.
+    """
+    from tps_lab.ablate import costs, executors, live, scheduler
+
+    grid, cells = asked.grid()
+    check(cells)
+    out = asked.folder
+    where = executors.make(asked.executor, asked.jobs, out, **asked.executor_options)
+
+    def say(text: str) -> None:
+        if not asked.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    try:
+        states = scheduler.look(cells, out, grid)
+        missing = [state.cell for state in states if state.status != "done"]
+        say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
+        settings = scheduler.Settings(
+            timeout_seconds=grid.timeout_seconds,
+            checkpoint_seconds=asked.checkpoint_seconds,
+            deterministic=asked.deterministic,
+            costs={} if where.remote else costs.measured(missing, out, asked.cost_seconds, say),
+        )
+        with live.watching(out, asked.quiet) as watch:
+            states = scheduler.run(grid, cells, out, where, settings, watch)
+    except KeyboardInterrupt:
+        done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))
+        say(f"stopped; {done} of {len(cells)} cells are done and kept; the same command goes on from here")
+        raise
+    finally:
+        where.close()
+    return Outcome(grid, out, states)
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Open every data set and build every distinct model, so that nothing starts that cannot work.
+
+    Raises:
+        InputError: what cannot be built, and the case that asks for it.
+    """
+    from tps_lab.errors import InputError
+    from tps_lab.train import build, check_trackers
+    from tps_lab.workers import opened
+
+    seen = set()
+    for cell in cells:
+        config = cell.config
+        key = (config.attention, config.backbone, config.tubelet, config.temporal_position, config.data)
+        if key not in seen:
+            seen.add(key)
+            try:
+                check_trackers(config.trackers)
+                build(config, opened(config.data))
+            except InputError as error:
+                raise InputError(f"case '{cell.case}': {error}") from None

@@ -1,0 +1,226 @@
+"""Gets a grid done: what is finished is kept, what failed is recorded, everything else goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tps_lab import plugins, runs
+from tps_lab.ablate import claims
+from tps_lab.ablate.cell import Job
+from tps_lab.ablate.executors import Ended, Executor, Handle
+from tps_lab.ablate.grid import Cell, Grid
+from tps_lab.errors import InputError
+
+Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
+
+
+@dataclass
+class State:
+    """Where a cell stands."""
+
+    cell: Cell
+    status: Status = "waiting"
+    reason: str = ""
+    kept: bool = False  # it was there before
+    handle: Handle | None = None
+    since: float = 0.0  # time.monotonic() when it was started
+    row: dict[str, Any] | None = None
+
+
+@dataclass
+class Settings:
+    """How cells are run; nothing here changes a figure but `deterministic`.
+
+    Args:
+        timeout_seconds: after which a cell counts as hanging and is killed.
+        silent_seconds: after which another process's claim counts as dead.
+    """
+
+    timeout_seconds: float = 86400.0
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    deterministic: bool = True
+    silent_seconds: float = claims.SILENT
+    costs: Mapping[Cell, dict[str, Any]] = field(default_factory=dict)
+
+
+Watch = Callable[[Sequence[State]], None]
+
+
+def run(
+    grid: Grid,
+    cells: Sequence[Cell],
+    out: Path,
+    executor: Executor,
+    settings: Settings | None = None,
+    watch: Watch = lambda states: None,
+) -> list[State]:
+    """Run what is not finished of these cells; every cell's end is in its folder in `out`.
+
+    Failed cells are tried again, from their last checkpoint; finished ones never.
+
+    Args:
+        watch: called a few times a second with the states.
+
+    Raises:
+        InputError: the results folder cannot be written.
+        KeyboardInterrupt: stopped by hand; what was under way goes on from its checkpoint next time.
+    """
+    settings = settings or Settings(timeout_seconds=grid.timeout_seconds)
+    describe_grid(grid, out)
+    states = look(cells, out, grid)
+    running: list[State] = []
+    try:
+        while True:
+            for state in states:
+                if state.status == "waiting" and len(running) < executor.slots:
+                    state.handle, state.since = executor.start(_job(state.cell, grid, out, settings)), time.monotonic()
+                    state.status = "running"
+                    running.append(state)
+                    watch(states)
+            for state in list(running):
+                assert state.handle is not None
+                how = state.handle.ended()
+                if how is None and time.monotonic() - state.since > settings.timeout_seconds and _began(state, out):
+                    state.handle.kill()
+                    how = Ended("died", f"it hung: killed after {settings.timeout_seconds:.0f} seconds")
+                if how is not None:
+                    running.remove(state)
+                    _settle(state, how, out, grid)
+            for state in states:
+                if state.status == "elsewhere":
+                    _look_elsewhere(state, out, settings)
+            watch(states)
+            if not any(state.status in ("waiting", "running", "elsewhere") for state in states):
+                return states
+            if not any(state.status == "waiting" for state in states) or len(running) >= executor.slots:
+                time.sleep(0.1)
+    finally:
+        for state in running:
+            if state.handle is not None and state.handle.ended() is None:
+                state.handle.kill()
+
+
+def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
+    """Where cells stand before anything is run; those that another grid has finished are copied over."""
+    elsewhere = _finished_near(out)
+    states = []
+    for cell in cells:
+        folder = out / cell.id
+        if not runs.is_done(folder) and (twin := elsewhere.get(cell.id.rpartition("-")[2])):
+            _copy(twin, folder, more(cell, grid))
+        done = runs.is_done(folder)
+        states.append(State(cell, "done" if done else "waiting", kept=done, row=runs.Run(folder).row if done else None))
+    return states
+
+
+def more(cell: Cell, grid: Grid) -> dict[str, Any]:
+    """What a cell's row says besides its run."""
+    return {"case": cell.case, "varied": dict(cell.values), "grid": grid.name, "scale": grid.scale_name}
+
+
+def describe_grid(grid: Grid, out: Path) -> None:
+    """Write `grid.json`: the question, the cells and the paper's numbers, for reports."""
+    about = grid.file.model_dump(mode="json", include={"title", "question", "baseline", "measures", "paper"})
+    about |= {"name": grid.name, "scale": grid.scale_name, "seeds": sorted({cell.seed for cell in grid.cells})}
+    about["cells"] = [
+        {"id": cell.id, "case": cell.case, "seed": cell.seed, "values": dict(cell.values)} for cell in grid.cells
+    ]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(out / "grid.json", json.dumps(about, indent=2))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
+    return Job(
+        id=cell.id,
+        out=str(out.resolve()),
+        config=cell.config.model_dump(mode="json"),
+        cost=settings.costs.get(cell),
+        more=more(cell, grid),
+        deterministic=settings.deterministic,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        checkpoint_steps=settings.checkpoint_steps,
+        timeout_seconds=settings.timeout_seconds,
+        plugins=tuple(str(file.resolve()) for file in plugins.loaded()),
+    )
+
+
+def _began(state: State, out: Path) -> bool:
+    """Whether a job is being worked on; one that waits in a queue does not hang."""
+    began = claims.newest(out, state.cell.id) is not None
+    if not began:
+        state.since = time.monotonic()
+    return began
+
+
+def _settle(state: State, how: Ended, out: Path, grid: Grid) -> None:
+    state.handle = None
+    folder = out / state.cell.id
+    if how.outcome == "busy":
+        state.status = "elsewhere"
+        return
+    with suppress(OSError, ValueError):
+        state.row = runs.Run(folder).row
+    if how.outcome == "done" and state.row is not None:
+        state.status = "done"
+        return
+    state.status = "failed"
+    if how.outcome == "failed" and state.row is not None:
+        state.reason = state.row["reason"]
+        return
+    state.reason = how.reason or "it left no row"
+    state.row = _failed_row(state.cell, state.reason, more(state.cell, grid))
+    with suppress(OSError):  # on a full disk the reason is at least shown
+        runs.finish_abandoned(folder, state.row)
+
+
+def _look_elsewhere(state: State, out: Path, settings: Settings) -> None:
+    folder = out / state.cell.id
+    if runs.is_done(folder):
+        state.status, state.row, state.kept = "done", runs.Run(folder).row, True
+    elif not claims.held(out, state.cell.id, settings.silent_seconds):
+        state.status = "waiting"
+
+
+def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]:
+    from tps_lab.train import build, describe
+    from tps_lab.workers import opened
+
+    row = {"id": cell.id, "status": "failed", "reason": reason, "missing": {}, "seed": cell.seed, **more}
+    try:
+        clips = opened(cell.config.data)
+        return describe(cell.config, clips, build(cell.config, clips)) | row
+    except Exception:  # what broke the cell may break this too; the reason must not be lost for it
+        return row
+
+
+def _finished_near(out: Path) -> dict[str, Path]:
+    """Hash → folder of finished cells in the folders beside this one."""
+    found = {}
+    for row in out.resolve().parent.glob("*/*/row.json"):
+        if row.parent.parent != out.resolve() and runs.is_done(row.parent):
+            found[row.parent.name.rpartition("-")[2]] = row.parent
+    return found
+
+
+def _copy(source: Path, target: Path, more: dict[str, Any]) -> None:
+    half = target.parent / ".copies" / target.name
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(source, half)
+        row = json.loads((half / "row.json").read_text()) | more | {"id": target.name, "name": more["case"]}
+        runs.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source)}, indent=2))
+        shutil.rmtree(target, ignore_errors=True)
+        half.rename(target)
+    except OSError:  # it is run instead
+        shutil.rmtree(half, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""What a grid found, as a table: every case's mean over its seeds, with the paper's numbers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from tps_lab.ablate.grid import Grid
+from tps_lab.ablate.scheduler import State
+
+
+def summary(grid: Grid, states: Sequence[State]) -> list[dict[str, Any]]:
+    """One entry a case: how many seeds are done, mean and range of each measure, the paper's numbers."""
+    paper = grid.file.paper.numbers if grid.file.paper else {}
+    entries = []
+    for case in dict.fromkeys(state.cell.case for state in states):
+        own = [state for state in states if state.cell.case == case]
+        rows = [state.row for state in own if state.status == "done" and state.row is not None]
+        entries.append(
+            {
+                "case": case,
+                "seeds": len(rows),
+                "failed": sum(state.status == "failed" for state in own),
+                "measures": {name: figures for name in grid.file.measures if (figures := _figures(rows, name))},
+                "paper": paper.get(case, {}),
+            }
+        )
+    return entries
+
+
+def value(row: Mapping[str, Any], measure: str) -> float | None:
+    """A measure by its dotted name; None where a row has none."""
+    found: Any = row
+    for part in measure.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, (int, float)) else None
+
+
+def _figures(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float]:
+    values = [found for row in rows if (found := value(row, measure)) is not None]
+    return {"mean": fmean(values), "low": min(values), "high": max(values)} if values else {}
+
+
+def table(grid: Grid, states: Sequence[State]) -> Any:
+    """The summary as a rich table, in the file's order: means over few seeds are not ranked."""
+    from rich.table import Table
+
+    entries = summary(grid, states)
+    shown = [name for name in grid.file.measures if any(name in entry["measures"] for entry in entries)]
+    printed = [name for name in shown if any(name in entry["paper"] for entry in entries)]
+    made = Table(title=grid.file.question, title_justify="left")
+    made.add_column("case")
+    made.add_column("seeds", justify="right")
+    for name in shown:
+        made.add_column(name.replace("_pct", " %").replace("_bytes", ""), justify="right")
+        if name in printed:
+            made.add_column(f"paper {name.replace('_pct', ' %')}", justify="right", style="dim")
+    for entry in entries:
+        cells = [entry["case"], f"{entry['seeds']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")]
+        for name in shown:
+            cells.append(_printed(name, entry["measures"].get(name)))
+            if name in printed:
+                cells.append(f"{entry['paper'][name]:g}" if name in entry["paper"] else "–")
+        made.add_row(*cells)
+    return made
+
+
+def _printed(name: str, figures: Mapping[str, float] | None) -> str:
+    if figures is None:
+        return "–"
+    mean, spread = figures["mean"], figures["high"] > figures["low"]
+    if name.startswith("peak_memory"):
+        return f"{mean / 2**30:.3f} GiB"
+    if name in ("macs", "params"):
+        return f"{mean / 1e9:.4f} G" if name == "macs" else f"{mean / 1e6:.3f} M"
+    between = f" ({figures['low']:.1f} to {figures['high']:.1f})" if spread and name.endswith("_pct") else ""
+    return f"{mean:.1f}{between}"

@@ -1,0 +1,117 @@
+"""Where a training stood, so that it goes on from there to the bit.
+
+checkpoint-<step>/
+    model.safetensors   the weights
+    state.pt            optimizer, schedule, random numbers, order of clips, sums not logged yet
+
+A checkpoint is written beside its name and renamed when it is whole and on the disk, so that a
+process killed at any moment leaves the one before. Nothing in it is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NAME = "checkpoint-"
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run, of which the newest is kept.
+
+    Args:
+        folder: the run's folder.
+        seconds: between checkpoints; how often they are written changes nothing in the results.
+        steps: write every so many steps instead.
+        problem: why the last one could not be written (a full disk), else empty. Training goes on.
+    """
+
+    folder: Path
+    seconds: float = 60.0
+    steps: int | None = None
+    problem: str = ""
+    _last: float = field(default_factory=time.monotonic)
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint should be written after this step."""
+        if self.steps is not None:
+            return step % self.steps == 0
+        return time.monotonic() - self._last >= self.seconds
+
+    def save(self, step: int, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Write a checkpoint and remove those before it; a full disk is noted in `problem`."""
+        import torch
+        from safetensors.torch import save_file
+
+        self._last = time.monotonic()
+        half, whole = self.folder / f".{_NAME}{step}.part", self.folder / f"{_NAME}{step:09d}"
+        try:
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir()
+            save_file({name: value.contiguous() for name, value in weights.items()}, half / "model.safetensors")
+            torch.save(state, half / "state.pt")
+            for file in [*half.iterdir(), half]:
+                _to_disk(file)
+            half.rename(whole)
+            self.problem = ""
+        except Exception as error:  # safetensors and torch each have their own for "no space left"
+            shutil.rmtree(half, ignore_errors=True)
+            self.problem = f"no checkpoint at step {step}: {type(error).__name__}: {error}".splitlines()[0]
+            return
+        for older in self._all():
+            if older != whole:
+                shutil.rmtree(older, ignore_errors=True)
+
+    def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Weights and state of the newest checkpoint that can be read, on the CPU; None if there is none."""
+        import torch
+        from safetensors.torch import load_file
+
+        for folder in reversed(self._all()):
+            try:
+                weights = load_file(folder / "model.safetensors")
+                return weights, torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            except Exception:  # a damaged one is as good as none; the reader's errors are many
+                continue
+        return None
+
+    def clear(self) -> None:
+        """Remove all of them: the run is done."""
+        for folder in [*self._all(), *self.folder.glob(f".{_NAME}*.part")]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{_NAME}*"))
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's random number generators."""
+    import torch
+
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": on_gpus}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put torch's random number generators back to where they were."""
+    import torch
+
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
