@@ -177,6 +177,47 @@ def train(
     _exit_by_status([run])
 
 
+@app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
+def explain(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file with any of a run's keys.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
+    attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of the clips.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Blocks; the backbone's own if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Before any training: what a model cannot learn of its data, and why."""
+    from tps_lab.config import make
+    from tps_lab.explain import explain as explained
+
+    found = explained(make(_run_values(config, backbone, attention, pattern, data, frames, set_)), depth)
+    if json_:
+        _print_json(found.facts())
+    else:
+        print(found.text())
+
+
+def _run_values(
+    config: Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
+    frames: int | None, pairs: list[str] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A run's keys from a file, from options and from --set, the later ones over the earlier."""
+    from tps_lab import data as data_sets
+    from tps_lab.attention import parse
+    from tps_lab.config import RunConfig
+
+    given = {"backbone": backbone, "attention": attention, "data": data}
+    values = _yaml(config) | {k: v for k, v in given.items() if v is not None} | _pairs(pairs)
+    if pattern is not None:
+        values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
+    if frames is not None:
+        values["data"] = str(data_sets.parse(values.get("data", RunConfig().data), frames=frames))
+    return values
+
+
 @app.command(epilog="Example: tps-lab report runs reports/quickstart/runs --out reports/mine")
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")],
