@@ -37,7 +37,7 @@ def of_split(split: Split, total: int) -> tuple[int, int]:
     return low, high
 
 
-def draw(digits: Tensor, x: Tensor, y: Tensor, scale: Tensor, angle: Tensor, size: int) -> Tensor:
+def draw(digits: Tensor, x: Tensor, y: Tensor, scale: Tensor, angle: Tensor, *, size: int) -> Tensor:
     """Each digit in a frame of its own.
 
     Args:

@@ -190,9 +190,9 @@ class ProbeClips(Clips):
     def _pictures(self, split: Split, scene: Tensor, device: torch.device | str) -> Tensor:
         told, size = self.told[split], self.options.size
         digit = told.digit[scene]
-        where = [values[scene].flatten().to(device) for values in (told.x, told.y, told.scale)]
+        x, y, scale = (values[scene].flatten().to(device) for values in (told.x, told.y, told.scale))
         shown = self.digits[digit.clamp(min=0).flatten()].to(device)
-        ink = _digits.draw(shown, *where, 0 * where[0], size).reshape(*digit.shape, size, size)
+        ink = _digits.draw(shown, x, y, scale, 0 * x, size=size).reshape(*digit.shape, size, size)
         ink = ink * (digit >= 0).to(device)[:, :, None, None]
         if not self.options.noise:
             return ink

@@ -171,6 +171,6 @@ class OppositeClips(Clips):
 
         b, frames = x.shape
         digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)
-        image = _digits.draw(digits, *(v.flatten() for v in (x, y, scale, angle)), self.options.size)
+        image = _digits.draw(digits, *(v.flatten() for v in (x, y, scale, angle)), size=self.options.size)
         image = image.reshape(b, frames, *image.shape[1:])
         return image * (ink / 1.8)[:, :, None, None]
