@@ -10,6 +10,7 @@ Matplotlib is loaded with the first picture, not with this package.
 
 from __future__ import annotations
 
+from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.meeting import who_sees_whom
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
@@ -18,7 +19,9 @@ from tps_lab.viz.style import Look, colour, look, looks, marker
 
 __all__ = [
     "Look",
+    "accuracy_map",
     "colour",
+    "confusion",
     "learning_curves",
     "look",
     "looks",
