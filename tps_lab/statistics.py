@@ -137,9 +137,10 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1) -> Compariso
 def compare_all(pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1) -> list[Comparison]:
     """`compare` for each pair, the p values corrected for making all of these comparisons (Holm)."""
     found = [compare(a, b, twins) for a, b in pairs]
-    for name in ("p", "permutation_p"):
-        for index, value in zip(*_holm([getattr(one, name) for one in found]), strict=True):
-            found[index] = replace(found[index], **{f"{name}_holm": value})
+    for index, value in zip(*_holm([one.p for one in found]), strict=True):
+        found[index] = replace(found[index], p_holm=value)
+    for index, value in zip(*_holm([one.permutation_p for one in found]), strict=True):
+        found[index] = replace(found[index], permutation_p_holm=value)
     tested = sum(one.p == one.p for one in found)
     return [
         replace(one, more_seeds=_more_seeds(_differences(*pair, twins), one.settled, tested))

@@ -177,7 +177,7 @@ def _section(
         paired.paired(groups, here) if len(groups) > 1 else [],
         paired.effects(groups),
         {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
-        facts.described(groups),
+        facts.described(_highest(groups, _MOST_CURVES)),
     )
 
 

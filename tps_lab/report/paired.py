@@ -54,7 +54,9 @@ def baseline_of(groups: Sequence[Group], wanted: str | None = None) -> Group:
 
 def names_of(group: Group) -> tuple[str, ...]:
     """Under what a grid file, a paper's table or a person may know a group."""
-    keys = ("case", "name", "attention", "variant", "pattern")
+    keys = ["case", "name", "attention", "variant"]
+    if group.first.get("variant") == "tps":  # a pattern alone means plain patch shift
+        keys.append("pattern")
     return (group.label, *(str(group.first[key]) for key in keys if group.first.get(key)))
 
 
