@@ -58,7 +58,8 @@ def confusion(groups: Sequence[Group], columns: int = 3) -> Axes:
     for ax in panels.flat[len(shown) :]:
         ax.set_axis_off()
     for index, (ax, (group, matrix)) in enumerate(zip(panels.flat, shown, strict=False)):
-        names = [str(name) for name in group.first.get("classes") or range(len(matrix))]
+        known = group.first.get("classes") or group.first.get("per_class_pct") or range(len(matrix))
+        names = [str(name) for name in known][: len(matrix)] or [str(i) for i in range(len(matrix))]
         _fill(ax, matrix, names if index % columns == 0 else [""] * len(names), names, 100, small=len(names) > 6)
         ax.set_title(wrap(group.label, 34), fontsize=9.5)
     last: Axes = panels.flat[len(shown) - 1]
