@@ -17,7 +17,9 @@ def cli(*arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize("command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["explain"], ["compare"]])
+@pytest.mark.parametrize(
+    "command", [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["explain"], ["compare"]]
+)
 def test_every_command_has_help_with_an_example(command):
     done = cli(*command, "--help")
     assert done.returncode == 0
