@@ -19,7 +19,13 @@ def cli(*arguments, **kwargs):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["quickstart"], ["list"], ["pattern"], ["cost"], ["train"], ["report"], ["validate-memory"], ["ablate"]],
+    [
+        [],
+        *(
+            [name]
+            for name in "quickstart list pattern cost train report compare explain ablate validate-memory".split()
+        ),
+    ],
 )
 def test_every_command_has_help_with_an_example(command):
     done = cli(*command, "--help")

@@ -44,7 +44,7 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     config = make(SMALL | {"attention": "tps(pattern=A)", "seed": 5})
     run = train(config, tmp_path)
     assert {file.name for file in run.path.iterdir()} == {
-        "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "row.json"
+        "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "predictions.safetensors", "row.json",
     }  # fmt: skip
     row = run.row
     assert row["status"] == "done"
@@ -59,6 +59,8 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     assert len(row["per_pair_pct"]) == 6
     assert [(m["step"], m["split"]) for m in run.metrics] == [(3, "train"), (3, "val"), (4, "train"), (4, "val")]
     assert run.environment["torch"] == torch.__version__
+    predicted, labels = run.predictions
+    assert 100 * (predicted == labels).mean() == pytest.approx(row["top1_pct"], abs=1e-4)
     assert make(run.config) == config  # the folder says how to run it again
 
 

@@ -244,20 +244,67 @@ def train(
     _exit_by_status([run])
 
 
+@app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
+def explain(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file with any of a run's keys.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
+    attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of the clips.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Blocks; the backbone's own if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Before any training: what a model cannot learn of its data, and why."""
+    from tps_lab.config import make
+    from tps_lab.explain import explain as explained
+
+    found = explained(make(_run_values(config, backbone, attention, pattern, data, frames, set_)), depth)
+    if json_:
+        _print_json(found.facts())
+    else:
+        print(found.text())
+
+
+def _run_values(
+    config: Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
+    frames: int | None, pairs: list[str] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A run's keys from a file, from options and from --set, the later ones over the earlier."""
+    from tps_lab import data as data_sets
+    from tps_lab.attention import parse
+    from tps_lab.config import RunConfig
+
+    given = {"backbone": backbone, "attention": attention, "data": data}
+    values = _yaml(config) | {k: v for k, v in given.items() if v is not None} | _pairs(pairs)
+    if pattern is not None:
+        values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
+    if frames is not None:
+        values["data"] = str(data_sets.parse(values.get("data", RunConfig().data), frames=frames))
+    return values
+
+
 @app.command(epilog="Example: tps-lab report runs reports/quickstart/runs --out reports/mine")
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")],
     out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
-    title: Annotated[str, typer.Option(help="Of the page.")] = "Attention variants compared",
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    about: Annotated[
+        Path | None, typer.Option(help="A grid file: its title, question, baseline and the paper's numbers are shown.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
     json_: Json = False,
 ) -> None:
-    """Compare runs in one self-contained page, as Markdown and as CSV."""
+    """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
     from tps_lab import report as pages
     from tps_lab import runs
 
     found = runs.find(*folders)
+    said = pages.said_about(_yaml(about))
+    said |= {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     try:
-        page = pages.build(found, out, title=title, command=runs.environment()["command"])
+        page = pages.build(found, out, command=runs.environment()["command"], **said)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     _finish(found, page, json_, by_status=False)
@@ -331,6 +378,31 @@ def ablate(
         print(outcome.out)
     if any(state.status == "failed" for state in outcome.states):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: tps-lab compare reports/before/runs reports/after/runs --out reports/difference")
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Runs, of one commit or machine.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Runs of another.")],
+    out: Annotated[Path | None, typer.Option(help="Where a page, Markdown and CSV go, if wanted.")] = None,
+    json_: Json = False,
+) -> None:
+    """Two result sets: what differs between runs of the same configurations, B minus A."""
+    from tps_lab import runs
+    from tps_lab.report import versus
+
+    found = versus.versus(runs.find(first), runs.find(second), str(first), str(second))
+    if out is not None:
+        try:
+            versus.write(found, out, runs.environment()["command"])
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        _print_json(versus.facts(found))
+    else:
+        print(versus.text(found))
+        if out is not None:
+            print(out / "index.html")
 
 
 def main() -> None:

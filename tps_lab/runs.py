@@ -5,6 +5,7 @@ runs/<name>-<hash>/
     environment.json    where it ran: versions, machine, commit, command
     metrics.jsonl       one line per logged step
     model.safetensors   the weights at the end
+    predictions.safetensors   for every test clip what the model said and what is right
     row.json            the figures; appears last and whole, so its presence means "done"
 """
 
@@ -23,6 +24,8 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tps_lab.errors import InputError
 
@@ -57,6 +60,25 @@ class Run:
 
         file = self.path / "config.yaml"
         return yaml.safe_load(file.read_text()) if file.exists() else {}
+
+    @cached_property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """What the model said of every test clip, and what is right: two int arrays (N,); None if not recorded."""
+        from safetensors.numpy import load_file
+
+        file = self.path / "predictions.safetensors"
+        if not file.exists():
+            return None
+        stored = load_file(file)
+        return stored["predicted"], stored["label"]
+
+
+def write_predictions(folder: Path, predicted: np.ndarray, labels: np.ndarray) -> None:
+    """Keep what a model said of every test clip, in the order of the clips: runs are compared clip by clip."""
+    from safetensors.numpy import save
+
+    stored = {"predicted": predicted.astype(np.int16), "label": labels.astype(np.int16)}
+    write_whole(folder / "predictions.safetensors", save(stored))
 
 
 def find(*folders: str | Path) -> list[Run]:
@@ -186,11 +208,11 @@ def _set_aside(folder: Path) -> None:
     folder.rename(next(path for path in taken if not path.exists()))
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, content: str | bytes) -> None:
     """Write, flush to disk, rename: readers see the whole file or none."""
     half = file.with_name(file.name + ".part")
-    with half.open("w") as out:
-        out.write(text)
+    with half.open("wb") as out:
+        out.write(content.encode() if isinstance(content, str) else content)
         out.flush()
         os.fsync(out.fileno())
     half.replace(file)

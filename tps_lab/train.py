@@ -75,7 +75,7 @@ def train(
     from safetensors.torch import save_file
 
     from tps_lab import measure
-    from tps_lab.measure.accuracy import evaluate
+    from tps_lab.measure.accuracy import accuracy, evaluate, predict
 
     clips = clips or data.parse(config.data).opened()
     folder = checkpoints.folder if checkpoints else out / config.folder
@@ -108,7 +108,9 @@ def train(
             row["train_seconds"] = round(time.perf_counter() - started, 2)
             row |= {"status": "interrupted", "reason": str(stop) or "stopped by hand"}
         row["val_top1_pct"] = evaluate(model, clips, "val").top1_pct
-        test = dataclasses.asdict(evaluate(model, clips, "test"))
+        logits, labels = predict(model, clips, "test")
+        test = dataclasses.asdict(accuracy(logits, labels, clips))
+        runs.write_predictions(writer.folder, logits.argmax(1).numpy(), labels.numpy())
         row |= {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, writer.folder / "model.safetensors")
     except Exception as error:
@@ -193,6 +195,8 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
         "chance_pct": 100 / len(clips.classes),
         "ceiling_pct": None if clips.ceiling is None else 100 * clips.ceiling,
         "ceiling_reason": clips.ceiling_reason,
+        "classes": list(clips.classes),
+        "twins": clips.twins,
         "data_notes": list(clips.notes),
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from tps_lab.specs import Spec
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -44,6 +45,11 @@ class Clips:
         ceiling: the best accuracy that a model blind to the order of frames can have on the test
             clips, 0 to 1; None if unknown.
         ceiling_reason: why, in one sentence.
+        twins: how many clips in a row show the same frames in another order, each with another
+            label; 1 where there is no such thing. Clips i // twins come from one scene.
+        reach: how far apart the frames are, at least, that something inside a model must see together
+            if the model cannot tell when a frame is (it has no temporal position and treats the clip
+            as a ring); None if unknown. 0: single frames are enough.
         notes: what a report must say about the data (files skipped, and why).
     """
 
@@ -52,6 +58,8 @@ class Clips:
     clip_shape: tuple[int, int, int, int]
     ceiling: float | None = None
     ceiling_reason: str = ""
+    twins: int = 1
+    reach: int | None = None
     notes: tuple[str, ...] = ()
 
     def size(self, split: Split) -> int:
@@ -64,3 +72,10 @@ class Clips:
         Clip i of a split is the same every time, whatever else is in the batch.
         """
         raise NotImplementedError
+
+    def stories(self, split: Split = "test") -> np.ndarray | None:
+        """Which picture every frame shows, int (scenes, twins, T): equal numbers are equal frames, bit for bit.
+
+        What a model cannot learn is proved from it; None if the data set does not know.
+        """
+        return None

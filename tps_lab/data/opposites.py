@@ -10,9 +10,7 @@ Clip 2i + 1 of every split is clip 2i reversed, pixel for pixel, noise included.
 blind to the order of frames gives both the same answer, at most one of them is right, and its
 accuracy on the test clips cannot exceed 50 %. Telling the six motions apart it can still learn.
 
-The digits are the 1,797 real ones that scikit-learn ships (8×8 pixels, from the UCI set of Alpaydin
-and Kaynak). They stand there in the order of the people who wrote them, and the splits are cut
-along that order: test digits, and nearly all of their writers, are never seen in training.
+Where the digits come from, and how they are split between training and test, stands in `_digits.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tps_lab.data import _digits
 from tps_lab.data._base import Clips, Data, Split
 from tps_lab.errors import InputError
 
@@ -35,11 +36,6 @@ PAIRS = (
     ("appear", "vanish"),
     ("diagonal down", "diagonal up"),
 )
-# which of the 1,797 digits belong to which split, as fractions of scikit-learn's order
-_DIGITS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
-_STREAM: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
-# Pixels are 0 (paper) to 1 (ink); these bring them to about zero mean and unit spread.
-_MEAN, _SPREAD = 0.05, 0.13
 
 
 @dataclass(frozen=True)
@@ -87,6 +83,8 @@ class OppositeClips(Clips):
     """The clips of an `Opposites`, drawn on demand on whatever device asks for them."""
 
     classes = tuple(name for pair in PAIRS for name in pair)
+    twins = 2
+    reach = 1
     pairs = tuple((2 * i, 2 * i + 1) for i in range(len(PAIRS)))
     ceiling = 0.5
     ceiling_reason = (
@@ -95,13 +93,10 @@ class OppositeClips(Clips):
     )
 
     def __init__(self, options: Opposites) -> None:
-        import torch
-        from sklearn.datasets import load_digits
-
         self.options = options
         self.clip_shape = (3, options.frames, options.size, options.size)
-        self.digits = torch.from_numpy(load_digits().images).float() / 16  # (1797, 8, 8), ink = 1
-        self.scenes = {split: self._draw_scenes(split) for split in _STREAM}
+        self.digits, _ = _digits.load()
+        self.scenes = {split: self._draw_scenes(split) for split in _digits.STREAM}
 
     def size(self, split: Split) -> int:
         return int(getattr(self.options, split))
@@ -120,17 +115,21 @@ class OppositeClips(Clips):
             clips = clips + self.options.noise * windows[scene["noise"]].reshape(clips.shape)
         backwards = (index % 2).bool().to(device)
         clips = torch.where(backwards[:, None, None, None], clips.flip(1), clips)
-        clips = (clips - _MEAN) / _SPREAD
+        clips = (clips - _digits.MEAN) / _digits.SPREAD
         labels = 2 * scene["motion"] + backwards
         return clips[:, None].expand(-1, 3, -1, -1, -1), labels
+
+    def stories(self, split: Split = "test") -> np.ndarray:
+        forwards = np.arange(self.options.frames)
+        return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
         import torch
 
         n = self.size(split) // 2
-        rng = torch.Generator().manual_seed(10 * self.options.seed + _STREAM[split])
-        low, high = (int(share * len(self.digits)) for share in _DIGITS[split])
+        rng = torch.Generator().manual_seed(10 * self.options.seed + _digits.STREAM[split])
+        low, high = _digits.of_split(split, len(self.digits))
 
         def uniform(a: float, b: float) -> Tensor:
             return a + (b - a) * torch.rand(n, generator=rng)
@@ -153,7 +152,6 @@ class OppositeClips(Clips):
     def _render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: ink (B, T, H, W), 0 to 1."""
         import torch
-        from torch.nn.functional import affine_grid, grid_sample
 
         t = torch.linspace(-1, 1, self.options.frames, device=scene["x"].device)
         motion = scene["motion"][:, None]
@@ -171,12 +169,8 @@ class OppositeClips(Clips):
         light = when(4) / scene["amount"][:, None].clamp(min=1) + tremor[4]
         ink = scene["ink"][:, None] * (1 + 0.8 * light).clamp(0, 2)
 
-        # affine_grid wants the map from image to digit: undo the shift, the turn and the scale
-        cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-        rows = torch.stack([cos, sin, -cos * x - sin * y, -sin, cos, sin * x - cos * y], dim=-1)
         b, frames = x.shape
-        size = self.options.size
-        places = affine_grid(rows.reshape(-1, 2, 3), [b * frames, 1, size, size], align_corners=False)
-        digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)[:, None]
-        image = grid_sample(digits, places, align_corners=False).reshape(b, frames, size, size)
+        digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)
+        image = _digits.draw(digits, *(v.flatten() for v in (x, y, scale, angle)), size=self.options.size)
+        image = image.reshape(b, frames, *image.shape[1:])
         return image * (ink / 1.8)[:, :, None, None]

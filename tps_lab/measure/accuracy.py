@@ -24,6 +24,11 @@ class Accuracy:
 
 def evaluate(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> Accuracy:
     """Run the model over a whole split, in eval mode, on the model's device."""
+    return accuracy(*predict(model, clips, split, batch), clips)
+
+
+def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> tuple[Tensor, Tensor]:
+    """Logits (N, classes) and labels (N,) of a whole split, in its order, on the CPU."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -34,7 +39,7 @@ def evaluate(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> 
             logits.append(model(x).float().cpu())
             labels.append(y.cpu())
     model.train(was_training)
-    return accuracy(torch.cat(logits), torch.cat(labels), clips)
+    return torch.cat(logits), torch.cat(labels)
 
 
 def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
@@ -159,10 +161,11 @@ def _mixing(variant: Variant | None, group: Group) -> list[str]:
         shown = dataclasses.replace(shown, prefix=1, prefix_of=variant.prefix_of)
     try:
         influence = variant.influence(shown, depth)
-        reach = variant.reach(shown, depth)
     except InputError:
         return facts
     share = influence.sum(1).mean()
+    time, own = shown.coordinates()[0], influence[shown.clip_prefix :, shown.clip_prefix :]
+    reach = int((np.abs(time[:, None] - time) * own).max())
     size = f"{shown.frames} time steps of {shown.height}×{shown.width} patches"
     where = (
         f"({size})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import viz
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
-from tps_lab.report import cells, facts, method, tables
+from tps_lab.report import cells, facts, latex, method, paired, tables
 from tps_lab.report.figures import Picture, picture
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.viz.plots import AXES
@@ -19,6 +19,7 @@ from tps_lab.viz.plots import AXES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MOST_CURVES = 12  # variants in one picture of curves
 _COSTS = ("macs", "training_memory_bytes", "latency_ms", "train_seconds")
 
 
@@ -34,6 +35,9 @@ class Section:
     tradeoffs: list[Picture]
     curves: list[Picture]
     pairs: list[Picture]
+    compared: list[paired.Pair] = field(default_factory=list)
+    effects: list[paired.Effect] = field(default_factory=list)
+    paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
     described: list[facts.Described] = field(default_factory=list)
 
 
@@ -43,8 +47,12 @@ def build(
     title: str = "Attention variants compared",
     command: str = "",
     extra_figures: Sequence[tuple[str, Figure]] = (),
+    question: str = "",
+    baseline: str | None = None,
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+    paper_source: str = "",
 ) -> Path:
-    """Write `index.html`, `report.md` with `figures/`, and `results.csv` into `out_dir`.
+    """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
     `index.html` is one file that needs nothing else, no network either.
 
@@ -54,6 +62,12 @@ def build(
         title: the page's heading.
         command: what makes this report again, shown in it.
         extra_figures: captions and figures for a section of their own.
+        question: what the runs should answer, in a sentence.
+        baseline: label or case that all others are compared with; None takes spatial attention, or
+            the first.
+        paper: a paper's numbers to stand beside ours: label, case, variant or pattern → measure →
+            number.
+        paper_source: which table of which paper that is, and on what data.
 
     Returns:
         The path of `index.html`.
@@ -70,14 +84,20 @@ def build(
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     groups = group_runs(runs)
+    if baseline is not None:
+        paired.baseline_of(groups, baseline)
+    members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
+    sections = [
+        _section(data, by, number, figures, baseline, paper or {})
+        for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
+    ]
     content = {
         "title": title,
+        "question": question,
+        "paper_source": paper_source,
         "command": command,
         "count": len(runs),
-        "sections": [
-            _section(data, group_runs(run for group in members for run in group.runs), number, figures)
-            for number, (data, members) in enumerate(by_data(groups).items(), 1)
-        ],
+        "sections": sections,
         "mosaics": _mosaics(groups, figures),
         "extra": [picture(fig, f"extra-{i}", caption, figures) for i, (caption, fig) in enumerate(extra_figures, 1)],
         "measured": method.measured(groups),
@@ -85,12 +105,21 @@ def build(
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
+    written = [latex.latex_table(by, s.compared, paper or {}, command) for s, by in zip(sections, members, strict=True)]
+    (out / "results.tex").write_text("\n".join(written), encoding="utf-8")
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
-        (out / file).write_text(_render(template, content), encoding="utf-8")
+        (out / file).write_text(render(template, content), encoding="utf-8")
     return out / "index.html"
 
 
-def _section(data: str, groups: list[Group], number: int, figures: Path) -> Section:
+def _section(
+    data: str,
+    groups: list[Group],
+    number: int,
+    figures: Path,
+    baseline: str | None,
+    paper: Mapping[str, Mapping[str, float]],
+) -> Section:
     runs = [run for group in groups for run in group.runs]
     table = tables.table(runs)
 
@@ -113,12 +142,29 @@ def _section(data: str, groups: list[Group], number: int, figures: Path) -> Sect
     seeds = " The marker is the mean, ticks are seeds." if several else ""
     if any(line.get("split") == "val" and line.get("top1_pct") is not None for run in runs for line in run.metrics):
         caption = "Validation accuracy while training." + (" Pale lines are single seeds." if several else "")
-        curves.append(plot("curves", viz.learning_curves(runs), caption))
-    if any(run.row.get("per_pair_pct") for run in runs):
+        drawn = _highest(groups, _MOST_CURVES)
+        if len(drawn) < len(groups):
+            caption += f" The {len(drawn)} of {len(groups)} with the highest test means."
+        curves.append(plot("curves", viz.learning_curves([run for group in drawn for run in group.runs]), caption))
+    by = "pair" if any(run.row.get("per_pair_pct") for run in runs) else "class"
+    if len(groups) > _MOST_CURVES:
+        if any(run.row.get(f"per_{by}_pct") for run in runs):
+            drawn = _highest(groups, 40)
+            of = "within each pair of opposite classes" if by == "pair" else "on each class"
+            caption = f"Accuracy {of} (%), means over the seeds."
+            if len(drawn) < len(groups):
+                caption += f" The {len(drawn)} of {len(groups)} with the highest test means."
+            pairs.append(plot("map", viz.accuracy_map([run for group in drawn for run in group.runs], by), caption))
+    elif by == "pair":
         caption = f"Accuracy within each pair of opposite classes; blind to frame order, at most 50 %.{seeds}"
         pairs.append(plot("pairs", viz.pair_accuracy(runs), caption))
     elif 1 < len({name for run in runs for name in run.row.get("per_class_pct") or {}}) <= 8:
         pairs.append(plot("classes", viz.pair_accuracy(runs, by="class"), f"Accuracy on each class.{seeds}"))
+    confused = [group for group in _highest(groups, 6) if any(getattr(r, "predictions", None) for r in group.done)]
+    if confused:
+        caption = "What is taken for what: rows are what a clip shows, columns what the model said, % of the row."
+        pairs.append(plot("confusion", viz.confusion(confused), caption))
+    here = baseline if baseline is None or any(baseline in paired.names_of(group) for group in groups) else None
     return Section(
         data,
         facts.answer(groups),
@@ -128,8 +174,19 @@ def _section(data: str, groups: list[Group], number: int, figures: Path) -> Sect
         tradeoffs,
         curves,
         pairs,
-        facts.described(groups),
+        paired.paired(groups, here) if len(groups) > 1 else [],
+        paired.effects(groups),
+        {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
+        facts.described(_highest(groups, _MOST_CURVES)),
     )
+
+
+def _highest(groups: list[Group], most: int) -> list[Group]:
+    """The groups with the highest mean accuracies, in the order of the table; for pictures with room for few."""
+    if len(groups) <= most:
+        return groups
+    scored = sorted((group for group in groups if group.top1), key=lambda group: -(group.mean("top1_pct") or 0))
+    return [group for group in groups if group in scored[:most]]
 
 
 def _shared_setting(groups: Sequence[Group]) -> str:
@@ -157,7 +214,16 @@ def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern,
     return shown
 
 
-def _render(template: str, content: dict[str, Any]) -> str:
+def said_about(grid: Mapping[str, Any]) -> dict[str, Any]:
+    """What a grid file says that a report shows, as arguments of `build`."""
+    found = {key: grid[key] for key in ("title", "question", "baseline") if grid.get(key)}
+    if isinstance(grid.get("paper"), Mapping):
+        found |= {"paper": grid["paper"].get("numbers") or {}, "paper_source": str(grid["paper"].get("source") or "")}
+    return found
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """A template of this package as text."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -169,8 +235,16 @@ def _render(template: str, content: dict[str, Any]) -> str:
     )
     environment.filters["md"] = markdown
     environment.filters["tied"] = tied
+    environment.filters["p"] = p_text
     environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
     return environment.get_template(template).render(content)
+
+
+def p_text(p: float) -> str:
+    """A p value as people write it."""
+    if p != p:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def tied(text: str) -> str:

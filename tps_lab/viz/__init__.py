@@ -14,6 +14,7 @@ from typing import Any
 
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
+from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
 from tps_lab.viz.mosaics import mixed_frames, mosaic
@@ -24,9 +25,11 @@ from tps_lab.viz.style import Look, colour, look, looks, marker
 
 __all__ = [
     "Look",
+    "accuracy_map",
     "attention_maps",
     "colour",
     "complexity",
+    "confusion",
     "coverage",
     "exploded_cube",
     "heard",

@@ -208,6 +208,9 @@ def setting_text(row: dict[str, Any], key: str) -> str:
 def _same_but_for_the_seed(row: dict[str, Any], other: dict[str, Any]) -> bool:
     if row.get("attention") is None or row.get("attention") != other.get("attention"):
         return False
+    # a grid's cases differ by definition, whatever in (a recipe's learning rate is no setting of a table)
+    if row.get("case") != other.get("case"):
+        return False
     pairs = ((row.get(key), other.get(key)) for key in SETTINGS)
     return all(a == b or (None in (a, b) and row.get("status") != "done") for a, b in pairs)
 
@@ -218,7 +221,8 @@ def _seed(run: Run) -> tuple[bool, int, str]:
 
 
 def _label(run: Run) -> str:
-    return str(run.row.get("label") or run.row.get("attention") or run.row.get("name") or run.row.get("id") or "run")
+    keys = ("case", "label", "attention", "name", "id")
+    return next((str(run.row[key]) for key in keys if run.row.get(key)), "run")
 
 
 def _told_apart(groups: list[Group]) -> list[Group]:

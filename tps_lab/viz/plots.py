@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
 
 _CEILING_NAME = "ceiling without frame order"
+MOST_NAMED = 16  # points of a picture that each get a label
 _CEILING_DASHES = (0, (4, 3))
 # column of the table → what the axis says, how its figures are written
 AXES: dict[str, tuple[str, Kind]] = {
@@ -80,7 +81,10 @@ def tradeoff(table: pd.DataFrame, x: str = "macs", ax: Axes | None = None) -> Ax
             markeredgecolor="white",
             markeredgewidth=0.6,
         )
-    place_labels(ax, points, [row["label"] for row in rows], [*lines, *bars], names)
+    # of many points only those on the front are named: there is no room for more, and it takes long
+    named = list(range(len(points))) if len(points) <= MOST_NAMED else pareto(points)[-8:]
+    near = [*lines, *(bars[i] for i in named)]
+    place_labels(ax, [points[i] for i in named], [rows[i]["label"] for i in named], near, names)
     return ax
 
 

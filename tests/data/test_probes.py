@@ -1,0 +1,178 @@
+"""Temporal probes: twins show the same frames, so order-blind models are capped; and each shows what it says."""
+
+import pytest
+import torch
+
+from tps_lab import InputError
+from tps_lab.data import data_sets, parse
+from tps_lab.data._probe import Probe
+from tps_lab.explain import needed_reach
+
+SMALL = {"train": 96, "val": 48, "test": 48}
+PROBES = [name for name, cls in data_sets().items() if issubclass(cls, Probe)]
+CASES = [
+    *PROBES, "speed(frames=7)", "order(gap=1)", "order(gap=8)", "order(gap=11)", "first(gap=3)", "first(gap=5)",
+    "first(hold=1, gap=9)", "rhythm(frames=32)", "counting(frames=10)", "match(gap=1)", "match(gap=5)",
+    "counting(equal_light=False)",
+]  # fmt: skip
+
+
+def opened(text, **changes):
+    return parse(text, **(SMALL | changes)).opened()
+
+
+def all_of(clips, split="test"):
+    return clips.batch(split, torch.arange(clips.size(split)))
+
+
+@pytest.mark.parametrize("text", [c for c in CASES if "equal_light" not in c])
+def test_twins_show_the_same_frames_bit_for_bit_and_have_different_labels(text):
+    clips = opened(text)
+    x, y = all_of(clips)
+    k, frames = clips.twins, clips.clip_shape[1]
+    assert clips.ceiling == 1 / k
+    assert clips.size("test") % k == 0
+    for scene in range(0, len(x), k):
+        # an order of the frames that knows nothing of stories: by their bytes
+        sets = [sorted(clip[0, t].numpy().tobytes() for t in range(frames)) for clip in x[scene : scene + k]]
+        assert all(frames_of == sets[0] for frames_of in sets)
+        assert len(set(y[scene : scene + k].tolist())) == k
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_no_order_blind_classifier_passes_the_ceiling(name):
+    clips = opened(name)
+    x, y = all_of(clips)
+    frames = x[:, 0].double().flatten(2)  # (N, T, pixels)
+    for seed in range(5):
+        rng = torch.Generator().manual_seed(seed)
+        first = torch.randn(frames.shape[2], 32, generator=rng, dtype=torch.float64)
+        last = torch.randn(32, len(clips.classes), generator=rng, dtype=torch.float64)
+        # sorted, so that sums do not even differ by rounding
+        seen = (frames @ first / 10).tanh().sort(1).values.sum(1)
+        assert ((seen @ last).argmax(1) == y).double().mean() <= clips.ceiling
+
+
+def test_where_light_counts_an_order_blind_model_needs_no_time():
+    clips = opened("counting(equal_light=False, noise=0)")
+    x, y = all_of(clips)
+    lit = (x[:, 0].flatten(2).amax(2) > 2).sum(1)
+    assert torch.equal(lit - 1, y)
+    assert clips.ceiling is None
+    assert "nothing caps" in clips.notes[0]
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_the_stated_reach_is_what_the_stories_need(text):
+    clips = opened(text)
+    assert clips.reach == needed_reach(clips.stories())
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_stories_say_which_frames_are_equal(text):
+    clips = opened(text)
+    x, _ = all_of(clips)
+    stories = clips.stories().reshape(-1, clips.clip_shape[1])
+    for clip, story in zip(x[:: clips.twins + 1], stories[:: clips.twins + 1], strict=True):
+        for t in range(len(story)):
+            for u in range(t):
+                assert torch.equal(clip[:, t], clip[:, u]) == (story[t] == story[u])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_clips_follow_from_the_seed_alone_whatever_else_is_in_the_batch(name):
+    clips = opened(name)
+    together, labels = clips.batch("train", torch.arange(10))
+    alone, label = opened(name).batch("train", torch.tensor([7]))
+    assert torch.equal(alone[0], together[7])
+    assert label[0] == labels[7]
+    assert not torch.equal(opened(name, seed=1).batch("train", torch.arange(10))[0], together)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_no_digit_is_in_two_splits_and_no_class_is_missing(name):
+    clips = opened(name, train=960, val=480, test=480)
+    used = {split: set(told.digit.flatten().tolist()) - {-1} for split, told in clips.told.items()}
+    assert not used["train"] & used["val"]
+    assert not used["train"] & used["test"]
+    assert not used["val"] & used["test"]
+    counts = torch.bincount(clips.told["train"].labels.flatten(), minlength=len(clips.classes))
+    assert (counts > 0).all()
+    if name != "first":  # its labels are drawn with the digits
+        assert counts.min() == counts.max()
+
+
+# ---------------------------------------------------------------------- the clip shows what the label says
+
+
+def lit(x):
+    """Frames with something in them: bool (N, T), of clips without noise."""
+    return x[:, 0].flatten(2).amax(2) > x[:, 0].amin() + 1e-3
+
+
+def test_direction_and_speed():
+    x, y = all_of(opened("direction(noise=0)"))
+    ink = x[:, 0] - x[:, 0].amin()
+    where = torch.linspace(-1, 1, 24)
+    total = ink.sum((2, 3))
+    across = (ink.sum(2) * where).sum(2) / total
+    down = (ink.sum(3) * where).sum(2) / total
+    for label, (dx, dy) in enumerate([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)]):
+        for moved, sign in ((across[:, -1] - across[:, 0], dx), (down[:, -1] - down[:, 0], dy)):
+            assert (moved[y == label].sign() * (moved[y == label].abs() > 0.2) == sign).all()
+    clips = opened("speed(noise=0)")
+    x, y = all_of(clips)
+    steps = (x[:, 0, 1:] - x[:, 0, :-1]).abs().sum((1, 2, 3))  # the faster, the more changes
+    means = [steps[y == label].mean().item() for label in range(4)]
+    assert means == sorted(means)
+
+
+def test_order_first_and_match():
+    x, y = all_of(opened("order(gap=5, noise=0)"))
+    times = lit(x).nonzero()[:, 1].reshape(-1, 2)
+    assert ((times[:, 1] - times[:, 0]) == 5).all()
+    top = torch.stack([x[i, 0, t, :12].sum() > x[i, 0, t, 12:].sum() for i, t in enumerate(times[:, 0].tolist())])
+    assert torch.equal(top, y == 0)
+    clips = opened("first(noise=0)")
+    x, y = all_of(clips)
+    assert (lit(x).sum(1) == 6).all()
+    first = clips.told["test"].digit.gather(1, clips.told["test"].story.flatten(1)[:, :0].new_ones(24, 1))[:, 0]
+    from sklearn.datasets import load_digits
+
+    assert y[0::2].tolist() == load_digits().target[first.numpy()].tolist()
+    x, y = all_of(opened("match(gap=3, noise=0)"))
+    times = lit(x).nonzero()[:, 1].reshape(-1, 4)
+    assert (times.diff(dim=1) == 3).all()
+    same = torch.tensor([torch.equal(x[i, :, t[0]], x[i, :, t[1]]) for i, t in enumerate(times.tolist())])
+    assert torch.equal(same, y == 0)
+
+
+def test_rhythm_and_counting():
+    x, y = all_of(opened("rhythm(noise=0)"))
+    on = lit(x)
+    neighbours = (on & on.roll(1, 1)).sum(1)
+    assert [set(neighbours[y == label].tolist()) for label in range(4)] == [{0}, {2}, {0}, {3}]
+    x, y = all_of(opened("counting(noise=0)"))
+    on = lit(x)
+    assert (on.sum(1) == on[0].sum()).all()
+    assert torch.equal((on[:, 1:] & ~on[:, :-1]).sum(1) - 1, y)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("order(gap=16)", "gap must be 1 to 15 in a clip of 16 frames, got 16"),
+        ("match(gap=6)", "gap must be 1 to 5"),
+        ("rhythm(frames=20)", "nearest: 16"),
+        ("speed(frames=6)", "nearest that works: 7"),
+        ("first(hold=9)", "take 18 frames, the clip has 16"),
+        ("counting(frames=8)", "needs frames ≥ 10"),
+        ("rhythm(test=3)", "sets of 4 clips"),
+        ("direction(noise=-1)", "noise must be 0 or more"),
+        ("order(gaps=3)", "did you mean 'gap'"),
+        ("rythm", "did you mean 'rhythm'"),
+    ],
+)
+def test_bad_options_are_named(text, says):
+    with pytest.raises(InputError, match=says):
+        parse(text)

@@ -1,0 +1,154 @@
+"""Paired comparisons in reports, effects of axes, LaTeX, and two result sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import MadeUp, made_up
+
+from tps_lab import report, runs, viz
+from tps_lab.errors import InputError
+from tps_lab.report.latex import escaped
+from tps_lab.report.paired import effects, paired
+from tps_lab.report.versus import answer, versus, write
+from tps_lab.viz.groups import group_runs
+
+N = 240
+LABELS = np.arange(N) % 12
+STUDIED = (("spatial", "Spatial", 0.5), ("joint", "Joint", 0.9), ("axial", "Axial", 0.52))
+
+
+def run(attention: str, label: str, accuracy: float, seed: int, **changes: object) -> MadeUp:
+    """A made-up run whose answers to single clips are right in `accuracy` of them, by luck of seed and label."""
+    made = made_up(attention, label, attention.split("(")[0], "", 100 * accuracy, 28.1, 131, 32, 22.0, seed=seed)
+    rng = np.random.default_rng([seed, *attention.encode()])
+    predicted = np.where(rng.random(N) < accuracy, LABELS, (LABELS + 1) % 12)
+    made.row |= {"top1_pct": 100 * float((predicted == LABELS).mean()), "test_clips": N, "twins": 2, **changes}
+    made.predictions = (predicted, LABELS)  # type: ignore[attr-defined]
+    return made
+
+
+def study() -> list[MadeUp]:
+    return [
+        run(attention, label, accuracy, seed)
+        for attention, label, accuracy in (
+            ("spatial", "Spatial", 0.5),
+            ("joint", "Joint", 0.9),
+            ("axial", "Axial", 0.52),
+        )
+        for seed in range(5)
+    ]
+
+
+def test_what_differs_is_settled_and_what_does_not_stays_open() -> None:
+    pairs = {pair.group.label: pair for pair in paired(group_runs(study()))}
+    assert pairs["Joint"].verdict == "better"
+    assert pairs["Axial"].verdict.startswith("open")
+    assert {pair.against.label for pair in pairs.values()} == {"Spatial"}
+    # the difference is the one of the means on the very clips
+    means = {group.label: group.mean("top1_pct") for group in group_runs(study())}
+    assert pairs["Joint"].found.difference == pytest.approx(means["Joint"] - means["Spatial"])
+
+
+def test_only_seeds_that_both_have_are_compared_and_gaps_say_why() -> None:
+    every = study()
+    every = [made for made in every if not (made.row["variant"] == "joint" and made.row["seed"] > 1)]
+    for made in every:
+        if made.row["variant"] == "axial":
+            del made.predictions  # type: ignore[attr-defined]
+    pairs = {pair.group.label: pair for pair in paired(group_runs(every))}
+    assert pairs["Joint"].found.seeds == 2
+    assert pairs["Axial"].verdict == "answers to single clips were not recorded"
+
+
+def test_a_page_with_question_papers_numbers_and_latex(tmp_path: Path) -> None:
+    page = report.build(
+        study(), tmp_path, question="Which & why?", baseline="Joint", paper={"axial": {"top1_pct": 51.23}},
+        paper_source="a paper", command="tps-lab report",
+    )  # fmt: skip
+    markup, text = page.read_text(), (tmp_path / "report.md").read_text()
+    for shown in (markup, text):
+        assert "Against Joint" in shown
+        assert "paper: 51.2 %" in shown
+        assert "worse" in shown
+    assert "Which &amp; why?" in markup
+    assert "RUN/config.yaml" in text
+    latex = (tmp_path / "results.tex").read_text()
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+    assert "51.2" in latex
+    rows = [line for line in latex.splitlines() if r"\\ %" in line]
+    assert len(rows) == 3
+    assert len({line.partition("%")[0].count("&") for line in rows}) == 1
+    assert all(made.row["id"] in latex for made in study())
+
+
+def test_an_unknown_baseline_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'Joint'"):
+        report.build(study(), tmp_path, baseline="Jont")
+
+
+def test_effects_of_a_grid_that_adds_up() -> None:
+    """a adds 10 points, b adds 4, nothing comes of both; chance is a tenth of a point."""
+    rng = np.random.default_rng(0)
+    made = [
+        run("joint", "Joint", 0.5, seed, case=f"{a}{b}", varied={"a": a, "b": b},
+            top1_pct=50 + 10 * a + 4 * b + rng.normal(0, 0.1))
+        for a in (0, 1) for b in (0, 1) for seed in range(4)
+    ]  # fmt: skip
+    found = {effect.name: effect for effect in effects(group_runs(made))}
+    assert set(found) == {"a", "b", "a × b"}
+    assert found["a"].levels["1"] - found["a"].levels["0"] == pytest.approx(10, abs=0.2)
+    assert found["a"].share == pytest.approx(100 / 116, abs=0.01)
+    assert found["a × b"].p > 0.01 > found["b"].p
+    assert effects(group_runs(made[:-4])) == []  # a combination is missing
+
+
+def test_heat_maps_hold_the_figures() -> None:
+    ax = viz.confusion(group_runs(study()))
+    assert "100" not in [text.get_text() for text in ax.texts]
+    ax = viz.accuracy_map(study(), "class")
+    assert len(ax.get_yticklabels()) == 3
+
+
+@pytest.mark.parametrize(("text", "expected"), [("50 % of a_b", r"50 \% of a\_b"), ("a ± b", r"a $\pm$ b")])
+def test_latex_prints_text_as_it_is(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+
+
+def test_two_result_sets(tmp_path: Path) -> None:
+    before, after = study(), study()
+    found = versus(before, after)
+    assert "alike" in answer(found)
+    for made in after:
+        if made.row["variant"] == "joint":
+            made.predictions = ((LABELS + 1) % 12, LABELS)  # type: ignore[attr-defined]
+    found = versus(before, [made for made in after if made.row["variant"] != "axial"])
+    assert answer(found).startswith("1 of 2 differ")
+    assert found.only_a == ["Axial"]
+    write(found, tmp_path)
+    assert "1 of 2 differ" in (tmp_path / "index.html").read_text()
+    assert "Joint" in (tmp_path / "report.md").read_text()
+    with pytest.raises(InputError, match="no configuration in common"):
+        versus(before[:5], after[5:10])
+
+
+def test_compare_from_the_command_line(tmp_path: Path) -> None:
+    for made in study()[:4]:
+        folder = tmp_path / "a" / made.row["id"]
+        folder.mkdir(parents=True)
+        (folder / "row.json").write_text(json.dumps(made.row))
+        runs.write_predictions(folder, *made.predictions)  # type: ignore[attr-defined]
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    code = "from tps_lab.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", tmp_path / "a", tmp_path / "b", "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["compared"][0]["verdict"] == "same answers"

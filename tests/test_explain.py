@@ -1,0 +1,182 @@
+"""Certificates hold on random models in float64, and are as strong as the mixing allows."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_cli import cli
+
+from tps_lab import attention, videoize
+from tps_lab.config import make
+from tps_lab.data import parse
+from tps_lab.explain import certify, explain, mixing
+
+torch.set_num_threads(1)
+
+T, SIZE = 6, (15, 20)  # patches of 5 pixels: 3 × 4
+IMAGE = {"img_size": SIZE, "patch_size": 5, "embed_dim": 16, "num_heads": 2, "mlp_ratio": 1.5}
+HEADS = {"avg": {"class_token": False, "global_pool": "avg"}, "token": {}, "map": {"global_pool": "map"}}
+# those whose mixing is a partition of tokens; the tile C needs more patches than 2 × 2
+PARTITIONS = [
+    "spatial", "tps", "tps(every=1)", "tps(pattern=A, every=1)", "tps(pattern=0 1 / 0 3, every=1)", "tps(border=zero)",
+    "tps(pattern=A, border=edge)", "tps(shift_back=false, pattern=A)", "joint", "joint(every=2)", "divided", "axial",
+    "local(window_frames=2, window=2)", "local(window_frames=3, moved=false)", "l+g", "factorised-self",
+    "factorised-dot", "factorised-encoder(layers=1)",
+]  # fmt: skip
+OTHERS = ["tcs", "tsm", "tps+tcs(pattern=A)", "xvit", "tokshift", "trajectory"]
+
+
+def model_of(variant, head="avg", time=False, depth=2, frames=T, seed=0):
+    """Random and nowhere zero, so that no weight hides a difference."""
+    torch.manual_seed(seed)
+    image = timm.create_model("vit_tiny_patch16_224", num_classes=4, depth=depth, **IMAGE, **HEADS[head]).double()
+    model = videoize(image, variant, frames=frames, temporal_position=time).double().eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(0.4 * torch.randn_like(p) + (name.endswith("weight") and p.ndim == 1))
+    return model
+
+
+def fits(variant, head):
+    needs = attention.parse(variant).needs_class_token
+    return head == "token" or not needs
+
+
+def answers(model, *orders):
+    clip = torch.randn(1, 3, T, *SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        return [model(clip[:, :, list(order)])[0] for order in orders]
+
+
+def alike(a, b):
+    return torch.allclose(a, b, rtol=0, atol=1e-10)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(PARTITIONS + OTHERS), st.sampled_from(list(HEADS)), st.booleans(), st.permutations(range(T)),
+    st.integers(2, 3),
+)  # fmt: skip
+def test_an_order_is_kept_exactly_if_a_random_model_keeps_it(variant, head, time, order, depth):
+    if not fits(variant, head):
+        return
+    model = model_of(variant, head, time, depth)
+    found = mixing(model)
+    # besides the drawn one, those that groups are made of
+    shift = [*range(1, T), 0]
+    for chosen in (order, shift, list(range(T))[::-1], [1, 0, *range(2, T)], [2, 1, 0, *range(3, T)]):
+        before, after = answers(model, range(T), chosen)
+        claimed = found.keeps(chosen)
+        if variant in PARTITIONS:
+            assert claimed == alike(before, after), (variant, chosen)
+        elif claimed:  # stated mixings: nothing stronger than the truth
+            assert alike(before, after)
+
+
+@pytest.mark.parametrize("variant", PARTITIONS)
+def test_the_whole_claimed_group_is_kept_and_its_words_are_true(variant):
+    model = model_of(variant)
+    found = mixing(model)
+    rng = np.random.default_rng(0)
+    orders = [range(T)]
+    for _ in range(3):
+        order = np.arange(T)
+        for members in found.classes:
+            order[members] = rng.permutation(members)
+        order = np.roll(order, found.period * rng.integers(T // found.period))
+        orders.append(order[::-1] if found.reversible else order)
+    first, *others = answers(model, *(np.asarray(o).tolist() for o in orders))
+    assert all(alike(first, other) for other in others)
+    assert (found.symmetry == "any permutation of frames") == (len(found.classes) == 1)
+
+
+@pytest.mark.parametrize("variant", PARTITIONS)
+def test_nothing_outside_a_window_has_influence(variant):
+    model = model_of(variant)
+    found = mixing(model)
+    grid = model.grid
+    clip = torch.randn(1, 3, T, *SIZE, dtype=torch.float64, requires_grad=True)
+    features = model.forward_features(clip)[0, grid.clip_prefix :].reshape(T, grid.per_frame, -1)
+    influence = model.variant.influence(grid, 2)[grid.clip_prefix :, grid.clip_prefix :]
+    frames = influence.reshape(T, grid.per_frame, T, grid.per_frame).any(3)
+    for t in range(T):
+        for place in range(0, grid.per_frame, 5):
+            (gradient,) = torch.autograd.grad(features[t, place].sin().sum(), clip, retain_graph=True)
+            moved = gradient[0].abs().amax((0, 2, 3)) > 0
+            assert not (moved.numpy() & ~frames[t, place]).any()
+            if found.windows:
+                assert any(np.array_equal(window[t], frames[t, place]) for window in found.windows)
+
+
+TASKS = ["order(gap=1)", "order(gap=2)", "order(gap=3)", "first(hold=1)", "match(gap=1)", "direction"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(PARTITIONS), st.sampled_from(list(HEADS)), st.sampled_from(TASKS), st.integers(2, 3), st.booleans()
+)
+def test_a_certificate_holds_for_a_random_model_on_the_very_clips(variant, head, task, depth, time):
+    if not fits(variant, head):
+        return
+    clips = parse(task, frames=T, size=8, train=12, val=12, test=12).opened()
+    model = model_of(variant, head, time, depth)
+    found = mixing(model)
+    certificate = certify(found, clips)
+    x, _ = clips.batch("test", torch.arange(clips.size("test")))
+    x = torch.nn.functional.interpolate(x[:, :, :, :8, :8].flatten(0, 1).double(), SIZE).reshape(-1, 3, T, *SIZE)
+    with torch.no_grad():
+        logits = model(x)
+    stories = clips.stories()
+    different = 0
+    for scene, twins in enumerate(stories):
+        own = logits[clips.twins * scene : clips.twins * (scene + 1)]
+        for i, j in ((1, 0),):
+            if found.alike(twins[j], twins[i]):
+                assert alike(own[i], own[j]), (variant, task)
+        different += 1 + (not found.alike(twins[0], twins[1]))
+    assert (certificate.ceiling_pct or 100) == pytest.approx(100 * different / stories[..., 0].size)
+
+
+@pytest.mark.parametrize(
+    ("attention", "data", "ceiling"),
+    [
+        ("spatial", "direction", 50),
+        ("spatial", "speed", 25),
+        ("tps(pattern=A, every=1)", "order(gap=4)", 50),  # one layer of pattern A reaches two frames
+        ("tps(pattern=A, every=1)", "order(gap=2)", None),
+        ("tps(pattern=A)", "order(gap=4)", None),  # two layers reach four
+        ("tps(pattern=A)", "match(gap=5)", None),
+        ("tps", "order(gap=8)", 50),  # half round the ring
+        ("tps(border=zero)", "order(gap=8)", None),
+        ("joint", "order", None),
+    ],
+)
+def test_what_can_be_said_about_models_that_people_train(attention, data, ceiling):
+    found = explain(make({"attention": attention, "data": f"{data[:-1]}, test=96)" if "(" in data else data}))
+    assert found.certificate.ceiling_pct == ceiling
+    assert ("cannot exceed" in found.text()) == (ceiling is not None)
+
+
+def test_tubelets_hide_the_order_inside_them():
+    clips = parse("direction", frames=12, test=48).opened()
+    model = model_of("spatial")
+    assert certify(mixing(model), clips, tubelet=2).ceiling_pct is None  # each tubelet sees the motion
+
+
+def test_windows_are_not_covered_and_say_so():
+    found = explain(make({"backbone": "beit_base_patch16_224", "attention": "spatial", "data": "direction(size=32)"}))
+    assert found.certificate.ceiling_pct is None
+    assert "proofs do not cover" in found.certificate.reason
+
+
+def test_from_the_command_line(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("attention: spatial\ndata: order(test=96)\n")
+    facts = json.loads(cli("explain", file, "--frames", 8, "--depth", 2, "--json").stdout)
+    assert facts["ceiling_pct"] == 50
+    assert facts["symmetry"] == "any permutation of frames"
+    assert facts["needed_reach"] is None  # 4 of 8 frames is half the ring

@@ -1,0 +1,132 @@
+"""Paired statistics: known values, honest intervals, and few false claims where there is nothing to find."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tps_lab import InputError
+from tps_lab import statistics as statistics_of
+from tps_lab.statistics import bootstrap, compare, compare_all, coverage, simulate
+
+
+def test_with_clips_that_do_not_vary_it_is_the_paired_t_test():
+    # seed s gets so many of 1,000 clips right; the difference of a clip is the same in distribution
+    rng = np.random.default_rng(0)
+    a, b = (np.array([rng.permutation(1000) < n for n in counts]) for counts in ([800, 820, 810], [700, 730, 690]))
+    found = compare(a, b)
+    expected = stats.ttest_rel([80, 82, 81], [70, 73, 69])
+    low, high = expected.confidence_interval(0.95)
+    assert found.difference == pytest.approx(10.3333, abs=1e-3)
+    # clips' share is what little they add
+    assert found.low == pytest.approx(low, abs=0.5)
+    assert found.high == pytest.approx(high, abs=0.5)
+    assert found.p == pytest.approx(expected.pvalue, rel=0.2)
+    assert found.permutation_p == 0.25 == found.permutation_floor
+
+
+def test_the_p_value_and_the_interval_agree():
+    for seed in range(20):
+        found = compare(*simulate(np.random.default_rng(seed), 4, 100, gap=0.6))
+        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+        assert found.low < found.difference < found.high
+
+
+def test_permutation_test_is_exact():
+    a = np.zeros((6, 10))
+    a[:, :3] = 1  # A is right three times more in every seed
+    found = compare(a, np.zeros((6, 10)))
+    assert found.permutation_p == 2 / 2**6
+
+
+def test_one_seed_says_nothing_about_others():
+    found = compare([[1, 1, 1, 0] * 50], [[0, 1, 0, 0] * 50])
+    assert found.over == "clips"
+    assert math.isnan(found.p)
+    assert not found.settled
+    assert found.more_seeds is None
+    assert found.low < 50 < found.high
+
+
+def test_equal_variants_do_not_differ():
+    rights = np.random.default_rng(0).random((3, 50)) < 0.5
+    found = compare(rights, rights)
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert not found.settled
+
+
+def test_twins_count_as_one_clip():
+    # a twin that is right whenever the other is wrong: their mean never varies
+    a = np.tile([1, 0, 0, 1], (3, 20))
+    b = np.tile([0, 1, 1, 0], (3, 20))
+    found = compare(a, b, twins=2)
+    assert (found.low, found.high, found.clips) == (0, 0, 40)
+    assert compare(a, b).high > 5
+
+
+def test_holm_multiplies_the_least_p_by_the_number_of_comparisons():
+    pairs = [simulate(np.random.default_rng(seed), 4, 300, gap) for seed, gap in enumerate((1.5, 0.0, 0.3))]
+    found = compare_all(pairs)
+    assert found[0].p == min(one.p for one in found)
+    assert found[0].p_holm == pytest.approx(3 * found[0].p)
+    assert all(one.p_holm >= one.p for one in found)
+
+
+def test_more_seeds_are_said_for_what_is_open_and_possible():
+    rng = np.random.default_rng(3)
+    clear = compare_all([simulate(rng, 5, 500, gap=3.0)])[0]
+    assert clear.settled
+    assert clear.more_seeds == 0
+    open_one = compare_all([simulate(rng, 3, 2000, gap=0.35)])[0]
+    assert not open_one.settled
+    assert open_one.more_seeds is not None
+    assert 1 <= open_one.more_seeds <= 97
+    # the clips that A gets and B does not are always the same 16 of 30, and the other way round 14: all luck is theirs
+    clips = np.tile(np.arange(30) < 16, (3, 1))
+    assert compare_all([(clips, ~clips)])[0].more_seeds is None
+
+
+def test_false_claims_are_rare_where_there_is_nothing_to_find(monkeypatch):
+    """A/A: four variants that are all the same, three compared with the first, as a report does."""
+    monkeypatch.setattr(statistics_of, "_permutation", lambda by_seed: 1.0)  # claims do not rest on it
+    monkeypatch.setattr("gc.collect", lambda *a: 0)  # statsmodels asks for it every time
+    studies, seeds, clips = 250, 3, 120
+    rng = np.random.default_rng(11)
+    claims = 0
+    for _ in range(studies):
+        hard = rng.normal(0, 1.5, clips)  # the same clips for all
+        variants = [
+            rng.random((seeds, clips)) < 1 / (1 + np.exp(-(0.8 + hard + rng.normal(0, 0.4, (seeds, 1)))))
+            for _ in range(4)
+        ]
+        claims += any(one.settled for one in compare_all([(variants[0], other) for other in variants[1:]]))
+    # 5 % and what chance adds to it in so many studies, 99.9 % of the time
+    assert claims <= stats.binom.ppf(0.999, studies, 0.05)
+
+
+def test_coverage_is_what_the_text_says(monkeypatch):
+    monkeypatch.setattr(statistics_of, "_permutation", lambda by_seed: 1.0)
+    found = coverage(seeds=3, studies=300)
+    assert found["compare"] >= stats.binom.ppf(0.001, 300, 0.95) / 300
+    assert found["bootstrap"] < found["compare"]  # too sure of itself
+
+
+def test_bootstrap_agrees_with_the_interval_when_there_are_many_seeds():
+    a, b = simulate(np.random.default_rng(5), 40, 400, gap=0.4)
+    found, (low, high) = compare(a, b), bootstrap(a, b)
+    assert found.low == pytest.approx(low, abs=0.6)
+    assert found.high == pytest.approx(high, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "twins", "says"),
+    [
+        ([[1, 0]], [[1, 0, 1]], 1, "same seeds and clips"),
+        ([[1, 0, 1]], [[1, 0, 1]], 2, "no whole number of sets of 2"),
+        (np.zeros((0, 4)), np.zeros((0, 4)), 1, "same seeds and clips"),
+    ],
+)
+def test_what_does_not_match_is_refused(a, b, twins, says):
+    with pytest.raises(InputError, match=says):
+        compare(a, b, twins)

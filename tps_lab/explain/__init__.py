@@ -1,0 +1,125 @@
+"""What a model cannot learn, before any training: from its mixing, depth, border and time embedding.
+
+Two facts about a model decide it, and both follow from who attends to whom:
+
+* **Symmetry.** Attention without positions treats its tokens as a set. If moving the frames of the
+  clip about only renames the groups of tokens, the model's answer stays the same. Which movements do
+  that is found by trying them on the groups themselves (`keeps`): any permutation of frames (spatial
+  attention, joint attention without a time embedding), cyclic shifts (patch shift with a circular
+  border), or none.
+* **Reach.** Each token's output depends on the frames that influence it after L blocks, its *window*.
+  The head averages over frames. So two clips that show the same windows equally often, where a window
+  is counted by its place unless a cyclic shift makes places alike, get the same answer.
+
+A data set says which pictures its clips show in which frames (`Clips.stories`): twins of a scene have
+different labels. Twins that the model must answer alike give a ceiling on accuracy that holds on the
+very test clips, whatever the weights. Where nothing follows, nothing is claimed. The converse, "can
+be learnt", is never claimed.
+
+What is not covered, because attention there has positions of its own or is no partition of tokens:
+windowed backbones and relative position biases (no claim at all), and mixings that move channels or
+nest softmaxes (no symmetry is claimed unless frames never meet in them; influence as they state it).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.explain.certificates import Certificate, certify, needed_reach
+from tps_lab.explain.mixing import Mixing, mixing
+
+if TYPE_CHECKING:
+    from tps_lab.config import RunConfig
+    from tps_lab.data import Clips
+
+__all__ = ["Certificate", "Explanation", "Mixing", "certify", "explain", "mixing", "needed_reach"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is proved about a model on a data set, and from what."""
+
+    model: str
+    data: str
+    mixing: Mixing
+    clips: Clips
+    certificate: Certificate
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data, for `--json`."""
+        mixing, certificate = self.mixing, self.certificate
+        known = not mixing.outside
+        return {
+            "model": self.model,
+            "data": self.data,
+            "symmetry": mixing.symmetry if known else None,
+            "interchangeable_frames": mixing.classes if known else None,
+            "cyclic_period": mixing.period if known else None,
+            "reach": mixing.reach if known else None,
+            "span": mixing.span if known else None,
+            "worlds": mixing.worlds if known else None,
+            "temporal_position": mixing.temporal_position if known else None,
+            "needed_reach": self.clips.reach,
+            "chance_pct": 100 / len(self.clips.classes),
+            "order_blind_ceiling_pct": None if self.clips.ceiling is None else 100 * self.clips.ceiling,
+            "ceiling_pct": certificate.ceiling_pct,
+            "reason": certificate.reason,
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        mixing, clips = self.mixing, self.clips
+        lines = [("model", self.model), ("data", self.data)]
+        if not mixing.outside:
+            time = "; each time step has a learned embedding" if mixing.temporal_position else ""
+            lines.append(("symmetry", mixing.symmetry + time))
+            lines.append(("reach", self._reach()))
+            if mixing.worlds > 1:
+                lines.append(("worlds", f"the clip falls into {mixing.worlds} sets of tokens that never meet"))
+        chance = f"chance {100 / len(clips.classes):.1f} %"
+        blind = "not capped" if clips.ceiling is None else f"at most {100 * clips.ceiling:.1f} %"
+        lines.append(("task", f"{chance}, blind to frame order {blind}" + self._needs()))
+        ceiling, reason = self.certificate.ceiling_pct, self.certificate.reason
+        lines.append(("verdict", reason if ceiling is None else f"cannot exceed {ceiling:.1f} %: {reason}"))
+        return "\n".join(f"{term:<10}{said}" for term, said in lines)
+
+    def _reach(self) -> str:
+        if self.mixing.reach is None:
+            return "the answer sees all frames together"
+        if self.mixing.reach == 0:
+            return f"its own frame only, after {self.mixing.depth} blocks"
+        return (
+            f"up to {self.mixing.reach} frames away after {self.mixing.depth} blocks; "
+            f"two frames that meet in a token are up to {self.mixing.span} apart"
+        )
+
+    def _needs(self) -> str:
+        reach = self.clips.reach
+        if reach is None:
+            return ""
+        if reach == 0:
+            return "; single frames are enough"
+        return f"; frames {reach} apart must be seen together where time has no embedding and no ends"
+
+
+def explain(config: RunConfig, depth: int | None = None) -> Explanation:
+    """What a run's model cannot learn of its data, from the configuration alone.
+
+    Args:
+        depth: blocks, other than the backbone's own.
+
+    Raises:
+        InputError: the configuration cannot work.
+    """
+    from tps_lab import data
+    from tps_lab.train import build
+
+    clips = data.parse(config.data).opened()
+    found = mixing(build(config, clips))
+    if depth is not None and not found.outside:
+        found = dataclasses.replace(found, depth=depth)
+    blocks = "" if found.outside else f", {found.depth} blocks"
+    model = f"{config.attention} in {config.backbone}{blocks}"
+    return Explanation(model, config.data, found, clips, certify(found, clips, config.tubelet))

@@ -1,0 +1,220 @@
+"""A model as far as proofs go: its symmetry and its reach, from who attends to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from tps_lab.attention._core import Grid, KernelMixer, Mixer, Variant
+
+Order = Sequence[int] | np.ndarray
+_MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """A model as far as proofs go.
+
+    Args:
+        variant, grid, depth: how its tokens meet, which tokens, how many blocks.
+        temporal_position: it has a learned embedding per time step.
+        pools_jointly: the head pools a frame's tokens by something else than their mean or class token.
+        frames_meet_behind: a module behind the blocks mixes all frames (factorised encoder); without a
+            time embedding it treats them as a set.
+        outside: why nothing can be proved about this backbone; empty if something can.
+    """
+
+    variant: Variant
+    grid: Grid
+    depth: int
+    temporal_position: bool
+    pools_jointly: bool = False
+    frames_meet_behind: bool = False
+    outside: str = ""
+
+    @cached_property
+    def mixers(self) -> list[tuple[Mixer, Grid]]:
+        """Every different attention of the model, with the tokens that take part in it."""
+        found: dict[Mixer, Grid] = {}
+        for index in range(self.depth):
+            *extra, last = self.variant.block(index, self.depth)
+            found |= {mixer: mixer.step_grid(self.grid) for mixer in extra} | {last: self.grid}
+        return list(found.items())
+
+    def keeps(self, order: Order) -> bool:
+        """Whether the model gives a clip and the clip in this order of frames the same answer, whatever its weights.
+
+        Args:
+            order: (T,), a permutation of the time steps.
+        """
+        if self.outside or self.temporal_position:
+            return False
+        return all(_keeps(mixer, grid, np.asarray(order)) for mixer, grid in self.mixers)
+
+    @cached_property
+    def classes(self) -> list[list[int]]:
+        """Frames that may change places without changing the answer, as classes; single frames if none may."""
+        # If i may change places with j, and j with k, then i with k: one look per class is enough.
+        found: list[list[int]] = []
+        for t in range(self.grid.frames):
+            for members in found:
+                swapped = np.arange(self.grid.frames)
+                swapped[[t, members[0]]] = members[0], t
+                if self.keeps(swapped):
+                    members.append(t)
+                    break
+            else:
+                found.append([t])
+        return found
+
+    @cached_property
+    def period(self) -> int:
+        """The least number of frames by which the clip may be shifted round its ends; T if only by none."""
+        frames = self.grid.frames
+        divisors = [k for k in range(1, frames) if frames % k == 0]
+        return next((k for k in divisors if self.keeps((np.arange(frames) + k) % frames)), frames)
+
+    @cached_property
+    def reversible(self) -> bool:
+        """Whether a clip played backwards gets the same answer."""
+        return self.keeps(np.arange(self.grid.frames)[::-1])
+
+    @property
+    def symmetry(self) -> str:
+        """The group in words."""
+        if len(self.classes) == 1:
+            return "any permutation of frames"
+        words = []
+        if self.period < self.grid.frames:
+            words.append("cyclic shifts" if self.period == 1 else f"cyclic shifts by {self.period} frames")
+        shared = [members for members in self.classes if len(members) > 1]
+        if shared:
+            sets = ["{" + ", ".join(map(str, members)) + "}" for members in shared]
+            few = len(sets) <= 2
+            words.append("permutations within " + (" and ".join(sets) if few else f"{len(sets)} sets like {sets[0]}"))
+        if self.reversible:
+            words.append("playing backwards")
+        return ", ".join(words) or "none"
+
+    @cached_property
+    def windows(self) -> list[np.ndarray]:
+        """For each place of a token in its frame, which frames influence it: bool (T, T), row = its time.
+
+        Empty if a token of the whole clip carries the answer, or frames meet behind the blocks.
+        """
+        if self.outside or self.grid.clip_prefix or self.frames_meet_behind:
+            return []
+        influence = self.variant.influence(self.grid, self.depth)
+        t, n = self.grid.frames, self.grid.per_frame
+        frames: np.ndarray = np.any(influence.reshape(t, n, t, n), axis=3)  # (T, places, T)
+        if self.pools_jointly:
+            frames = np.any(frames, axis=1, keepdims=True)
+        return list({frames[:, place].tobytes(): frames[:, place] for place in range(frames.shape[1])}.values())
+
+    @cached_property
+    def _apart(self) -> np.ndarray:
+        """How many frames apart two frames are, round the ends of the clip if it has none: int (T, T)."""
+        t = np.arange(self.grid.frames)
+        apart = np.abs(t[:, None] - t)
+        return np.minimum(apart, self.grid.frames - apart) if self.period == 1 else apart
+
+    @property
+    def reach(self) -> int | None:
+        """How many frames away, at most, a token is influenced from; None if the answer sees all frames together."""
+        return max(int((self._apart * window).max()) for window in self.windows) if self.windows else None
+
+    @property
+    def span(self) -> int | None:
+        """How far apart, at most, two frames are that influence one token; None as for `reach`."""
+        rows = [row for window in self.windows for row in window]
+        return max(int(self._apart[np.ix_(row, row)].max()) for row in rows) if rows else None
+
+    @property
+    def worlds(self) -> int:
+        """Into how many sets of tokens the clip falls that never exchange anything; 1 if all meet."""
+        from scipy.sparse.csgraph import connected_components
+
+        if self.outside or self.frames_meet_behind:
+            return 1
+        return int(connected_components(self.variant.influence(self.grid, self.depth), directed=False)[0])
+
+    def alike(
+        self, one: Sequence[int] | np.ndarray, other: Sequence[int] | np.ndarray
+    ) -> Literal["", "symmetry", "reach"]:
+        """Why two clips must get the same answer; empty if nothing forces it.
+
+        Args:
+            one, other: (T,), which picture each time step shows.
+        """
+        a, b = np.asarray(one), np.asarray(other)
+        if self.outside:
+            return ""
+        shifts = range(0, self.grid.frames, self.period)
+        moved = [np.roll(x, k) for x in ([a, a[::-1]] if self.reversible else [a]) for k in shifts]
+        if any(all(np.array_equal(np.sort(m[c]), np.sort(b[c])) for c in self.classes) for m in moved):
+            return "symmetry"
+        if self.windows and all(self._seen(a, window) == self._seen(b, window) for window in self.windows):
+            return "reach"
+        return ""
+
+    def _seen(self, story: np.ndarray, window: np.ndarray) -> Counter[Any]:
+        """How often each content of a window is seen; counted by its place too, as far as places differ."""
+        frames = len(story)
+        found: Counter[Any] = Counter()
+        for s in range(frames):
+            later = np.flatnonzero(np.roll(window[s], -s))  # where the window lies, seen from its token
+            found[s % self.period, later.tobytes(), story[(s + later) % frames].tobytes()] += 1
+        return found
+
+
+def _keeps(mixer: Mixer, grid: Grid, order: np.ndarray) -> bool:
+    """Whether renaming tokens by a permutation of frames leaves who attends to whom as it is."""
+    n, tokens = grid.per_frame, grid.frames * grid.per_frame
+    moved = (order[:, None] * n + np.arange(n)).ravel()  # token → where its frame's content comes from
+    if mixer.before is not None or isinstance(mixer, KernelMixer):
+        return False  # stated, not derived: nothing to try a permutation on
+    routes = grid.route(mixer.routes)
+    keys = np.zeros((tokens, tokens + 1), int)  # how often each token, or a zero, is a key of each token's result
+    query = np.full(tokens, -1)
+    _, slots = routes.gather.shape
+    for token, slot in enumerate(routes.scatter):
+        if slot < 0:
+            continue
+        group, place = divmod(int(slot), slots)
+        visible = routes.gather[group]
+        if routes.regions is not None:
+            visible = visible[routes.regions[group] == routes.regions[group, place]]
+        keys[token] = np.bincount(visible % (tokens + 1), minlength=tokens + 1)
+        query[token] = routes.gather[group, place] % (tokens + 1)
+    ahead = np.append(moved, tokens)
+    renamed = np.where(query >= 0, ahead[query], -1)
+    return np.array_equal(query[moved], renamed) and np.array_equal(keys[moved][:, ahead], keys)
+
+
+def mixing(model: Any) -> Mixing:
+    """A video model of `create_model`, as far as proofs go."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    from tps_lab.backbones.vit import VideoViT
+
+    variant, image_model = model.variant, model.image_model
+    if not isinstance(model, VideoViT) or type(image_model) is not VisionTransformer:
+        outside = f"a {type(image_model).__name__} has positions or windows of its own, which proofs do not cover"
+        return Mixing(variant, Grid(model.frames // model.tubelet, 1, 1), 1, False, outside=outside)
+    outside = ""
+    if model.grid.tokens > _MOST_TOKENS:
+        outside = f"{model.grid.tokens:,} tokens are more than proofs look at ({_MOST_TOKENS:,}); take a smaller size"
+    return Mixing(
+        variant,
+        model.grid,
+        len(image_model.blocks),
+        temporal_position=model.temporal_embed is not None,
+        pools_jointly=image_model.global_pool not in ("token", "avg"),
+        frames_meet_behind=model.after is not None,
+        outside=outside,
+    )

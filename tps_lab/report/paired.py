@@ -1,0 +1,166 @@
+"""Variants compared seed by seed and clip by clip, and what the axes of a grid do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tps_lab.errors import unknown
+from tps_lab.statistics import Comparison, compare_all
+from tps_lab.viz.groups import Group, Run, figure
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A group against the baseline: their difference, or why there is none."""
+
+    group: Group
+    against: Group
+    found: Comparison | None
+    why_not: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """What may be said, in a few words."""
+        found = self.found
+        if found is None:
+            return self.why_not
+        if found.settled:
+            return "better" if found.difference > 0 else "worse"
+        if found.seeds < 2:
+            return "open: one seed says nothing about others"
+        if found.more_seeds is None:
+            return "open: more seeds alone would not settle it"
+        return f"open: about {found.more_seeds} more seed{'s' if found.more_seeds != 1 else ''} would settle it"
+
+
+def baseline_of(groups: Sequence[Group], wanted: str | None = None) -> Group:
+    """The group that others are compared with: the wanted one, else spatial attention, else the first finished.
+
+    Raises:
+        InputError: no group has that label or case.
+    """
+    if wanted is not None:
+        for group in groups:
+            if wanted in names_of(group):
+                return group
+        raise unknown("baseline", wanted, [group.label for group in groups])
+    done = [group for group in groups if group.done] or list(groups)
+    return next((group for group in done if group.first.get("variant") == "spatial"), done[0])
+
+
+def names_of(group: Group) -> tuple[str, ...]:
+    """Under what a grid file, a paper's table or a person may know a group."""
+    keys = ["case", "name", "attention", "variant"]
+    if group.first.get("variant") == "tps":  # a pattern alone means plain patch shift
+        keys.append("pattern")
+    return (group.label, *(str(group.first[key]) for key in keys if group.first.get(key)))
+
+
+def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
+    """Every group against the baseline, on the seeds that both have; p values corrected for all of them."""
+    base = baseline_of(groups, wanted)
+    others = [group for group in groups if group is not base and group.done]
+    return compare_groups([(group, base) for group in others])
+
+
+def compare_groups(pairs: Sequence[tuple[Group, Group]]) -> list[Pair]:
+    """First against second of each pair; see `paired`."""
+    rights = [_rights(one, other) for one, other in pairs]
+    sizes = {twins for *_, twins, why in rights if not why}
+    twins = sizes.pop() if len(sizes) == 1 else 1
+    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], twins))
+    return [
+        Pair(one, other, None if why else next(found), why)
+        for (one, other), (*_, why) in zip(pairs, rights, strict=True)
+    ]
+
+
+def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]:
+    """Rights and wrongs (S, N) of two groups on the seeds that both finished, the clips' twins, or why not."""
+    none = np.zeros((0, 0))
+    first, second = ({run.row.get("seed"): run for run in group.done} for group in (one, other))
+    shared = [seed for seed in first if seed in second]
+    if not shared:
+        return none, none, 1, "no seed that both finished"
+    answers = [[_answers(run[seed]) for seed in shared] for run in (first, second)]
+    if any(answer is None for side in answers for answer in side):
+        return none, none, 1, "answers to single clips were not recorded"
+    labels = [answer[1] for side in answers for answer in side if answer is not None]
+    if any(not np.array_equal(label, labels[0]) for label in labels):
+        return none, none, 1, "not tested on the same clips"
+    a, b = (np.array([said == right for said, right in side if said is not None]) for side in answers)  # type: ignore[misc]
+    return a, b, int(figure(one.first, "twins") or 1), ""
+
+
+def _answers(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+    return getattr(run, "predictions", None)
+
+
+# ---------------------------------------------------------------------- axes of a grid
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an axis, or two together, do to the accuracy: a line of the analysis of variance.
+
+    Args:
+        name: "attention.pattern", or "attention.pattern × data.frames".
+        levels: of a single axis, the mean accuracy at each of its values.
+        share: of the variance over runs that it explains, 0 to 1.
+        p: of its F test, corrected for all lines (Holm).
+    """
+
+    name: str
+    levels: dict[str, float]
+    share: float
+    p: float
+
+
+def effects(groups: Sequence[Group]) -> list[Effect]:
+    """Main effects and interactions of two axes, of a grid in which every combination has run.
+
+    Ordinary least squares with the seed as a block; type II sums of squares (statsmodels). Empty if
+    there are fewer than two axes, combinations missing, or no seeds to tell chance by.
+    """
+    runs = [run for group in groups for run in group.done if figure(run.row, "top1_pct") is not None]
+    varied: list[Mapping[str, Any]] = [run.row.get("varied") or {} for run in runs]
+    keys = sorted({key for values in varied for key in values})
+    axes = [key for key in keys if len({str(values.get(key)) for values in varied}) > 1]
+    levels = {axis: list(dict.fromkeys(str(values.get(axis)) for values in varied)) for axis in axes}
+    cells = {tuple(str(values.get(axis)) for axis in axes) for values in varied}
+    whole = int(np.prod([len(values) for values in levels.values()]))
+    if not 2 <= len(axes) <= 4 or len(cells) < whole or len(runs) < 2 * whole:
+        return []
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+    from statsmodels.stats.multitest import multipletests
+
+    table = pd.DataFrame({f"x{i}": [str(values.get(axis)) for values in varied] for i, axis in enumerate(axes)})
+    table["seed"] = [str(run.row.get("seed")) for run in runs]
+    table["y"] = [figure(run.row, "top1_pct") for run in runs]
+    singles = [f"C(x{i})" for i in range(len(axes))]
+    twos = [f"{a}:{b}" for i, a in enumerate(singles) for b in singles[i + 1 :]]
+    block = ["C(seed)"] if table["seed"].nunique() > 1 else []
+    fitted = anova_lm(ols("y ~ " + " + ".join([*singles, *twos, *block]), table).fit(), typ=2)
+    lines = [*singles, *twos]
+    corrected = multipletests(fitted.loc[lines, "PR(>F)"].fillna(1.0), method="holm")[1]
+    total = float(fitted["sum_sq"].sum()) or 1.0
+
+    def named(line: str) -> str:
+        return " × ".join(axes[int(part[3:-1])] for part in line.split(":"))
+
+    def means(line: str) -> dict[str, float]:
+        if ":" in line:
+            return {}
+        column, axis = line[2:-1], axes[int(line[3:-1])]
+        return {level: float(table.loc[table[column] == level, "y"].mean()) for level in levels[axis]}
+
+    return [
+        Effect(named(line), means(line), float(fitted.loc[line, "sum_sq"]) / total, float(p))
+        for line, p in zip(lines, corrected, strict=True)
+    ]

@@ -1,0 +1,203 @@
+"""Two result sets side by side: the same configurations run by another commit or on another machine."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tps_lab.errors import InputError
+from tps_lab.report.paired import Pair, compare_groups
+from tps_lab.report.tables import cost
+from tps_lab.viz.groups import Group, Run, group_runs
+
+_COSTS = {"macs": "MACs", "training_memory_bytes": "training memory", "latency_ms": "latency"}
+
+
+@dataclass(frozen=True)
+class Versus:
+    """What two result sets share, B against A, and what only one of them has.
+
+    Args:
+        pairs: B's groups against A's.
+        only_a, only_b: labels.
+        differs: what the environments of the two do not share: key → (A's values, B's values).
+    """
+
+    name_a: str
+    name_b: str
+    pairs: list[Pair]
+    only_a: list[str]
+    only_b: list[str]
+    differs: dict[str, tuple[str, str]]
+
+
+def versus(first: Iterable[Run], second: Iterable[Run], name_a: str = "A", name_b: str = "B") -> Versus:
+    """Match the groups of two result sets by all that they were told to do, and compare them.
+
+    Raises:
+        InputError: the two have no configuration in common.
+    """
+    first, second = list(first), list(second)
+    a, b = ({_key(group): group for group in group_runs(runs)} for runs in (first, second))
+    shared = [key for key in a if key in b]
+    if not shared:
+        raise InputError(f"{name_a} and {name_b} have no configuration in common, so there is nothing to compare")
+    return Versus(
+        name_a,
+        name_b,
+        compare_groups([(b[key], a[key]) for key in shared]),
+        [group.label for key, group in a.items() if key not in b],
+        [group.label for key, group in b.items() if key not in a],
+        _environments(first, second),
+    )
+
+
+def ratios(pair: Pair) -> dict[str, float]:
+    """B's costs as multiples of A's."""
+    found = {}
+    for key, name in _COSTS.items():
+        new, old = cost(pair.group, key), cost(pair.against, key)
+        if new is not None and old:
+            found[name] = new / old
+    return found
+
+
+def answer(found: Versus) -> str:
+    """One sentence, and no more than the intervals allow."""
+    changed = [pair for pair in found.pairs if pair.found and pair.found.settled]
+    compared = [pair for pair in found.pairs if pair.found]
+    if not compared:
+        return f"No accuracy could be compared: {found.pairs[0].why_not}."
+    if changed:
+        said = ", ".join(f"{pair.group.label} {pair.found}" for pair in changed)
+        return f"{len(changed)} of {len(compared)} differ in test accuracy (B minus A, points, 95 % interval): {said}."
+    same = all(pair.found and pair.found.low == pair.found.high == 0 for pair in compared)
+    if same:
+        return f"All {len(compared)} answer every test clip alike."
+    widest = max(max(abs(pair.found.low), abs(pair.found.high)) for pair in compared if pair.found)
+    return f"None of {len(compared)} is shown to differ; differences up to {widest:.1f} points are not excluded."
+
+
+def facts(found: Versus) -> dict[str, Any]:
+    """As plain data, for `--json`."""
+    return {
+        "a": found.name_a,
+        "b": found.name_b,
+        "answer": answer(found),
+        "compared": [_line(pair) for pair in found.pairs],
+        "only_a": found.only_a,
+        "only_b": found.only_b,
+        "environment": found.differs,
+    }
+
+
+def text(found: Versus) -> str:
+    """For a terminal."""
+    lines = [f"A = {found.name_a}, B = {found.name_b}; differences are B - A", ""]
+    lines += _aligned([["variant", "seeds", "A %", "B %", "B - A, points", "verdict", "costs, B / A"], *_cells(found)])
+    lines += ["", answer(found)]
+    lines += [f"only in {name}: {', '.join(labels)}" for name, labels in _only(found) if labels]
+    lines += [f"{key}: {a} → {b}" for key, (a, b) in found.differs.items()]
+    return "\n".join(lines)
+
+
+def write(found: Versus, out: Path, command: str = "") -> None:
+    """`index.html`, `report.md` and `results.csv` into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [_line(pair) for pair in found.pairs]
+    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
+        writer.writeheader()
+        writer.writerows(lines)
+    from tps_lab.report.page import render
+
+    heads = ["Variant", "Seeds", "A (%)", "B (%)", "B − A (points)", "Verdict", "Costs, B / A"]
+    content = {
+        "found": found, "answer": answer(found), "heads": heads, "rows": _cells(found), "only": _only(found),
+        "command": command, "ids": [(pair.group.label, line["runs_a"], line["runs_b"])
+                                    for pair, line in zip(found.pairs, lines, strict=True)],
+    }  # fmt: skip
+    for template, name in (("versus.md.j2", "report.md"), ("versus.html.j2", "index.html")):
+        (out / name).write_text(render(template, content), encoding="utf-8")
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def _key(group: Group) -> tuple[str, ...]:
+    keys = (
+        "case",
+        "attention",
+        "backbone",
+        "data",
+        "tubelet",
+        "temporal_position",
+        "steps",
+        "batch",
+        "lr",
+        "precision",
+    )
+    return tuple(str(group.first.get(key)) for key in keys)
+
+
+def _line(pair: Pair) -> dict[str, Any]:
+    found = pair.found
+    one: dict[str, Any] = {
+        "label": pair.group.label,
+        "a_pct": pair.against.mean("top1_pct"),
+        "b_pct": pair.group.mean("top1_pct"),
+        "verdict": verdict(pair),
+        "runs_a": [run.row.get("id") for run in pair.against.runs],
+        "runs_b": [run.row.get("id") for run in pair.group.runs],
+        **{f"{name} ratio": ratio for name, ratio in ratios(pair).items()},
+    }
+    if found is not None:
+        one |= {"difference": found.difference, "low": found.low, "high": found.high, "seeds": found.seeds}
+        one |= {"p_holm": found.p_holm if found.p_holm == found.p_holm else None}
+    return one
+
+
+def verdict(pair: Pair) -> str:
+    """As `Pair.verdict`, but runs that answer every clip alike are said to."""
+    found = pair.found
+    return "same answers" if found and found.low == found.high == 0 == found.difference else pair.verdict
+
+
+def _cells(found: Versus) -> list[list[str]]:
+    def percent(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1f}"
+
+    return [
+        [
+            pair.group.label,
+            str(pair.found.seeds) if pair.found else "–",
+            percent(pair.against.mean("top1_pct")),
+            percent(pair.group.mean("top1_pct")),
+            str(pair.found) if pair.found else "–",
+            verdict(pair),
+            ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios(pair).items()),
+        ]
+        for pair in found.pairs
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _only(found: Versus) -> list[tuple[str, list[str]]]:
+    return [(found.name_a, found.only_a), (found.name_b, found.only_b)]
+
+
+def _environments(first: Sequence[Run], second: Sequence[Run]) -> dict[str, tuple[str, str]]:
+    keys = ("commit", "torch", "timm", "python", "cpu", "gpu", "threads", "platform")
+
+    def values(runs: Sequence[Run], key: str) -> str:
+        return ", ".join(dict.fromkeys(str(run.environment.get(key)) for run in runs if run.environment))
+
+    both = {key: (values(first, key), values(second, key)) for key in keys}
+    return {key: (a, b) for key, (a, b) in both.items() if a != b}
