@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -49,8 +50,11 @@ class Spec:
 
 
 def subclasses(base: type[S]) -> dict[str, type[S]]:
-    """Every named subclass by name; of two with one name, the later definition (a notebook's)."""
-    return {cls.name: cls for cls in _descendants(base) if cls.name}
+    """Every named subclass by name; of two with one name, the later definition (a notebook's).
+
+    A class whose module was unloaded does not count, though Python may keep it for a while.
+    """
+    return {cls.name: cls for cls in _descendants(base) if cls.name and cls.__module__ in sys.modules}
 
 
 def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: Any) -> S:

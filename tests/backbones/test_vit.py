@@ -98,8 +98,9 @@ def test_batches_do_not_mix():
 @pytest.mark.parametrize("name", SMALL)
 def test_our_small_models(name):
     model = create_model(name, "tps", pattern="A", frames=3, num_classes=12)
-    assert model.clip_shape == (3, 3, 32, 32)
-    assert model(torch.randn(1, 3, 3, 32, 32)).shape == (1, 12)
+    size = SMALL[name][1]["img_size"]
+    assert model.clip_shape == (3, 3, size, size)
+    assert model(torch.randn(1, *model.clip_shape)).shape == (1, 12)
 
 
 def test_options_reach_the_variant_and_timm():
