@@ -1,0 +1,49 @@
+"""The command line: parse, call, print. Everything it does is a function elsewhere.
+
+Commands stand in the modules beside this one; `--help` lists them in the order of these imports.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from tps_lab.cli._shared import app
+from tps_lab.errors import InputError
+
+# isort: off
+from tps_lab.cli import running, look, measuring, reporting  # noqa: F401  importing registers the commands
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
+    try:
+        # not standalone: what a command raises comes out here, and an exit code is returned
+        code = app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", 130)
+    except typer.Exit as done:
+        code = done.exit_code
+    except Exception as error:
+        # click's own usage errors: unknown options, commands and missing arguments
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(_usage(error), 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    command = getattr(getattr(error, "ctx", None), "command_path", "tps-lab")
+    return f"{error.format_message()} (see: {command} --help)"
+
+
+def _fail(message: str, code: int) -> None:
+    print("tps-lab: " + " ".join(message.split("\n")), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,5 @@
+"""`python -m tps_lab.cli`."""
+
+from tps_lab.cli import main
+
+main()

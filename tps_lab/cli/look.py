@@ -1,0 +1,100 @@
+"""Commands that look at what there is: list, pattern, explain, studio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tps_lab.cli._shared import Json, Set, app, print_json, run_values, save_picture
+from tps_lab.errors import InputError
+
+
+@app.command("list", epilog="Example: tps-lab list attention")
+def list_(
+    what: Annotated[
+        Literal["patterns", "attention", "backbones", "data", "ablations", "all"], typer.Argument(help="What to list.")
+    ] = "all",
+    json_: Json = False,
+) -> None:
+    """What there is: patterns, attention variants, backbones, data sets."""
+    from tps_lab import listing
+
+    kinds = list(listing.KINDS) if what == "all" else [what]
+    found = {kind: listing.KINDS[kind]() for kind in kinds}
+    if json_:
+        print_json(found if what == "all" else found[what])
+    else:
+        print(listing.text(found, short=what == "all"))
+
+
+@app.command(epilog='Examples: tps-lab pattern C --grid 7x7, tps-lab pattern "0 1 / -1 0" --save mosaic.png')
+def pattern(
+    tile: Annotated[str, typer.Argument(help="A name (see: tps-lab list patterns) or a tile's text.")],
+    grid: Annotated[str, typer.Option(help="Patches, height x width.")] = "7x7",
+    frames: Annotated[int, typer.Option(help="Frames of the clip.")] = 16,
+    border: Annotated[str, typer.Option(help="circular, zero or edge.")] = "circular",
+    save: Annotated[Path | None, typer.Option(help="Save the mosaic as a picture (.png, .svg, .pdf).")] = None,
+    json_: Json = False,
+) -> None:
+    """A shift pattern: its tile, what it mixes, how far it reaches."""
+    from tps_lab import listing
+    from tps_lab.patterns import ShiftPattern
+
+    chosen = ShiftPattern.parse(tile)
+    height, width = _grid(grid)
+    facts = listing.pattern_facts(chosen, height, width, frames, border)
+    if save is not None:
+        from tps_lab import viz
+
+        save_picture(viz.mosaic(chosen, grid=(height, width)).figure, save)
+    if json_:
+        print_json(facts)
+    else:
+        print(listing.pattern_text(chosen, facts))
+        if save is not None:
+            print(f"saved {save}")
+
+
+def _grid(text: str) -> tuple[int, int]:
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise InputError(f"--grid {text!r} is not of the form HEIGHTxWIDTH, e.g. 7x7")
+    return int(height), int(width)
+
+
+@app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
+def explain(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file with any of a run's keys.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
+    attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of the clips.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Blocks; the backbone's own if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Before any training: what a model cannot learn of its data, and why."""
+    from tps_lab.config import make
+    from tps_lab.explain import explain as explained
+
+    found = explained(make(run_values(config, backbone, attention, pattern, data, frames, set_)), depth)
+    if json_:
+        print_json(found.facts())
+    else:
+        print(found.text())
+
+
+@app.command(epilog="Example: tps-lab studio B")
+def studio(
+    pattern: Annotated[str, typer.Argument(help="The tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
+    port: Annotated[int | None, typer.Option(help="Port on this machine. [default: 8866, or another free one]")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+) -> None:
+    """Open the mosaic studio as a page in the browser: change a pattern and watch what it does."""
+    from tps_lab.studio.page import serve
+
+    if code := serve(pattern, port, browser):
+        raise typer.Exit(code)
