@@ -109,7 +109,7 @@ def read_yaml(file: Path | None) -> dict[str, Any]:
 
 def run_values(
     config: Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
-    frames: int | None, pairs: list[str] | None,
+    frames: int | None, changed: list[str] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """A run's keys from a file, from options and from --set, the later ones over the earlier."""
     from tps_lab import data as data_sets
@@ -117,7 +117,7 @@ def run_values(
     from tps_lab.config import RunConfig
 
     given = {"backbone": backbone, "attention": attention, "data": data}
-    values = read_yaml(config) | {k: v for k, v in given.items() if v is not None} | pairs(pairs)
+    values = read_yaml(config) | {k: v for k, v in given.items() if v is not None} | pairs(changed)
     if pattern is not None:
         values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
     if frames is not None:

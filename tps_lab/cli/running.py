@@ -19,7 +19,7 @@ from tps_lab.cli._shared import (
     print_json,
     print_rich,
     print_table,
-    read_yaml,
+    run_values,
 )
 
 
@@ -61,14 +61,10 @@ def train(
 ) -> None:
     """Train and measure one model; leaves a run folder."""
     from tps_lab import progress, runs
-    from tps_lab.attention import parse
-    from tps_lab.config import RunConfig, make
+    from tps_lab.config import make
 
-    given = {"backbone": backbone, "attention": attention, "data": data, "seed": seed}
-    values = read_yaml(config) | {k: v for k, v in given.items() if v is not None} | pairs(set_)
-    if pattern is not None:
-        values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
-    wanted = make(values)
+    values = run_values(config, backbone, attention, pattern, data, None, set_)
+    wanted = make(values | ({} if seed is None else {"seed": seed}))
     if runs.is_done(out / wanted.folder) and not again:
         print(f"already done (--again runs it again): {out / wanted.folder}", file=sys.stderr)
         run = runs.Run(out / wanted.folder)
