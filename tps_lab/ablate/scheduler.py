@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tps_lab import plugins, runs
-from tps_lab.ablate import claims
+from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Executor, Handle
 from tps_lab.ablate.grid import Cell, Grid
-from tps_lab.errors import InputError
 
 Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
 
@@ -74,7 +73,7 @@ def run(
         KeyboardInterrupt: stopped by hand; what was under way goes on from its checkpoint next time.
     """
     settings = settings or Settings(timeout_seconds=grid.timeout_seconds)
-    describe_grid(grid, out)
+    record.write(grid, out)
     states = look(cells, out, grid)
     running: list[State] = []
     try:
@@ -124,20 +123,6 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
 def more(cell: Cell, grid: Grid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
     return {"case": cell.case, "varied": dict(cell.values), "grid": grid.name, "scale": grid.scale_name}
-
-
-def describe_grid(grid: Grid, out: Path) -> None:
-    """Write `grid.json`: the question, the cells and the paper's numbers, for reports."""
-    about = grid.file.model_dump(mode="json", include={"title", "question", "baseline", "measures", "paper"})
-    about |= {"name": grid.name, "scale": grid.scale_name, "seeds": sorted({cell.seed for cell in grid.cells})}
-    about["cells"] = [
-        {"id": cell.id, "case": cell.case, "seed": cell.seed, "values": dict(cell.values)} for cell in grid.cells
-    ]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(out / "grid.json", json.dumps(about, indent=2))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
