@@ -58,7 +58,7 @@ def test_each_grid_has_its_own_names_for_the_cells(shared):
         assert [run.row["case"] for run in grid.runs] == 2 * cases
         assert {run.row["steps"] for run in grid.runs} == {5}  # as they ran, whatever the file says by now
         assert (grid.done, grid.missing) == (4, 0)
-    with pytest.raises(InputError, match="no cell of .*third.yaml"):
+    with pytest.raises(InputError, match=r"no cell of .*third\.yaml"):
         grids.chosen([folder / "out"], files["third"])
     with pytest.raises(InputError, match=r"cells of several grids \(first, second\)"):
         grids.chosen([folder / "out"])

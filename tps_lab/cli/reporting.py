@@ -35,7 +35,7 @@ def report(
     from tps_lab import runs
     from tps_lab.report import grids as reports
 
-    if grids is not None and not (about is title is baseline is None):
+    if grids is not None and (about or title or baseline):
         raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
     command = runs.environment()["command"]
     said = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
