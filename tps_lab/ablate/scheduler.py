@@ -113,7 +113,8 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
     states = []
     for cell in cells:
         folder = out / cell.id
-        if not runs.is_done(folder) and (twin := elsewhere.get(cell.id.rpartition("-")[2])):
+        twin = elsewhere.get(cell.id.rpartition("-")[2])
+        if twin and not runs.is_done(folder):
             _copy(twin, folder, more(cell, grid))
         done = runs.is_done(folder)
         states.append(State(cell, "done" if done else "waiting", kept=done, row=runs.Run(folder).row if done else None))
@@ -190,10 +191,10 @@ def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]
 
 
 def _finished_near(out: Path) -> dict[str, Path]:
-    """Hash → folder of finished cells in the folders beside this one."""
+    """Hash → folder of finished cells in this folder and those beside it."""
     found = {}
     for row in out.resolve().parent.glob("*/*/row.json"):
-        if row.parent.parent != out.resolve() and runs.is_done(row.parent):
+        if not row.parent.parent.name.startswith(".") and runs.is_done(row.parent):
             found[row.parent.name.rpartition("-")[2]] = row.parent
     return found
 
