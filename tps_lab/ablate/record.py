@@ -17,6 +17,7 @@ from typing import Any
 
 from tps_lab import runs
 from tps_lab.ablate.grid import Cell, Grid, GridFile
+from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 
 FOLDER = "grids"
@@ -29,7 +30,8 @@ class Recorded:
     Args:
         id: the name of its folder.
         values: what varies, as the grid file says it.
-        row: what is known of the run before it starts, for tables that show it as missing.
+        row: what is known of the run before it starts: for tables that show it as missing, and what
+            was proved about it, so that nobody can say it was made to fit.
     """
 
     id: str
@@ -41,17 +43,22 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Record:
-    """A grid's cells, and what its file says of them: title, question, baseline, measures, paper."""
+    """A grid's cells, what its file says of them (title, question, baseline, measures, paper), and what
+    `--set` replaced.
+    """
 
     name: str
     scale: str
+    settings: dict[str, Any]
     about: dict[str, Any]
     cells: tuple[Recorded, ...]
 
 
 def of(grid: Grid) -> Record:
     """The record of a grid as it stands."""
-    return Record(grid.name, grid.scale_name, about(grid.file), tuple(_recorded(cell) for cell in grid.cells))
+    return Record(
+        grid.name, grid.scale_name, dict(grid.settings), about(grid.file), tuple(_recorded(cell) for cell in grid.cells)
+    )
 
 
 def about(file: GridFile) -> dict[str, Any]:
@@ -65,9 +72,10 @@ def write(grid: Grid, out: Path) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
+    file = out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
     try:
-        (out / FOLDER).mkdir(parents=True, exist_ok=True)
-        runs.write_whole(out / FOLDER / _name(grid.name, grid.scale_name), json.dumps(asdict(of(grid)), indent=1))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(file, json.dumps(asdict(of(grid)), indent=1))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
@@ -95,7 +103,7 @@ def _name(name: str, scale: str) -> str:
 def _read(file: Path) -> Record:
     content = json.loads(file.read_text())
     cells = tuple(Recorded(**cell) for cell in content["cells"])
-    return Record(content["name"], content["scale"], dict(content["about"]), cells)
+    return Record(content["name"], content["scale"], content["settings"], content["about"], cells)
 
 
 def _recorded(cell: Cell) -> Recorded:
@@ -110,5 +118,6 @@ def _recorded(cell: Cell) -> Recorded:
         "tubelet": config.tubelet,
         "steps": config.recipe.steps,
         "batch": config.recipe.batch,
+        **proved(config),
     }
     return Recorded(cell.id, cell.case, cell.seed, dict(cell.values), row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -66,7 +67,11 @@ def collect(wanted: Record, found: Iterable[Run]) -> GridRuns:
         key = _identity(run.path.name)
         if key not in by_identity or by_identity[key].row.get("status") != "done":
             by_identity[key] = run
-    return GridRuns(wanted, tuple(_named(wanted, cell, by_identity.get(_identity(cell.id))) for cell in wanted.cells))
+    places = {case: place for place, case in enumerate(dict.fromkeys(cell.case for cell in wanted.cells))}
+    return GridRuns(
+        wanted,
+        tuple(_named(wanted, cell, places[cell.case], by_identity.get(_identity(cell.id))) for cell in wanted.cells),
+    )
 
 
 def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> Record:
@@ -120,6 +125,7 @@ class Line:
 
     Args:
         answers: data set → the one sentence about it; empty if nothing of the grid has run.
+        proofs: the sentence about ceilings that were proved before training, if any were.
         done, failed, missing: of its cells.
     """
 
@@ -127,6 +133,7 @@ class Line:
     title: str
     question: str
     answers: dict[str, str]
+    proofs: str
     done: int
     failed: int
     missing: int
@@ -174,9 +181,11 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
     lines = []
     for grid in wanted:
         about, undone = grid.record.about, len(grid.runs) - grid.done
-        answers = {} if grid.missing == len(grid.runs) else _written(grid, out / grid.record.name, command).answers
+        ran = grid.missing < len(grid.runs)
+        built = _written(grid, out / grid.record.name, command) if ran else page.Built(out, {}, [])
+        said = "".join(page.proofs_said(built.proofs))
         counts = (grid.done, undone - grid.missing, grid.missing)
-        lines.append(Line(grid.record.name, about["title"], about["question"], answers, *counts))
+        lines.append(Line(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
     out.mkdir(parents=True, exist_ok=True)
     overview = Overview(out, scale, lines)
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
@@ -186,13 +195,22 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
 
 
 def _written(grid: GridRuns, out: Path, command: str, **said: Any) -> page.Built:
-    return page.write(grid.runs, out, command=command, **page.said_about(grid.record.about) | said)
+    about = page.said_about(grid.record.about) | {"remake": remake(grid.record)}
+    return page.write(grid.runs, out, command=command, **about | said)
 
 
-def _named(wanted: Record, cell: Recorded, run: Run | None) -> Run:
-    mine = {"case": cell.case, "varied": cell.values, "grid": wanted.name, "scale": wanted.scale}
+def remake(of: Record) -> str:
+    """The command that makes a cell of a grid again; bit for bit on the same machine."""
+    scale = [] if of.scale == "small" else ["--scale", of.scale]
+    told = [part for key, value in of.settings.items() for part in ("--set", f"{key}={value}")]
+    words = ["tps-lab", "ablate", f"ablations/{of.name}.yaml", *scale, *told, "--only", "CASE/SEED", "--out", "NEW"]
+    return shlex.join(words)
+
+
+def _named(wanted: Record, cell: Recorded, place: int, run: Run | None) -> Run:
+    mine = {"case": cell.case, "varied": cell.values, "grid": wanted.name, "scale": wanted.scale, "place": place}
     if run is not None:
-        return Named(run, run.row | mine)
+        return Named(run, {key: cell.row[key] for key in cell.row if key.startswith("proved_")} | run.row | mine)
     row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}
     return Missing(row | mine)
 
