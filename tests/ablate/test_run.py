@@ -141,7 +141,7 @@ def test_the_same_folder_moves_between_executors(tmp_path):
     )
     done = run(file, out, executors.Local(1), costs={"missing": {}})
     assert [state.kept for state in done] == [True, False, True, False]
-    about = json.loads((out / "grid.json").read_text())
+    about = json.loads((out / "grids/tiny-small.json").read_text())
     assert {entry["id"] for entry in about["cells"]} == {path.parent.name for path in out.glob("*/row.json")}
     here = run(file, tmp_path / "elsewhere" / "out", costs={"missing": {}})
     assert figures(here) == figures(done)

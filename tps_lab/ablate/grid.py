@@ -108,11 +108,15 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """The folder's name: readable, and its identity (see `identity.cell_hash`)."""
+        """The folder's name: the variant and the seed for people, and its identity (see `identity.cell_hash`).
+
+        What a grid calls the cell is no part of it: another grid may have the same cell.
+        """
         from tps_lab.ablate.identity import cell_hash
 
-        safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in f"{self.case}-seed{self.seed}")
-        return f"{safe[:60].strip('_.')}-{cell_hash(self.config)}"
+        readable = f"{self.config.variant.label[:50]}-seed{self.seed}"
+        safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
+        return f"{safe.strip('_.')}-{cell_hash(self.config)}"
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,25 @@ class Section:
     described: list[facts.Described] = field(default_factory=list)
 
 
-def build(
+@dataclass(frozen=True)
+class Built:
+    """A report that was written.
+
+    Args:
+        page: its `index.html`.
+        answers: data set → the one sentence about it.
+    """
+
+    page: Path
+    answers: dict[str, str]
+
+
+def build(runs: Iterable[Run], out_dir: Path | str, *args: Any, **said: Any) -> Path:
+    """As `write`, which documents the arguments; returns the path of `index.html`."""
+    return write(runs, out_dir, *args, **said).page
+
+
+def write(
     runs: Iterable[Run],
     out_dir: Path | str,
     title: str = "Attention variants compared",
@@ -51,7 +69,7 @@ def build(
     baseline: str | None = None,
     paper: Mapping[str, Mapping[str, float]] | None = None,
     paper_source: str = "",
-) -> Path:
+) -> Built:
     """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
     `index.html` is one file that needs nothing else, no network either.
@@ -69,13 +87,10 @@ def build(
             number.
         paper_source: which table of which paper that is, and on what data.
 
-    Returns:
-        The path of `index.html`.
-
     Raises:
         InputError: there are no runs.
 
-    >>> build(runs, "reports/patterns", title="Which pattern?")  # doctest: +SKIP
+    >>> write(runs, "reports/patterns", title="Which pattern?").page  # doctest: +SKIP
     """
     runs = list(runs)
     if not runs:
@@ -109,7 +124,7 @@ def build(
     (out / "results.tex").write_text("\n".join(written), encoding="utf-8")
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         (out / file).write_text(render(template, content), encoding="utf-8")
-    return out / "index.html"
+    return Built(out / "index.html", {section.data: section.answer for section in sections})
 
 
 def _section(
