@@ -123,7 +123,7 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
 
 def more(cell: Cell, grid: Grid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
-    return {"case": cell.case, "varied": dict(cell.values), "grid": grid.name, "scale": grid.scale_name}
+    return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name}
 
 
 def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:

@@ -208,7 +208,7 @@ def remake(of: Record) -> str:
 
 
 def _named(wanted: Record, cell: Recorded, place: int, run: Run | None) -> Run:
-    mine = {"case": cell.case, "varied": cell.values, "grid": wanted.name, "scale": wanted.scale, "place": place}
+    mine = {"case": cell.case, "varied": cell.values, "ablation": wanted.name, "scale": wanted.scale, "place": place}
     if run is not None:
         return Named(run, {key: cell.row[key] for key in cell.row if key.startswith("proved_")} | run.row | mine)
     row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}
