@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tps_lab.ablate.forecast import Plan
     from tps_lab.ablate.grid import Cell, Grid
     from tps_lab.ablate.scheduler import State
+    from tps_lab.config import RunConfig
 
 __all__ = ["Asked", "Outcome", "plan", "run"]
 
@@ -99,7 +100,7 @@ def run(asked: Asked) -> Outcome:
     from tps_lab.ablate import costs, executors, live, scheduler
 
     grid, cells = asked.grid()
-    check(cells)
+    check(grid, cells)
     out = asked.folder
     where = executors.make(asked.executor, asked.jobs, out, **asked.executor_options)
 
@@ -128,15 +129,19 @@ def run(asked: Asked) -> Outcome:
     return Outcome(grid, out, states)
 
 
-def check(cells: Sequence[Cell]) -> None:
+def check(grid: Grid, cells: Sequence[Cell]) -> None:
     """Open every data set and build every distinct model, so that nothing starts that cannot work.
 
     Raises:
-        InputError: what cannot be built, and the case that asks for it.
+        InputError: what cannot be built, the case that asks for it, and the line.
     """
     from tps_lab.errors import InputError
     from tps_lab.train import build, check_trackers
     from tps_lab.workers import opened
+
+    def works(config: RunConfig) -> None:
+        check_trackers(config.trackers)
+        build(config, opened(config.data))
 
     seen = set()
     for cell in cells:
@@ -145,7 +150,6 @@ def check(cells: Sequence[Cell]) -> None:
         if key not in seen:
             seen.add(key)
             try:
-                check_trackers(config.trackers)
-                build(config, opened(config.data))
+                works(config)
             except InputError as error:
-                raise InputError(f"case '{cell.case}': {error}") from None
+                raise InputError(f"{grid.where(cell.case, works)}: case '{cell.case}': {error}") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,9 @@ MEASURES = (
 ).split()
 _BRANCHES = ("list[", "dict[", "int")
 _TEXT_FORMS = ("attention", "data", "backbone")
+
+
+Works = Callable[[RunConfig], Any]  # raises `InputError` for what does not
 
 
 class _Strict(BaseModel):
@@ -129,6 +132,7 @@ class Grid:
     scale: Scale
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
+    where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)
 
     @property
     def timeout_seconds(self) -> float:
@@ -193,9 +197,10 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    cells = tuple(_Cells(document, read, name, chosen, rest))
-    grid = Grid(read, Path(file).stem, name, chosen, cells, dict(settings or {}))
+    made = _Cells(document, read, name, chosen, rest)
+    grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made.where)
     _check_names(grid, document)
+    made.check_used()
     return grid
 
 
@@ -219,8 +224,10 @@ class _Cells:
         ]
         seeds = scale.seeds
         self.seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-        if not self.seeds:
-            raise InputError(f"{document.where(('scales', scale_name, 'seeds'))}: seeds must be 1 or more, or a list")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            where = document.where(("scales", scale_name, "seeds"))
+            raise InputError(f"{where}: seeds must be 1 or more, or a list of different seeds, got {seeds}")
+        self.used: set[int] = set()  # ids of the exclusions and conditions that something fits
         self.base = self._checked_base()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -235,6 +242,8 @@ class _Cells:
         # a seed of every case before the next seed, so that what there is at any time is paired
         for seed, (label, values, path) in itertools.product(self.seeds, cases):
             try:
+                for key in values:
+                    _check_key(key)
                 config = configuration(self.base | values | {"seed": seed, "name": label})
             except InputError as error:
                 raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
@@ -245,6 +254,7 @@ class _Cells:
         for at, layer in self.layers:
             for key, value in layer.items():
                 try:
+                    _check_key(key)
                     configuration(found | {key: value})
                 except InputError as error:
                     where = self.document.where((*at, key)) if at else f"--set {key}"
@@ -258,7 +268,9 @@ class _Cells:
         vary = self.vary
         rows = list(self._combinations()) if vary.product or vary.zip else []
         for labels, values in rows:
-            if any(_holds(self.base | values, excluded) for excluded in vary.exclude):
+            fitting = [excluded for excluded in vary.exclude if _holds(self.base | values, excluded)]
+            self.used |= set(map(id, fitting))
+            if fitting:
                 continue
             yield _label(labels), self._conditioned(values), self.vary_at["product" if vary.product else "zip"]
         for label, values in vary.cases.items():
@@ -283,14 +295,50 @@ class _Cells:
         found = dict(values)
         for condition in self.vary.conditions:
             if _holds(self.base | values, condition.if_):
+                self.used.add(id(condition))
                 found |= condition.then
         return found
 
-    def _blamed(self, values: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    def check_used(self) -> None:
+        """What fits no cell was meant otherwise."""
+        rows: list[tuple[str, str, int, Any, Mapping[str, Any]]] = [
+            *(("exclude", "excludes nothing", i, e, e) for i, e in enumerate(self.vary.exclude)),
+            *(("conditions", "holds nowhere", i, c, c.if_) for i, c in enumerate(self.vary.conditions)),
+        ]
+        for kind, what, i, entry, wanted in rows:
+            if id(entry) not in self.used:
+                told = ", ".join(f"{key}: {value}" for key, value in wanted.items())
+                raise InputError(f"{self.document.where((*self.vary_at[kind], i))}: {what}: {told}")
+
+    def where(self, case: str, works: Works) -> str:
+        """Where the value stands that makes a case not work: file and line, or the option.
+
+        Args:
+            case: its label.
+            works: tells.
+        """
+        try:
+            works(configuration(self.base))
+        except InputError:
+            found: dict[str, Any] = {}
+            for at, layer in self.layers:
+                for key, value in layer.items():
+                    found[key] = value
+                    try:
+                        works(configuration(found))
+                    except InputError:
+                        return self.document.where((*at, key)) if at else f"--set {key}"
+        values, path = next((values, path) for label, values, path in self._cases() if label == case)
+        return self.document.where(self._blamed(values, path, works))
+
+    def _blamed(
+        self, values: Mapping[str, Any], path: tuple[str | int, ...], works: Works = lambda config: None
+    ) -> tuple[str | int, ...]:
         """Where the value stands that is wrong by itself; else where the case does."""
         for key, value in values.items():
             try:
-                configuration(self.base | {key: value})
+                _check_key(key)
+                works(configuration(self.base | {key: value}))
             except InputError:
                 for kind in ("product", "zip"):
                     axis = getattr(self.vary, kind).get(key)
@@ -336,6 +384,13 @@ def configuration(values: Mapping[str, Any]) -> RunConfig:
             heads = ("recipe", *_TEXT_FORMS)
             raise unknown("key", key, [*RunConfig.model_fields, *(f"{head}.…" for head in heads)])
     return make(plain, "cell")
+
+
+def _check_key(key: str) -> None:
+    if key == "seed":
+        raise InputError("a grid's seeds are those of its scale: 'seeds: 5' or 'seeds: [3, 7]' under scales")
+    if key == "name":
+        raise InputError("'name' is the case's; cases are named under 'vary'")
 
 
 def _as_option(value: Any) -> Any:
