@@ -27,7 +27,7 @@ class Asked:
         executor: "inline", "local", "ray" or "slurm", with its options.
         jobs: cells at a time; None asks the executor.
         settings: keys that replace those of the grid's base.
-        cost_seconds: how long each of three timings of all models may take before the start.
+        timing_seconds: how long each of three timings of all models may take before the start.
     """
 
     file: Path
@@ -42,7 +42,7 @@ class Asked:
     checkpoint_seconds: float = 60.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     quiet: bool = False
-    cost_seconds: float = 10.0
+    timing_seconds: float = 10.0
 
     @property
     def folder(self) -> Path:
@@ -116,7 +116,7 @@ def run(asked: Asked) -> Outcome:
             timeout_seconds=grid.timeout_seconds,
             checkpoint_seconds=asked.checkpoint_seconds,
             deterministic=asked.deterministic,
-            costs={} if where.remote else costs.measured(missing, out, asked.cost_seconds, say),
+            costs={} if where.remote else costs.measured(missing, out, asked.timing_seconds, say),
         )
         with live.watching(out, asked.quiet) as watch:
             states = scheduler.run(grid, cells, out, where, settings, watch)
