@@ -6,8 +6,10 @@ convolutions and attention products, padded places included; norms, activations,
 are not. All figures are for one view (one clip, one crop).
 
 Sources: arXiv 2207.13259, tables 2e, 3 and 4 (PST); 2106.13230 (Video Swin); 2102.05095 as since
-corrected (TimeSformer); 2103.15691, table 2 (ViViT). The PST paper prints whole G; the tenths its
-rows are held to are the same Swins counted by hand.
+corrected (TimeSformer); 2103.15691, table 2 (ViViT). The PST paper prints whole G, of T and B only;
+the tenths that its rows are held to are the same Swins counted by hand: per block 12·N·C² and
+2·N·(P·49)·C for N tokens of C channels and windows of P×7×7, per merging 8·N/4·C², the embedding and
+the head.
 """
 
 from __future__ import annotations
@@ -61,7 +63,12 @@ def _swins() -> list[Published]:
         ("base", 8): (282, _NORMS),
         ("base", 16): (321, _NORMS),
     }
-    expected = {"tiny": (72.1, 74.3, 87.8, 105.7), "base": (247.2, 252.1, 281.3, 320.4)}
+    expected = {
+        "tiny": (72.1, 74.3, 87.8, 105.7),
+        "small": (140.1, 143.7, 165.7, 194.9),
+        "base": (247.2, 252.1, 281.3, 320.4),
+        "large": (552.1, 559.4, 603.3, 661.8),
+    }
     rows = []
     for letter, size in zip("TSBL", ("tiny", "small", "base", "large"), strict=True):
         names = (f"PST-{letter}", f"PST-{letter}†", f"Swin-{letter} local", f"Swin-{letter} joint")
@@ -75,7 +82,7 @@ def _swins() -> list[Published]:
                     "tps+tcs(order=tcs-tps)" if window < 8 else "spatial",
                     (32, 2),
                     figure,
-                    expected[size][i] if size in expected else None,
+                    expected[size][i],
                     temporal_window=window,
                     views="3×1",
                     classes=174,
