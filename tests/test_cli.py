@@ -23,7 +23,7 @@ def cli(*arguments, **kwargs):
         [],
         *(
             [name]
-            for name in "quickstart list pattern cost train report compare explain ablate validate-memory".split()
+            for name in "quickstart list pattern cost train report compare explain ablate validate-memory roofline counters".split()
         ),
     ],
 )

@@ -154,6 +154,29 @@ def roofline(
     print(out / "report.md")
 
 
+@app.command(epilog="Example: tps-lab counters --out reports/counters")
+def counters(
+    out: Annotated[Path, typer.Option(help="Where report.md and counters.csv go.")],
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What common counters (fvcore, torch, thop, ptflops, torchinfo) say of the same models, and why they differ."""
+    from tps_lab import progress
+    from tps_lab.measure import counters as page
+
+    total = len(page.MODELS) * len(page.COUNTERS)
+    with progress.for_this_terminal(quiet or json_).run("counts", total) as advance:
+        rows = page.count_all(advance)
+    try:
+        page.publish(rows, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        print_json(rows)
+    else:
+        print(out / "report.md")
+
+
 @app.command("validate-memory", epilog="Example: tps-lab validate-memory --out reports/memory")
 def validate_memory(
     out: Annotated[Path, typer.Option(help="Where report.md and the cells go; what is there is not run again.")],

@@ -90,6 +90,10 @@ def _convolution_backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape:
 class Kernels(TorchDispatchMode):
     """Sees every operator as it runs, and holds the names of those that no one reviewed.
 
+    Attributes:
+        unknown: their names.
+        moving: how many operators ran that are no views.
+
     >>> with Kernels() as kernels:
     ...     _ = torch.ones(3).cumprod(0)
     >>> kernels.unknown
@@ -99,9 +103,11 @@ class Kernels(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.unknown: set[str] = set()
+        self.moving = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
+        self.moving += not func.is_view
         if packet not in formulas() and not is_reviewed(str(packet)):
             self.unknown.add(str(packet))
         return func(*args, **(kwargs or {}))

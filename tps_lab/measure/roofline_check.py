@@ -57,8 +57,8 @@ def check(advance: Callable[[int, str | None], None] = lambda done, status: None
         def make(given: Any = (backbone, attention, frames, size)) -> Any:
             return create_model(given[0], given[1], frames=given[2], size=given[3], num_classes=100)
 
-        model = make()
         for work in WORKS:
+            model = make().train(work == "training")
             traced = trace(make, training=work == "training")
             guess = estimate(traced, cpu)
             row = {"backbone": backbone, "attention": attention, "clip": "×".join(map(str, model.clip_shape[1:]))}
@@ -79,27 +79,30 @@ def _call(model: Any, work: str) -> Callable[[], None]:
 
     def infer() -> None:
         with torch.no_grad():
-            model.eval()(clip)
+            model(clip)
 
     def train() -> None:
         model.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(model.train()(clip), label).backward()
+        torch.nn.functional.cross_entropy(model(clip), label).backward()
 
     return train if work == "training" else infer
 
 
 def _in_turn(calls: Sequence[Callable[[], None]], rounds: int = 7) -> list[float]:
-    """Median milliseconds of each call, all of them in turn."""
+    """Median milliseconds of each call, all of them in turn, each right after one that is not timed.
+
+    So caches hold what they hold when a model runs by itself, not what another model left there.
+    """
     from tps_lab.measure.roofline import cpu_clock
 
     clock = cpu_clock()
     spent: list[list[float]] = [[] for _ in calls]
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for call, times in zip(calls, spent, strict=True):
+            call()
             before = clock()
             call()
-            if turn:  # the first one warms up
-                times.append(1e3 * (clock() - before))
+            times.append(1e3 * (clock() - before))
     return [statistics.median(times) for times in spent]
 
 
