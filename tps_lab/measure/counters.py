@@ -18,8 +18,8 @@ from typing import Any
 
 MODELS: dict[str, dict[str, Any]] = {
     "two ViT-B blocks, joint": {
-        "name": "vit_base_patch16_224", "attention": "joint", "frames": 16, "tubelet": 2, "depth": 2, "num_classes": 174,
-        "class_token": False, "global_pool": "avg",
+        "name": "vit_base_patch16_224", "attention": "joint", "frames": 16, "tubelet": 2, "depth": 2,
+        "num_classes": 174, "class_token": False, "global_pool": "avg",
     },
     "Swin-T, TPS": {
         "name": "swin_tiny_patch4_window7_224", "attention": "tps(pattern=A)", "frames": 8, "tubelet": 2,
@@ -116,7 +116,8 @@ def _torchinfo(model: Any, clip: Any) -> float:
 
 COUNTERS: dict[str, Counter] = {
     "closed form (tps_lab)": Counter(
-        "tps_lab", 1, _closed, "The reference: linear layers, convolutions and attention products, padded places included."
+        "tps_lab", 1, _closed,
+        "The reference: linear layers, convolutions and attention products, padded places included.",
     ),
     "fvcore with tps_lab's handlers": Counter(
         "fvcore", 1, _fvcore_ours, "The same: fused attention gets a formula, norms and pooling are left out."
@@ -126,12 +127,12 @@ COUNTERS: dict[str, Counter] = {
     ),
     "fvcore as it comes": Counter(
         "fvcore", 1, _fvcore_plain,
-        "Fused attention has no formula there and counts 0, while norms (and pooling) are counted, which others are not.",
+        "Fused attention has no formula there and counts 0, while norms (and pooling), which others leave out, count.",
     ),
     "torch FlopCounterMode as it comes": Counter(
         "torch", 2, _torch_plain,
-        "Before torch 2.15 the fused CPU kernel has no formula and counts 0; where the CPU does without it (TinyViT's bias), and "
-        "on CUDA, whose kernels have formulas, it is right.",
+        "Before torch 2.15 the fused CPU kernel has no formula and counts 0; where the CPU does without it (TinyViT's "
+        "bias), and on CUDA, whose kernels have formulas, it is right.",
     ),
     "torch.profiler with_flops": Counter(
         "torch", 2, _profiler,
@@ -139,22 +140,22 @@ COUNTERS: dict[str, Counter] = {
     ),
     "thop": Counter(
         "thop", 1, _thop,
-        "It hooks modules of known classes, so attention products count 0, and so does a linear layer whose weights are used "
-        "by a function; norms of torch's own classes are added.",
+        "It hooks modules of known classes, so attention products count 0; norms of torch's own classes are added, "
+        "those of timm's are not.",
     ),
     "ptflops, pytorch backend": Counter(
         "ptflops", 1, _ptflops("pytorch"),
-        "It hooks modules and patches functions, but not fused attention, which counts 0; norms, activations, biases and "
-        "sums are added.",
+        "It hooks modules and patches functions, but not fused attention, which counts 0; norms, activations, biases "
+        "and sums are added.",
     ),
     "ptflops, aten backend": Counter(
         "ptflops", 1, _ptflops("aten"),
-        "It counts the dispatcher's matrix products and convolutions, and some elementwise operators; fused attention is 0.",
+        "It counts the dispatcher's matrix products and convolutions, and elementwise operators; fused attention is 0.",
     ),
     "torchinfo": Counter(
         "torchinfo", 1, _torchinfo,
-        "For a linear layer it multiplies the weights by the batch and not by the tokens, and what has no weights (attention "
-        "products) counts 0; convolutions are right.",
+        "For a linear layer it multiplies the weights by the batch and not by the tokens, and what has no weights "
+        "(attention products) counts 0; convolutions are right.",
     ),
 }  # fmt: skip
 
@@ -220,21 +221,24 @@ def publish(rows: list[dict[str, Any]], out: Path) -> None:
     lines = [
         "# What counters say of the same models",
         "",
-        "`tps-lab counters --out DIR` makes this page. All figures are multiply-adds of one clip's forward pass on a CPU "
-        "in G, fused attention, whatever unit a counter prints (torch's is divided by 2). The last column is the share "
+        "`tps-lab counters --out DIR` makes this page. All figures are multiply-adds of one clip's forward pass on a "
+        "CPU, fused attention, whatever unit a counter prints (torch's is divided by 2). The last column is the share "
         "of the closed form that a counter finds.",
     ]
     with torch.device("meta"):
         known = {name: left_out(create_model(**given)) for name, given in MODELS.items()}
     for model, given in MODELS.items():
         parts = known[model]
-        clip = f"{given['frames']} frames of 224 × 224, tubelet {given.get('tubelet', 1)}, {given['num_classes']} classes"
+        clip = (
+            f"{given['frames']} frames of 224 × 224, tubelet {given.get('tubelet', 1)}, {given['num_classes']} classes"
+        )
         lines += [
             "",
             f"## {model}",
             "",
-            f"`{given['name']}`, {given['attention']}, {clip}. Of {parts['all']:,} multiply-adds {parts['attention products']:,} "
-            f"({100 * parts['attention products'] / parts['all']:.1f} %) are attention products.",
+            f"`{given['name']}`, {given['attention']}, {clip}. Of {parts['all']:,} multiply-adds "
+            f"{parts['attention products']:,} ({100 * parts['attention products'] / parts['all']:.1f} %) are attention "
+            f"products.",
             "",
             "| counter | version | multiply-adds | G | difference (G) | share |",
             "|---|---|---|---|---|---|",
@@ -260,6 +264,7 @@ def _checked(rows: list[dict[str, Any]], known: Mapping[str, Mapping[str, int]])
     short = [
         f"* {row['counter']}, {row['model']}"
         for row in rows
-        if row["macs"] is not None and known[row["model"]]["all"] - row["macs"] == known[row["model"]]["attention products"]
+        if row["macs"] is not None
+        and known[row["model"]]["all"] - row["macs"] == known[row["model"]]["attention products"]
     ]
     return ["Short by the attention products, to the integer:", "", *short] if short else []

@@ -139,7 +139,7 @@ def text(facts: Mapping[str, Any], parts: Sequence[Part] | None, views: int = 1)
     ]
     if facts["roofline"]:
         lines += ["", f"roofline, batch {moved['batch']} (ms)           inference   training   waiting for memory"]
-    for name, both in facts["roofline"].items():
+    for both in facts["roofline"].values():
         one, other = both["inference"], both["training"]
         share = f"{100 * one['memory_bound_share']:.0f} % / {100 * other['memory_bound_share']:.0f} %"
         lines += [f"  {one['device'][:33]:33}{one['ms']:>11}{other['ms']:>11}   {share}", f"    ({one['how']})"]

@@ -48,7 +48,7 @@ def _gpu(name: str, gigabytes: float, source: str, **teraflops: float) -> Device
     return Device(name, peaks, ((1.0, gigabytes * 1e9),), source=source)
 
 
-# fp32 is what torch runs unless told otherwise, without TF32; bf16 and fp16 are tensor cores, dense, summing in float32.
+# fp32 is torch's default, without TF32; bf16 and fp16 are those of tensor cores, dense, summing in float32.
 DEVICES: dict[str, Device] = {
     "a100": _gpu("NVIDIA A100 80GB SXM", 2039, "NVIDIA A100 data sheet", fp32=19.5, bf16=312, fp16=312),
     "h100": _gpu("NVIDIA H100 SXM", 3352, "NVIDIA H100 data sheet", fp32=66.9, bf16=989.4, fp16=989.4),
@@ -166,7 +166,7 @@ def _per_kernel() -> float:
 
 
 def cpu_clock() -> Callable[[], float]:
-    """Seconds that count for a CPU: of this thread alone if torch uses one, so that other programs' turns are left out."""
+    """Seconds: of this thread alone if torch uses only one, so that other programs' turns are left out."""
     import torch
 
     return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
