@@ -174,7 +174,12 @@ def count_all(advance: Callable[[int, str | None], None] = lambda done, status: 
     for model_name, given in MODELS.items():
         torch.manual_seed(0)
         for name, counter in COUNTERS.items():
-            row = {"model": model_name, "counter": name, "version": _version(counter.package), "macs": None}
+            row: dict[str, Any] = {
+                "model": model_name,
+                "counter": name,
+                "version": _version(counter.package),
+                "macs": None,
+            }
             if row["version"] is None:
                 rows.append(row | {"status": f"not installed: pip install {counter.package}"})
                 continue

@@ -45,7 +45,8 @@ NO_MACS = frozenset(
     tanh_backward hardtanh hardtanh_backward hardswish hardswish_backward
     native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward native_batch_norm
     native_batch_norm_backward _native_batch_norm_legit _native_batch_norm_legit_no_training
-    cudnn_batch_norm cudnn_batch_norm_backward _fused_rms_norm _fused_rms_norm_backward _batch_norm_with_update batch_norm_backward
+    cudnn_batch_norm cudnn_batch_norm_backward
+    _fused_rms_norm _fused_rms_norm_backward _batch_norm_with_update batch_norm_backward
     avg_pool2d avg_pool2d_backward max_pool2d_with_indices max_pool2d_with_indices_backward _adaptive_avg_pool2d
     _adaptive_avg_pool2d_backward
     bernoulli_ rand rand_like randn uniform_ normal_ native_dropout native_dropout_backward _local_scalar_dense
@@ -65,7 +66,7 @@ def formulas() -> dict[Any, Callable[..., int]]:
     from torch.utils.flop_counter import flop_registry, shape_wrapper
 
     aten = torch.ops.aten
-    ours = {"_scaled_dot_product_flash_attention_for_cpu": _attention}
+    ours: dict[str, Callable[..., int]] = {"_scaled_dot_product_flash_attention_for_cpu": _attention}
     ours["_scaled_dot_product_flash_attention_for_cpu_backward"] = _attention_backward
     ours["convolution_backward"] = _convolution_backward
     return {**flop_registry, **{getattr(aten, name): shape_wrapper(count) for name, count in ours.items()}}

@@ -174,7 +174,8 @@ def cpu_clock() -> Callable[[], float]:
 
 def _rate(call: Callable[[], object], amount: float, budget: float = 0.08) -> float:
     """Amount per second of the median call within a time budget."""
-    clock, calls = cpu_clock(), []
+    clock = cpu_clock()
+    calls: list[float] = []
     call()
     started = time.perf_counter()
     while time.perf_counter() - started < budget or len(calls) < 5:

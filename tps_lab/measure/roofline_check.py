@@ -153,13 +153,14 @@ def publish(found: dict[str, Any], out: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    roofline(rows).figure.savefig(out / "roofline.png")
+    picture: Any = roofline(rows).figure
+    picture.savefig(out / "roofline.png")
     clock = "CPU time of the one thread" if torch.get_num_threads() == 1 else "wall time"
     lines = [
         "# Roofline estimates against measured latency",
         "",
         "`tps-lab roofline --out DIR` makes this page. Every kernel of a model is given the longer of its arithmetic "
-        "at the calibrated peak and its bytes at the calibrated bandwidth, plus one call's overhead; the sum is held "
+        "at the calibrated peak and its bytes at the calibrated bandwidth, plus an overhead; the sum is held "
         "against measured time.",
         "",
         f"Device: {found['device'].name}; torch {torch.__version__}, Python {platform.python_version()}. One clip, "
@@ -185,7 +186,7 @@ def publish(found: dict[str, Any], out: Path) -> None:
             f"**{work}**: measured is {fit['median_ratio']:.2f} times the estimate (median); farthest off is "
             f"{_name(worst)} at {worst['ratio']:.2f}. "
             + ("No pair whose times differ by more than a fifth stands the wrong way round." if not fit["misses"] else
-               "Estimated slower, measured faster by more than a fifth:"),
+               "Pairs in the wrong order although their times differ by more than a fifth:"),
             "",
             *(f"* {slower} is estimated above {faster}, which takes {ratio} times as long" for slower, faster, ratio
               in fit["misses"]),
@@ -209,20 +210,12 @@ def publish(found: dict[str, Any], out: Path) -> None:
     ]
     lines += [
         "",
-        "Calibrated: "
-        + "; ".join(
-            [
-                "matrices "
-                + ", ".join(f"{v / 1e9:.0f} GFLOP/s at {s / 1e6:.2g} MFLOP" for s, v in found["device"].flops["fp32"]),
-                "copies "
-                + ", ".join(f"{v / 1e9:.0f} GB/s at {s / 2**20:.2g} MiB" for s, v in found["device"].bandwidth),
-                f"a call {1e6 * found['device'].launch:.1f} µs",
-            ]
-        )
-        + ".",
+        f"Calibrated: matrices {', '.join(peaks)}; elementwise products {', '.join(rates)}; "
+        f"a kernel {1e6 * cpu.launch:.1f} µs.",
         "",
         "Not modelled: the arithmetic of exponentials and error functions (softmax, GELU), that depthwise convolutions "
         "and small attention matrices do not reach the peak of a large matrix product, caches between kernels, memory "
-        "formats. Hence the ratio above 1 and the misses, most of them models of convolutions. The bounds for GPUs (`tps-lab cost --device-model h100`) use data sheets and are unvalidated.",
+        "formats. Hence a ratio above 1, most of all for models of many convolutions or small kernels. The bounds for GPUs "
+        "(`tps-lab cost --device-model h100`) use data sheets and are unvalidated.",
     ]
     (out / "report.md").write_text("\n".join(lines) + "\n")
