@@ -215,7 +215,7 @@ def publish(found: dict[str, Any], out: Path) -> None:
         "",
         "Not modelled: the arithmetic of exponentials and error functions (softmax, GELU), that depthwise convolutions "
         "and small attention matrices do not reach the peak of a large matrix product, caches between kernels, memory "
-        "formats. Hence a ratio above 1, most of all for models of many convolutions or small kernels. The bounds for GPUs "
-        "(`tps-lab cost --device-model h100`) use data sheets and are unvalidated.",
+        "formats. Hence a ratio above 1, most of all for models of many convolutions or small kernels. The bounds for "
+        "GPUs (`tps-lab cost --device-model h100`) use data sheets and are unvalidated.",
     ]
     (out / "report.md").write_text("\n".join(lines) + "\n")
