@@ -115,10 +115,14 @@ def _without_running(
         save_picture(viz.breakdown(parts, f"{given['backbone']}, {given['attention']}").figure, save)
     executed = facts["work"]["executed"]["forward"]
     facts = given | facts | {"macs": executed, "macs_all_views": given["views"] * executed}
+    facts |= {
+        "macs_by_counter": facts["work"]["by_counter"]["forward"],
+        "macs_status": facts["work"]["status"]["forward"],
+    }
     if as_json:
         print_json(facts)
         return
-    print(f"{given['backbone']}, {given['attention']}\n")
+    print(f"{given['backbone']}, {given['attention']}\n\nparameters     {facts['params'] / 1e6:.3f} M\n")
     print(text(facts, parts if with_parts else None, given["views"]))
     if save is not None:
         print(save)

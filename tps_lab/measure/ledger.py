@@ -114,8 +114,6 @@ def text(facts: Mapping[str, Any], parts: Sequence[Part] | None, views: int = 1)
     """For the terminal."""
     row, moved = facts["work"], facts["traffic_bytes"]
     lines = [
-        f"parameters     {facts['params'] / 1e6:.3f} M",
-        "",
         f"{'multiply-adds per clip (G)':28}{'model':>12}{'executed':>12}  {'counters':10}",
     ]
     for name in ("forward", "backward", "forward + backward"):
