@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tps_lab.measure.trace import Trace
+if TYPE_CHECKING:
+    from tps_lab.measure.trace import Trace
 
 OPERATIONS = (
     "embed", "qkv", "attention products", "proj", "position bias", "shift, copies", "mlp", "convolution", "merging",
