@@ -66,5 +66,8 @@ def test_the_text_says_clip_views_convention_and_why(rows):
     assert "one view" in text
     assert "32×224×224, tubelet 2" in text
     assert "3×4" in text
+    swin = next(row for row in rows if row["name"] == "Video Swin-T")
+    assert swin["macs_all_views"] == 12 * swin["macs"]
+    assert f"{12 * swin['macs'] / 1e9:.1f}" in text
     assert "+0.00 %" not in text.splitlines()[0]
     assert "from the printed 321" in text
