@@ -33,10 +33,10 @@ class VideoMaxViT(FramewiseModel):
 
         for block in self.blocks():
             if type(block) is not MaxxVitBlock or not isinstance(block.conv, MbConvBlock) or block.nchw_attn:
-                inner = type(getattr(block, "conv", block)).__name__
+                parts = " of ".join(dict.fromkeys([type(block).__name__, type(getattr(block, "conv", block)).__name__]))
                 raise InputError(
-                    f"of the MaxxVit models only MaxViT is supported (MbConvBlock, channels-last block and grid "
-                    f"attention); this one has {type(block).__name__} of {inner}: try one of the timm names maxvit_*"
+                    f"of the MaxxVit models only MaxViT can be converted (MbConvBlock, then channels-last block "
+                    f"and grid attention); this one has {parts}: try one of the timm names maxvit_*"
                 )
 
     def blocks(self) -> Iterator[Any]:

@@ -12,7 +12,6 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2, SwinTransformerV2Block
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from tps_lab.attention import ScheduledVariant, Variant, variants
 from tps_lab.attention._modules import SteppedBlock
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid
 from tps_lab.attention.local import Local
+from tps_lab.backbones._refusal import check_patch_embed
 from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
 from tps_lab.backbones._windowed import ContinuousAttention, TableAttention, WindowedAttention, WindowStep
 from tps_lab.backbones._work import Attending
@@ -191,9 +191,7 @@ def check_convertible(image_model: SwinTransformer | SwinTransformerV2, variant:
     if not variant.windowed:
         defined = ", ".join(name for name, cls in variants().items() if cls.windowed)
         raise InputError(f"{variant.name} is not defined inside windows; these are: {defined}")
-    if not isinstance(image_model.patch_embed, PatchEmbed):
-        kind = type(image_model.patch_embed).__name__
-        raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
+    check_patch_embed(image_model)
     layers: Any = image_model.layers
     if isinstance(variant, Local) and variant.window < (own := max(layers[0].blocks[0].window_size)):
         raise InputError(f"{variant} would cut this model's windows of {own}×{own}: give window={own}")

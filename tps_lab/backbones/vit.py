@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from timm.layers.patch_embed import PatchEmbed
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import VisionTransformer
@@ -21,6 +20,7 @@ from tps_lab.attention import Grid, Variant
 from tps_lab.attention._modules import SpaceTimeAttention
 from tps_lab.attention._widths import attentions_in
 from tps_lab.backbones._macs import conv_macs, linear_macs
+from tps_lab.backbones._refusal import check_patch_embed
 from tps_lab.backbones._video import (
     VideoModel,
     check_clip,
@@ -231,7 +231,5 @@ def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
         raise InputError(f"{variant.name} needs a class token in every frame, and this image model has none")
     if not isinstance(image_model.patch_drop, (nn.Identity, type(None))):
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
-    if not isinstance(image_model.patch_embed, PatchEmbed):  # a hybrid's convolutions know neither T nor tubelets
-        kind = type(image_model.patch_embed).__name__
-        raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
+    check_patch_embed(image_model)
     check_is_on(variant, len(image_model.blocks))
