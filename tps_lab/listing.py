@@ -138,6 +138,7 @@ def pattern_text(pattern: ShiftPattern, facts: Mapping[str, Any]) -> str:
 def cost_text(facts: Mapping[str, Any]) -> str:
     """The figures of `tps-lab cost` for the terminal."""
     memory, latency, step = facts["peak_memory_bytes"], facts["latency_ms"], facts["train_step_ms"]
+    macs = "not counted" if facts["macs"] is None else f"{facts['macs'] / 1e9:.4f} G"
     counters = ", ".join(
         f"{name} {count:,}" if count else f"{name} –" for name, count in facts["macs_by_counter"].items()
     )
@@ -145,7 +146,7 @@ def cost_text(facts: Mapping[str, Any]) -> str:
         f"{facts['backbone']}, {facts['attention']}, clip (C, T, H, W) = {tuple(facts['clip_shape'])}",
         "",
         f"parameters          {facts['params'] / 1e6:.3f} M",
-        f"multiply-adds       {facts['macs'] / 1e9:.4f} G per clip ({facts['macs_status']}: {counters})",
+        f"multiply-adds       {macs} per clip ({facts['macs_status']}: {counters})",
     ]
     if memory:
         for kind in ("training", "inference"):
