@@ -141,7 +141,9 @@ def test_the_memory_by_hand_is_the_predicted_one():
 
     for frames, side, depth, batch in [(8, 7, 3, 2), (6, 10, 2, 5)]:
         size = {"frames": frames, "size": 16 * side, "depth": depth, "num_classes": 174}
-        found = predict(lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch))
+        found = predict(
+            lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch)
+        )
         by_hand = training_bytes(frames, side, side, depth, 384, batch)
         assert by_hand == pytest.approx(found.training, rel=0.02)
     facts = {fact["name"]: fact for fact in answer(asked(tile="C"))["facts"]}
