@@ -24,7 +24,7 @@ from tps_lab.viz.style import new_axes
 
 BASELINE = Path(__file__).parent / "baseline"
 DPI, BLUR = 50, 1.5
-MOST_RMS = 4.0  # of 255; the tests below show what that lets through and what not
+MOST_RMS = 2.5  # of 255; the tests below show what that lets through and what not
 
 
 def clip(frames: int = 8, height: int = 32, width: int = 48) -> np.ndarray:
