@@ -101,6 +101,7 @@ def answer(asked: Asked) -> dict[str, Any]:
         "strip": _strip(asked.clip, asked.frames),
         "heard": _png(_heard_picture(heard[-1])),
         "facts": facts(asked, heard),
+        "costs_of": f"Costs are those of a ViT-S: width {CHANNELS}, {asked.depth} block{'s' * (asked.depth > 1)}, float32.",
         "warnings": judge.warnings(pattern, asked.frames, heard[-1]),
         "copy": copies(asked),
     }
@@ -116,7 +117,6 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
     macs = variant.macs(grid, asked.depth, CHANNELS)
     memory = training_bytes(asked.frames, asked.rows, asked.columns, asked.depth, CHANNELS, BATCH)
     moved = 2 * 2 * 4 * grid.tokens * CHANNELS * shifted if pattern.offsets != (0,) else 0
-    size = f"ViT-S width ({CHANNELS}), {asked.depth} blocks"
     full = f", all after block {first_full}" if first_full is not None else ""
     reach = pattern.reach()
     return [
@@ -126,11 +126,11 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
         _fact("Reach of a layer", f"{reach} frame{'s' * (reach != 1)}", "largest difference between two offsets"),
         _fact("Heard of", f"{100 * heard[-1].mean():.0f} %", f"of the clip's patches by the middle one{full}"),
         _fact("Symmetry", *judge.symmetry(pattern, asked.border)),
-        _fact("Attention", f"{macs / 1e9:.2f} G", f"multiply-adds per clip, as for spatial attention; {size}"),
-        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", f"read and written per clip in float32; {size}"),
+        _fact("Attention", f"{macs / 1e9:.2f} G", "multiply-adds per clip, as for spatial attention"),
+        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", "read and written per clip, which spatial attention is spared"),
         _fact(
             "Training memory", f"{memory / 2**30:.2f} GiB",
-            f"predicted peak of a step of {BATCH} clips, AdamW, float32, as for spatial attention; {size}",
+            f"predicted peak of a step of {BATCH} clips with AdamW, as for spatial attention",
         ),
     ]  # fmt: skip
 

@@ -119,6 +119,7 @@ function render({ model, el }) {
   const mixed = element("img", { class: "picture" }), original = element("img", { class: "picture" });
   const strip = element("img", { class: "strip" }), heard = element("img", { class: "strip" });
   const facts = element("div", { class: "facts" });
+  const costsOf = element("p", { class: "quiet" });
   const said = element("ul", { class: "said", "aria-live": "polite" });
   const copyButton = (kind, label) => {
     const button = element("button", {
@@ -137,19 +138,19 @@ function render({ model, el }) {
 
   const group = (title, ...parts) => element("section", {}, element("h3", { text: title }), ...parts);
   const root = element("div", { class: "tps-studio" },
-    group("Tile", board,
+    element("div", { class: "column" }, group("Tile", board,
       element("p", { class: "quiet", text: "Click a cell: one frame further back; shift-click: ahead. Keys: arrows, + and −, digits. Orange is the past, blue the future." }),
       field("preset", "Begin with", preset), field("tile", "As text", text),
       element("div", { class: "pair" }, field("down", "Rows", down), field("across", "Columns", across)),
       element("div", { class: "copies" }, copyButton("text", "Copy text"), copyButton("yaml", "Copy YAML"), copyButton("python", "Copy Python")), status, taken),
-    group("Mixed frame", mixed, element("div", { class: "pair" }, frame, frameSaid),
-      element("p", { class: "quiet", text: "The frame itself, unmixed:" }), original),
-    group("What it does", said, facts),
     group("Clip and model",
       field("clip", "Clip", select("clip", [...new Set([...choices.clips, get("asked").clip])])), field("own", "or a video file", own),
       element("div", { class: "pair" }, field("rows", "Patches down", number("rows", 1, 32)), field("columns", "across", number("columns", 1, 32))),
       element("div", { class: "pair" }, field("frames", "Frames", number("frames", 2, 64)), field("depth", "Blocks", number("depth", 1, 24))),
-      element("div", { class: "pair" }, field("every", "Shift in every … block", number("every", 1, 4)), field("border", "Border", select("border", ["circular", "zero", "edge"])))),
+      element("div", { class: "pair" }, field("every", "Shift in every … block", number("every", 1, 4)), field("border", "Border", select("border", ["circular", "zero", "edge"]))))),
+    group("Mixed frame", mixed, element("div", { class: "pair" }, frame, frameSaid),
+      element("p", { class: "quiet", text: "The frame itself, unmixed:" }), original),
+    group("What it does", said, facts, costsOf),
     element("section", { class: "whole" }, element("h3", { text: "Frame by frame" }), strip, heard,
       element("p", { class: "quiet", text: "Above the clip; below, in blue, the patches of each frame that the black one has heard of after all blocks." })),
   );
@@ -175,6 +176,7 @@ function render({ model, el }) {
     }
     facts.replaceChildren(...found.facts.map(({ name, figure, about }) => element("p", { class: "fact" },
       element("span", { class: "name", text: name }), element("strong", { text: figure }), element("span", { class: "about", text: about }))));
+    costsOf.textContent = found.costs_of;
     said.replaceChildren(...found.warnings.map((line) => element("li", { text: line })));
     taken.value = found.copy.text;
   };
