@@ -40,10 +40,14 @@ def lab(tmp_path_factory):
                 wait_for(f"http://{HOST}:{port}/api", process)
                 opened.goto(f"http://{HOST}:{port}/lab/tree/studio.ipynb", timeout=120_000)
                 opened.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
+                opened.get_by_text("| Idle").wait_for(timeout=120_000)  # before that nothing would run
                 opened.get_by_role("menuitem", name="Run", exact=True).click()
                 opened.get_by_text("Run All Cells", exact=True).click()
                 opened.get_by_role("gridcell", name="offset").first.wait_for(timeout=120_000)
                 yield opened
+            except Exception:
+                opened.screenshot(path=str(settings / "failed.png"))
+                raise
             finally:
                 process.terminate()
 

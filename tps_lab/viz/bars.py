@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def dots(
     reference: tuple[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A figure for each name on one scale; of several figures their mean, and a tick for each.
+    """A figure for each name on one scale; of several figures a tick each and their mean, or median for times.
 
     Args:
         values: name → a figure, or several (seeds, repeats).
@@ -43,7 +44,8 @@ def dots(
     ax = ax or new_axes(6.0, 0.9 + 0.3 * len(listed))
     for row, ((_, found), used) in enumerate(zip(listed.items(), looks_if_variants(listed), strict=True)):
         scaled = [value / unit.divisor for value in found]
-        mean = sum(scaled) / len(scaled)
+        # one slow call says something about the machine, one bad seed about the variant
+        mean = statistics.median(scaled) if kind in ("ms", "seconds") else statistics.fmean(scaled)
         ax.plot([0, mean], [row, row], color=used.colour, linewidth=1.2, zorder=1)
         if len(scaled) > 1:
             ax.plot(scaled, [row] * len(scaled), "|", color=used.colour, markersize=10)
