@@ -7,7 +7,6 @@ import io
 import json
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest

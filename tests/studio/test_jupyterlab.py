@@ -34,22 +34,22 @@ def lab(tmp_path_factory):
         "--IdentityProvider.token=", "--ServerApp.allow_root=True", f"--ServerApp.root_dir={folder}",
         f"--LabApp.workspaces_dir={settings}", f"--LabApp.user_settings_dir={settings}",
     ]  # fmt: skip
-    with new_page(1500, 1400) as opened, (settings / "log").open("w") as log:
-        with subprocess.Popen(command, stdout=log, stderr=log) as process:
-            try:
-                wait_for(f"http://{HOST}:{port}/api", process)
-                opened.goto(f"http://{HOST}:{port}/lab/tree/studio.ipynb", timeout=120_000)
-                opened.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
-                opened.get_by_text("| Idle").wait_for(timeout=120_000)  # before that nothing would run
-                opened.get_by_role("menuitem", name="Run", exact=True).click()
-                opened.get_by_text("Run All Cells", exact=True).click()
-                opened.get_by_role("gridcell", name="offset").first.wait_for(timeout=120_000)
-                yield opened
-            except Exception:
-                opened.screenshot(path=str(settings / "failed.png"))
-                raise
-            finally:
-                process.terminate()
+    log = (settings / "log").open("w")
+    with log, new_page(1500, 1400) as opened, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for(f"http://{HOST}:{port}/api", process)
+            opened.goto(f"http://{HOST}:{port}/lab/tree/studio.ipynb", timeout=120_000)
+            opened.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
+            opened.get_by_text("| Idle").wait_for(timeout=120_000)  # before that nothing would run
+            opened.get_by_role("menuitem", name="Run", exact=True).click()
+            opened.get_by_text("Run All Cells", exact=True).click()
+            opened.get_by_role("gridcell", name="offset").first.wait_for(timeout=120_000)
+            yield opened
+        except Exception:
+            opened.screenshot(path=str(settings / "failed.png"))
+            raise
+        finally:
+            process.terminate()
 
 
 def contrast(page):

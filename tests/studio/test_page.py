@@ -21,15 +21,15 @@ def page(tmp_path_factory):
     pytest.importorskip("voila", reason="the extra [studio] is not installed")
     port = free_port(None)
     command = server(tmp_path_factory.mktemp("studio"), "C", port, browser=False)
-    with new_page() as opened, (tmp_path_factory.mktemp("log") / "log").open("w") as log:
-        with subprocess.Popen(command, stdout=log, stderr=log) as process:
-            try:
-                wait_for(f"http://{HOST}:{port}/voila/static/", process)
-                opened.goto(f"http://{HOST}:{port}/", timeout=120_000)
-                opened.get_by_role("gridcell").first.wait_for(timeout=120_000)
-                yield opened
-            finally:
-                process.terminate()
+    log = (tmp_path_factory.mktemp("log") / "log").open("w")
+    with log, new_page() as opened, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for(f"http://{HOST}:{port}/voila/static/", process)
+            opened.goto(f"http://{HOST}:{port}/", timeout=120_000)
+            opened.get_by_role("gridcell").first.wait_for(timeout=120_000)
+            yield opened
+        finally:
+            process.terminate()
 
 
 def cells(page):

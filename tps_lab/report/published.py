@@ -67,8 +67,8 @@ def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
     for group in groups:
         if group is base or not group.done:
             continue
-        one, other = ({run.row.get("seed"): figure(run.row, "top1_pct") for run in g.done} for g in (group, base))
-        shared = [seed for seed in one if one[seed] is not None and other.get(seed) is not None]
+        one, other = _accuracies(group), _accuracies(base)
+        shared = [seed for seed in one if seed in other]
         pairs.append((group, shared))
         if shared:
             rights.append(tuple(np.array([[found[seed] / 100] for seed in shared]) for found in (one, other)))
@@ -79,6 +79,12 @@ def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
         else Pair(group, base, None, "no seed that both finished")
         for group, shared in pairs
     ]
+
+
+def _accuracies(group: Group) -> dict[Any, float]:
+    """Test accuracy (%) by seed."""
+    both = ((run.row.get("seed"), figure(run.row, "top1_pct")) for run in group.done)
+    return {seed: top1 for seed, top1 in both if top1 is not None}
 
 
 def _run(line: dict[str, str], file: Path) -> PublishedRun:

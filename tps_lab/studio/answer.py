@@ -101,7 +101,7 @@ def answer(asked: Asked) -> dict[str, Any]:
         "strip": _strip(asked.clip, asked.frames),
         "heard": _png(_heard_picture(heard[-1])),
         "facts": facts(asked, heard),
-        "costs_of": f"Costs are those of a ViT-S: width {CHANNELS}, {asked.depth} block{'s' * (asked.depth > 1)}, float32.",
+        "costs_of": f"Costs are those of a ViT-S of {asked.depth} block{'s' * (asked.depth > 1)} in float32.",
         "warnings": judge.warnings(pattern, asked.frames, heard[-1]),
         "copy": copies(asked),
     }
@@ -127,7 +127,7 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
         _fact("Heard of", f"{100 * heard[-1].mean():.0f} %", f"of the clip's patches by the middle one{full}"),
         _fact("Symmetry", *judge.symmetry(pattern, asked.border)),
         _fact("Attention", f"{macs / 1e9:.2f} G", "multiply-adds per clip, as for spatial attention"),
-        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", "read and written per clip, which spatial attention is spared"),
+        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", "per clip, read and written; spatial: 0"),
         _fact(
             "Training memory", f"{memory / 2**30:.2f} GiB",
             f"predicted peak of a step of {BATCH} clips with AdamW, as for spatial attention",
