@@ -116,7 +116,9 @@ def seen(figure: Any) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(DPI)
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    pixels = np.asarray(canvas.buffer_rgba())
+    assert pixels[..., 3].min() == 255, "a dark notebook would show through"
+    return Image.fromarray(pixels[..., :3].copy())
 
 
 def differ(one: Image.Image, other: Image.Image) -> float:
