@@ -19,6 +19,7 @@ from matplotlib.testing.compare import calculate_rms
 from PIL import Image, ImageFilter
 
 from tps_lab import viz
+from tps_lab.measure.breakdown import Part
 from tps_lab.report.tables import table
 from tps_lab.viz.style import new_axes
 
@@ -71,6 +72,17 @@ EFFECTS = [
 ]
 MEMORY = {"TPS-C": {"parameters": 5e8, "optimizer": 1e9, "activations": 4e9}, "Joint": {"activations": 9e9}}
 
+PARTS = [
+    Part(stage, operation, macs, 2 * macs, 3 * macs, 5 * macs, macs // 2)
+    for stage, scale in (("block 1", 1), ("block 2", 2))
+    for operation, macs in (("qkv", 4_000_000 * scale), ("attention products", 1_000_000), ("mlp", 9_000_000))
+]
+TIMES = [
+    {"attention": name, "work": work, "estimated_ms": 2.0 * step, "measured_ms": 3.0 * step + 1}
+    for step, name in enumerate(("spatial", "tps", "joint"), 1)
+    for work in ("inference", "training")
+]
+
 
 def pairs() -> list[Any]:
     from tps_lab.report.paired import paired
@@ -82,6 +94,7 @@ PICTURES: dict[str, Any] = {
     "accuracy_map": lambda ax: viz.accuracy_map(RUNS, ax=ax),
     "attended_sets": lambda ax: viz.attended_sets(["spatial", "divided", "tps(pattern=A)"], (4, 2, 2), ax=ax),
     "attention_maps": lambda ax: viz.attention_maps(clip(), WEIGHTS, (4, 1, 1), "block 1", ax=ax),
+    "breakdown": lambda ax: viz.breakdown(PARTS, "ViT", ax=ax),
     "complexity": lambda ax: viz.complexity(["spatial", "divided", "joint"], (8, 16, 32), ax=ax),
     "confusion": lambda ax: viz.confusion(viz.group_runs(RUNS)[:2], ax=ax),
     "coverage": lambda ax: viz.coverage(["spatial", "tps(pattern=A)", "joint"], (8, 3, 3), 5, ax=ax),
@@ -96,6 +109,7 @@ PICTURES: dict[str, Any] = {
     "pair_accuracy": lambda ax: viz.pair_accuracy(RUNS, ax=ax),
     "provenance": lambda ax: viz.provenance("A", (5, 2, 3), "zero", ax=ax),
     "reach_animation": lambda ax: last_frame(viz.reach_animation("tps(pattern=A)", (6, 3, 3), 3, ax=ax)),
+    "roofline": lambda ax: viz.roofline(TIMES, ax=ax),
     "stacked": lambda ax: viz.stacked(MEMORY, "peak memory, training", ax=ax),
     "tradeoff": lambda ax: viz.tradeoff(table(RUNS), ax=ax),
     "who_sees_whom": lambda ax: viz.who_sees_whom("divided", (4, 3, 3), ax=ax),

@@ -14,6 +14,7 @@ from typing import Any
 
 from tps_lab.viz.attended import attended_sets, provenance
 from tps_lab.viz.bars import dots, stacked
+from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.effects import differences, main_effects
@@ -25,6 +26,7 @@ from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, heard, reach_animation
+from tps_lab.viz.roofline import roofline
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 
@@ -33,6 +35,7 @@ __all__ = [
     "accuracy_map",
     "attended_sets",
     "attention_maps",
+    "breakdown",
     "colour",
     "complexity",
     "confusion",
@@ -52,6 +55,7 @@ __all__ = [
     "pair_accuracy",
     "provenance",
     "reach_animation",
+    "roofline",
     "sliders",
     "stacked",
     "studio",
