@@ -134,6 +134,22 @@ def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
         assert (turned, mixed_up) == {"any order": (True, True), "turning": (True, False), "none": (False, False)}[kind]
 
 
+def test_the_memory_by_hand_is_the_predicted_one():
+    from tps_lab import create_model
+    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.studio.memory import training_bytes
+
+    for frames, side, depth, batch in [(8, 7, 3, 2), (6, 10, 2, 5)]:
+        size = {"frames": frames, "size": 16 * side, "depth": depth, "num_classes": 174}
+        found = predict(
+            lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch)
+        )
+        by_hand = training_bytes(frames, side, side, depth, 384, batch)
+        assert by_hand == pytest.approx(found.training, rel=0.02)
+    facts = {fact["name"]: fact for fact in answer(asked(tile="C"))["facts"]}
+    assert facts["Training memory"]["figure"].endswith("GiB")
+
+
 def test_copied_text_makes_the_same_variant():
     state = asked(tile="0 1 / -1 2", every=1, border="edge")
     taken = answer(state)["copy"]

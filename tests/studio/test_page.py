@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
 import pytest
+from browser import new_page, wait_for
 
 from tps_lab.errors import InputError
 from tps_lab.studio.page import HOST, free_port, server
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-
 
 SAID = "[...document.querySelectorAll('[role=alert]')].some(e => e.textContent.includes(LINE))"
 
@@ -26,40 +19,17 @@ SAID = "[...document.querySelectorAll('[role=alert]')].some(e => e.textContent.i
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     pytest.importorskip("voila", reason="the extra [studio] is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
     port = free_port(None)
     command = server(tmp_path_factory.mktemp("studio"), "C", port, browser=False)
-    with (
-        (tmp_path_factory.mktemp("log") / "log").open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as process,
-    ):
+    log = (tmp_path_factory.mktemp("log") / "log").open("w")
+    with log, new_page() as opened, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            _wait_for(f"http://{HOST}:{port}/voila/static/", process)
-            with playwright.sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-                opened = browser.new_page(viewport={"width": 1440, "height": 1000})
-                opened.goto(f"http://{HOST}:{port}/", timeout=120_000)
-                opened.get_by_role("gridcell").first.wait_for(timeout=120_000)
-                yield opened
-                browser.close()
+            wait_for(f"http://{HOST}:{port}/voila/static/", process)
+            opened.goto(f"http://{HOST}:{port}/", timeout=120_000)
+            opened.get_by_role("gridcell").first.wait_for(timeout=120_000)
+            yield opened
         finally:
             process.terminate()
-
-
-def _wait_for(address, process):
-    for _ in range(300):
-        assert process.poll() is None, "the server stopped"
-        try:
-            urllib.request.urlopen(address, timeout=2)
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError("the server did not answer within a minute")
 
 
 def cells(page):

@@ -73,7 +73,7 @@ def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) 
     return whole[:, grid.coordinates()[1] >= 0].reshape(-1, grid.frames, grid.height, grid.width)
 
 
-def heard_by_gradient(variant: Variant | str, grid: Size, depth: int, token: Size) -> list[np.ndarray]:
+def heard_by_gradient(variant: Variant | str, grid: Size, depth: int, token: Size, first: int = 0) -> list[np.ndarray]:
     """What one patch has heard of after 0 … `depth` blocks, asked of a real model instead of the partition.
 
     A small ViT with random weights is run in float64 on random tokens; a patch counts where the
@@ -82,9 +82,10 @@ def heard_by_gradient(variant: Variant | str, grid: Size, depth: int, token: Siz
     Args:
         grid: frames, rows and columns of patches.
         token: frame, row and column of the patch that looks.
+        first: begin with this block instead: what a patch takes from in it alone stands second.
 
     Returns:
-        bool (T, H, W) each.
+        bool (T, H, W) each, after `first`, `first` + 1, … `depth` blocks.
     """
     import torch
 
@@ -102,10 +103,10 @@ def heard_by_gradient(variant: Variant | str, grid: Size, depth: int, token: Siz
         x = torch.randn(1, model.grid.tokens, model.image_model.embed_dim, dtype=torch.float64)
     index, is_patch = token_index(model.grid, token), _is_patch(model.grid)
     found = []
-    for blocks in range(depth + 1):
+    for blocks in range(first, depth + 1):
         start = x.clone().requires_grad_()
         y = start
-        for block in model.image_model.blocks[:blocks]:
+        for block in model.image_model.blocks[first:blocks]:
             y = block(y)
         (slope,) = torch.autograd.grad(y[0, index].square().sum(), start)
         found.append((slope[0].abs().sum(-1) > 0).numpy()[is_patch].reshape(grid))

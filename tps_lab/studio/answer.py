@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from tps_lab.attention import Grid, parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import BORDERS, ShiftPattern
 from tps_lab.studio import clips, judge
+from tps_lab.studio.memory import training_bytes
 from tps_lab.viz.mosaics import offset_colour
 
-CHANNELS = 384  # of the ViT-S whose costs are shown
+CHANNELS, BATCH = 384, 8  # of the ViT-S whose costs are shown, and clips of its training step
 _LIMITS = {"rows": (1, 32), "columns": (1, 32), "frames": (2, 64), "depth": (1, 24), "every": (1, 4)}
 
 
@@ -95,10 +97,11 @@ def answer(asked: Asked) -> dict[str, Any]:
         "colours": {str(k): _css(offset_colour(k)) for k in range(-asked.frames + 1, asked.frames)},
         "frame": asked.frame,
         "mixed": _png(mixed(clip, asked)),
-        "original": _png(clip[asked.frame]),
-        "strip": _png(_strip(clip)),
+        "original": _original(asked.clip, asked.frames, asked.frame),
+        "strip": _strip(asked.clip, asked.frames),
         "heard": _png(_heard_picture(heard[-1])),
         "facts": facts(asked, heard),
+        "costs_of": f"Costs are those of a ViT-S of {asked.depth} block{'s' * (asked.depth > 1)} in float32.",
         "warnings": judge.warnings(pattern, asked.frames, heard[-1]),
         "copy": copies(asked),
     }
@@ -112,8 +115,8 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
     first_full = next((n for n, row in enumerate(heard) if row.all()), None)
     shifted = sum(variant.is_on(index, asked.depth) for index in range(asked.depth))
     macs = variant.macs(grid, asked.depth, CHANNELS)
+    memory = training_bytes(asked.frames, asked.rows, asked.columns, asked.depth, CHANNELS, BATCH)
     moved = 2 * 2 * 4 * grid.tokens * CHANNELS * shifted if pattern.offsets != (0,) else 0
-    size = f"ViT-S width ({CHANNELS}), {asked.depth} blocks"
     full = f", all after block {first_full}" if first_full is not None else ""
     reach = pattern.reach()
     return [
@@ -123,8 +126,12 @@ def facts(asked: Asked, heard: list[np.ndarray]) -> list[dict[str, str]]:
         _fact("Reach of a layer", f"{reach} frame{'s' * (reach != 1)}", "largest difference between two offsets"),
         _fact("Heard of", f"{100 * heard[-1].mean():.0f} %", f"of the clip's patches by the middle one{full}"),
         _fact("Symmetry", *judge.symmetry(pattern, asked.border)),
-        _fact("Attention", f"{macs / 1e9:.2f} G", f"multiply-adds per clip, as for spatial attention; {size}"),
-        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", f"read and written per clip in float32; {size}"),
+        _fact("Attention", f"{macs / 1e9:.2f} G", "multiply-adds per clip, as for spatial attention"),
+        _fact("Moved by shifting", f"{moved / 2**20:.0f} MiB", "per clip, read and written; spatial: 0"),
+        _fact(
+            "Training memory", f"{memory / 2**30:.2f} GiB",
+            f"predicted peak of a step of {BATCH} clips with AdamW, as for spatial attention",
+        ),
     ]  # fmt: skip
 
 
@@ -161,9 +168,16 @@ def mixed(clip_THWC: np.ndarray, asked: Asked) -> np.ndarray:
     return np.where(outlined[..., None], shades[which], pixels).astype(np.uint8)
 
 
-def _strip(clip_THWC: np.ndarray) -> np.ndarray:
-    small = clip_THWC[:, ::4, ::4]
-    return np.concatenate([np.pad(frame, ((0, 0), (0, 2), (0, 0)), constant_values=255) for frame in small], axis=1)
+@lru_cache(maxsize=64)  # writing pictures takes most of the time, and a click in the tile changes neither of these
+def _original(clip: str, frames: int, frame: int) -> str:
+    return _png(clips.load(clip, frames)[frame])
+
+
+@lru_cache(maxsize=8)
+def _strip(clip: str, frames: int) -> str:
+    small = clips.load(clip, frames)[:, ::4, ::4]
+    apart = [np.pad(frame, ((0, 0), (0, 2), (0, 0)), constant_values=255) for frame in small]
+    return _png(np.concatenate(apart, axis=1))
 
 
 def _heard_picture(heard_THW: np.ndarray) -> np.ndarray:

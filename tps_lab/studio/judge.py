@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from tps_lab.attention import Grid, parse
@@ -9,6 +11,7 @@ from tps_lab.attention._heard import heard_of
 from tps_lab.patterns import Border, ShiftPattern, gallery
 
 
+@lru_cache(maxsize=64)
 def evenness_gap(pattern: ShiftPattern) -> float:
     """How unevenly offsets lie: largest difference between an offset's share near some place and overall.
 

@@ -108,17 +108,28 @@ function render({ model, el }) {
   const preset = element("select", {
     onchange: () => { if (preset.value) ask({ tile: choices.patterns[preset.value] }); },
   }, element("option", { value: "", text: "your own" }), ...Object.keys(choices.patterns).map((name) => element("option", { value: name, text: name })));
-  const text = element("input", { type: "text", spellcheck: "false", class: "wide", onchange: () => ask({ tile: text.value }) });
-  const down = element("input", { type: "number", min: 1, max: 12, onchange: () => resize(Math.min(12, Math.max(1, +down.value || 1)), tile()[0].length) });
-  const across = element("input", { type: "number", min: 1, max: 12, onchange: () => resize(tile().length, Math.min(12, Math.max(1, +across.value || 1))) });
-  const own = element("input", { type: "text", class: "wide", placeholder: "clip.mp4", onchange: () => own.value.trim() && ask({ clip: own.value.trim() }) });
+  const text = element("input", { type: "text", spellcheck: "false", class: "wide" });
+  const down = element("input", { type: "number", min: 1, max: 12 });
+  const across = element("input", { type: "number", min: 1, max: 12 });
+  const own = element("input", { type: "text", class: "wide", placeholder: "clip.mp4" });
   const frame = element("input", { type: "range", min: 0, value: 0, oninput: () => ask({ frame: +frame.value }) });
+  // JupyterLab keeps Enter in an output from doing what it does elsewhere, so it is done here
+  for (const [control, act] of [
+    [text, () => ask({ tile: text.value })],
+    [down, () => resize(Math.min(12, Math.max(1, +down.value || 1)), tile()[0].length)],
+    [across, () => resize(tile().length, Math.min(12, Math.max(1, +across.value || 1)))],
+    [own, () => own.value.trim() && ask({ clip: own.value.trim() })],
+  ]) {
+    control.addEventListener("change", act);
+    control.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); act(); } });
+  }
   const frameSaid = element("output", { class: "quiet" });
 
   // ------------------------------------------------------------------ what is shown
   const mixed = element("img", { class: "picture" }), original = element("img", { class: "picture" });
   const strip = element("img", { class: "strip" }), heard = element("img", { class: "strip" });
   const facts = element("div", { class: "facts" });
+  const costsOf = element("p", { class: "quiet" });
   const said = element("ul", { class: "said", "aria-live": "polite" });
   const copyButton = (kind, label) => {
     const button = element("button", {
@@ -136,23 +147,25 @@ function render({ model, el }) {
   const status = element("span", { class: "quiet", role: "status" });
 
   const group = (title, ...parts) => element("section", {}, element("h3", { text: title }), ...parts);
-  const root = element("div", { class: "tps-studio" },
-    group("Tile", board,
+  // or JupyterLab takes Enter, digits and arrows in here for its own shortcuts ("0 0" restarts the kernel)
+  const root = element("div", { class: "tps-studio", "data-lm-suppress-shortcuts": "true" },
+    element("div", { class: "column" }, group("Tile", board,
       element("p", { class: "quiet", text: "Click a cell: one frame further back; shift-click: ahead. Keys: arrows, + and −, digits. Orange is the past, blue the future." }),
       field("preset", "Begin with", preset), field("tile", "As text", text),
       element("div", { class: "pair" }, field("down", "Rows", down), field("across", "Columns", across)),
       element("div", { class: "copies" }, copyButton("text", "Copy text"), copyButton("yaml", "Copy YAML"), copyButton("python", "Copy Python")), status, taken),
-    group("Mixed frame", mixed, element("div", { class: "pair" }, frame, frameSaid),
-      element("p", { class: "quiet", text: "The frame itself, unmixed:" }), original),
-    group("What it does", said, facts),
     group("Clip and model",
       field("clip", "Clip", select("clip", [...new Set([...choices.clips, get("asked").clip])])), field("own", "or a video file", own),
       element("div", { class: "pair" }, field("rows", "Patches down", number("rows", 1, 32)), field("columns", "across", number("columns", 1, 32))),
       element("div", { class: "pair" }, field("frames", "Frames", number("frames", 2, 64)), field("depth", "Blocks", number("depth", 1, 24))),
-      element("div", { class: "pair" }, field("every", "Shift in every … block", number("every", 1, 4)), field("border", "Border", select("border", ["circular", "zero", "edge"])))),
+      element("div", { class: "pair" }, field("every", "Shift in every … block", number("every", 1, 4)), field("border", "Border", select("border", ["circular", "zero", "edge"]))))),
+    group("Mixed frame", mixed, element("div", { class: "pair" }, frame, frameSaid),
+      element("p", { class: "quiet", text: "The frame itself, unmixed:" }), original),
+    group("What it does", said, facts, costsOf),
     element("section", { class: "whole" }, element("h3", { text: "Frame by frame" }), strip, heard,
       element("p", { class: "quiet", text: "Above the clip; below, in blue, the patches of each frame that the black one has heard of after all blocks." })),
   );
+  root.addEventListener("keydown", (event) => event.stopPropagation());
   frame.setAttribute("aria-label", "which mixed frame");
   el.replaceChildren(root);
 
@@ -175,6 +188,7 @@ function render({ model, el }) {
     }
     facts.replaceChildren(...found.facts.map(({ name, figure, about }) => element("p", { class: "fact" },
       element("span", { class: "name", text: name }), element("strong", { text: figure }), element("span", { class: "about", text: about }))));
+    costsOf.textContent = found.costs_of;
     said.replaceChildren(...found.warnings.map((line) => element("li", { text: line })));
     taken.value = found.copy.text;
   };

@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from tps_lab.viz.attended import attended_sets, provenance
+from tps_lab.viz.bars import dots, stacked
 from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
+from tps_lab.viz.effects import differences, main_effects
+from tps_lab.viz.groups import group_runs
 from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
@@ -23,28 +27,37 @@ from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, heard, reach_animation
 from tps_lab.viz.roofline import roofline
+from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 
 __all__ = [
     "Look",
     "accuracy_map",
+    "attended_sets",
     "attention_maps",
     "breakdown",
     "colour",
     "complexity",
     "confusion",
     "coverage",
+    "differences",
+    "dots",
     "exploded_cube",
+    "group_runs",
     "heard",
     "learning_curves",
     "look",
     "looks",
+    "main_effects",
     "marker",
     "mixed_frames",
     "mosaic",
     "pair_accuracy",
+    "provenance",
     "reach_animation",
     "roofline",
+    "sliders",
+    "stacked",
     "studio",
     "tradeoff",
     "who_sees_whom",

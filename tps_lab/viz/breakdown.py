@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.measure.breakdown import OPERATIONS, Part
-from tps_lab.viz.style import QUIET, styled
+from tps_lab.viz.labels import wrap
+from tps_lab.viz.style import QUIET, insets, styled
 from tps_lab.viz.units import Kind, unit_for
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _COLOURS = dict(
 
 
 @styled
-def breakdown(parts: Sequence[Part], title: str = "") -> Axes:
+def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) -> Axes:
     """Three panels, a bar for each stage: multiply-adds, bytes moved, activations kept; colours are operations.
 
     Multiply-adds and bytes are those of forward and backward together where the trace has both. The first
@@ -35,6 +36,7 @@ def breakdown(parts: Sequence[Part], title: str = "") -> Axes:
     Args:
         parts: of `measure.breakdown.breakdown`.
         title: above the first panel.
+        ax: where to draw, all panels inside it; None makes a figure.
 
     >>> ax = breakdown(measure.breakdown.breakdown(trace(make, training=True)))  # doctest: +SKIP
     """
@@ -53,28 +55,37 @@ def breakdown(parts: Sequence[Part], title: str = "") -> Axes:
     ]
     if not backward:
         panels = panels[:2]
-    figure = Figure(figsize=(3.5 * len(panels) + 1.4, 1.9 + 0.27 * len(stages)), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True)
-    for ax, (label, kind, figures) in zip(axes, panels, strict=True):
+    if ax is None:
+        figure = Figure(figsize=(3.5 * len(panels) + 1.4, 1.9 + 0.27 * len(stages)), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True)
+    else:
+        axes = insets(ax, 1, len(panels), (0, 0.12, 1, 0.88), gap=0.06)[0]
+    for panel, (label, kind, figures) in zip(axes, panels, strict=True):
         table = np.zeros((len(used), len(stages)))
         for part, value in zip(parts, figures, strict=True):
             table[used.index(part.operation), stages.index(part.stage)] += value
         unit = unit_for(kind, table.sum(0))
         left = np.zeros(len(stages))
         for row, operation in zip(table, used, strict=True):
-            ax.barh(
+            panel.barh(
                 range(len(stages)), row / unit.divisor, left=left / unit.divisor, height=0.74,
                 color=_COLOURS[operation], label=operation, edgecolor="white", linewidth=0.5,
             )  # fmt: skip
             left += row
-        ax.set_title(label, fontsize=9.5)
-        ax.set_xlabel(f"{unit.name or 'number'}, in all {unit.text(table.sum())}", color=QUIET)
-        ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(stages)), stages)
-    axes[0].invert_yaxis()
+        panel.set_title(label if ax is None else wrap(label, 22), fontsize=9.5 if ax is None else 8)
+        panel.set_xlabel(f"{unit.name or 'number'}, in all {unit.text(table.sum())}", color=QUIET)
+        panel.grid(axis="y", visible=False)
+    for panel in axes:  # the names stand beside the first one only
+        panel.set_yticks(range(len(stages)), stages)
+        panel.set_ylim(len(stages) - 0.5, -0.5)
+        panel.tick_params(labelleft=panel is axes[0])
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(7, len(labels)), fontsize=8.5)
-    if title:
+    told = {"handles": handles, "labels": labels, "ncols": min(7, len(labels)), "fontsize": 8.5}
+    if ax is None:
+        figure.legend(loc="outside lower center", **told)
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    else:
+        ax.legend(loc="lower center", **told)
+        ax.set_title(title)
     first: Axes = axes[0]
     return first

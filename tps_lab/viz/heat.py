@@ -11,7 +11,7 @@ import numpy as np
 from tps_lab.errors import unknown
 from tps_lab.viz.groups import Group, Run, figure, group_runs
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.style import new_axes, nothing, styled
+from tps_lab.viz.style import CEILING, insets, new_axes, nothing, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,28 +40,44 @@ def accuracy_map(runs: Iterable[Run], by: str = "pair", ax: Axes | None = None) 
 
 
 @styled
-def confusion(groups: Sequence[Group], columns: int = 3) -> Axes:
+def confusion(groups: Sequence[Group], columns: int = 3, ax: Axes | None = None) -> Axes:
     """What each variant takes for what: one panel a variant, rows what it is, columns what it said, % of the row.
 
-    The last panel's axes are returned; all are on its figure.
+    Pairs of opposite classes are outlined: what lies beside the diagonal inside of an outline was
+    taken for its own reversal.
+
+    Args:
+        groups: of `viz.group_runs(runs)`; runs without recorded answers are left out.
+        columns: panels in a row.
+        ax: where to draw, all panels inside it; None makes a figure.
+
+    Returns:
+        The last panel's axes; all are on its figure.
+
+    >>> ax = viz.confusion(viz.group_runs(runs))  # doctest: +SKIP
     """
     from matplotlib.figure import Figure
 
     shown = [(group, matrix) for group in groups if (matrix := _confusions(group)) is not None]
     if not shown:
-        return nothing(new_axes(), "answers to single clips were not recorded")
-    rows = -(-len(shown) // columns)
-    size = 3.7
-    panels = Figure(figsize=(size * min(columns, len(shown)), (size + 0.35) * rows), layout="constrained").subplots(
-        rows, min(columns, len(shown)), squeeze=False
-    )
-    for ax in panels.flat[len(shown) :]:
-        ax.set_axis_off()
-    for index, (ax, (group, matrix)) in enumerate(zip(panels.flat, shown, strict=False)):
+        return nothing(ax or new_axes(), "answers to single clips were not recorded")
+    columns = min(columns, len(shown))
+    rows, size = -(-len(shown) // columns), 3.7
+    if ax is not None:
+        panels = insets(ax, rows, columns, gap=0.04)
+    else:
+        figure = Figure(figsize=(size * columns, (size + 0.35) * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_axis_off()
+    for index, (panel, (group, matrix)) in enumerate(zip(panels.flat, shown, strict=False)):
         known = group.first.get("classes") or group.first.get("per_class_pct") or range(len(matrix))
         names = [str(name) for name in known][: len(matrix)] or [str(i) for i in range(len(matrix))]
-        _fill(ax, matrix, names if index % columns == 0 else [""] * len(names), names, 100, small=len(names) > 6)
-        ax.set_title(wrap(group.label, 34), fontsize=9.5)
+        _fill(panel, matrix, names if index % columns == 0 else [""] * len(names), names, 100, small=len(names) > 6)
+        for place in _opposites(group, names):
+            low, high = min(place) - 0.48, max(place) + 0.48
+            panel.plot([low, high, high, low, low], [low, low, high, high, low], color=CEILING, linewidth=1.1)
+        panel.set_title(wrap(group.label, 34), fontsize=9.5)
     last: Axes = panels.flat[len(shown) - 1]
     return last
 
@@ -86,6 +102,14 @@ def _fill(
     ax.set_yticks(range(len(rows)), rows, fontsize=7.5 if small else 8.5)
     for side in ax.spines.values():
         side.set_visible(False)
+
+
+def _opposites(group: Group, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of the two classes of each pair, where they are neighbours: "left / right" of the accuracies by pair."""
+    pairs = [tuple(pair.split(" / ")) for pair in group.first.get("per_pair_pct") or {}]
+    known = [pair for pair in pairs if len(pair) == 2 and all(name in names for name in pair)]
+    places = [(names.index(one), names.index(other)) for one, other in known]
+    return [place for place in places if abs(place[0] - place[1]) == 1]
 
 
 def _mean(group: Group, key: str, name: str) -> float:

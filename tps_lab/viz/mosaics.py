@@ -11,7 +11,7 @@ import numpy as np
 from tps_lab.errors import InputError
 from tps_lab.patterns import Border, ShiftPattern
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.style import INK, QUIET, new_axes, styled
+from tps_lab.viz.style import INK, QUIET, insets, new_axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,8 @@ def mosaic(
     ax.set_ylim(rows, 0)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_title(wrap(str(pattern), 26))
+    long = len(str(pattern)) > 26  # a tile's own text: it is read off the picture anyway
+    ax.set_title(wrap(str(pattern), 40 if long else 26), fontsize=7 if long else None)
     return ax
 
 
@@ -91,6 +92,7 @@ def mixed_frames(
     patch: int,
     frame: int | None = None,
     border: Border = "circular",
+    ax: Axes | None = None,
 ) -> Figure:
     """A real clip as the attention sees it: its frames, then one frame mixed by each pattern.
 
@@ -103,6 +105,7 @@ def mixed_frames(
         patch: side of a patch in pixels.
         frame: which mixed frame; None is the middle one.
         border: what enters at the ends of the clip.
+        ax: where to draw, all panels inside it; None makes a figure.
 
     Raises:
         InputError: the clip is not four-dimensional, or a pattern does not fit it.
@@ -125,21 +128,27 @@ def mixed_frames(
     inches = 11.1
     strip = inches / len(small) * shape + 0.3
     large = [inches / max(across, 2) * shape + 0.55] * down
-    figure = Figure(figsize=(inches, strip + sum(large)))
-    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04, wspace=0.0, hspace=0.0)
-    heights = [strip, sum(large)] if chosen else [strip]
-    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).ravel()
-    for ax, index in zip(parts[0].subplots(1, len(small), squeeze=False).ravel(), small, strict=True):
-        _image(ax, clip[index])
-        ax.set_title(f"frame {index}", fontsize=8.5, fontweight="bold" if index == frame else "normal", loc="center")
+    if ax is None:
+        figure = Figure(figsize=(inches, strip + sum(large)))
+        figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04, wspace=0.0, hspace=0.0)
+        heights = [strip, sum(large)] if chosen else [strip]
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).ravel()
+        above = parts[0].subplots(1, len(small), squeeze=False).ravel()
+        below = parts[1].subplots(down, across, squeeze=False).ravel() if chosen else []
+    else:
+        figure = ax.figure.get_figure(root=True)  # type: ignore[assignment]
+        share = sum(large) / (strip + sum(large)) if chosen else 0.0
+        above = insets(ax, 1, len(small), (0, share, 1, 1 - share), 0.01).ravel()
+        below = insets(ax, down, across, (0, 0, 1, share)).ravel() if chosen else []
+    for panel, index in zip(above, small, strict=True):
+        _image(panel, clip[index])
+        panel.set_title(f"frame {index}", fontsize=8.5, fontweight="bold" if index == frame else "normal", loc="center")
         if index == frame:
-            ax.add_patch(_outline(0, 0, width, height, INK, 1.8))
-    if chosen:
-        axes = parts[1].subplots(down, across, squeeze=False).ravel()
-        for ax in axes[len(chosen) :]:
-            ax.set_axis_off()
-        for ax, pattern in zip(axes, chosen, strict=False):
-            _mixed(ax, clip, pattern, patch, frame, border)
+            panel.add_patch(_outline(0, 0, width, height, INK, 1.8))
+    for panel in below[len(chosen) :]:
+        panel.set_axis_off()
+    for panel, pattern in zip(below, chosen, strict=False):
+        _mixed(panel, clip, pattern, patch, frame, border)
     return figure
 
 

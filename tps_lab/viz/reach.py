@@ -113,23 +113,29 @@ def heard(
 
 @styled
 def reach_animation(
-    variant: Variant | str, grid: Size = (8, 4, 4), depth: int = 6, token: Size | None = None
+    variant: Variant | str,
+    grid: Size = (8, 4, 4),
+    depth: int = 6,
+    token: Size | None = None,
+    ax: Axes | None = None,
 ) -> FuncAnimation:
     """`heard` block after block, as an animation; in a notebook: `HTML(reach_animation("tps").to_jshtml())`.
 
     Arguments and errors as for `coverage`.
+
+    >>> animation = reach_animation("tps", depth=2)
     """
     from matplotlib.animation import FuncAnimation
 
-    ax: Any = heard(variant, grid, depth, token, after=0)
+    place: Any = heard(variant, grid, depth, token, after=0, ax=ax)
 
     @styled
     def draw(after: int) -> list[Any]:
-        ax.clear()
-        heard(variant, grid, depth, token, after, ax=ax)
+        place.clear()
+        heard(variant, grid, depth, token, after, ax=place)
         return []
 
-    return FuncAnimation(ax.figure, draw, frames=depth + 1, interval=900, blit=False)
+    return FuncAnimation(place.figure, draw, frames=depth + 1, interval=900, blit=False)
 
 
 # ---------------------------------------------------------------------- parts

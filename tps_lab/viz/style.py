@@ -162,6 +162,12 @@ def looks(texts: Iterable[str]) -> list[Look]:
     return result
 
 
+def looks_if_variants(texts: Iterable[str]) -> list[Look]:
+    """`looks` where some of the things are variants; all alike where colours would mean nothing."""
+    texts = list(texts)
+    return looks(texts) if any(_key(text) in _KNOWN for text in texts) else [Look("#0072b2", "o")] * len(texts)
+
+
 def _key(text: str) -> tuple[str, str, str]:
     """(variant, pattern, other options) of "tps(pattern=A, every=1)" or "TPS-A (every=1)"."""
     text = text.casefold().strip()
@@ -248,6 +254,28 @@ def new_axes(width: float = 5.6, height: float = 4.0) -> Axes:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def insets(
+    ax: Axes, rows: int, columns: int, box: tuple[float, float, float, float] = (0, 0, 1, 1), gap: float = 0.02
+) -> np.ndarray:
+    """Rows × columns of small axes inside `ax`, which itself becomes invisible: for pictures of several panels.
+
+    Args:
+        box: left, bottom, width and height of the part of `ax` to fill, in shares of it.
+        gap: between two panels; a row's titles and labels need more, and get it.
+    """
+    left, bottom, width, height = box
+    wide, high = (width - gap * (columns - 1)) / columns, height / rows
+    ax.set_axis_off()
+    made = [
+        [
+            ax.inset_axes((left + j * (wide + gap), bottom + (rows - 1 - i) * high + 0.1 * high, wide, 0.8 * high))
+            for j in range(columns)
+        ]
+        for i in range(rows)
+    ]
+    return np.array(made, dtype=object)
 
 
 def nothing(ax: Axes, why: str) -> Axes:

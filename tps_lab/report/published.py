@@ -1,0 +1,113 @@
+"""Results that are published with this package, read back from what a report wrote."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tps_lab import runs
+from tps_lab.errors import InputError
+from tps_lab.report.paired import Pair, baseline_of
+from tps_lab.statistics import compare_all
+from tps_lab.viz.groups import Group, figure
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """One line of a report's `results.csv`, as a run: figures, but neither curves nor answers to single clips."""
+
+    row: dict[str, Any]
+    environment: dict[str, Any]
+    path: Path
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    predictions: None = None
+
+
+def load(folder: str | Path) -> list[Any]:
+    """The runs of a report: whole run folders where it keeps them, else the lines of its `results.csv`.
+
+    Raises:
+        InputError: there is neither.
+
+    >>> load("reports/opposites")[0].row["attention"]  # doctest: +SKIP
+    'spatial'
+    """
+    folder = Path(folder)
+    file = folder if folder.suffix == ".csv" else folder / "results.csv"
+    if folder.is_dir() and any(folder.rglob("row.json")):
+        return list(runs.find(folder))
+    if not file.is_file():
+        raise InputError(f"no published results in {folder}: neither runs nor results.csv")
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [_run(line, file) for line in csv.DictReader(lines)]
+
+
+def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
+    """Every group against the baseline by the accuracies of their common seeds alone.
+
+    For published figures without answers to single clips. The interval is over seeds (Student's t of
+    the paired differences) on these very test clips: other clips would widen it. Where the
+    answers are there, `report.paired.paired` covers both.
+
+    Args:
+        baseline: a label or case; None is spatial attention.
+
+    Raises:
+        InputError: no group has that label or case.
+    """
+    base = baseline_of(groups, baseline)
+    pairs, rights = [], []
+    for group in groups:
+        if group is base or not group.done:
+            continue
+        one, other = _accuracies(group), _accuracies(base)
+        shared = [seed for seed in one if seed in other]
+        pairs.append((group, shared))
+        if shared:
+            rights.append(tuple(np.array([[found[seed] / 100] for seed in shared]) for found in (one, other)))
+    found = iter(compare_all(rights))  # type: ignore[arg-type]
+    return [
+        Pair(group, base, dataclasses.replace(next(found), over="seeds"))
+        if shared
+        else Pair(group, base, None, "no seed that both finished")
+        for group, shared in pairs
+    ]
+
+
+def _accuracies(group: Group) -> dict[Any, float]:
+    """Test accuracy (%) by seed."""
+    both = ((run.row.get("seed"), figure(run.row, "top1_pct")) for run in group.done)
+    return {seed: top1 for seed, top1 in both if top1 is not None}
+
+
+def _run(line: dict[str, str], file: Path) -> PublishedRun:
+    row: dict[str, Any] = {}
+    for key, text in line.items():
+        value = _value(text)
+        if value is None:
+            continue
+        place, (*outer, last) = row, key.split(".") if not key.startswith("per_") else key.split(".", 1)
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return PublishedRun(row, row.pop("environment", {}), file)
+
+
+def _value(text: str) -> Any:
+    if text == "":
+        return None
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

@@ -1,0 +1,119 @@
+"""What the axes of a grid do, and how far variants are from a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tps_lab.viz.labels import wrap
+from tps_lab.viz.style import INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Effect(Protocol):
+    """What one axis does (`report.paired.effects`): mean accuracy by value, and its share of the variance."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def levels(self) -> dict[str, float]: ...
+    @property
+    def share(self) -> float: ...
+
+
+class Pair(Protocol):
+    """A variant against another (`report.paired.paired`)."""
+
+    @property
+    def group(self) -> Any: ...
+    @property
+    def against(self) -> Any: ...
+    @property
+    def found(self) -> Any: ...
+
+
+@styled
+def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
+    """The mean accuracy at every value of every axis of a grid, one panel an axis, all on one scale.
+
+    The dashed line is the mean of all. Below an axis' name stands its share of the variance over
+    runs; interactions, which have no means of their own, are left out.
+
+    Args:
+        effects: `tps_lab.report.paired.effects(groups)`.
+        ax: where to draw; None makes a figure.
+
+    >>> from types import SimpleNamespace as Axis
+    >>> ax = main_effects([Axis(name="pattern", levels={"A": 60.0, "C": 80.0}, share=0.7)])
+    """
+    shown = [effect for effect in effects if effect.levels]
+    if not shown:
+        return nothing(ax or new_axes(), "no grid of two axes or more, with every combination run")
+    ax = ax or new_axes(max(3.4, 0.62 * sum(len(effect.levels) + 1 for effect in shown) + 1), 3.2)
+    means = [value for effect in shown for value in effect.levels.values()]
+    middle = sum(shown[0].levels.values()) / len(shown[0].levels)
+    pad = max(0.3 * (max(means) - min(means)), 1.0)
+    ax.set_ylim(max(min(means) - pad, 0), max(means) + pad)
+    ax.axhline(middle, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    ticks, names, left = [], [], 0.0
+    for effect, used in zip(shown, looks_if_variants(effect.name for effect in shown), strict=True):
+        places = [left + i for i in range(len(effect.levels))]
+        ax.plot(
+            places, list(effect.levels.values()), color=used.colour, linestyle=used.line, marker=used.marker,
+            markersize=used.marker_size(7), markeredgecolor="white",
+        )  # fmt: skip
+        ax.annotate(
+            f"{wrap(effect.name, 22)}\n{100 * effect.share:.0f} % of the variance",
+            ((places[0] + places[-1]) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 5),
+            textcoords="offset points", ha="center", va="bottom", fontsize=8.5, linespacing=1.2,
+        )  # fmt: skip
+        ticks += places
+        names += [wrap(name, 10) for name in effect.levels]
+        left = places[-1] + 1.6
+        if effect is not shown[-1]:
+            ax.axvline(places[-1] + 0.8, color=RULE, linewidth=0.8)
+    ax.grid(axis="x", visible=False)
+    ax.set_xlim(-0.6, ticks[-1] + 0.6)
+    ax.set_xticks(ticks, names, fontsize=8.5)
+    ax.set_ylabel("mean test top-1 (%)")
+    return ax
+
+
+@styled
+def differences(pairs: Sequence[Pair], published: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
+    """How far each variant is from the baseline, in points, with the 95 % interval of the paired difference.
+
+    Filled where the difference is settled (Holm's correction for all of them), hollow where it is open.
+    A diamond outline is what a paper printed.
+
+    Args:
+        pairs: `tps_lab.report.paired.paired(groups)`; pairs without a comparison are left out.
+        published: label → the paper's difference to its own baseline, in points.
+        ax: where to draw; None makes a figure.
+
+    >>> ax = viz.differences(paired(groups), {"joint": 10.9})  # doctest: +SKIP
+    """
+    shown = [pair for pair in pairs if pair.found is not None]
+    if not shown:
+        return nothing(ax or new_axes(), "nothing could be compared")
+    ax = ax or new_axes(6.4, 0.9 + 0.36 * len(shown))
+    ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    for row, (pair, used) in enumerate(zip(shown, looks(pair.group.attention for pair in shown), strict=True)):
+        found = pair.found
+        ax.plot([found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2)
+        ax.plot(
+            found.difference, row, used.marker, color=used.colour, markersize=used.marker_size(7.5), zorder=3,
+            markerfacecolor=used.colour if found.settled else "white",
+        )  # fmt: skip
+        if published and pair.group.label in published:
+            ax.plot(published[pair.group.label], row + 0.24, "D", color=INK, markersize=5.5, markerfacecolor="none")
+    ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair in shown], color=INK)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(f"test top-1 minus {wrap(shown[0].against.label, 60)} (points)")
+    if published:
+        ax.plot([], [], "D", color=INK, markersize=5.5, markerfacecolor="none", label="the paper (one seed)")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8.5)
+    return ax
