@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 notebooks: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py -m notebook $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
 	@echo build/notebooks
 
 lint: $(VENV)/.dev
