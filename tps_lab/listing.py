@@ -152,11 +152,12 @@ def cost_text(facts: Mapping[str, Any]) -> str:
             beside = f" (reserved {reserved / 2**30:.3f} GiB)" if reserved else ""
             lines.append(f"peak memory         {memory[kind] / 2**30:.3f} GiB {kind}{beside}")
         lines.append(f"                    {memory['how']}")
-    lines += [
-        f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})",
-        f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}",
-        f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})",
-    ]
+    if latency:
+        lines.append(f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})")
+    if facts["clips_per_second"]:
+        lines.append(f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}")
+    if step:
+        lines.append(f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})")
     lines += [f"missing             {figure}: {why}" for figure, why in facts["missing"].items()]
     return "\n".join(lines)
 
