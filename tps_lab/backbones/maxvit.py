@@ -85,6 +85,10 @@ class VideoMaxViT(FramewiseModel):
             "head": self.steps * head + linear_macs(self.get_classifier()),
         }
 
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        width = attention.num_heads * attention.dim_head
+        return linear_macs(attention), 2 * width, width
+
 
 def _mbconv_macs(block: Any, before: list[int], after: tuple[int, int]) -> int:
     """One inverted bottleneck, wherever among pooling and its convolutions the stride sits."""
