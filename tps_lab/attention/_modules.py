@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tps_lab.attention._core import Grid, KernelMixer, Mixer
+from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._rope import group_places, grouped_rope
 from tps_lab.errors import InputError
 
@@ -249,13 +250,13 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
         ctx.rows, ctx.inverse_rows = rows, inverse_rows
-        return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)
+        return gather_rows(x.reshape(-1, x.shape[-1]), rows).view(x.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         if torch.is_grad_enabled():  # somebody wants second derivatives
             return _Permute.apply(grad, ctx.inverse_rows, ctx.rows), None, None
-        return grad.reshape(-1, grad.shape[-1]).index_select(0, ctx.inverse_rows).view(grad.shape), None, None
+        return gather_rows(grad.reshape(-1, grad.shape[-1]), ctx.inverse_rows).view(grad.shape), None, None
 
 
 def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:

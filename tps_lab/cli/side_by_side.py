@@ -114,3 +114,24 @@ def benchmark_compare(
         print(baseline.text(changes, tolerance))
     if baseline.regressions(changes):
         raise typer.Exit(1)
+
+
+@app.command("fused-report", epilog="Example: tps-lab fused-report --out reports/fused")
+def fused_report(
+    out: Annotated[Path, typer.Option(help="Where report.md goes; cells that are there are not computed again.")],
+    frames: Annotated[list[int] | None, typer.Option(help="Frames per clip; can be given several times.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
+    from tps_lab import progress
+    from tps_lab.measure import best_device
+    from tps_lab.report import fused_attention
+
+    if frames and min(frames) < 1:
+        raise InputError(f"frames must be 1 or more, got {min(frames)}")
+    cells = fused_attention.grid(sorted(set(frames)) if frames else fused_attention.FRAMES)
+    try:
+        with progress.for_this_terminal(quiet).run("cells", len(cells)) as advance:
+            print(fused_attention.build(out, cells, advance, measure=best_device().type == "cuda"))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error

@@ -115,7 +115,10 @@ def text(parts: Iterable[Part], batch: int = 1) -> str:
     lines = [f"Where it goes, batch {batch}: multiply-adds (G), bytes moved (MiB), activations kept for backward (MiB)"]
     for what, order in (("operation", OPERATIONS), ("stage", tuple(dict.fromkeys(part.stage for part in parts)))):
         heads = ("forward", "fwd+bwd", "bytes fwd", "bytes f+b", "kept")
-        lines += ["", f"{what:20}" + "".join(f"{head:>11}{'%':>6}" if i else f"{head:>11}" for i, head in enumerate(heads))]
+        lines += [
+            "",
+            f"{what:20}" + "".join(f"{head:>11}{'%':>6}" if i else f"{head:>11}" for i, head in enumerate(heads)),
+        ]
         for name in order:
             chosen = [part for part in parts if getattr(part, what) == name]
             if chosen:

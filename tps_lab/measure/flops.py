@@ -29,6 +29,7 @@ from tps_lab.measure.as_cuda import backward
 from tps_lab.measure.fused import Attention
 from tps_lab.measure.operators import NO_MACS_TRACED, Kernels, formulas, refuse
 
+
 @dataclass(frozen=True)
 class Macs:
     """Multiply-adds per clip by counter; a counter that failed has None and its reason in `problems`."""

@@ -37,7 +37,9 @@ MODELS: tuple[tuple[str, str, int, int | None], ...] = (
 WORKS = ("inference", "training")
 
 
-def check(advance: Callable[[int, str | None], None] = lambda done, status: None, models: Any = MODELS) -> dict[str, Any]:
+def check(
+    advance: Callable[[int, str | None], None] = lambda done, status: None, models: Any = MODELS
+) -> dict[str, Any]:
     """Estimate and measure, one clip at a time: inference, and forward with backward.
 
     Models are measured in turn, several rounds; the median is kept. With one thread the clock is that
@@ -204,8 +206,10 @@ def publish(found: dict[str, Any], out: Path) -> None:
         "Calibrated: "
         + "; ".join(
             [
-                "matrices " + ", ".join(f"{v / 1e9:.0f} GFLOP/s at {s / 1e6:.2g} MFLOP" for s, v in found["device"].flops["fp32"]),
-                "copies " + ", ".join(f"{v / 1e9:.0f} GB/s at {s / 2**20:.2g} MiB" for s, v in found["device"].bandwidth),
+                "matrices "
+                + ", ".join(f"{v / 1e9:.0f} GFLOP/s at {s / 1e6:.2g} MFLOP" for s, v in found["device"].flops["fp32"]),
+                "copies "
+                + ", ".join(f"{v / 1e9:.0f} GB/s at {s / 2**20:.2g} MiB" for s, v in found["device"].bandwidth),
                 f"a call {1e6 * found['device'].launch:.1f} µs",
             ]
         )
