@@ -102,7 +102,7 @@ def benchmark_compare(
     tolerance: Annotated[float, typer.Option(help="A change up to this share does not count.")] = 0.1,
     json_: Json = False,
 ) -> None:
-    """What became slower, or needs more memory, from one run of `make benchmark` to another; exit code 1 if anything."""
+    """What became slower or needs more memory since an earlier `make benchmark`; exit code 1 if anything."""
     from tps_lab.measure import baseline
 
     if not 0 <= tolerance < 10:

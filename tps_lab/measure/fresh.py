@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 from torch import nn
 
@@ -35,8 +37,8 @@ class OutOfMemory(RuntimeError):
 def peak_memory_fresh(model: nn.Module, clip_shape: Iterable[int], batch: int) -> PeakMemory:
     """`memory.peak_memory` in a process of its own, on the model's device.
 
-    A model that cannot be sent to another process (a class made in a notebook) is measured in this
-    one, and `how` says so.
+    A model that cannot be sent to another process (one that holds an open file) is measured in this one,
+    and `how` says so.
 
     Raises:
         OutOfMemory: the model needs more than there is.
@@ -45,8 +47,9 @@ def peak_memory_fresh(model: nn.Module, clip_shape: Iterable[int], batch: int) -
     device, shape = next(model.parameters()).device, list(clip_shape)
     with tempfile.TemporaryDirectory(prefix="tps-lab-") as folder:
         try:
-            torch.save(copy.deepcopy(model).cpu(), Path(folder, "model.pt"))
-        except (AttributeError, TypeError, ValueError) as error:  # what pickling raises
+            # by value, what lambdas and classes of a notebook need
+            torch.save(copy.deepcopy(model).cpu(), Path(folder, "model.pt"), pickle_module=cloudpickle)
+        except (AttributeError, TypeError, ValueError, pickle.PicklingError) as error:
             return _here(model, shape, batch, error)
         job = {"device": str(device), "clip_shape": shape, "batch": batch}
         Path(folder, "job.json").write_text(json.dumps(job))
@@ -56,7 +59,7 @@ def peak_memory_fresh(model: nn.Module, clip_shape: Iterable[int], batch: int) -
         raise OutOfMemory("out of memory: the machine ended the process")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        if "No module named" in last or "Can't get attribute" in last:
+        if "No module named" in last:  # a file that was loaded by its path
             return _here(model, shape, batch, last)
         raise RuntimeError(last)
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from tps_lab.measure.predict import Prediction
 
 
 def count(attention: Sequence[str] | None, ways: Sequence[Any]) -> int:
@@ -52,6 +55,34 @@ def predicted(
                 impossible[name] = str(error)
             advance(index * len(ways) + place, None)
     return rows, impossible
+
+
+Configuration = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
+
+
+def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[Prediction]:
+    """Predicted peaks of many configurations, in their order, in several processes.
+
+    Args:
+        configurations: backbone, attention, arguments of `create_model`, arguments of `Setting`.
+        jobs: processes; neighbours in the list should be alike, what one has seen it need not work out again.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    if jobs == 1:
+        return [_prediction(configuration) for configuration in configurations]
+    # a process that has run torch's threads must not be forked
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_prediction, configurations, chunksize=5))
+
+
+def _prediction(configuration: Configuration) -> Prediction:
+    from tps_lab.backbones import create_model
+    from tps_lab.measure.predict import Setting, predict
+
+    backbone, attention, model, setting = configuration
+    return predict(lambda: create_model(backbone, attention, **model), Setting(**setting))
 
 
 def timed(

@@ -49,7 +49,7 @@ def paired_ratio(calls: Sequence[float], base: Sequence[float]) -> Ratio:
     """
     from scipy.stats import binom
 
-    if len(calls) != len(base) or not calls:
+    if len(calls) != len(base) or len(calls) == 0:
         raise InputError(f"rounds must come in pairs, got {len(calls)} and {len(base)}")
     ratios = sorted(a / b for a, b in zip(calls, base, strict=True))
     n = len(ratios)

@@ -131,7 +131,8 @@ def build(
 
 
 def _in_fresh_process(given: Mapping[str, Any]) -> dict[str, Any]:
-    code = "import json, sys; from tps_lab.report.fused_attention import cell; print(json.dumps(cell(**json.load(sys.stdin))))"
+    code = "import json, sys; from tps_lab.report.fused_attention import cell; "
+    code += "print(json.dumps(cell(**json.load(sys.stdin))))"
     run = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
     if done.returncode == 0:
@@ -158,7 +159,7 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The answer in two sentences, at the smallest frames: where joint attention costs clearly more than TPS, and how much."""
+    """The answer, for the smallest frames: where joint attention costs clearly more than TPS, and how much."""
     of = {(row["label"], row["frames"], row["fused"]): row for row in rows if row["size"] == min(_sizes(rows))}
     lengths = sorted({frames for _, frames, _ in of})
 
@@ -174,8 +175,9 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     joined = f"{in_time}, and {in_memory}" if slower else f"{in_memory}, {in_time}"
     return (
         f"Against joint attention TPS {verdict}: {joined}. At {last} frames of {min(_sizes(rows))}² joint takes "
-        f"{ratio('step_ms', last, True):.1f} times as long as TPS with fused attention ({ratio('step_ms', last, False):.1f} "
-        f"times unfused) and {ratio('training_bytes', last, True):.2f} times its memory "
+        f"{ratio('step_ms', last, True):.1f} times as long as TPS with fused attention "
+        f"({ratio('step_ms', last, False):.1f} times unfused) and "
+        f"{ratio('training_bytes', last, True):.2f} times its memory "
         f"({ratio('training_bytes', last, False):.0f} times unfused); at {lengths[0]} frames "
         f"{ratio('step_ms', lengths[0], True):.2f} times as long ({ratio('step_ms', lengths[0], False):.2f} unfused) and "
         f"{ratio('training_bytes', lengths[0], True):.2f} times its memory "
@@ -201,12 +203,12 @@ def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
         "",
         answer(whole),
         "",
-        f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention products "
-        "included. Memory is the peak of a training step with AdamW, predicted on fake tensors for CUDA; the prediction "
-        f"is unvalidated there. Milliseconds are a roofline for the {device}, forward and backward without the "
-        "optimizer: a lower bound that charges nothing for launching kernels, good for orders and ratios. It takes "
-        "fused attention at the matrix peak, which real kernels reach to a half or two thirds, so joint attention's "
-        "real times are further above it than the others'.",
+        f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention "
+        "products included. Memory is the peak of a training step with AdamW, predicted on fake tensors for CUDA; "
+        f"the prediction is unvalidated there. Milliseconds are a roofline for the {device}, forward and backward "
+        "without the optimizer: a lower bound that charges nothing for launching kernels, good for orders and "
+        "ratios. It takes fused attention at the matrix peak, which real kernels do not reach, so joint "
+        "attention's real times are further above it than the others'.",
         "",
         "TPS-C is in every second block, spatial attention in the others. Local windows are 8 frames by half a frame "
         "by half a frame, moved in every second block. Divided attention has a third more weights than the others.",

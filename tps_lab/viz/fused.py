@@ -70,10 +70,11 @@ def over_frames(rows: Sequence[Mapping[str, Any]], clock: str) -> Figure:
         Line2D([], [], color=used[label].colour, marker=used[label].marker, markersize=6, label=label)
         for label in labels
     ]
+    plain: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 5}
     handles += [
-        Line2D([], [], color=INK, marker="o", markersize=5, label="fused"),
-        Line2D([], [], color=INK, marker="o", markersize=5, markerfacecolor="white", linestyle=(0, (2, 2)), label="unfused"),
-    ]  # fmt: skip
+        Line2D([], [], **plain, label="fused"),
+        Line2D([], [], **plain, markerfacecolor="white", linestyle=(0, (2, 2)), label="unfused"),
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5, handlelength=2.4)
     return figure
 
