@@ -6,9 +6,9 @@ from torch import nn
 
 from tps_lab import create_model
 from tps_lab.errors import InputError
-from tps_lab.measure.memory import peak_memory
 from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.fake import fake_mode
+from tps_lab.measure.memory import peak_memory
 from tps_lab.measure.predict import LiveParts, Setting, largest_batches, predict, predict_batches
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}

@@ -179,7 +179,8 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
         f"({ratio('step_ms', last, False):.1f} times unfused) and "
         f"{ratio('training_bytes', last, True):.2f} times its memory "
         f"({ratio('training_bytes', last, False):.0f} times unfused); at {lengths[0]} frames "
-        f"{ratio('step_ms', lengths[0], True):.2f} times as long ({ratio('step_ms', lengths[0], False):.2f} unfused) and "
+        f"{ratio('step_ms', lengths[0], True):.2f} times as long "
+        f"({ratio('step_ms', lengths[0], False):.2f} unfused) and "
         f"{ratio('training_bytes', lengths[0], True):.2f} times its memory "
         f"({ratio('training_bytes', lengths[0], False):.2f} unfused)."
     )
