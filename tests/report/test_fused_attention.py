@@ -39,7 +39,9 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     assert "| Joint | 10.5 / 30 | 21 / 120 |" in page
     assert (tmp_path / "over_frames.png").stat().st_size > 10_000
     assert build(tmp_path, cells).read_text() == page  # from what is kept: `left` has nothing more
-    starved = [r | ({"status": "out of memory"} if r["label"] == "Joint" else {"measured_ms": 12.0}) for r in rows(10, 2)]
+    starved = [
+        r | ({"status": "out of memory"} if r["label"] == "Joint" else {"measured_ms": 12.0}) for r in rows(10, 2)
+    ]
     page = fused_attention.write(tmp_path, starved).read_text()
     assert "4 of 8 cells were measured on a GPU, 4 ran out of its memory" in page
     assert "| Joint | out of memory / out of memory |" in page

@@ -38,19 +38,20 @@ def predicted(
     from tps_lab import listing
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model
-    from tps_lab.measure.predict import Setting, predict_batches
+    from tps_lab.measure.predict import Setting, counts, predict_batches
 
     base = Setting(**setting)
     rows, impossible = [], {}
     for index, name in enumerate(_names(attention)):
         variant = parse(name)
+
+        def make(variant: Any = variant) -> Any:
+            return create_model(backbone, variant, **model)
+
         for place, (checkpointing, fused) in enumerate(ways, 1):
             try:
-                found = predict_batches(
-                    lambda variant=variant: create_model(backbone, variant, **model),  # type: ignore[misc]
-                    replace(base, checkpointing=checkpointing, fused=fused),
-                )
-                rows.append(listing.memory_facts(backbone, str(variant), *found))
+                found = predict_batches(make, replace(base, checkpointing=checkpointing, fused=fused))
+                rows.append(listing.memory_facts(backbone, str(variant), counts(make), *found))
             except InputError as error:
                 impossible[name] = str(error)
             advance(index * len(ways) + place, None)

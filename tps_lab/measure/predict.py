@@ -152,6 +152,14 @@ def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Pr
     return first, largest_batches(peak, {gb: gb * 10**9 for gb in GPU_SIZES_GB}, known)
 
 
+def counts(make: Callable[[], nn.Module]) -> dict[str, Any]:
+    """Of a model without weights: params, macs (multiply-adds per clip) and whose count that is."""
+    model = weightless(make, fake_mode())
+    macs = sum(model.closed_form_macs().values())  # type: ignore[operator]
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"params": params, "macs": macs, "macs_by_counter": {"closed form": macs}}
+
+
 def largest_batches(peak: Callable[[int], int], sizes: Mapping[int, int], known: dict[int, int]) -> dict[int, int]:
     """Per size the largest batch whose peak is not above it; 0 where not even one clip fits.
 
