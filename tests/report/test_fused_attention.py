@@ -22,11 +22,13 @@ def rows(joint_fused_ms, joint_fused_gib):
 
 def test_the_answer_follows_from_the_figures():
     assert answer(rows(10.5, 2)).startswith(
-        "Against joint attention TPS still pays: in time, from 16 frames on, and not in memory."
+        "Yes, but against joint attention TPS pays only in time (from 16 frames on), no longer in memory."
     )
     assert "At 16 frames of 224² joint takes 2.1 times as long" in answer(rows(10.5, 2))
-    assert answer(rows(5, 2)).startswith("Against joint attention TPS no longer pays: not in memory, no longer in time")
-    assert "in memory, from 8 frames on" in answer(rows(10.5, 3))
+    assert answer(rows(5, 2)).startswith("No: joint attention costs hardly more")
+    assert answer(rows(10.5, 3)).startswith(
+        "Yes: against joint attention TPS still pays in time (from 16 frames on) and in memory (from 8 frames on)."
+    )
 
 
 def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, monkeypatch):
@@ -35,7 +37,7 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10.5, 2)]
     page = build(tmp_path, cells).read_text()
     assert "nothing here was measured on a GPU" in page
-    assert page.splitlines()[2].startswith("Against joint attention TPS still pays")
+    assert page.splitlines()[2].startswith("Yes, but against joint attention TPS pays only in time")
     assert "| Joint | 10.5 / 30 | 21 / 120 |" in page
     assert (tmp_path / "over_frames.png").stat().st_size > 10_000
     assert build(tmp_path, cells).read_text() == page  # from what is kept: `left` has nothing more

@@ -160,30 +160,41 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     """The answer, for the smallest frames: where joint attention costs clearly more than TPS, and how much."""
-    of = {(row["label"], row["frames"], row["fused"]): row for row in rows if row["size"] == min(_sizes(rows))}
+    size = min(_sizes(rows))
+    of = {(row["label"], row["frames"], row["fused"]): row for row in rows if row["size"] == size}
     lengths = sorted({frames for _, frames, _ in of})
+    first, last = lengths[0], lengths[-1]
 
-    def ratio(key: str, frames: int, fused: bool) -> float:
-        return float(of["Joint", frames, fused][key] / of["TPS-C", frames, fused][key])
+    def ratio(key: str, frames: int, fused: bool = True, label: str = "Joint", base: str = "TPS-C") -> float:
+        return float(of[label, frames, fused][key] / of[base, frames, fused][key])
 
-    last = lengths[-1]
-    slower = next((n for n in lengths if ratio("step_ms", n, True) > _CLEARLY), None)
-    hungrier = next((n for n in lengths if ratio("training_bytes", n, True) > _CLEARLY), None)
-    in_time = "no longer in time" if slower is None else f"in time, from {slower} frames on"
-    in_memory = "not in memory" if hungrier is None else f"in memory, from {hungrier} frames on"
-    verdict = "no longer pays" if slower is None and hungrier is None else "still pays"
-    joined = f"{in_time}, and {in_memory}" if slower else f"{in_memory}, {in_time}"
-    return (
-        f"Against joint attention TPS {verdict}: {joined}. At {last} frames of {min(_sizes(rows))}² joint takes "
-        f"{ratio('step_ms', last, True):.1f} times as long as TPS with fused attention "
-        f"({ratio('step_ms', last, False):.1f} times unfused) and "
-        f"{ratio('training_bytes', last, True):.2f} times its memory "
-        f"({ratio('training_bytes', last, False):.0f} times unfused); at {lengths[0]} frames "
-        f"{ratio('step_ms', lengths[0], True):.2f} times as long "
-        f"({ratio('step_ms', lengths[0], False):.2f} unfused) and "
-        f"{ratio('training_bytes', lengths[0], True):.2f} times its memory "
-        f"({ratio('training_bytes', lengths[0], False):.2f} unfused)."
+    def beyond(key: str, where: str) -> tuple[bool, str]:
+        found = next((n for n in lengths if ratio(key, n) > _CLEARLY), None)
+        return found is not None, where if found is None else f"{where} (from {found} frames on)"
+
+    (slower, time), (hungrier, memory) = beyond("step_ms", "in time"), beyond("training_bytes", "in memory")
+    if slower and hungrier:
+        verdict = f"Yes: against joint attention TPS still pays {time} and {memory}."
+    elif slower or hungrier:
+        still, no_more = (time, memory) if slower else (memory, time)
+        verdict = f"Yes, but against joint attention TPS pays only {still}, no longer {no_more}."
+    else:
+        verdict = "No: joint attention costs hardly more than TPS, in time or in memory."
+    figures = (
+        f" At {last} frames of {size}² joint takes {ratio('step_ms', last):.1f} times as long as TPS with fused "
+        "attention "
+        f"({ratio('step_ms', last, False):.1f} times unfused) and {ratio('training_bytes', last):.2f} times its memory "
+        f"({ratio('training_bytes', last, False):.1f} times unfused); at {first} frames "
+        f"{ratio('step_ms', first):.2f} times as long ({ratio('step_ms', first, False):.2f} unfused) and "
+        f"{ratio('training_bytes', first):.2f} times its memory ({ratio('training_bytes', first, False):.2f} unfused)."
     )
+    others = [
+        f"{label} {ratio('step_ms', last, label=label):.2f} times the time and "
+        f"{ratio('training_bytes', last, label=label):.2f} times the memory"
+        for label in ("Spatial", "Divided (T+S)", "Local")
+        if (label, last, True) in of
+    ]
+    return verdict + figures + (f" The others, fused, at {last} frames: {'; '.join(others)} of TPS." if others else "")
 
 
 def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[int]:
