@@ -12,7 +12,7 @@ from torch import Tensor
 _ROWS, _MOST_COLUMNS = 4, 512  # of a program: some 2,000 elements in flight
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _copy_rows(source, rows, target, count, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < count
