@@ -104,8 +104,9 @@ def attending(module: nn.Module, channels: int) -> Attending | None:
         # Projections grow with the square of the channels, products with the channels.
         once, twice = part.mixer.macs(part.grid, 1), part.mixer.macs(part.grid, 2)
         slots, halves = (twice - 2 * once) // 2, (4 * once - twice) // 2
-        meetings = Meetings((slots,) * 3, (halves // 2,) * 3)
-        return Attending(meetings, channels**2, 2 * channels, channels, fused=part.attention.fused_attn)
+        # a "pair" here has all channels of a score or of a value: as many are of the one as of the other
+        meetings = Meetings((slots,) * 3, (halves,) * 3)
+        return Attending(meetings, channels**2, channels, channels // 2, fused=part.attention.fused_attn)
     return None
 
 

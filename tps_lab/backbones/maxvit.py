@@ -22,7 +22,7 @@ class VideoMaxViT(FramewiseModel):
     """timm's MaxxVit in its MaxViT form, frame by frame."""
 
     stem_channels_first = True
-    timm_names = r"(test_)?maxvit_|test_maxvit"
+    timm_names = r"(test_)?maxvit_(?!tiny_pm)|test_maxvit"
 
     @property
     def stem(self) -> nn.Module:

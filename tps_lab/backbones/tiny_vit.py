@@ -68,7 +68,7 @@ class VideoTinyViT(FramewiseModel):
         }
 
     def places(self, site: Site) -> np.ndarray:
-        m = site.owner.window_size
+        m: int = site.owner.window_size  # type: ignore[assignment]
         height, width = next(size[1:] for size in self.stages() if any(site.owner is block for block in size[0].blocks))
         rows, columns = strided(height, m), strided(width, m)
         on_map = np.zeros((rows * m, columns * m), bool)

@@ -115,10 +115,14 @@ def _without_running(
         save_picture(viz.breakdown(parts, f"{given['backbone']}, {given['attention']}").figure, save)
     executed = facts["work"]["executed"]["forward"]
     facts = given | facts | {"macs": executed, "macs_all_views": given["views"] * executed}
+    facts |= {
+        "macs_by_counter": facts["work"]["by_counter"]["forward"],
+        "macs_status": facts["work"]["status"]["forward"],
+    }
     if as_json:
         print_json(facts)
         return
-    print(f"{given['backbone']}, {given['attention']}\n")
+    print(f"{given['backbone']}, {given['attention']}\n\nparameters     {facts['params'] / 1e6:.3f} M\n")
     print(text(facts, parts if with_parts else None, given["views"]))
     if save is not None:
         print(save)
@@ -152,6 +156,29 @@ def roofline(
         print(f"{work}: Spearman {ranks['spearman']:.3f}, Kendall {ranks['kendall']:.3f} over {fit['models']} models; "
               f"measured is {fit['median_ratio']:.2f} times the estimate; {len(fit['misses'])} misses")  # fmt: skip
     print(out / "report.md")
+
+
+@app.command(epilog="Example: tps-lab counters --out reports/counters")
+def counters(
+    out: Annotated[Path, typer.Option(help="Where report.md and counters.csv go.")],
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What common counters (fvcore, torch, thop, ptflops, torchinfo) say of the same models, and why they differ."""
+    from tps_lab import progress
+    from tps_lab.measure import counters as page
+
+    total = len(page.MODELS) * len(page.COUNTERS)
+    with progress.for_this_terminal(quiet or json_).run("counts", total) as advance:
+        rows = page.count_all(advance)
+    try:
+        page.publish(rows, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        print_json(rows)
+    else:
+        print(out / "report.md")
 
 
 @app.command("validate-memory", epilog="Example: tps-lab validate-memory --out reports/memory")

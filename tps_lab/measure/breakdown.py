@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tps_lab.measure.trace import Trace
+if TYPE_CHECKING:
+    from tps_lab.measure.trace import Trace
 
 OPERATIONS = (
     "embed", "qkv", "attention products", "proj", "position bias", "shift, copies", "mlp", "convolution", "merging",
@@ -115,10 +116,7 @@ def text(parts: Iterable[Part], batch: int = 1) -> str:
     lines = [f"Where it goes, batch {batch}: multiply-adds (G), bytes moved (MiB), activations kept for backward (MiB)"]
     for what, order in (("operation", OPERATIONS), ("stage", tuple(dict.fromkeys(part.stage for part in parts)))):
         heads = ("forward", "fwd+bwd", "bytes fwd", "bytes f+b", "kept")
-        lines += [
-            "",
-            f"{what:20}" + "".join(f"{head:>11}{'%':>6}" if i else f"{head:>11}" for i, head in enumerate(heads)),
-        ]
+        lines += ["", f"{what:20}{heads[0]:>11}" + "".join(f"{head:>11}{'%':>6}" for head in heads[1:])]
         for name in order:
             chosen = [part for part in parts if getattr(part, what) == name]
             if chosen:

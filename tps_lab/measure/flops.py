@@ -168,7 +168,7 @@ class _counter:
 
         self.flops, self.seen = FlopCounterMode(display=False), Kernels()
         self.flops.flop_registry = dict(formulas())
-        self.flops.mod_tracker = _NoModules()
+        self.flops.mod_tracker = _NoModules()  # type: ignore[assignment]
 
     def __enter__(self) -> _counter:
         self.seen.__enter__()

@@ -114,8 +114,6 @@ def text(facts: Mapping[str, Any], parts: Sequence[Part] | None, views: int = 1)
     """For the terminal."""
     row, moved = facts["work"], facts["traffic_bytes"]
     lines = [
-        f"parameters     {facts['params'] / 1e6:.3f} M",
-        "",
         f"{'multiply-adds per clip (G)':28}{'model':>12}{'executed':>12}  {'counters':10}",
     ]
     for name in ("forward", "backward", "forward + backward"):
@@ -139,7 +137,7 @@ def text(facts: Mapping[str, Any], parts: Sequence[Part] | None, views: int = 1)
     ]
     if facts["roofline"]:
         lines += ["", f"roofline, batch {moved['batch']} (ms)           inference   training   waiting for memory"]
-    for name, both in facts["roofline"].items():
+    for both in facts["roofline"].values():
         one, other = both["inference"], both["training"]
         share = f"{100 * one['memory_bound_share']:.0f} % / {100 * other['memory_bound_share']:.0f} %"
         lines += [f"  {one['device'][:33]:33}{one['ms']:>11}{other['ms']:>11}   {share}", f"    ({one['how']})"]

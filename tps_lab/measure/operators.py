@@ -44,7 +44,8 @@ NO_MACS = frozenset(
     gelu gelu_backward relu relu_ threshold_backward silu silu_ silu_backward sigmoid sigmoid_backward tanh
     tanh_backward hardtanh hardtanh_backward hardswish hardswish_backward
     native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward native_batch_norm
-    native_batch_norm_backward _native_batch_norm_legit cudnn_batch_norm cudnn_batch_norm_backward _native_batch_norm_legit_no_training
+    native_batch_norm_backward _native_batch_norm_legit _native_batch_norm_legit_no_training
+    cudnn_batch_norm cudnn_batch_norm_backward
     _fused_rms_norm _fused_rms_norm_backward _batch_norm_with_update batch_norm_backward
     avg_pool2d avg_pool2d_backward max_pool2d_with_indices max_pool2d_with_indices_backward _adaptive_avg_pool2d
     _adaptive_avg_pool2d_backward
@@ -65,7 +66,7 @@ def formulas() -> dict[Any, Callable[..., int]]:
     from torch.utils.flop_counter import flop_registry, shape_wrapper
 
     aten = torch.ops.aten
-    ours = {"_scaled_dot_product_flash_attention_for_cpu": _attention}
+    ours: dict[str, Callable[..., int]] = {"_scaled_dot_product_flash_attention_for_cpu": _attention}
     ours["_scaled_dot_product_flash_attention_for_cpu_backward"] = _attention_backward
     ours["convolution_backward"] = _convolution_backward
     return {**flop_registry, **{getattr(aten, name): shape_wrapper(count) for name, count in ours.items()}}
@@ -90,6 +91,10 @@ def _convolution_backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape:
 class Kernels(TorchDispatchMode):
     """Sees every operator as it runs, and holds the names of those that no one reviewed.
 
+    Attributes:
+        unknown: their names.
+        moving: how many operators ran that are no views.
+
     >>> with Kernels() as kernels:
     ...     _ = torch.ones(3).cumprod(0)
     >>> kernels.unknown
@@ -99,9 +104,11 @@ class Kernels(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.unknown: set[str] = set()
+        self.moving = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
+        self.moving += not func.is_view
         if packet not in formulas() and not is_reviewed(str(packet)):
             self.unknown.add(str(packet))
         return func(*args, **(kwargs or {}))

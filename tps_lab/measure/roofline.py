@@ -48,7 +48,7 @@ def _gpu(name: str, gigabytes: float, source: str, **teraflops: float) -> Device
     return Device(name, peaks, ((1.0, gigabytes * 1e9),), source=source)
 
 
-# fp32 is what torch runs unless told otherwise, without TF32; bf16 and fp16 are tensor cores, dense, summing in float32.
+# fp32 is torch's default, without TF32; bf16 and fp16 are those of tensor cores, dense, summing in float32.
 DEVICES: dict[str, Device] = {
     "a100": _gpu("NVIDIA A100 80GB SXM", 2039, "NVIDIA A100 data sheet", fp32=19.5, bf16=312, fp16=312),
     "h100": _gpu("NVIDIA H100 SXM", 3352, "NVIDIA H100 data sheet", fp32=66.9, bf16=989.4, fp16=989.4),
@@ -128,10 +128,10 @@ def rate(curve: Curve, size: float) -> float:
 
 
 def this_cpu() -> Device:
-    """Peak, bandwidth and call overhead of this CPU with torch's current number of threads.
+    """Peak, bandwidth and overhead per kernel of this CPU with torch's current number of threads.
 
-    Matrices, copies and norms of several sizes, each the fastest of some calls: what is in the way of
-    a call (other programs) makes it slower, never faster.
+    Matrices and elementwise products of several sizes; the overhead is that of a transformer block so
+    narrow that it computes next to nothing, Python and views between its kernels included.
     """
     import torch
     from torch import nn
@@ -146,32 +146,43 @@ def this_cpu() -> Device:
             source, target = torch.randn(kib * 256), torch.empty(kib * 256)
             moved = 2.0 * source.nbytes
             rates.append((moved, _rate(lambda t=target, s=source: torch.mul(s, 1.5, out=t), moved)))  # type: ignore[misc]
-        norm, tiny = nn.LayerNorm(8), torch.randn(1, 8)
-        launch = 1.0 / _rate(lambda: norm(tiny), 1.0)
+        launch = _per_kernel()
     threads = torch.get_num_threads()
     name = f"this CPU ({platform.processor() or platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
-    # a call's fixed cost is in the small sizes' rates already: taken out, so that it counts once
+    # a call's fixed cost is in the small sizes' rates already: taken out (but for a quarter of them), to count once
     return Device(name, {"fp32": _without(peaks, launch)}, _without(rates, launch), launch, "calibrated here")
 
 
+def _per_kernel() -> float:
+    import torch
+    from timm.models.vision_transformer import Block
+
+    from tps_lab.measure.operators import Kernels
+
+    block, x = Block(8, 2).eval(), torch.randn(1, 4, 8)
+    with Kernels() as seen:
+        block(x)
+    return 1.0 / _rate(lambda: block(x), seen.moving)
+
+
 def cpu_clock() -> Callable[[], float]:
-    """Seconds that count for a CPU: of this thread alone if torch uses one, so that other programs' turns are left out."""
+    """Seconds: of this thread alone if torch uses only one, so that other programs' turns are left out."""
     import torch
 
     return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
 def _rate(call: Callable[[], object], amount: float, budget: float = 0.08) -> float:
-    """Amount per second of the fastest call within a time budget."""
-    clock, calls = cpu_clock(), []
+    """Amount per second of the median call within a time budget."""
+    clock = cpu_clock()
+    calls: list[float] = []
     call()
     started = time.perf_counter()
     while time.perf_counter() - started < budget or len(calls) < 5:
         before = clock()
         call()
         calls.append(clock() - before)
-    best = statistics.quantiles(calls, n=20)[0] if len(calls) >= 40 else min(calls)
-    return amount / best
+    return amount / statistics.median(calls)
 
 
 def _without(measured: Sequence[tuple[float, float]], launch: float) -> Curve:

@@ -17,6 +17,7 @@ loss's own few numbers. A compiler that fuses elementwise kernels moves less.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -35,10 +36,11 @@ from tps_lab.measure.operators import formulas, is_reviewed, refuse
 
 Phase = Literal["forward", "backward"]
 
-# Only as many rows are read as are written; an allocation and a fill read nothing.
+# Of the first only the rows that are taken are read, of the others nothing of what they make or overwrite.
 _GATHERS = frozenset("index_select embedding index gather _unsafe_index".split())
 _ALLOCATES = frozenset("empty empty_like empty_strided new_empty new_empty_strided".split())
-_WRITES_ONLY = frozenset("zero_ fill_ copy_ bernoulli_ uniform_ normal_".split())
+_OVERWRITES = frozenset("zero_ fill_ copy_ bernoulli_ uniform_ normal_".split())
+_MAKES = re.compile(r"(new_)?(zeros|ones|full)(_like)?|randn?_like")
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,13 @@ def _moved(func: Any, name: str, args: Any, kwargs: Any, out: Any) -> tuple[int,
     if not fresh:  # a view
         return 0, 0
     written = sum(map(_size, fresh))
-    if name in _WRITES_ONLY:
+    if _MAKES.fullmatch(name):
+        return 0, written
+    if name in _OVERWRITES:
         inputs = inputs[1:]
     elif name in _GATHERS:
         return written + sum(_size(tensor) for tensor in inputs if not tensor.is_floating_point()), written
-    distinct = {(tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape): tensor for tensor in inputs}
+    distinct = {(t.untyped_storage()._cdata, t.storage_offset(), t.shape, t.stride()): t for t in inputs}
     return sum(map(_size, distinct.values())), written
 
 
