@@ -164,9 +164,9 @@ def largest_batches(peak: Callable[[int], int], sizes: Mapping[int, int], known:
     """Per size the largest batch whose peak is not above it; 0 where not even one clip fits.
 
     The peak is the highest of many moments of a step, and each moment's bytes are affine in the
-    batch. So it is convex: where a third and a fourth point lie on the line of two, everything between
-    them does. Where they do not (the optimizer's step is the peak for few clips, backward for
-    many), batches are tried.
+    batch (but for rounding). So it is convex: where a point between two others lies on their line,
+    everything between them does. Where it does not (the optimizer's step is the peak for few clips,
+    backward for many), batches are tried.
 
     Args:
         peak: bytes at a batch; takes a second or so.
@@ -179,14 +179,20 @@ def largest_batches(peak: Callable[[int], int], sizes: Mapping[int, int], known:
             known[batch] = peak(batch)
         return known[batch]
 
-    (first, low), *_ = known.items()
-    per_clip = (at(2 * first) - low) / first
-    fixed = low - per_clip * first
-    guesses = {key: max(0, int((size - fixed) // per_clip)) for key, size in sizes.items()}
-    ends = {max(1, min(guesses.values())), max(1, *guesses.values())}
-    if all(abs(at(end) / (fixed + per_clip * end) - 1) < 5e-4 for end in ends):
-        return guesses
-    return {key: _largest(at, size, guesses[key]) for key, size in sizes.items()}
+    def guesses(low: int, high: int) -> dict[int, int]:
+        per_clip = (at(high) - at(low)) / (high - low)
+        return {key: max(0, int((size - at(low)) / per_clip + low)) for key, size in sizes.items()}
+
+    first = next(iter(known))
+    found = guesses(first, 2 * first)
+    low, high = max(1, min(found.values())), max(1, *found.values())
+    if low < high:
+        found = guesses(low, high)
+        middle = round((low * high) ** 0.5)
+        on_the_line = at(low) + (at(high) - at(low)) * (middle - low) / (high - low)
+        if abs(at(middle) / on_the_line - 1) < 5e-4:
+            return found
+    return {key: _largest(at, size, found[key]) for key, size in sizes.items()}
 
 
 def _largest(at: Callable[[int], int], size: int, guess: int) -> int:
