@@ -83,6 +83,6 @@ def _gpu_sizes(ax: Axes) -> None:
     for gb in _GPU_SIZES_GB:
         ax.axhline(gb * 1e9 / 2**30, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         ax.annotate(
-            f"{gb} GB", (1, gb * 1e9 / 2**30), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-            textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=QUIET,
+            f"{gb} GB", (0, gb * 1e9 / 2**30), xycoords=("axes fraction", "data"), xytext=(3, 2),
+            textcoords="offset points", ha="left", va="bottom", fontsize=7.5, color=QUIET,
         )  # fmt: skip
