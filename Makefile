@@ -33,9 +33,14 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(BIN)/mypy
 
+# the first time writes the baseline, later ones are compared with it (BASELINE=… names another)
+BASELINE ?= build/benchmark-baseline.json
 benchmark: $(VENV)/.dev
+	@mkdir -p build $(dir $(BASELINE))
 	@$(BIN)/python -m pytest tests/benchmarks -o addopts='' --benchmark-only --benchmark-columns=min,median,iqr,rounds \
-		--benchmark-group-by=group --benchmark-sort=fullname $(ARGS)
+		--benchmark-group-by=group --benchmark-sort=fullname --benchmark-json=build/benchmark.json $(ARGS)
+	@if [ -f $(BASELINE) ]; then $(BIN)/tps-lab benchmark-compare $(BASELINE) build/benchmark.json; \
+		else cp build/benchmark.json $(BASELINE) && echo 'baseline: $(BASELINE)'; fi
 
 environment: $(VENV)/.base
 	@$(BIN)/python -m tps_lab.environment_file > environment.yml

@@ -154,17 +154,20 @@ def cost_text(facts: Mapping[str, Any]) -> str:
             beside = f" (reserved {reserved / 2**30:.3f} GiB)" if reserved else ""
             lines.append(f"peak memory         {memory[kind] / 2**30:.3f} GiB {kind}{beside}")
         lines.append(f"                    {memory['how']}")
-    lines += [
-        f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})",
-        f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}",
-        f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})",
-    ]
+    if latency:
+        lines.append(f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})")
+    if facts["clips_per_second"]:
+        lines.append(f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}")
+    if step:
+        lines.append(f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})")
     lines += [f"missing             {figure}: {why}" for figure, why in facts["missing"].items()]
     return "\n".join(lines)
 
 
-def memory_facts(backbone: str, attention: str, predicted: Any, largest_batch: Mapping[int, int]) -> dict[str, Any]:
-    """A predicted peak of memory as plain data."""
+def memory_facts(
+    backbone: str, attention: str, counts: Mapping[str, Any], predicted: Any, largest_batch: Mapping[int, int]
+) -> dict[str, Any]:
+    """A predicted peak of memory as plain data; nothing was run, so there is no latency."""
     setting = predicted.setting
     return {
         "backbone": backbone,
@@ -174,12 +177,15 @@ def memory_facts(backbone: str, attention: str, predicted: Any, largest_batch: M
         "optimizer": setting.optimizer,
         "checkpointing": setting.checkpointing,
         "fused": setting.fused,
+        **counts,
+        "latency_ms": None,
         "peak_memory_bytes": {
             "training": predicted.training,
             "inference": predicted.inference,
             "how": "predicted for CUDA on fake tensors, allocated bytes; unvalidated on CUDA",
         },
         "training_parts_bytes": predicted.parts,
+        "most_of_each_part_bytes": predicted.most,
         "fits": {f"{gb} GB": predicted.training <= gb * 10**9 for gb in largest_batch},
         "largest_batch": {f"{gb} GB": batch for gb, batch in largest_batch.items()},
     }
@@ -195,8 +201,11 @@ def memory_text(facts: Mapping[str, Any]) -> str:
         f"batch {facts['batch']}, {facts['precision']}, {facts['optimizer']}, {attention}{checkpointing}",
         "",
         f"inference      {memory['inference'] / 2**30:8.3f} GiB peak",
-        f"training       {memory['training'] / 2**30:8.3f} GiB peak, of it",
-        *(f"  {part:<13}{size / 2**30:8.3f} GiB" for part, size in facts["training_parts_bytes"].items()),
+        f"training       {memory['training'] / 2**30:8.3f} GiB peak, of it (and the most at any moment of the step)",
+        *(
+            f"  {part:<13}{size / 2**30:8.3f} GiB    ({facts['most_of_each_part_bytes'][part] / 2**30:.3f})"
+            for part, size in facts["training_parts_bytes"].items()
+        ),
         f"               ({memory['how']})",
         "",
         "GPU       trains at this batch   largest batch",

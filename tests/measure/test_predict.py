@@ -6,8 +6,10 @@ from torch import nn
 
 from tps_lab import create_model
 from tps_lab.errors import InputError
+from tps_lab.measure.as_cuda import AsOnCuda, backward
+from tps_lab.measure.fake import fake_mode
 from tps_lab.measure.memory import peak_memory
-from tps_lab.measure.predict import Setting, predict, predict_batches
+from tps_lab.measure.predict import LiveParts, Setting, largest_batches, predict, predict_batches
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -48,6 +50,8 @@ def test_a_linear_model_by_hand():
 def test_parts_add_up_to_the_peak():
     predicted = predict(made("joint"), Setting(4, "bf16"))
     assert sum(predicted.parts.values()) == predicted.training
+    assert all(predicted.most[part] >= size for part, size in predicted.parts.items())
+    assert predicted.most["gradients"] == pytest.approx(predicted.parts["parameters"], rel=0.05)  # by backward's end
 
 
 def test_what_saves_memory_saves_memory():
@@ -65,6 +69,53 @@ def test_the_peak_is_affine_in_the_batch_and_the_largest_batch_fits():
     _, largest = predict_batches(make, Setting(64))
     assert predict(make, Setting(largest[8])).training <= 8e9
     assert predict(make, Setting(largest[8] + 1 + largest[8] // 1000)).training > 8e9
+
+
+def test_the_largest_batch_where_the_peak_is_not_on_one_line():
+    asked = []
+
+    def peak(batch):  # the optimizer's step is the peak of up to 9 clips
+        asked.append(batch)
+        return max(1000 + 10 * batch, 100 * batch + 150)
+
+    sizes = {8: 1005, 16: 1030, 24: 1100, 40: 2000, 80: 5_049, 141: 5_050}
+    largest = largest_batches(peak, sizes, {64: peak(64)})
+    assert largest == {8: 0, 16: 3, 24: 9, 40: 18, 80: 48, 141: 49}
+    assert all(size == 1005 or peak(largest[gb]) <= size < peak(largest[gb] + 1) for gb, size in sizes.items())
+
+
+def test_on_one_line_five_peaks_are_enough():
+    asked = []
+
+    def peak(batch):
+        asked.append(batch)
+        return 10**9 + batch * 10**8
+
+    assert largest_batches(peak, {8: 8 * 10**9, 80: 80 * 10**9}, {8: peak(8)}) == {8: 70, 80: 790}
+    assert len(asked) == 5
+
+
+def test_fused_attention_by_hand_as_cuda_has_it():
+    queries, heads, channels = 49, 3, 16
+    mode = fake_mode()
+
+    def peak(dtype, with_mask):
+        with mode, LiveParts(1) as live, AsOnCuda(True):
+            qkv = [torch.zeros(2, heads, queries, channels, dtype=dtype, requires_grad=True) for _ in range(3)]
+            mask = torch.zeros(1, heads, queries, queries, dtype=dtype, requires_grad=True) if with_mask else None
+            live.track([*qkv, *([] if mask is None else [mask])])
+            out = torch.nn.functional.scaled_dot_product_attention(*qkv, attn_mask=mask)
+            forward = live.live
+            backward(out.sum())
+        return forward, live.peak
+
+    tensor = 2 * heads * queries * channels
+    forward, _ = peak(torch.bfloat16, False)
+    assert forward == 2 * 4 * tensor + 4 * 2 * heads * queries  # q, k, v, result, and a float32 per query
+    forward, highest = peak(torch.float32, True)
+    mask = 4 * heads * queries * queries
+    assert forward == 4 * 4 * tensor + mask + 4 * heads * queries * 56 + 4 * 2 * heads * 64  # its rows padded to 56
+    assert highest > forward + 4 * 2 * heads * queries * 64  # a gradient for both clips, rows padded to 64
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"precision": "fp8"}, {"optimizer": "lion"}, {"target": "tpu"}])

@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tps_lab.attention._core import KernelMixer, Mixer
+from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._rope import group_places, grouped_rope
 from tps_lab.errors import InputError
@@ -245,27 +246,30 @@ def _rows(index_K: Tensor, b: int, n: int) -> Tensor:
 
 
 class _Permute(torch.autograd.Function):
-    # The old form with `ctx` in forward: the form that torch.func wants costs 0.2 ms more per call.
+    # The old form with `ctx` in forward: the form that torch.func wants costs 0.2 ms more per call. The
+    # indices are kept as they are: `save_for_backward` would guard them, and takes as long as a small gather.
     @staticmethod
-    def forward(ctx: Any, x_BNC: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, inverse_rows)
-        return x_BNC.reshape(-1, x_BNC.shape[-1]).index_select(0, rows).view(x_BNC.shape)
+    def forward(ctx: Any, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
+        ctx.rows, ctx.inverse_rows = rows, inverse_rows
+        return gather_rows(x.reshape(-1, x.shape[-1]), rows).view(x.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        rows, inverse_rows = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives
-            return _Permute.apply(grad, inverse_rows, rows), None, None
-        return grad.reshape(-1, grad.shape[-1]).index_select(0, inverse_rows).view(grad.shape), None, None
+            return _Permute.apply(grad, ctx.inverse_rows, ctx.rows), None, None
+        return gather_rows(grad.reshape(-1, grad.shape[-1]), ctx.inverse_rows).view(grad.shape), None, None
 
 
-def permute_tokens(x_BNC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
-    """`take_tokens` for a permutation: its backward gathers by the inverse instead of adding up."""
-    wants_grad = torch.is_grad_enabled() and x_BNC.requires_grad
+def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
+    """`take_tokens` for a permutation: its backward gathers by the inverse instead of adding up.
+
+    The tokens (B, …, C) may stand in several axes between the first and the last, N in all.
+    """
+    wants_grad = torch.is_grad_enabled() and x_BxC.requires_grad
     if not wants_grad or torch._C._are_functorch_transforms_active():
-        return take_tokens(x_BNC, index_N)
-    b, n, _ = x_BNC.shape
-    return _Permute.apply(x_BNC, _rows(index_N, b, n), _rows(inverse_N, b, n))
+        return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
+    b, n = x_BxC.shape[0], index_N.shape[0]
+    return _Permute.apply(x_BxC, _rows(index_N, b, n), _rows(inverse_N, b, n))
 
 
 def rearrange_tokens(x_BNC: Tensor, index_K: Tensor, inverse_N: Tensor, permutes: bool) -> Tensor:

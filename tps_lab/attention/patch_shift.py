@@ -121,13 +121,14 @@ def shift_patches(
     Returns:
         A new tensor of the same shape; differentiable, by a gather under a circular border.
     """
-    from tps_lab.attention._modules import rearrange_tokens
+    from tps_lab.attention._modules import permute_tokens, rearrange_tokens
 
     b, t, h, w, c = x_BTHWC.shape
     there, back = _shift_indices(Grid(t, h, w), ShiftPattern.parse(pattern), border, x_BTHWC.device)
     index, undo = (back, there) if inverse else (there, back)
-    x = x_BTHWC.reshape(b, t * h * w, c)
-    return rearrange_tokens(x, index, undo, permutes=border == "circular").reshape(x_BTHWC.shape)
+    if border == "circular":
+        return permute_tokens(x_BTHWC, index, undo)
+    return rearrange_tokens(x_BTHWC.reshape(b, t * h * w, c), index, undo, permutes=False).reshape(x_BTHWC.shape)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest
 
 # isort: off
-from tps_lab.cli import running, look, measuring, reporting  # noqa: F401  importing registers the commands
+from tps_lab.cli import running, look, measuring, side_by_side, reporting  # noqa: F401  importing registers the commands
 # isort: on
 
 __all__ = ["app", "main"]

@@ -76,10 +76,10 @@ def cost(
         )  # fmt: skip
         return
     if precision or optimizer or checkpointing or unfused:
-        from tps_lab.measure.predict import Setting, predict_batches
+        from tps_lab.measure.predict import Setting, counts, predict_batches
 
         setting = Setting(batch, precision or "fp32", optimizer or "adamw", checkpointing, not unfused)
-        predicted = listing.memory_facts(backbone, str(variant), *predict_batches(make, setting))
+        predicted = listing.memory_facts(backbone, str(variant), counts(make), *predict_batches(make, setting))
         if json_:
             print_json(predicted)
         else:

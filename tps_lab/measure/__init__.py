@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["best_device", "cost", "costs"]
+    from tps_lab.measure.latency import Compared
+
+__all__ = ["best_device", "compare_latency", "cost", "costs"]
 
 
 def best_device() -> torch.device:
@@ -18,6 +20,13 @@ def best_device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compare_latency(models: Mapping[str, nn.Module], *arguments: Any, **options: Any) -> Compared:
+    """Several models timed in turn, with paired ratios and their intervals: see `latency.compare_latency`."""
+    from tps_lab.measure.latency import compare_latency as compared
+
+    return compared(models, *arguments, **options)
 
 
 def cost(model: nn.Module, clip_shape: tuple[int, ...] | None = None, batch: int = 8) -> dict[str, Any]:
@@ -37,34 +46,45 @@ def costs(
 
     Returns:
         For every model the cost columns of a run's row: params; macs (multiply-adds per clip),
-        macs_by_counter, macs_status; peak_memory_bytes; latency_ms (one clip); clips_per_second;
-        train_step_ms; missing (figure → why it could not be had).
+        macs_by_counter, macs_status; peak_memory_bytes (on CUDA of a fresh process); latency_ms (one
+        clip); clips_per_second; train_step_ms; missing (figure → why it could not be had: running
+        out of memory is a result).
     """
     from tps_lab.measure.flops import count_macs
     from tps_lab.measure.latency import latencies, training_steps
-    from tps_lab.measure.memory import peak_memory
 
     shape = clip_shape or tuple(next(iter(models.values())).clip_shape)  # type: ignore[arg-type]
-    single = latencies(models, shape, 1, seconds=seconds)
-    batched = latencies(models, shape, batch, repeats=10, seconds=seconds)
-    steps = training_steps(models, shape, batch, seconds=seconds)
+    failures: dict[str, dict[str, str]] = {"latency_ms": {}, "clips_per_second": {}, "train_step_ms": {}}
+    single = latencies(models, shape, 1, seconds=seconds, failures=failures["latency_ms"])
+    batched = latencies(models, shape, batch, repeats=10, seconds=seconds, failures=failures["clips_per_second"])
+    steps = training_steps(models, shape, batch, seconds=seconds, failures=failures["train_step_ms"])
     rows = {}
     for name, model in models.items():
         macs = count_macs(model, shape)
         missing = {f"macs_by_counter.{counter}": why for counter, why in macs.problems.items()}
-        try:
-            memory: dict[str, Any] | None = dataclasses.asdict(peak_memory(model, shape, batch))
-        except RuntimeError as error:  # out of memory is a result
-            memory, missing["peak_memory_bytes"] = None, str(error).splitlines()[0]
+        missing |= {figure: whose[name] for figure, whose in failures.items() if name in whose}
+        memory, why = _memory(model, shape, batch)
         rows[name] = {
             "params": sum(p.numel() for p in model.parameters()),
             "macs": macs.value,
             "macs_by_counter": macs.by_counter,
             "macs_status": macs.status,
             "peak_memory_bytes": memory,
-            "latency_ms": single[name].row(),
-            "clips_per_second": round(1e3 * batch / batched[name].median, 2),
-            "train_step_ms": steps[name].row(),
-            "missing": missing,
+            "latency_ms": single[name].row() if name in single else None,
+            "clips_per_second": round(1e3 * batch / batched[name].median, 2) if name in batched else None,
+            "train_step_ms": steps[name].row() if name in steps else None,
+            "missing": missing | why,
         }
     return rows
+
+
+def _memory(model: nn.Module, shape: tuple[int, ...], batch: int) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Peaks and nothing missing, or None and why."""
+    from tps_lab.measure.fresh import peak_memory_fresh
+    from tps_lab.measure.memory import peak_memory
+
+    measured = peak_memory_fresh if next(model.parameters()).is_cuda else peak_memory
+    try:
+        return dataclasses.asdict(measured(model, shape, batch)), {}
+    except RuntimeError as error:
+        return None, {"peak_memory_bytes": str(error).splitlines()[0]}

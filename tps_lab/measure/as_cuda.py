@@ -2,8 +2,12 @@
 
 * Fused attention keeps queries, keys, values, result, mask and one float32 per query (the logarithm
   of the softmax's sum) for backward (FlashAttention-2, arXiv 2307.08691, algorithm 1). Its backward
-  needs one more float32 per query, and in half precision a float32 sum for the queries' gradient.
-  A mask that learns gets its gradient for every group before it is summed.
+  needs one more float32 per query.
+* In half precision without a mask torch takes FlashAttention, whose backward sums the queries'
+  gradient in float32, in whole blocks of 128 queries and 32 channels.
+* With a mask, or in float32, it takes the "memory-efficient" kernel (aten/src/ATen/native/transformers):
+  32 queries to a block; a mask's rows are padded to 8 numbers; a mask that learns gets a gradient for
+  every group, its rows padded to 16 numbers, before that is summed.
 * Autocast computes norms, softmax and the loss in float32, which on a CPU it does not.
 
 Not modelled: workspaces of cuBLAS and cuDNN, fragmentation, the CUDA context (hundreds of MB per process).
@@ -18,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_HALF = (torch.bfloat16, torch.float16)
 _IN_FLOAT32 = (F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, F.cross_entropy)
 
 
@@ -70,23 +75,33 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         b, heads, n, _ = q.shape
+        ctx.flash = mask is None and q.dtype in _HALF
         out = q.new_empty(b, n, heads, v.shape[-1]).transpose(1, 2)
-        ctx.save_for_backward(q, k, v, out, q.new_empty(b, heads, n, dtype=torch.float32), mask)
+        if mask is not None and mask.shape[-1] % 8:
+            mask = mask.new_empty(*mask.shape[:-1], _up(mask.shape[-1], 8))[..., : mask.shape[-1]]
+        per_query = q.new_empty(b, heads, n if ctx.flash else _up(n, 32), dtype=torch.float32)
+        ctx.save_for_backward(q, k, v, out, per_query, mask)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        q, k, v, _, per_query, mask = ctx.saved_tensors
-        row_sums = torch.empty_like(per_query)
-        summed = torch.empty_like(q, dtype=torch.float32) if q.dtype != torch.float32 else None
+        q, k, v, _, _, mask = ctx.saved_tensors
+        b, heads, n, d = q.shape
+        row_sums = q.new_empty(b, heads, _up(n, 128) if ctx.flash else n, dtype=torch.float32)
+        summed = q.new_empty(b, heads, _up(n, 128), _up(d, 32), dtype=torch.float32) if ctx.flash else None
         grads = [torch.empty_like(tensor) for tensor in (q, k, v)]
         grad_mask = None
         if mask is not None and ctx.needs_input_grad[3]:
-            grad_mask = q.new_empty(*q.shape[:3], k.shape[2]).sum_to_size(mask.shape)
-        del row_sums, summed
+            of_groups = q.new_empty(b, heads, n, _up(k.shape[2], 16))[..., : k.shape[2]]
+            del row_sums, summed
+            grad_mask = of_groups.sum_to_size(mask.shape)
         return *grads, grad_mask
 
 
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
 def _float32(value: Any) -> Any:
-    half = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    half = isinstance(value, Tensor) and value.dtype in _HALF
     return value.float() if half else value

@@ -110,6 +110,11 @@ def peak_memory(
     return PeakMemory(training, inference, training_reserved, inference_reserved, how)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device's memory did not suffice: a result, not a crash."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def _peak(work: Callable[[], None], state: list[Any], device: torch.device) -> tuple[int, int | None]:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

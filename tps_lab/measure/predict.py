@@ -8,7 +8,7 @@ is added by formula.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -74,11 +74,15 @@ class Prediction:
         inference: peak of a forward pass of the same batch without gradients.
         parts: what the training peak consists of. Activations are what the forward pass made and
             still holds (and the batch itself), temporary what backward or the optimizer made.
+            Gradients come as activations go, so that at the peak there may be hardly any.
+        most: the most that each part takes at its own worst moment of the step.
+        setting: what was asked for.
     """
 
     training: int
     inference: int
     parts: dict[str, int]
+    most: dict[str, int]
     setting: Setting
 
 
@@ -90,7 +94,7 @@ class LiveParts(LiveBytes):
         self.rounding = rounding
         self.part: Part = "parameters"
         self.now: dict[str, int] = dict.fromkeys(get_args(Part), 0)
-        self.at_peak = dict(self.now)
+        self.at_peak, self.most = dict(self.now), dict(self.now)
         self._records: dict[int, list[Any]] = {}  # storage → [bytes, part]
 
     def track(self, tensors: Iterable[Any]) -> None:
@@ -104,6 +108,7 @@ class LiveParts(LiveBytes):
             size = -(-storage.nbytes() // self.rounding) * self.rounding
             self._records[key] = [size, self.part]
             self.now[self.part] += size
+            self.most[self.part] = max(self.most[self.part], self.now[self.part])
             self.live += size
             if self.live > self.peak:
                 self.peak, self.at_peak = self.live, dict(self.now)
@@ -115,6 +120,7 @@ class LiveParts(LiveBytes):
         if record is not None:
             self.now[record[1]] -= record[0]
             self.now[part] += record[0]
+            self.most[part] = max(self.most[part], self.now[part])
             record[1] = part
 
     def _forget(self, key: int) -> None:
@@ -133,18 +139,78 @@ def predict(make: Callable[[], nn.Module], setting: Setting) -> Prediction:
 
 
 def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Prediction, dict[int, int]]:
-    """The prediction, and per GPU size in GB (10⁹ bytes) the largest batch that fits; 0 where none does.
-
-    The peak is affine in the batch while it lies in the same place of the step, so that two
-    predictions give all; it is taken from the setting's batch and twice that.
-    """
+    """The prediction, and per GPU size in GB (10⁹ bytes) the largest batch that fits; 0 where none does."""
     mode = fake_mode()
     model = weightless(make, mode)
     first = _predict(model, setting, mode)
-    second = _predict(model, replace(setting, batch=2 * setting.batch), mode)
-    per_clip = (second.training - first.training) / setting.batch
-    fixed = first.training - per_clip * setting.batch
-    return first, {gb: max(0, int((gb * 10**9 - fixed) // per_clip)) for gb in GPU_SIZES_GB}
+    rounding = 512 if setting.target == "cuda" else 1
+
+    def peak(batch: int) -> int:
+        return _training(model.train(), replace(setting, batch=batch), mode, rounding)[0]
+
+    known = {setting.batch: first.training}
+    return first, largest_batches(peak, {gb: gb * 10**9 for gb in GPU_SIZES_GB}, known)
+
+
+def counts(make: Callable[[], nn.Module]) -> dict[str, Any]:
+    """Of a model without weights: params, macs (multiply-adds per clip) and whose count that is."""
+    model = weightless(make, fake_mode())
+    macs = sum(model.closed_form_macs().values())  # type: ignore[operator]
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"params": params, "macs": macs, "macs_by_counter": {"closed form": macs}}
+
+
+def largest_batches(peak: Callable[[int], int], sizes: Mapping[int, int], known: dict[int, int]) -> dict[int, int]:
+    """Per size the largest batch whose peak is not above it; 0 where not even one clip fits.
+
+    The peak is the highest of many moments of a step, and each moment's bytes are affine in the
+    batch (but for rounding). So it is convex: where a point between two others lies on their line,
+    everything between them does. Where it does not (the optimizer's step is the peak for few clips,
+    backward for many), batches are tried.
+
+    Args:
+        peak: bytes at a batch; takes a second or so.
+        sizes: key → bytes, rising.
+        known: one batch and its peak, to begin with.
+    """
+
+    def at(batch: int) -> int:
+        if batch not in known:
+            known[batch] = peak(batch)
+        return known[batch]
+
+    def guesses(low: int, high: int) -> dict[int, int]:
+        per_clip = (at(high) - at(low)) / (high - low)
+        return {key: max(0, int((size - at(low)) / per_clip + low)) for key, size in sizes.items()}
+
+    first = next(iter(known))
+    found = guesses(first, 2 * first)
+    low, high = max(1, min(found.values())), max(1, *found.values())
+    if low < high:
+        found = guesses(low, high)
+        middle = round((low * high) ** 0.5)
+        on_the_line = at(low) + (at(high) - at(low)) * (middle - low) / (high - low)
+        if abs(at(middle) / on_the_line - 1) < 5e-4:
+            return found
+    return {key: _largest(at, size, found[key]) for key, size in sizes.items()}
+
+
+def _largest(at: Callable[[int], int], size: int, guess: int) -> int:
+    """The largest batch that fits: looked for around a guess, twice as far each time, then by halves."""
+    step, fits, not_fits = 1, 0, guess + 1
+    while at(not_fits) <= size:
+        fits, not_fits, step = not_fits, not_fits + step, 2 * step
+    step = 1
+    while not fits and not_fits > 1:
+        below = max(1, not_fits - step)
+        if at(below) <= size:
+            fits = below
+        else:
+            not_fits, step = below, 2 * step
+    while not_fits - fits > 1:
+        middle = (fits + not_fits) // 2
+        fits, not_fits = (middle, not_fits) if at(middle) <= size else (fits, middle)
+    return fits
 
 
 def _predict(model: nn.Module, setting: Setting, mode: Any) -> Prediction:
@@ -154,8 +220,8 @@ def _predict(model: nn.Module, setting: Setting, mode: Any) -> Prediction:
             raise InputError(f"{type(model).__name__} has no gradient checkpointing")
         model.set_grad_checkpointing(True)  # type: ignore[operator]
     inference = _forward_only(model.eval(), setting, mode, rounding)
-    training, parts = _training(model.train(), setting, mode, rounding)
-    return Prediction(training, inference, parts, setting)
+    training, parts, most = _training(model.train(), setting, mode, rounding)
+    return Prediction(training, inference, parts, most, setting)
 
 
 def _forward(model: nn.Module, clips: Tensor, setting: Setting) -> Tensor:
@@ -174,7 +240,10 @@ def _forward_only(model: nn.Module, setting: Setting, mode: Any, rounding: int) 
     return live.peak
 
 
-def _training(model: nn.Module, setting: Setting, mode: Any, rounding: int) -> tuple[int, dict[str, int]]:
+def _training(
+    model: nn.Module, setting: Setting, mode: Any, rounding: int
+) -> tuple[int, dict[str, int], dict[str, int]]:
+    """The peak, its parts, and the most that each part ever takes."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sizes = [-(-weight.nbytes // rounding) * rounding for weight in weights]
     state, temporary_gpu, temporary_cpu = OPTIMIZERS[setting.optimizer]
@@ -202,6 +271,7 @@ def _training(model: nn.Module, setting: Setting, mode: Any, rounding: int) -> t
         step = dict(live.now)
         step["temporary"] += temporary_gpu * sum(sizes) if setting.target == "cuda" else temporary_cpu * max(sizes)
         peak, parts = max((live.peak, live.at_peak), (sum(step.values()), step), key=lambda found: found[0])
+        most = {part: max(live.most[part], step[part]) for part in step}
         for weight in weights:
             weight.grad = None
-    return peak, parts
+    return peak, parts, most

@@ -19,68 +19,147 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-# A tiny grid that a laptop's CPU runs in minutes, and one of models as they are used, for a GPU.
-_SMALL = {
-    "backbone": ("vit_micro", "vit_micro_cls"),
-    "attention": ("spatial", "tps", "joint", "divided", "tps+tcs"),
-    "frames": (8, 16),
-    "size": (32, 64),
-    "batch": (2, 8),
-}
-_LARGE = {
-    "backbone": ("vit_small_patch16_224", "vit_base_patch16_224", "swin_tiny_patch4_window7_224"),
-    "attention": ("spatial", "tps", "joint", "local(window=7)"),
-    "frames": (8, 16),
-    "size": (224,),
-    "batch": (2, 8),
-    "precision": ("fp32", "bf16"),
-}
+# Products of axes, one after another. Tiny models that a laptop's CPU runs in minutes …
+_SMALL: tuple[dict[str, tuple[Any, ...]], ...] = (
+    {
+        "backbone": ("vit_micro",),
+        "attention": ("spatial", "tps", "joint", "divided", "tps+tcs"),
+        "frames": (8, 16),
+        "size": (32, 64),
+        "batch": (2, 8),
+    },
+    {
+        "backbone": ("vit_micro_cls",),
+        "attention": ("spatial", "tps", "joint", "divided", "tps+tcs"),
+        "frames": (8,),
+        "size": (64,),
+        "batch": (2, 8),
+    },
+    {
+        "backbone": ("swin_micro",),
+        "attention": ("spatial", "tps", "local(window=3)", "tps+tcs"),
+        "frames": (8, 16),
+        "size": (24, 48),
+        "batch": (8,),
+    },
+    *(
+        {
+            "backbone": (backbone,),
+            "attention": attention,
+            "frames": (16,),
+            "size": (size,),
+            "batch": (8,),
+            **changed,
+        }
+        for backbone, size, attention in (
+            ("vit_micro", 64, ("spatial", "tps", "joint", "divided")),
+            ("swin_micro", 48, ("spatial", "tps", "local(window=3)")),
+        )
+        for changed in ({"precision": ("bf16",)}, {"optimizer": ("sgd",)}, {"checkpointing": (True,)})
+    ),
+)
+# … and models as they are used, for a GPU.
+_LARGE: tuple[dict[str, tuple[Any, ...]], ...] = (
+    {
+        "backbone": ("vit_small_patch16_224", "vit_base_patch16_224"),
+        "attention": ("spatial", "tps", "joint", "divided"),
+        "frames": (8, 16),
+        "size": (224,),
+        "batch": (2, 8),
+        "precision": ("fp32", "bf16"),
+    },
+    {
+        "backbone": ("swin_tiny_patch4_window7_224",),
+        "attention": ("spatial", "tps", "local(window=7)", "tps+tcs"),
+        "frames": (8, 16),
+        "size": (224,),
+        "batch": (2, 8),
+        "precision": ("fp32", "bf16"),
+    },
+    *(
+        {
+            "backbone": ("vit_small_patch16_224", "swin_tiny_patch4_window7_224"),
+            "attention": ("spatial", "tps"),
+            "frames": (8,),
+            "size": (224,),
+            "batch": (8,),
+            "precision": ("bf16",),
+            **changed,
+        }
+        for changed in ({"fused": (False,)}, {"optimizer": ("sgd",)}, {"checkpointing": (True,)})
+    ),
+)
 
 
 def grid(large: bool) -> list[dict[str, Any]]:
     """The cells, each the keyword arguments of `cell`."""
-    axes = _LARGE if large else _SMALL
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return [
+        dict(zip(axes, values, strict=True))
+        for axes in (_LARGE if large else _SMALL)
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def cell(
-    backbone: str, attention: str, frames: int, size: int, batch: int, precision: str = "fp32", device: str = "cpu"
+    backbone: str,
+    attention: str,
+    frames: int,
+    size: int,
+    batch: int,
+    precision: str = "fp32",
+    optimizer: str = "adamw",
+    checkpointing: bool = False,
+    fused: bool = True,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Predict and measure one training step; bytes, and the prediction's error in percent."""
-    import torch
-
     from tps_lab.backbones import create_model
     from tps_lab.errors import InputError
-    from tps_lab.measure.predict import PRECISIONS, Setting, predict
+    from tps_lab.measure.memory import is_out_of_memory
+    from tps_lab.measure.predict import Setting, predict
 
     row: dict[str, Any] = {"backbone": backbone, "attention": attention, "frames": frames, "size": size}
-    row |= {"batch": batch, "precision": precision}
+    row |= {"batch": batch, "precision": precision, "optimizer": optimizer}
+    row |= {"checkpointing": checkpointing, "fused": fused}
 
     def make() -> Any:
         return create_model(backbone, attention, frames=frames, size=size, num_classes=100)
 
+    target: Any = "cuda" if device == "cuda" else "cpu"
     try:
-        predicted = predict(make, Setting(batch, precision, target="cuda" if device == "cuda" else "cpu")).training
-        model = make().to(device)
+        setting = Setting(batch, precision, optimizer, checkpointing, fused, target)
+        row["predicted_bytes"] = predicted = predict(make, setting).training
+        measured, reserved = _measured(make().to(device), setting)
     except InputError as error:
         return row | {"status": f"impossible: {error}"}
-    row["predicted_bytes"] = predicted
-    try:
-        measured, reserved = _measured(model, batch, PRECISIONS[precision])
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         return row | {"status": "out of memory"}
     row |= {"measured_bytes": measured, "reserved_bytes": reserved}
     return row | {"error_pct": round(100 * (predicted / measured - 1), 3), "status": "done"}
 
 
-def _measured(model: Any, batch: int, lower: Any) -> tuple[int, int | None]:
+def _measured(model: Any, setting: Any) -> tuple[int, int | None]:
     """Peak bytes of the second training step: allocated, and on CUDA reserved."""
     import torch
 
+    from tps_lab.measure.predict import PRECISIONS
+
+    lower = PRECISIONS[setting.precision]
     device = next(model.parameters()).device
-    clips = torch.zeros(batch, *model.clip_shape, device=device)
-    labels = torch.zeros(batch, dtype=torch.long, device=device)
-    optimizer = torch.optim.AdamW(model.parameters())
+    clips = torch.zeros(setting.batch, *model.clip_shape, device=device)
+    labels = torch.zeros(setting.batch, dtype=torch.long, device=device)
+    if setting.checkpointing:
+        model.set_grad_checkpointing(True)
+    if not setting.fused:
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False
+    if setting.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters())
 
     def step() -> None:
         with torch.autocast(device.type, lower, enabled=lower is not None):
@@ -98,7 +177,7 @@ def _measured(model: Any, batch: int, lower: Any) -> tuple[int, int | None]:
         step()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    state = [value for held in optimizer.state.values() for value in held.values()]
+    state = [value for held in optimizer.state.values() for value in held.values() if torch.is_tensor(value)]
     before = sum(t.untyped_storage().nbytes() for t in [*model.parameters(), *model.buffers(), clips, labels, *state])
     return before + _allocated(step), None
 
@@ -185,13 +264,13 @@ def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any
         "# Peak memory: predicted against measured",
         "",
         f"Device: {name}; torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}. "
-        f"Measured: {how}, second training step with AdamW.",
+        f"Measured: {how}, second training step.",
         "",
         *([] if device == "cuda" else ["**CUDA: unvalidated.** No figure here was measured on a GPU.", ""]),
         f"Of {len(rows)} cells (the whole grid has {whole}) {len(finished)} were measured; absolute error: "
         f"median {summary['median_error_pct']} %, 95th percentile {summary['p95_error_pct']} %.",
         "",
-        "| backbone | attention | frames | size | batch | precision | predicted (MiB) | measured (MiB) | error (%) |",
+        "| backbone | attention | frames | size | batch | setting | predicted (MiB) | measured (MiB) | error (%) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -200,9 +279,13 @@ def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any
             if row["status"] == "done"
             else f" | | {row['status']}"
         )
-        setting = " | ".join(
-            str(row[key]) for key in ("backbone", "attention", "frames", "size", "batch", "precision") if key in row
-        )
-        lines.append(f"| {setting} | {figures} |")
+        model = " | ".join(str(row[key]) for key in ("backbone", "attention", "frames", "size", "batch"))
+        lines.append(f"| {model} | {_setting(row)} | {figures} |")
     (out / "report.md").write_text("\n".join(lines) + "\n")
     return summary
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    extra = ["checkpointing"] if row.get("checkpointing") else []
+    extra += ["unfused"] if row.get("fused") is False else []
+    return ", ".join([row.get("precision", "fp32"), row.get("optimizer", "adamw"), *extra])

@@ -2,15 +2,6 @@ import torch
 
 from tps_lab.data.opposites import Opposites
 from tps_lab.measure.accuracy import accuracy
-from tps_lab.measure.latency import interleaved
-
-
-def test_work_is_done_in_turn():
-    order = []
-    timings = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=6, warm_up=2)
-    assert order == ["a", "b"] * 8
-    assert len(timings["a"].calls) == 6
-    assert timings["a"].iqr >= 0
 
 
 def test_accuracy_by_class_and_by_pair():

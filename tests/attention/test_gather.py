@@ -1,0 +1,56 @@
+"""The Triton gather against index_select: on a GPU, and without one in Triton's interpreter."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tps_lab.attention._gather import gather_rows, way
+from tps_lab.attention.patch_shift import shift_patches
+from tps_lab.errors import InputError
+
+INTERPRETED = """
+import torch
+from tps_lab.attention._gather_triton import copy_rows
+for rows, channels, dtype in ((13, 7, torch.float32), (11, 130, torch.bfloat16), (5, 600, torch.float16)):
+    x = torch.randn(rows, channels).to(dtype)
+    index = torch.randint(rows, (17,))
+    assert torch.equal(copy_rows(x, index), x.index_select(0, index)), (rows, channels, dtype)
+print("equal")
+"""
+
+
+def test_the_triton_kernel_is_index_select_bit_for_bit_when_interpreted():
+    pytest.importorskip("triton", reason="needs Triton, which comes with CUDA builds of torch")
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERPRETED],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.strip() == "equal", run.stderr[-2000:]
+
+
+def test_on_a_cpu_the_plain_way_runs_whatever_is_asked_for(monkeypatch):
+    x, rows = torch.randn(5, 3), torch.tensor([4, 0, 0])
+    monkeypatch.setenv("TPS_LAB_GATHER", "triton")
+    assert torch.equal(gather_rows(x, rows), x[rows])
+    monkeypatch.setenv("TPS_LAB_GATHER", "fast")
+    with pytest.raises(InputError, match="fast"):
+        way()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_cuda_both_ways_shift_alike_forward_and_backward(monkeypatch, dtype):
+    found = []
+    for chosen in ("plain", "triton"):
+        monkeypatch.setenv("TPS_LAB_GATHER", chosen)
+        x = torch.arange(2 * 5 * 7 * 11 * 13, device="cuda").reshape(2, 5, 7, 11, 13).to(dtype).requires_grad_()
+        y = shift_patches(x, "C")
+        (y * y.detach().roll(1, 0)).sum().backward()
+        found.append((y.detach(), x.grad))
+    assert all(torch.equal(plain, triton) for plain, triton in zip(*found, strict=True))

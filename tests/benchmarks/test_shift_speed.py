@@ -1,0 +1,105 @@
+"""The shift alone, forward and backward, beside the usual way and a plain copy: `make benchmark`.
+
+Measured and printed, never asserted. Machines are noisy, so the ways also take turns, and the paired
+ratio to the copy is printed with its interval. To reach: 1.3 on a CPU, 1.15 on CUDA.
+"""
+
+import pytest
+import torch
+
+from tps_lab.attention.patch_shift import shift_patches
+from tps_lab.measure.latency import interleaved
+from tps_lab.measure.paired import paired_ratio
+from tps_lab.patterns import gallery
+
+SHAPES = {
+    "small (64,8,4,4,64)": (64, 8, 4, 4, 64),
+    "ViT-S (4,8,14,14,384)": (4, 8, 14, 14, 384),
+    "ViT-B (8,8,14,14,768)": (8, 8, 14, 14, 768),
+    "Swin-T (2,16,56,56,96)": (2, 16, 56, 56, 96),
+}
+PLACES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+    ),
+]
+
+
+def clone_and_roll(x, pattern):
+    """The usual way: a clone, then one roll per cell of the tile (as the released code does it)."""
+    y = x.clone()
+    for i, row in enumerate(pattern.tile):
+        for j, k in enumerate(row):
+            if k:
+                y[:, :, i :: pattern.rows, j :: pattern.columns] = x[
+                    :, :, i :: pattern.rows, j :: pattern.columns
+                ].roll(k, 1)
+    return y
+
+
+class Copy(torch.autograd.Function):
+    """The floor: one copy forward and one backward, so that both ways move the tokens once."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.clone()
+
+
+WAYS = {
+    "a plain copy": Copy.apply,
+    "one gather (ours)": lambda x: shift_patches(x, gallery["C"]),
+    "clone and roll": lambda x: clone_and_roll(x, gallery["C"]),
+}
+
+
+def both_passes(way, shape, place):
+    x = torch.randn(SHAPES[shape], requires_grad=True, device=place)
+    grad = torch.randn(SHAPES[shape], device=place)
+
+    def both():
+        x.grad = None
+        WAYS[way](x).backward(grad)
+        if place == "cuda":
+            torch.cuda.synchronize()
+
+    return both
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", WAYS)
+def test_shift_alone(benchmark, way, shape, place):
+    benchmark.group = f"pattern C, forward and backward, {shape}, {place}"
+    benchmark.pedantic(both_passes(way, shape, place), rounds=40, warmup_rounds=5)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shift_in_turn_with_a_copy(benchmark, capsys, monkeypatch, shape, place):
+    benchmark.group = "pattern C in turn with a plain copy"
+    work = {way: both_passes(way, shape, place) for way in WAYS}
+    if place == "cuda":
+        triton = both_passes("one gather (ours)", shape, place)
+
+        def by_triton():
+            with monkeypatch.context() as inside:
+                inside.setenv("TPS_LAB_GATHER", "triton")
+                triton()
+
+        work["one gather (Triton)"] = by_triton
+    timings = benchmark.pedantic(
+        lambda: interleaved(work, 100, seconds=20, device=place), rounds=1, iterations=1
+    )  # fmt: skip
+    base = timings["a plain copy"].calls
+    with capsys.disabled():
+        print(f"\n{shape}, {timings['a plain copy'].how}")
+        for way, timing in timings.items():
+            ratio = paired_ratio(timing.calls, base)
+            print(f"  {way:20} {timing.median:8.3f} ms, × copy: {ratio}")
+            benchmark.extra_info[f"{way} / copy"] = ratio.row()

@@ -1,0 +1,62 @@
+"""The report on fused attention: from made-up rows, and one real cell."""
+
+from tps_lab.report import fused_attention
+from tps_lab.report.fused_attention import answer, build, cell, grid
+
+
+def row(label, frames, fused, ms, gib, **more):
+    shared = {"attention": label.lower(), "size": 224, "macs": 10**12, "status": "predicted", "inference_bytes": 1}
+    costs = {"step_ms": ms, "forward_ms": ms / 3, "training_bytes": int(gib * 2**30)}
+    return {"label": label, "frames": frames, "fused": fused, **shared, **costs, **more}
+
+
+def rows(joint_fused_ms, joint_fused_gib):
+    found = []
+    for frames, unfused in ((8, 1.0), (16, 4.0)):
+        for fused in (True, False):
+            found.append(row("TPS-C", frames, fused, 10, 2))
+        found.append(row("Joint", frames, True, joint_fused_ms * frames / 8, joint_fused_gib))
+        found.append(row("Joint", frames, False, 30 * unfused, 8 * unfused))
+    return found
+
+
+def test_the_answer_follows_from_the_figures():
+    assert answer(rows(10.5, 2)).startswith(
+        "Yes, but against joint attention TPS pays only in time (from 16 frames on), no longer in memory."
+    )
+    assert "At 16 frames of 224² joint takes 2.1 times as long" in answer(rows(10.5, 2))
+    assert answer(rows(5, 2)).startswith("No: joint attention costs hardly more")
+    assert answer(rows(10.5, 3)).startswith(
+        "Yes: against joint attention TPS still pays in time (from 16 frames on) and in memory (from 8 frames on)."
+    )
+
+
+def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(fused_attention, "cell", lambda label, attention, frames, size, fused: next(left))
+    left = iter(rows(10.5, 2))
+    cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10.5, 2)]
+    page = build(tmp_path, cells).read_text()
+    assert "nothing here was measured on a GPU" in page
+    assert page.splitlines()[2].startswith("Yes, but against joint attention TPS pays only in time")
+    assert "| Joint | 10.5 / 30 | 21 / 120 |" in page
+    assert (tmp_path / "over_frames.png").stat().st_size > 10_000
+    assert build(tmp_path, cells).read_text() == page  # from what is kept: `left` has nothing more
+    starved = [
+        r | ({"status": "out of memory"} if r["label"] == "Joint" else {"measured_ms": 12.0}) for r in rows(10, 2)
+    ]
+    page = fused_attention.write(tmp_path, starved).read_text()
+    assert "4 of 8 cells were measured on a GPU, 4 ran out of its memory" in page
+    assert "| Joint | out of memory / out of memory |" in page
+
+
+def test_a_real_cell(monkeypatch):
+    monkeypatch.setattr(fused_attention, "BACKBONE", "vit_micro")
+    fused, unfused = (cell("Joint", "joint", 16, 64, way) for way in (True, False))
+    assert fused["macs"] == unfused["macs"]
+    assert fused["training_bytes"] < unfused["training_bytes"]
+    assert fused["forward_ms"] < fused["step_ms"] < unfused["step_ms"]
+
+
+def test_local_windows_divide_every_size():
+    assert {c["attention"] for c in grid() if c["label"] == "Local"} == {"local(window=7)", "local(window=10)"}
+    assert len(grid()) == 5 * 5 * 2 * 2

@@ -1,0 +1,137 @@
+"""Commands that put several variants, or two benchmarks, side by side: memory, latency, benchmark-compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tps_lab.cli._shared import Json, Quiet, app, print_json
+from tps_lab.errors import InputError
+
+_Backbone = Annotated[str, typer.Option(help="See: tps-lab list backbones.")]
+_Variants = Annotated[list[str] | None, typer.Argument(metavar="[ATTENTION]...", help="See: tps-lab list attention.")]
+_Frames = Annotated[int | None, typer.Option(help="Frames per clip; the backbone's own by default.")]
+_Tubelet = Annotated[int | None, typer.Option(help="Frames per token along time.")]
+_Size = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
+_Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+
+
+@app.command(
+    epilog="Example: tps-lab memory spatial tps joint --backbone vit_base_patch16_224 --batch 8 --precision bf16"
+)
+def memory(
+    attention: _Variants = None,
+    backbone: _Backbone = "vit_base_patch16_224",
+    frames: _Frames = None,
+    tubelet: _Tubelet = None,
+    size: _Size = None,
+    batch: Annotated[int, typer.Option(help="Clips per step.")] = 8,
+    precision: _Precision = "fp32",
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
+    unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory.")] = False,
+    every_way: Annotated[bool, typer.Option("--every-way", help="Fused and not, checkpointed and not.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Peak memory of several variants on a GPU, predicted without one: parts, and the largest batch that fits.
+
+    Without names: every variant that the backbone can have.
+    """
+    from tps_lab import progress
+    from tps_lab.measure import many, tables
+
+    ways = [(c, f) for f in (True, False) for c in (False, True)] if every_way else [(checkpointing, not unfused)]
+    with progress.for_this_terminal(quiet or json_).run("variants", many.count(attention, ways)) as advance:
+        rows, impossible = many.predicted(
+            attention, backbone, {"frames": frames, "tubelet": tubelet, "size": size},
+            {"batch": batch, "precision": precision, "optimizer": optimizer}, ways, advance,
+        )  # fmt: skip
+    if attention and not rows:
+        raise InputError(next(iter(impossible.values())))
+    if json_:
+        print_json({"rows": rows, "impossible": impossible})
+    else:
+        print(tables.memory_table(rows, impossible))
+
+
+@app.command(epilog="Example: tps-lab latency spatial tps joint --backbone vit_small_patch16_224 --frames 8 --training")
+def latency(
+    attention: _Variants = None,
+    backbone: _Backbone = "vit_micro",
+    frames: _Frames = None,
+    tubelet: _Tubelet = None,
+    size: _Size = None,
+    batch: Annotated[int, typer.Option(help="Clips.")] = 1,
+    training: Annotated[bool, typer.Option("--training", help="A training step instead of inference.")] = False,
+    precision: _Precision = "fp32",
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; its time stands apart.")] = False,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Replay CUDA graphs.")] = False,
+    rounds: Annotated[int, typer.Option(help="At most so many rounds that count.")] = 40,
+    seconds: Annotated[float, typer.Option(help="About how long it may take.")] = 60.0,
+    save: Annotated[Path | None, typer.Option(help="All calls and conditions as JSON, into this file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Several variants timed in turn (A B B A …), and how many times as long as the first each takes."""
+    from tps_lab.measure import many, tables
+
+    facts = many.timed(
+        attention or ["spatial", "tps", "divided", "joint"], backbone,
+        {"frames": frames, "tubelet": tubelet, "size": size},
+        {"what": "training step" if training else "inference", "batch": batch, "precision": precision,
+         "compile": "inductor" if compile_ else None, "graphs": graphs},
+        rounds, seconds,
+    )  # fmt: skip
+    calls = facts.pop("calls_ms")
+    if save is not None:
+        many.save(save, facts | {"calls_ms": calls})
+    if json_:
+        print_json(facts)
+    else:
+        print(tables.latency_text(facts))
+    if facts["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command("benchmark-compare", epilog="Example: tps-lab benchmark-compare build/baseline.json build/benchmark.json")
+def benchmark_compare(
+    before: Annotated[Path, typer.Argument(help="A file that pytest --benchmark-json wrote.")],
+    after: Annotated[Path, typer.Argument(help="A later one.")],
+    tolerance: Annotated[float, typer.Option(help="A change up to this share does not count.")] = 0.1,
+    json_: Json = False,
+) -> None:
+    """What became slower or needs more memory since an earlier `make benchmark`; exit code 1 if anything."""
+    from tps_lab.measure import baseline
+
+    if not 0 <= tolerance < 10:
+        raise InputError(f"tolerance must be a share from 0 to 10, got {tolerance}")
+    changes = baseline.compare_benchmarks(before, after, tolerance)
+    if json_:
+        print_json([change.row() for change in changes])
+    else:
+        print(baseline.text(changes, tolerance))
+    if baseline.regressions(changes):
+        raise typer.Exit(1)
+
+
+@app.command("fused-report", epilog="Example: tps-lab fused-report --out reports/fused")
+def fused_report(
+    out: Annotated[Path, typer.Option(help="Where report.md goes; cells that are there are not computed again.")],
+    frames: Annotated[list[int] | None, typer.Option(help="Frames per clip; can be given several times.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
+    from tps_lab import progress
+    from tps_lab.measure import best_device
+    from tps_lab.report import fused_attention
+
+    if frames and min(frames) < 1:
+        raise InputError(f"frames must be 1 or more, got {min(frames)}")
+    cells = fused_attention.grid(sorted(set(frames)) if frames else fused_attention.FRAMES)
+    try:
+        with progress.for_this_terminal(quiet).run("cells", len(cells)) as advance:
+            print(fused_attention.build(out, cells, advance, measure=best_device().type == "cuda"))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error

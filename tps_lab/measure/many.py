@@ -1,0 +1,148 @@
+"""Several variants of one backbone, each made from its name: what the commands `memory` and `latency` print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from tps_lab.measure.predict import Prediction
+
+
+def count(attention: Sequence[str] | None, ways: Sequence[Any]) -> int:
+    """How many predictions `predicted` will try."""
+    return len(_names(attention)) * len(ways)
+
+
+def predicted(
+    attention: Sequence[str] | None,
+    backbone: str,
+    model: Mapping[str, Any],
+    setting: Mapping[str, Any],
+    ways: Sequence[tuple[bool, bool]],
+    advance: Callable[[int, str | None], None] = lambda step, news: None,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Predicted peaks (`listing.memory_facts`), and the variants that cannot be, with why.
+
+    Args:
+        attention: variants; None is all there are.
+        model: frames, tubelet, size.
+        setting: of `predict.Setting`, without the two that follow.
+        ways: pairs (checkpointing, fused).
+    """
+    from tps_lab import listing
+    from tps_lab.attention import parse
+    from tps_lab.backbones import create_model
+    from tps_lab.measure.predict import Setting, counts, predict_batches
+
+    base = Setting(**setting)
+    rows, impossible = [], {}
+    for index, name in enumerate(_names(attention)):
+        variant = parse(name)
+
+        def make(variant: Any = variant) -> Any:
+            return create_model(backbone, variant, **model)
+
+        for place, (checkpointing, fused) in enumerate(ways, 1):
+            try:
+                found = predict_batches(make, replace(base, checkpointing=checkpointing, fused=fused))
+                rows.append(listing.memory_facts(backbone, str(variant), counts(make), *found))
+            except InputError as error:
+                impossible[name] = str(error)
+            advance(index * len(ways) + place, None)
+    return rows, impossible
+
+
+Configuration = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
+
+
+def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[Prediction]:
+    """Predicted peaks of many configurations, in their order, in several processes.
+
+    Args:
+        configurations: backbone, attention, arguments of `create_model`, arguments of `Setting`.
+        jobs: processes; neighbours in the list should be alike, what one has seen it need not work out again.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    if jobs == 1:
+        return [_prediction(configuration) for configuration in configurations]
+    # a process that has run torch's threads must not be forked
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_prediction, configurations, chunksize=5))
+
+
+def _prediction(configuration: Configuration) -> Prediction:
+    from tps_lab.backbones import create_model
+    from tps_lab.measure.predict import Setting, predict
+
+    backbone, attention, model, setting = configuration
+    return predict(lambda: create_model(backbone, attention, **model), Setting(**setting))
+
+
+def timed(
+    attention: Sequence[str],
+    backbone: str,
+    model: Mapping[str, Any],
+    how: Mapping[str, Any],
+    rounds: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Timings in turn as plain data: latency_ms, ratio to the first, failures, conditions, calls_ms.
+
+    Args:
+        model: frames, tubelet, size.
+        how: of `steps.How`.
+
+    Raises:
+        InputError: fewer than 2 rounds, or a variant that cannot be.
+    """
+    from tps_lab.attention import parse
+    from tps_lab.backbones import create_model
+    from tps_lab.measure import best_device
+    from tps_lab.measure.latency import compare_latency
+    from tps_lab.measure.steps import How
+
+    if rounds < 2:
+        raise InputError(f"rounds must be 2 or more, got {rounds}")
+    device, given = best_device(), How(**how)
+    models = {name: create_model(backbone, parse(name), **model).to(device) for name in dict.fromkeys(attention)}
+    found = compare_latency(models, None, given, rounds, seconds)
+    return {
+        "backbone": backbone,
+        "clip_shape": list(next(iter(models.values())).clip_shape),  # type: ignore[arg-type]
+        **{key: how[key] for key in ("what", "batch", "precision", "compile", "graphs")},
+        "latency_ms": {name: timing.row() for name, timing in found.timings.items()},
+        "baseline": found.baseline,
+        "ratio": {name: ratio.row() for name, ratio in found.ratios.items()},
+        "failures": found.failures,
+        "conditions": found.conditions,
+        "calls_ms": {name: list(timing.calls) for name, timing in found.timings.items()},
+    }
+
+
+def save(file: Path, facts: Mapping[str, Any]) -> None:
+    """Write figures as JSON, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from tps_lab import runs
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(file, json.dumps(facts, indent=1))
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def _names(attention: Sequence[str] | None) -> list[str]:
+    from tps_lab.attention import variants
+
+    return list(dict.fromkeys(attention)) if attention else list(variants())

@@ -1,0 +1,264 @@
+"""Does TPS still pay now that attention is fused? A report that answers, from predictions or a GPU's measurements.
+
+When TPS was published attention wrote its scores to memory: joint attention over a clip took quadratic
+memory besides quadratic time. A fused kernel (FlashAttention, arXiv 2205.14135) writes none. So every
+variant is looked at both ways, over longer clips and larger frames.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
+FRAMES, SIZES = (8, 16, 32, 64, 128), (224, 320)
+# local windows are half a frame wide and high, so that they divide frames of both sizes
+VARIANTS: dict[str, str] = {
+    "Spatial": "spatial",
+    "TPS-C": "tps(pattern=C)",
+    "Divided (T+S)": "divided",
+    "Local": "local(window={half})",
+    "Joint": "joint",
+}
+COLUMNS = (
+    "label attention frames size fused macs training_bytes inference_bytes step_ms forward_ms measured_bytes "
+    "measured_reserved_bytes measured_ms measured_iqr_ms status"
+).split()
+_CLEARLY = 1.1  # what costs at most so many times as much counts as equal
+
+
+def grid(frames: Sequence[int] = FRAMES, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
+    """The cells, each the keyword arguments of `cell`."""
+    return [
+        {"label": label, "attention": text.format(half=size // 32), "frames": length, "size": size, "fused": fused}
+        for size, length, (label, text), fused in itertools.product(sizes, frames, VARIANTS.items(), (True, False))
+    ]
+
+
+def cell(label: str, attention: str, frames: int, size: int, fused: bool, measure: bool = False) -> dict[str, Any]:
+    """One clip's costs: multiply-adds, predicted bytes, roofline milliseconds of forward and of forward + backward.
+
+    Args:
+        measure: on the GPU at hand, too. Out of memory is a status.
+    """
+    from tps_lab.backbones import create_model
+    from tps_lab.measure.predict import PRECISIONS, Setting, predict
+    from tps_lab.measure.roofline import DEVICES, estimate
+    from tps_lab.measure.trace import trace
+
+    def make() -> Any:
+        return create_model(BACKBONE, attention, frames=frames, size=size)
+
+    row: dict[str, Any] = {"label": label, "attention": attention, "frames": frames, "size": size, "fused": fused}
+    predicted = predict(make, Setting(1, PRECISION, fused=fused))
+    traced = trace(make, 1, True, fused, PRECISIONS[PRECISION])
+    at_best = estimate(traced, DEVICES[ON], PRECISION)
+    row |= {"macs": traced.macs("forward"), "step_ms": round(at_best.ms, 3), "forward_ms": round(at_best.forward_ms, 3)}
+    row |= {"training_bytes": predicted.training, "inference_bytes": predicted.inference, "status": "predicted"}
+    return row | _measured(make, fused) if measure else row
+
+
+def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
+    """A real training step on the GPU: peak bytes, then milliseconds."""
+    import torch
+
+    from tps_lab.measure.latency import interleaved
+    from tps_lab.measure.memory import is_out_of_memory
+    from tps_lab.measure.steps import How, prepared
+
+    try:
+        model = make().cuda()
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = fused
+        step, _ = prepared(model, model.clip_shape, How("training step", 1, PRECISION))
+        del model
+        step()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        peaks = {"measured_bytes": torch.cuda.max_memory_allocated()}
+        peaks["measured_reserved_bytes"] = torch.cuda.max_memory_reserved()
+        timing = interleaved({"step": step}, seconds=15)["step"]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return {"status": "out of memory"}
+    return peaks | {
+        "measured_ms": round(timing.median, 3),
+        "measured_iqr_ms": round(timing.iqr, 3),
+        "status": "measured",
+    }
+
+
+def build(
+    out: Path,
+    cells: Sequence[Mapping[str, Any]],
+    advance: Callable[[int, str | None], None] = lambda step, news: None,
+    measure: bool = False,
+) -> Path:
+    """Compute the cells that `out/cells.jsonl` does not hold yet, then write report.md, over_frames.png and cells.csv.
+
+    Args:
+        measure: run every cell on the GPU too, in a fresh process.
+
+    Returns:
+        The path of report.md.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file, known = out / "cells.jsonl", {}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        entry = json.loads(line)
+        known[json.dumps(entry["cell"], sort_keys=True)] = entry["row"]
+    rows = []
+    for done, wanted in enumerate(cells, 1):
+        given = {**wanted, "measure": True} if measure else dict(wanted)
+        key = json.dumps(given, sort_keys=True)
+        if key not in known:
+            known[key] = _in_fresh_process(given) if measure else cell(**given)
+            with file.open("a") as log:
+                log.write(json.dumps({"cell": given, "row": known[key]}) + "\n")
+        rows.append(known[key])
+        advance(done, None)
+    return write(out, rows)
+
+
+def _in_fresh_process(given: Mapping[str, Any]) -> dict[str, Any]:
+    code = "import json, sys; from tps_lab.report.fused_attention import cell; "
+    code += "print(json.dumps(cell(**json.load(sys.stdin))))"
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return {key: value for key, value in given.items() if key != "measure"} | {"status": f"failed: {last}"}
+
+
+def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The report's files from its rows."""
+    from tps_lab.measure.roofline import DEVICES
+    from tps_lab.viz.fused import over_frames
+
+    device = DEVICES[ON].name
+    over_frames([row for row in rows if row.get("macs")], f"roofline, {device}").savefig(
+        out / "over_frames.png", dpi=110
+    )
+    with (out / "cells.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "report.md").write_text(_text(rows, device))
+    return out / "report.md"
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The answer, for the smallest frames: where joint attention costs clearly more than TPS, and how much."""
+    size = min(_sizes(rows))
+    of = {(row["label"], row["frames"], row["fused"]): row for row in rows if row["size"] == size}
+    lengths = sorted({frames for _, frames, _ in of})
+    first, last = lengths[0], lengths[-1]
+
+    def ratio(key: str, frames: int, fused: bool = True, label: str = "Joint", base: str = "TPS-C") -> float:
+        return float(of[label, frames, fused][key] / of[base, frames, fused][key])
+
+    def beyond(key: str, where: str) -> tuple[bool, str]:
+        found = next((n for n in lengths if ratio(key, n) > _CLEARLY), None)
+        return found is not None, where if found is None else f"{where} (from {found} frames on)"
+
+    (slower, time), (hungrier, memory) = beyond("step_ms", "in time"), beyond("training_bytes", "in memory")
+    if slower and hungrier:
+        verdict = f"Yes: against joint attention TPS still pays {time} and {memory}."
+    elif slower or hungrier:
+        still, no_more = (time, memory) if slower else (memory, time)
+        verdict = f"Yes, but against joint attention TPS pays only {still}, no longer {no_more}."
+    else:
+        verdict = "No: joint attention costs hardly more than TPS, in time or in memory."
+    figures = (
+        f" At {last} frames of {size}² joint takes {ratio('step_ms', last):.1f} times as long as TPS with fused "
+        "attention "
+        f"({ratio('step_ms', last, False):.1f} times unfused) and {ratio('training_bytes', last):.2f} times its memory "
+        f"({ratio('training_bytes', last, False):.1f} times unfused); at {first} frames "
+        f"{ratio('step_ms', first):.2f} times as long ({ratio('step_ms', first, False):.2f} unfused) and "
+        f"{ratio('training_bytes', first):.2f} times its memory ({ratio('training_bytes', first, False):.2f} unfused)."
+    )
+    others = [
+        f"{label} {ratio('step_ms', last, label=label):.2f} times the time and "
+        f"{ratio('training_bytes', last, label=label):.2f} times the memory"
+        for label in ("Spatial", "Divided (T+S)", "Local")
+        if (label, last, True) in of
+    ]
+    return verdict + figures + (f" The others, fused, at {last} frames: {'; '.join(others)} of TPS." if others else "")
+
+
+def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    return sorted({row["size"] for row in rows})
+
+
+def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
+    whole = [row for row in rows if row.get("macs")]
+    measured = [row for row in rows if row.get("measured_ms")]
+    starved = [row for row in rows if row["status"] == "out of memory"]
+    where = (
+        f"{len(measured)} of {len(rows)} cells were measured on a GPU, {len(starved)} ran out of its memory."
+        if measured or starved
+        else f"**All figures are predicted; nothing here was measured on a GPU** ({len(rows)} cells)."
+    )
+    lines = [
+        "# Does TPS still pay now that attention is fused?",
+        "",
+        answer(whole),
+        "",
+        f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention "
+        "products included. Memory is the peak of a training step with AdamW, predicted on fake tensors for CUDA; "
+        f"the prediction is unvalidated there. Milliseconds are a roofline for the {device}, forward and backward "
+        "without the optimizer: a lower bound that charges nothing for launching kernels, good for orders and "
+        "ratios. It takes fused attention at the matrix peak, which real kernels do not reach, so joint "
+        "attention's real times are further above it than the others'.",
+        "",
+        "TPS-C is in every second block, spatial attention in the others. Local windows are 8 frames by half a frame "
+        "by half a frame, moved in every second block. Divided attention has a third more weights than the others.",
+        "",
+        "![Multiply-adds, memory and time over frames](over_frames.png)",
+        "",
+    ]
+    for size in _sizes(whole):
+        lines += _tables([row for row in whole if row["size"] == size], size)
+    lines += ["Every cell: [cells.csv](cells.csv). Again: `tps-lab fused-report --out reports/fused`.", ""]
+    return "\n".join(lines)
+
+
+def _tables(rows: Sequence[Mapping[str, Any]], size: int) -> list[str]:
+    lengths = sorted({row["frames"] for row in rows})
+    of = {(row["label"], row["frames"], row["fused"]): row for row in rows}
+    head = [f"| | {' | '.join(f'{n} frames' for n in lengths)} |", "|---" * (len(lengths) + 1) + "|"]
+    lines = [f"## Frames of {size}²", ""]
+    for title, key, divisor in (
+        ("Training step at best, ms", "step_ms", 1.0),
+        ("Training step measured, ms", "measured_ms", 1.0),
+        ("Peak memory predicted, GiB", "training_bytes", 2**30),
+        ("Peak memory measured, GiB", "measured_bytes", 2**30),
+        ("Multiply-adds, G", "macs", 1e9),
+    ):
+        if not any(row.get(key) for row in rows):
+            continue
+        lines += [f"{title}: fused / unfused" if key != "macs" else title, "", *head]
+        for label in dict.fromkeys(row["label"] for row in rows):
+            ways = (True,) if key == "macs" else (True, False)
+            entries = [" / ".join(_entry(of.get((label, n, fused)), key, divisor) for fused in ways) for n in lengths]
+            lines.append(f"| {label} | {' | '.join(entries)} |")
+        lines.append("")
+    return lines
+
+
+def _entry(row: Mapping[str, Any] | None, key: str, divisor: float) -> str:
+    if row is None or not row.get(key):
+        return "–" if row is None or row["status"] != "out of memory" else "out of memory"
+    value = row[key] / divisor
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
