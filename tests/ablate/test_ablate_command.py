@@ -44,7 +44,9 @@ def test_dry_run_run_and_again(command, tmp_path):
 
 def test_failed_cells_are_exit_code_1(command, tmp_path):
     bad = {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30}
-    file = write(tmp_path, vary={"cases": {"fine": {"seed": 0}, "bad": bad}}, scales={"small": {"seeds": 1}})
+    file = write(
+        tmp_path, vary={"cases": {"fine": {"attention": "spatial"}, "bad": bad}}, scales={"small": {"seeds": 1}}
+    )
     code, out, err = command("ablate", file, "--executor", "inline", "--timing-seconds", 0)
     assert code == 1
     assert "failed: bad, seed 0: FloatingPointError" in out

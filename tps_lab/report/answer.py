@@ -108,8 +108,11 @@ def _against(groups: Sequence[Group], base: Group) -> str:
         ]
         return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
 
+    alone = any(pair.found and pair.found.low * pair.found.high > 0 for pair in words["open"])
+    # an interval is of one comparison by itself; being one of several takes more
+    once = f" once all {len(pairs)} comparisons count" if alone and len(pairs) > 1 else ""
     parts = []
-    for kind, said in (("better", "better"), ("worse", "worse"), ("open", "not told apart from it")):
+    for kind, said in (("better", "better"), ("worse", "worse"), ("open", f"not told apart from it{once}")):
         if few := words[kind]:
             parts.append(f"{said} {'is' if len(few) == 1 else 'are'} {named(kind)}")
     reached = f"{base.top1.mean:.1f} %, {_interval(base, base.top1)}"
