@@ -24,7 +24,9 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
     ax = ax or new_axes(8.6, 1.0 + max(0.5, 0.14 * len(named) + 0.16) * len(probes))
     if not named:
         return nothing(ax, "no run was probed")
-    for i, ((label, found), look) in enumerate(zip(named.items(), looks(name.partition(", seed")[0] for name in named), strict=True)):
+    for i, ((label, found), look) in enumerate(
+        zip(named.items(), looks(name.partition(", seed")[0] for name in named), strict=True)
+    ):
         by = {row["probe"]: row["top1_pct"] for row in found["probes"]}
         places = [k + (i - (len(named) - 1) / 2) * step for k in range(len(probes))]
         shown = [(by[probe], place) for probe, place in zip(probes, places, strict=True) if probe in by]
