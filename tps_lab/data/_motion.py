@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ACTIONS = tuple(
-    "backflip cartwheel crawl dance_a dance_b getup_facedown getup_faceup jump kick punch roll run spin spinkick walk".split()
+ACTIONS = (
+    *("backflip", "cartwheel", "crawl", "dance_a", "dance_b", "getup_facedown", "getup_faceup", "jump"),
+    *("kick", "punch", "roll", "run", "spin", "spinkick", "walk"),
 )
 RATE = 120  # poses a second, in between the keyframes
 
