@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from pathlib import Path
 
 import av
@@ -172,3 +173,31 @@ def test_fuzz(files: dict[str, Path], tmp_path: Path, name: str) -> None:
         for read in (lambda: look(path), lambda: read_chosen(path, lambda total: [0, total // 2, total - 1], 16)):
             with contextlib.suppress(UnreadableVideo):
                 read()
+
+
+def test_torchcodec_gives_the_same_frames(files: dict[str, Path], tmp_path: Path) -> None:
+    from tps_lab import InputError
+    from tps_lab.data import _torchcodec
+
+    try:
+        _torchcodec.check_installed()
+    except InputError as error:
+        pytest.skip(str(error))
+    for path in files.values():
+        pick = lambda total: [total - 1, 3, 3]  # noqa: E731
+        assert np.abs(_torchcodec.read_chosen(path, pick).astype(int) - read_chosen(path, pick)).max() <= 3
+    (tmp_path / "text.mp4").write_text("no video\n" * 99)
+    (tmp_path / "empty.mp4").touch()
+    for name in ("text", "empty", "gone"):
+        with pytest.raises(UnreadableVideo):
+            _torchcodec.read_chosen(tmp_path / f"{name}.mp4", lambda total: [0])
+
+
+def test_torchcodec_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tps_lab import InputError, data
+
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    with pytest.raises(InputError, match="pip install torchcodec, or take decoder=pyav"):
+        data.parse("class-folders", path=str(tmp_path), decoder="torchcodec").opened()
+    with pytest.raises(InputError, match="unknown decoder 'decord'"):
+        data.parse("class-folders", decoder="decord")

@@ -113,8 +113,6 @@ class Labelled(Data):
     evaluated: ClassVar[str] = "validation"
     # clips per official split, as published
     official: ClassVar[Mapping[str, int]] = {}
-    # seconds that a clip has by the owners' own rule; 0 where there is none
-    about_seconds: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name in ("path", "only"):

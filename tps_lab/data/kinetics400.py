@@ -35,7 +35,6 @@ class Kinetics400(Labelled):
 
     name, title = "kinetics400", "Kinetics-400"
     evaluated = "val"
-    about_seconds: ClassVar[float] = 10.0
     # rows of the lists that the owners published, as commonly cited; every copy of the videos has fewer
     official: ClassVar[Mapping[str, int]] = {"train": 246_534, "val": 19_906, "test": 38_685}
 
