@@ -128,7 +128,7 @@ def test_what_is_held_out(made: dict[str, Path]) -> None:
     clips = data.parse("ucf101", path=str(made["ucf101"]), holdout=0, **SMALL).opened()
     assert clips.entries["val"] == clips.entries["test"]
     assert "val is the test clips" in clips.notes[0]
-    from tps_lab.data._labelled import Entry
+    from tps_lab.data._listing import Entry
 
     held = sum(held_out(Entry(str(i), 0), 0.1, 0) for i in range(5000))
     assert 430 < held < 570

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tps_lab.data._labelled import Entry, Labelled, Listing, folder
+from tps_lab.data._labelled import Labelled, folder
+from tps_lab.data._listing import Entry, Listing
 from tps_lab.data._video import UnreadableVideo, printable
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress

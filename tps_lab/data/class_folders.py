@@ -12,7 +12,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tps_lab.data._labelled import Files, Labelled, Lister, Listing
+from tps_lab.data._labelled import Labelled
+from tps_lab.data._listing import Files, Lister, Listing
 from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 

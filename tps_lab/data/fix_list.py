@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from tps_lab.data._labelled import Entry, read_lines
+from tps_lab.data._listing import Entry, read_lines
 from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 

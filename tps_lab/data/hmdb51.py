@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tps_lab.data._labelled import Files, Labelled, Lister, Listing, read_lines
+from tps_lab.data._labelled import Labelled
+from tps_lab.data._listing import Files, Lister, Listing, read_lines
 from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tps_lab.data._labelled import Files, Labelled, Lister, Listing, find, read_lines
+from tps_lab.data._labelled import Labelled
+from tps_lab.data._listing import Files, Lister, Listing, find, read_lines
 from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 

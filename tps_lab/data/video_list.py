@@ -15,7 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tps_lab.data._labelled import Labelled, Lister, Listing, find, read_lines
+from tps_lab.data._labelled import Labelled
+from tps_lab.data._listing import Lister, Listing, find, read_lines
 from tps_lab.data._video import SUFFIXES, printable
 from tps_lab.errors import InputError
 
