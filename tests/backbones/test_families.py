@@ -349,6 +349,18 @@ def test_another_size_is_taken_by_every_family(family):
     assert created.clip_shape == (3, 5, *bigger)
 
 
+@pytest.mark.parametrize("family", ["swin", "swin v2"])
+@pytest.mark.parametrize(("size", "window"), [((40, 24), (4, 2)), ((60, 72), (6, 6))])
+def test_bias_tables_of_another_window_size_are_resized_as_timm_does(family, size, window):
+    """Windows grow with the map; a still clip is then what timm's resized image model makes of its frame."""
+    image = image_model(family)
+    model = video_model(family, "tps", size=size)
+    image.set_input_size(img_size=size)
+    still = random_clip(model, frames=1)
+    assert model.image_model.layers[0].blocks[0].attn.grid.window == (1, *window)
+    assert close(model(still), image(still[:, :, 0]))
+
+
 def test_a_size_that_windows_do_not_divide_is_refused():
     with pytest.raises(InputError, match="windows of 8×8 do not divide"):
         videoize(timm.create_model(FAMILIES["maxvit"][0], **FAMILIES["maxvit"][1] | {"img_size": (72, 72)}), frames=8)

@@ -22,7 +22,7 @@ class VideoMaxViT(FramewiseModel):
     """timm's MaxxVit in its MaxViT form, frame by frame."""
 
     stem_channels_first = True
-    timm_names = r"(test_)?maxvit_|test_maxvit"
+    timm_names = r"(test_)?maxvit_(?!tiny_pm)|test_maxvit"
 
     @property
     def stem(self) -> nn.Module:
@@ -84,6 +84,10 @@ class VideoMaxViT(FramewiseModel):
             "mlp": self.steps * mlp,
             "head": self.steps * head + linear_macs(self.get_classifier()),
         }
+
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        width = attention.num_heads * attention.dim_head
+        return linear_macs(attention), 2 * width, width
 
 
 def _mbconv_macs(block: Any, before: list[int], after: tuple[int, int]) -> int:

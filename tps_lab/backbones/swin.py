@@ -9,6 +9,7 @@ a block's windows (`_windowed.py`), and an average over time at the end.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from timm.layers.patch_embed import PatchEmbed
@@ -22,6 +23,7 @@ from tps_lab.attention._windows import Extent, PositionBias, WindowGrid
 from tps_lab.attention.local import Local
 from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
 from tps_lab.backbones._windowed import ContinuousAttention, TableAttention, WindowedAttention, WindowStep
+from tps_lab.backbones._work import Attending
 from tps_lab.errors import InputError, unknown
 
 
@@ -159,6 +161,15 @@ class VideoSwin(VideoModel):
             "mlp": mlp,
             "head": fc.in_features * fc.out_features if isinstance(fc, nn.Linear) else 0,
         }
+
+    def attendings(self) -> Iterator[Attending]:
+        for module in self.modules():
+            if isinstance(module, WindowedAttention):
+                yield module.attending()
+
+    def macs_without_input_gradient(self) -> int:
+        offsets = sum(part.offset_macs() for part in self.modules() if isinstance(part, WindowedAttention))
+        return super().macs_without_input_gradient() + offsets
 
 
 class _Block(SwinTransformerBlock):
