@@ -110,6 +110,7 @@ def train(
         row["val_top1_pct"] = evaluate(model, clips, "val").top1_pct
         logits, labels = predict(model, clips, "test")
         test = dataclasses.asdict(accuracy(logits, labels, clips))
+        row["data_notes"] = list(clips.notes)  # files may have turned out broken on the way
         runs.write_predictions(writer.folder, logits.argmax(1).numpy(), labels.numpy())
         row |= {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, writer.folder / "model.safetensors")

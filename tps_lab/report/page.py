@@ -13,7 +13,7 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, facts, latex, method, paired, tables
+from tps_lab.report import cells, facts, latex, method, paired, tables, time_use
 from tps_lab.report.figures import Picture, picture
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.viz.plots import AXES
@@ -121,7 +121,10 @@ def write(
         "count": len(runs),
         "sections": sections,
         "mosaics": _mosaics(groups, figures),
-        "extra": [picture(fig, f"extra-{i}", caption, figures) for i, (caption, fig) in enumerate(extra_figures, 1)],
+        "extra": [
+            picture(fig, f"extra-{i}", caption, figures)
+            for i, (caption, fig) in enumerate([*time_use.pictures(runs), *extra_figures], 1)
+        ],
         "measured": method.measured(groups),
         "groups": groups,
         "remake": remake,

@@ -29,6 +29,7 @@ from tps_lab.viz.reach import coverage, heard, reach_animation
 from tps_lab.viz.roofline import roofline
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
+from tps_lab.viz.time_use import time_use
 
 __all__ = [
     "Look",
@@ -59,6 +60,7 @@ __all__ = [
     "sliders",
     "stacked",
     "studio",
+    "time_use",
     "tradeoff",
     "who_sees_whom",
 ]

@@ -1,0 +1,183 @@
+"""A collection as its owners list it: annotation files, the files that are there, and what comes of the two.
+
+Nothing here decodes a video, and no file of the collection but its annotations is opened.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tps_lab.data._video import SUFFIXES, printable
+from tps_lab.errors import InputError
+
+
+class Entry(NamedTuple):
+    """One clip of a collection.
+
+    Args:
+        name: of the file, or of the folder that holds its frames as pictures, below the root.
+        label: −1 where the owners publish none.
+        group: clips of one source, such as one film, have one; "" is a group by itself.
+        start, stop: the clip's frames in the file, `stop` not included; 0, 0 means all.
+        frames, seconds: how long the owners say it is; 0 if they do not.
+    """
+
+    name: str
+    label: int
+    group: str = ""
+    start: int = 0
+    stop: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Listing:
+    """A collection as its owners list it, and what of it is there.
+
+    Args:
+        classes: names, in the order of the labels.
+        splits: official split → its clips, those whose files are there.
+        missing: official split → names of clips that are listed and not there.
+        notes: what a report should say.
+    """
+
+    classes: tuple[str, ...]
+    splits: dict[str, list[Entry]]
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find(root: Path, *names: str, needed: bool = True) -> Path | None:
+    """The first of these files that exists, in the root or where collections keep annotations.
+
+    Raises:
+        InputError: none does, and one is needed.
+    """
+    places = ("", "labels", "annotations", "splits", "ucfTrainTestlist", "testTrainMulti_7030_splits")
+    for name in names:
+        for place in places:
+            if (file := root / place / name).is_file():
+                return file
+    if needed:
+        looked = ", ".join(place or "the folder itself" for place in places)
+        raise InputError(f"no {' or '.join(names)} in '{printable(root)}' (looked in {looked})")
+    return None
+
+
+def subfolder(root: Path, *names: str) -> Path:
+    """The first of these folders that exists, or the root itself."""
+    return next((root / name for name in names if (root / name).is_dir()), root)
+
+
+def read_text(file: Path) -> str:
+    """An annotation file; bytes that are no UTF-8 stay what they are, as file names may hold them."""
+    try:
+        return file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"cannot read {printable(file)}: {error.strerror or error}") from error
+
+
+def read_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of an annotation file that say something, with their numbers."""
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def read_json(file: Path, kind: type) -> Any:
+    """A JSON file that holds a list or an object."""
+    try:
+        value = json.loads(read_text(file))
+    except ValueError as error:
+        raise InputError(f"{printable(file)} is no JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise InputError(f"{printable(file)} must hold a {'list' if kind is list else 'mapping'}")
+    return value
+
+
+def read_csv(file: Path, delimiter: str = ",") -> list[list[str]]:
+    """A CSV file's rows that say something."""
+    try:
+        rows = csv.reader(read_text(file).splitlines(), delimiter=delimiter)
+        return [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"{printable(file)} is no CSV: {error}") from error
+
+
+class Files:
+    """The files of a collection, by name without suffix: people convert videos and keep the names.
+
+    One walk over the folders, and no look at any single file. Folders that could not be looked into
+    are in `closed`.
+    """
+
+    def __init__(self, root: Path, below: Path | None = None, pictures: bool = False) -> None:
+        self.root = root
+        self.found: dict[str, list[str]] = {}
+        self.closed: list[str] = []
+        start = below or root
+        if pictures:  # a folder of pictures is a clip: never look into those
+            self._add(start, [entry.name for entry in self._scan(start) if entry.is_dir()], whole=True)
+            return
+        seen: set[tuple[int, int]] = set()
+        for place, folders, names in os.walk(start, onerror=self._refused, followlinks=True):
+            about = os.stat(place)
+            if (about.st_dev, about.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            folders.sort()
+            self._add(Path(place), [name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES])
+
+    def get(self, stem: str, parent: str = "") -> str | None:
+        """The name below the root of the file with this stem, in a folder of this name if one is given."""
+        for name in self.found.get(stem, ()):
+            if not parent or name.split("/")[-2:-1] == [parent]:
+                return name
+        return None
+
+    def notes(self) -> list[str]:
+        return [f"could not look into {len(self.closed)} folders: {'; '.join(self.closed)}"] if self.closed else []
+
+    def _scan(self, place: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(place) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self._refused(error)
+            return []
+
+    def _refused(self, error: OSError) -> None:
+        self.closed.append(f"{printable(os.path.relpath(error.filename, self.root))} ({error.strerror or error})")
+
+    def _add(self, place: Path, names: list[str], whole: bool = False) -> None:
+        inside = place.relative_to(self.root).as_posix()
+        for name in sorted(names):
+            stem = name if whole else os.path.splitext(name)[0]
+            self.found.setdefault(stem, []).append(name if inside == "." else f"{inside}/{name}")
+
+
+class Lister:
+    """Collects a listing: clips whose file is there, and names of those whose is not."""
+
+    def __init__(self) -> None:
+        self.splits: dict[str, list[Entry]] = {}
+        self.missing: dict[str, list[str]] = {}
+
+    def add(self, split: str, listed: str, name: str | None, label: int, **about: Any) -> None:
+        """A clip that the owners list as `listed` and whose file is `name`, or not there."""
+        self.splits.setdefault(split, [])
+        if name is None:
+            self.missing.setdefault(split, []).append(listed)
+        else:
+            self.splits[split].append(Entry(name, label, **about))
+
+    def done(self, classes: list[str] | tuple[str, ...], notes: list[str]) -> Listing:
+        return Listing(tuple(classes), self.splits, self.missing, notes)
