@@ -32,16 +32,20 @@ class Checkpoints:
         seconds: between checkpoints; how often they are written changes nothing in the results.
         steps: write every so many steps instead.
         problem: why the last one could not be written (a full disk), else empty. Training goes on.
+        stopping: set from outside to write one after the step under way, and stop there.
     """
 
     folder: Path
     seconds: float = 60.0
     steps: int | None = None
     problem: str = ""
+    stopping: bool = False
     _last: float = field(default_factory=time.monotonic)
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint should be written after this step."""
+        if self.stopping:
+            return True
         if self.steps is not None:
             return step % self.steps == 0
         return time.monotonic() - self._last >= self.seconds

@@ -31,7 +31,7 @@ from tps_lab.config import RunConfig
 _PACKAGE = "tps_lab"
 _WITHOUT_EFFECT = frozenset(
     f"{_PACKAGE}{name}"
-    for name in ["", *".ablate .checkpoints .cli .config .errors .plugins .progress .report .runs .specs .viz".split()]
+    for name in ["", *".ablate .checkpoints .cli .config .errors .plugins .progress .report .runs .specs .viz .workers".split()]
 ) | {f"{_PACKAGE}.measure{name}" for name in ("", ".flops", ".latency", ".memory", ".probe")}
 _BY_VALUE = {
     f"{_PACKAGE}.patterns": {"_TILES", "_NOTES", "_ALIASES"},
@@ -47,7 +47,7 @@ def cell_hash(config: RunConfig) -> str:
         InputError: the backbone has no such model.
     """
     content = {
-        "config": config.model_dump(mode="json", exclude={"name", "trackers"}),
+        "config": config.content(),
         "data_version": data.parse(config.data).version,
         "values": _values(config),
         "code": code(config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from tps_lab.errors import InputError
 from tps_lab.specs import Spec
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class Clips:
         reach: how far apart the frames are, at least, that something inside a model must see together
             if the model cannot tell when a frame is (it has no temporal position and treats the clip
             as a ring); None if unknown. 0: single frames are enough.
-        notes: what a report must say about the data (files skipped, and why).
+        notes: what a report must say about the data (files skipped, and why); read it again after
+            training, as files may turn out broken on the way.
+        augments: whether train clips are drawn anew in every epoch; `set_epoch` says which it is.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +64,7 @@ class Clips:
     twins: int = 1
     reach: int | None = None
     notes: tuple[str, ...] = ()
+    augments: bool = False
 
     def size(self, split: Split) -> int:
         """Clips in a split."""
@@ -69,9 +73,32 @@ class Clips:
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Clips `index` (B,) of a split, on `device`: (B, C, T, H, W) float, labels (B,) int64.
 
-        Clip i of a split is the same every time, whatever else is in the batch.
+        Clip i of a split is the same every time, whatever else is in the batch; where the data set
+        `augments`, train clip i of an epoch is.
         """
         raise NotImplementedError
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch train clips are drawn for from now on; nothing to do where they stay the same."""
+
+    def views(
+        self, split: Split, index: Tensor, clips: int = 1, crops: int = 1, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor]:
+        """Several views of each video: `clips` places in time, each in `crops` places of the picture.
+
+        Returns:
+            (B, clips × crops, C, T, H, W) float, all crops of the first clip first; labels (B,) int64.
+
+        Raises:
+            InputError: the data set has no such views.
+        """
+        if (clips, crops) != (1, 1):
+            raise InputError(
+                f"clips={clips}, crops={crops}: this data set has one view of each clip; "
+                "videos have several (tps-lab list data)"
+            )
+        x, y = self.batch(split, index, device)
+        return x[:, None], y
 
     def stories(self, split: Split = "test") -> np.ndarray | None:
         """Which picture every frame shows, int (scenes, twins, T): equal numbers are equal frames, bit for bit.
