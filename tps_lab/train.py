@@ -19,7 +19,7 @@ from tps_lab.progress import Progress
 from tps_lab.training.loop import Loop
 from tps_lab.training.model import build, describe, restore
 from tps_lab.training.optimizer import learning_rate
-from tps_lab.training.processes import NoWriter, Team
+from tps_lab.training.processes import NoWriter, Team, accelerator_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,14 +58,12 @@ def train(
         InputError: the configuration cannot work; nothing is written then.
         OSError: the row cannot be written.
     """
-    from accelerate import Accelerator
-
     clips = clips or data.parse(config.data).opened()
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
     check_trackers(config.trackers)
-    accelerator = Accelerator(
+    accelerator = accelerator_for(
         mixed_precision=config.recipe.precision, log_with=list(config.trackers) or None, project_dir=folder
     )
     team = Team(accelerator)

@@ -7,6 +7,7 @@ here hands back what it was given.
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
     from tps_lab.config import Recipe
     from tps_lab.data import Clips, Split
+
+
+def accelerator_for(**options: Any) -> Any:
+    """Accelerate's `Accelerator`; without a GPU, what a launcher started as several processes is several (gloo)."""
+    import torch
+    from accelerate import Accelerator
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return Accelerator(cpu=several and not torch.cuda.is_available(), **options)
 
 
 class Team:
