@@ -7,6 +7,7 @@ here hands back what it was given.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from tps_lab.config import Recipe
     from tps_lab.data import Clips, Split
+
+
+_VALUES_AT_A_TIME = 100_000_000  # of clips in evaluation: 20 of 32 frames of 224²
 
 
 def accelerator_for(**options: Any) -> Any:
@@ -81,10 +85,13 @@ class Team:
 
         from tps_lab.measure.accuracy import predict
 
+        values = math.prod(clips.clip_shape)
+        batch = max(1, min(256, _VALUES_AT_A_TIME // values))
         if self.count == 1:
-            return predict(model, clips, split)
+            return predict(model, clips, split, batch)
         size = clips.size(split)
-        shares = self.gather(predict(model, _Share(clips, self.index, self.count), split))  # type: ignore[arg-type]
+        share: Any = _Share(clips, self.index, self.count)
+        shares = self.gather(predict(model, share, split, batch))
         found = []
         for parts in zip(*shares, strict=True):
             whole = torch.empty(size, *parts[0].shape[1:], dtype=parts[0].dtype)
