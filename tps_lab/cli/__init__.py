@@ -14,7 +14,7 @@ from tps_lab.cli._shared import app
 from tps_lab.errors import InputError
 
 # isort: off
-from tps_lab.cli import running, look, measuring, reporting  # noqa: F401  importing registers the commands
+from tps_lab.cli import running, look, measuring, reporting, data  # noqa: F401  importing registers the commands
 # isort: on
 
 __all__ = ["app", "main"]

@@ -50,7 +50,7 @@ class UnreadableVideo(InputError):
 
 
 def read_frames(
-    path: str | os.PathLike[str], indices: Sequence[int] | None = None, size: int | None = None
+    path: str | os.PathLike[str], indices: Sequence[int] | None = None, size: int | None = None, square: bool = True
 ) -> NDArray[np.uint8]:
     """Frames of a video, upright.
 
@@ -62,7 +62,8 @@ def read_frames(
         path: the file.
         indices: which frames, from 0, in any order; all without. Decoding stops at the last one, so
             damage behind it goes unnoticed.
-        size: height and width of the result; the video's own without.
+        size: height and width of the result, or its short side; the video's own without.
+        square: cut the centre out.
 
     Returns:
         (T, H, W, 3) uint8, RGB.
@@ -83,9 +84,9 @@ def read_frames(
     reformatter = VideoReformatter()  # one for the whole file: setting up the scaler takes time
     kept: dict[int, NDArray[np.uint8]] = {}
     chosen = None if wanted is None else set(wanted)
-    for i, frame in enumerate(_decoded(path)):
+    for i, frame in enumerate(decoded(path)):
         if chosen is None or i in chosen:
-            kept[i] = _pixels(frame, size, reformatter)
+            kept[i] = pixels_of(frame, size, reformatter, square)
         if chosen is not None and len(kept) == len(chosen):
             break
     if wanted is not None and max(wanted) not in kept:
@@ -105,7 +106,7 @@ def promised_frames(path: str | os.PathLike[str]) -> int:
 
     path = Path(path)
     try:
-        with _container(path) as container:
+        with opened(path) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 return 0
@@ -115,7 +116,7 @@ def promised_frames(path: str | os.PathLike[str]) -> int:
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise UnreadableVideo(path, _said(error)) from error
+        raise UnreadableVideo(path, said(error)) from error
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -153,7 +154,7 @@ def find_videos(root: Path) -> tuple[dict[str, Path], int, list[OSError]]:
     return dict(sorted(files.items())), others, errors
 
 
-def _container(path: Path) -> av.container.InputContainer:
+def opened(path: Path) -> av.container.InputContainer:
     """The opened file, of which nothing is known but that FFmpeg knows its format."""
     import av
 
@@ -171,7 +172,7 @@ def _container(path: Path) -> av.container.InputContainer:
         raise UnreadableVideo(path, "not a video, or cut off before its index") from error
 
 
-def _decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
+def decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
     """Every frame in the order shown; at the end, whether that was all."""
     import av
 
@@ -181,7 +182,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
     end_s = promised_s = 0.0  # of the file, as far as read and as stated
     shown_s = to_show_s = 0.0  # of the video in it
     try:
-        with _container(path) as container:
+        with opened(path) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise UnreadableVideo(path, "no video stream")
@@ -214,10 +215,8 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        said = _said(error)
-        raise UnreadableVideo(
-            path, f"damaged: breaks off after {done}{of} frames ({said})" if done else said
-        ) from error
+        why = said(error)
+        raise UnreadableVideo(path, f"damaged: breaks off after {done}{of} frames ({why})" if done else why) from error
     if promised - hidden - done > _SLACK * promised:
         raise UnreadableVideo(path, f"truncated: decoded {done} of {promised - hidden} frames")
     if not promised and end_s < (1 - _SLACK) * promised_s:
@@ -226,23 +225,25 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
         raise UnreadableVideo(path, "no frame could be decoded")
 
 
-def _pixels(frame: av.VideoFrame, size: int | None, reformatter: Any) -> NDArray[np.uint8]:
-    """One frame as (H, W, 3) uint8: scaled, cut and turned upright."""
+def pixels_of(frame: av.VideoFrame, size: int | None, reformatter: Any, square: bool = True) -> NDArray[np.uint8]:
+    """One frame as (H, W, 3) uint8: scaled, cut if it is to be square, and turned upright."""
     import numpy as np
 
     height, width = frame.height, frame.width
     if size is not None:
         scale = size / min(height, width)
         height, width = max(size, round(height * scale)), max(size, round(width * scale))
-    pixels = reformatter.reformat(frame, width, height, format="rgb24", interpolation="AREA").to_ndarray()
-    if size is not None:
+    # enlarged, area averaging would show blocks
+    way = "AREA" if square or height <= frame.height else "BILINEAR"
+    pixels = reformatter.reformat(frame, width, height, format="rgb24", interpolation=way).to_ndarray()
+    if size is not None and square:
         top, left = (height - size) // 2, (width - size) // 2
         pixels = pixels[top : top + size, left : left + size]
     # A phone held upright records a lying picture and says how to turn it: degrees, anticlockwise.
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """What an exception of FFmpeg or the system says, without number and file name."""
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(said)[:1].lower() + str(said)[1:]
+    text = str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,135 @@
+"""`tps-lab data check`: what is wrong with a collection, and the list of what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from layouts import LAYOUTS, clip, encode
+
+from tps_lab import data
+from tps_lab.data.check import check, recognise, text
+from tps_lab.errors import InputError
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """UCF101 with one file of each kind of damage."""
+    root = LAYOUTS["ucf101"](tmp_path / "set")
+    videos = root / "UCF-101"
+    (videos / "ApplyEyeMakeup" / "v_ApplyEyeMakeup_g08_c01.avi").unlink()
+    cut = videos / "ApplyEyeMakeup" / "v_ApplyEyeMakeup_g08_c02.avi"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    encode(videos / "Archery" / "v_Archery_g08_c01.avi", clip(0, 3))
+    (videos / "Archery" / "v_Archery_g01_c01.avi").write_bytes(b"")
+    return root
+
+
+def test_everything_wrong_is_named_and_counted(damaged: Path) -> None:
+    facts = check(damaged, frames=8).facts()
+    train, test = facts["splits"]["train"], facts["splits"]["test"]
+    assert {key: train[key] for key in ("listed", "official", "missing", "unreadable", "short", "usable")} == {
+        "listed": 8, "official": 9537, "missing": 1, "unreadable": 1, "short": 1, "usable": 5,
+    }  # fmt: skip
+    assert (test["listed"], test["unreadable"], test["usable"]) == (2, 1, 1)
+    assert test["balance"] == {"fewest": 0, "median": 0.5, "most": 1, "empty": ["Archery"]}
+    assert facts["missing"] == {"train": ["ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi"]}
+    assert sorted(p["what"] for p in facts["problems"]) == ["short", "unreadable", "unreadable"]
+    assert "3 frames, 8 needed" in text(facts)
+    assert "none of Archery" in text(facts)
+
+
+def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> None:
+    file = tmp_path / "usable.txt"
+    command = [sys.executable, "-m", "tps_lab.cli", "data", "check", str(damaged), "--frames", "8", "--json",
+               "--fix-list", str(file)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fix_list"] == {"file": str(file), "clips": 6}
+    clips = data.parse("ucf101", path=str(damaged), only=str(file), holdout=0, frames=4, size=16, short=16).opened()
+    assert (clips.size("train"), clips.size("test")) == (5, 1)
+    clips.batch("train", torch.arange(5))
+    assert not clips.broken
+    content = file.read_text()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "nothing is overwritten" in again.stderr
+    assert file.read_text() == content
+
+
+def test_odd_names_survive_the_list(tmp_path: Path) -> None:
+    from tps_lab.data import fix_list
+
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    odd = ["tab\there.mp4", os.fsdecode(b"\xfc.mp4"), '"quoted".mp4', " blank.mp4", "日本.mp4"]
+    for name in odd:
+        encode(root / "x.mp4", clip(1)).rename(root / "train" / "walking" / name)
+    file = tmp_path / "usable.txt"
+    found = check(root)
+    assert fix_list.write(file, found.usable()) == 8 + len(odd)
+    assert fix_list.usable_names(file) == {entry.name for _, entry in found.usable()}
+    (tmp_path / "bad.txt").write_text("train 0 a.mp4\n")
+    with pytest.raises(InputError, match=r"line 1: 'train 0 a\.mp4' is not SPLIT, LABEL and NAME"):
+        fix_list.usable_names(tmp_path / "bad.txt")
+
+
+def test_wrong_lengths_are_said_and_stay_usable(tmp_path: Path) -> None:
+    root = LAYOUTS["diving48"](tmp_path / "set")
+    encode(root / "rgb" / "2x00lRzlTVQ_00000.mp4", clip(0, 60))
+    facts = check(root).facts()
+    assert [(p["what"], p["why"]) for p in facts["problems"]] == [("length", "60 frames, 20 by its list")]
+    assert facts["splits"]["test"]["usable"] == 2
+
+
+def test_pictures(tmp_path: Path) -> None:
+    root = LAYOUTS["ssv1"](tmp_path / "set")
+    frames = root / "20bn-something-something-v1"
+    (frames / "0" / "00005.jpg").unlink()
+    (frames / "1" / "00012.jpg").write_bytes((frames / "1" / "00012.jpg").read_bytes()[:300])
+    (frames / "2" / "00003.jpg").write_bytes(b"")
+    for file in (frames / "3").iterdir():
+        file.unlink()
+    why = {p.entry.name.split("/")[1]: p.why for p in check(root).problems}
+    assert why == {
+        "0": "1 pictures are missing between others",
+        "1": "picture 00012.jpg: cut off or damaged",
+        "2": "1 of 12 pictures are empty files, such as 00003.jpg",
+        "3": "no picture in the folder",
+    }
+
+
+def test_damage_inside_is_found_by_decoding(tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    file = root / "train" / "walking" / "0.mp4"
+    content = bytearray(file.read_bytes())
+    at = content.index(b"mdat") + 200
+    content[at : at + 1200] = b"\x55" * 1200
+    file.write_bytes(content)
+    assert not check(root).problems
+    assert [p.entry.name for p in check(root, decode=True).problems] == ["train/walking/0.mp4"]
+
+
+def test_clips_in_two_splits_are_named(tmp_path: Path) -> None:
+    root = LAYOUTS["ucf101"](tmp_path / "set")
+    with (root / "ucfTrainTestlist" / "trainlist01.txt").open("a") as out:
+        out.write("Archery/v_Archery_g01_c01.avi 2\n")
+    assert check(root).in_both == ["UCF-101/Archery/v_Archery_g01_c01.avi"]
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="looks like none of"):
+        recognise(tmp_path)
+    with pytest.raises(InputError, match="unknown kind of data 'ssv3'; did you mean"):
+        check(tmp_path, "ssv3")
+    with pytest.raises(InputError, match="unknown option of data set 'ucf101' 'fld'; did you mean 'fold'"):
+        check(LAYOUTS["ucf101"](tmp_path / "set"), fld=2)
+    done = subprocess.run(
+        [sys.executable, "-m", "tps_lab.cli", "data", "check", str(tmp_path / "gone")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tps-lab: cannot open the folder")

@@ -1,0 +1,305 @@
+"""Readers of labelled videos, on small sets in the owners' layouts."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from layouts import LAYOUTS, clip, encode
+
+from tps_lab import data
+from tps_lab.data import SPLITS
+from tps_lab.data._labelled import Labelled, held_out
+from tps_lab.data.check import check, kinds
+from tps_lab.errors import InputError
+
+SMALL = {"frames": 4, "size": 16, "short": 20}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: make(tmp_path_factory.mktemp(name) / "set") for name, make in LAYOUTS.items()}
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    return {str(p): (p.lstat().st_size, p.lstat().st_mtime_ns) for p in sorted(root.rglob("*"))}
+
+
+def test_every_reader_has_a_layout_here() -> None:
+    assert set(kinds()) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_is_recognised_read_and_left_alone(made: dict[str, Path], name: str) -> None:
+    before = snapshot(made[name])
+    found = check(made[name])
+    assert found.kind == name
+    assert not found.problems
+    clips = data.parse(name, path=str(made[name]), **SMALL).opened()
+    assert clips.clip_shape == (3, 4, 16, 16)
+    for split in SPLITS:
+        x, labels = clips.batch(split, torch.arange(clips.size(split)))
+        assert x.shape == (clips.size(split), 3, 4, 16, 16)
+        assert x.dtype == torch.float32
+        assert -2.2 < x.min() < x.max() < 2.7
+        assert set(labels.tolist()) <= set(range(len(clips.classes)))
+        assert torch.equal(x, clips.batch(split, torch.arange(clips.size(split)))[0])
+    assert not clips.broken
+    assert snapshot(made[name]) == before
+
+
+# name → classes, what each official split holds as (file's stem, label), and what is missing
+LISTED = {
+    "ssv2": (
+        4,
+        {"train": [(str(i), i % 4) for i in (0, 1, 2, 4, 5, 6, 7)], "validation": [("100", 0), ("101", 1), ("103", 3)],
+         "test": [("200", -1), ("201", -1)]},
+        {"train": ["3"], "validation": ["102"]},
+    ),
+    "ssv1": (
+        4,
+        {"train": [(str(i), i % 4) for i in range(6)], "validation": [("100", 0), ("101", 1)], "test": [("200", -1)]},
+        {},
+    ),
+    "diving48": (
+        2,
+        {"train": [("-mmq0PT-u8k_00000", 0), ("-mmq0PT-u8k_00001", 1), ("-mmq0PT-u8k_00002", 0),
+                   ("_8Vy3dlHg2w_00000", 1)],
+         "test": [("2x00lRzlTVQ_00000", 0), ("2x00lRzlTVQ_00001", 1)]},
+        {},
+    ),
+    "kinetics400": (
+        3,
+        {"train": [("0347ZoDXyP0_000095_000096", 0), ("-zumba_id_1_000010_000011", 2)],
+         "val": [("3E7Jib8Yq5M_000118_000119", 0), ("0OfHjzvrVFk_000007_000008", 1)]},
+        {"train": ["AAAAAAAAAAA_000003_000004"]},
+    ),
+    "hmdb51": (
+        2,
+        {"train": [("Film_brush_hair_u_nm_np1_ba_goo_0", 0), ("Film_brush_hair_u_nm_np1_ba_goo_1", 0),
+                   ("Film_wave_u_nm_np1_ba_goo_0", 1), ("Film_wave_u_nm_np1_ba_goo_1", 1)],
+         "test": [("Other_brush_hair_u_cm_np1_fr_med_0", 0), ("Other_wave_u_cm_np1_fr_med_0", 1)],
+         "unused": [("Film_brush_hair_u_nm_np1_ba_goo_2", 0), ("Film_wave_u_nm_np1_ba_goo_2", 1)]},
+        {},
+    ),
+    "video-list": (2, {"train": [("one", 0), ("with a blank", 1), ("x", 1)], "test": [("three", 0)]}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_is_listed(made: dict[str, Path], name: str) -> None:
+    classes, splits, missing = LISTED[name]
+    listing = data.parse(name, path=str(made[name])).listing()  # type: ignore[attr-defined]
+    assert len(listing.classes) == classes
+    assert {s: [(Path(e.name).stem, e.label) for e in entries] for s, entries in listing.splits.items()} == splits
+    assert {s: names for s, names in listing.missing.items() if names} == missing
+    for entries in listing.splits.values():
+        assert all((made[name] / entry.name).exists() for entry in entries)
+
+
+def test_kinetics_by_folders(tmp_path: Path) -> None:
+    from layouts import kinetics400
+
+    clips = data.parse("kinetics400", path=str(kinetics400(tmp_path, tables=False)), **SMALL).opened()
+    assert clips.classes == ("abseiling", "air drumming", "zumba")
+    assert "no list that says what is missing" in clips.notes[-1]
+
+
+def test_official_sizes() -> None:
+    assert dict(kinds()["ssv2"].official) == {"train": 168_913, "validation": 24_777, "test": 27_157}
+    assert sum(kinds()["ssv1"].official.values()) == 108_499
+    assert sum(data.parse("ucf101", fold=2).official.values()) == 13_320  # type: ignore[attr-defined]
+    assert dict(kinds()["hmdb51"].official) == {"train": 51 * 70, "test": 51 * 30}
+
+
+def test_what_is_held_out(made: dict[str, Path]) -> None:
+    for seed in range(5):
+        clips = data.parse("ucf101", path=str(made["ucf101"]), holdout=0.4, seed=seed, **SMALL).opened()
+        groups = {split: {entry.group for entry in clips.entries[split]} for split in SPLITS}
+        assert not groups["train"] & groups["val"]
+        assert len(clips.entries["train"]) + len(clips.entries["val"]) == 8
+    clips = data.parse("ucf101", path=str(made["ucf101"]), holdout=0, **SMALL).opened()
+    assert clips.entries["val"] == clips.entries["test"]
+    assert "val is the test clips" in clips.notes[0]
+    from tps_lab.data._labelled import Entry
+
+    held = sum(held_out(Entry(str(i), 0), 0.1, 0) for i in range(5000))
+    assert 430 < held < 570
+
+
+def test_augmented_clips_follow_from_seed_index_and_epoch(made: dict[str, Path]) -> None:
+    def clips(**options: object) -> data.Clips:
+        return data.parse("ssv2", path=str(made["ssv2"]), **SMALL, **options).opened()
+
+    one, index = clips(), torch.arange(4)
+    first = one.batch("train", index)[0]
+    one.set_epoch(1)
+    second = one.batch("train", index)[0]
+    assert (first != second).flatten(1).any(1).all()
+    other = pickle.loads(pickle.dumps(clips()))  # as a worker process gets it
+    other.workers = 1
+    other.set_epoch(1)
+    torch.manual_seed(5)  # whatever else is random
+    assert torch.equal(other.batch("train", torch.tensor([3, 0]))[0], second[[3, 0]])
+    assert not torch.equal(clips(seed=1).batch("train", index)[0], first)
+    still = clips(augment=False)
+    before = still.batch("train", index)[0]
+    still.set_epoch(1)
+    assert torch.equal(still.batch("train", index)[0], before)
+
+
+def test_classes_that_say_left_or_right_are_never_mirrored(made: dict[str, Path]) -> None:
+    plain = {"randaugment": 0, "erasing": 0.0, "frames": 2, "size": 16, "short": 16}
+    always = data.parse("ssv1", path=str(made["ssv1"]), flip=1.0, **plain).opened()
+    never = data.parse("ssv1", path=str(made["ssv1"]), flip=0.0, **plain).opened()
+    assert always.fixed == {1, 2}
+    x, labels = always.batch("train", torch.arange(always.size("train")))
+    y, _ = never.batch("train", torch.arange(never.size("train")))
+    for a, b, label in zip(x, y, labels.tolist(), strict=True):
+        assert torch.equal(a, b) == (label in (1, 2))
+        assert torch.equal(a, b if label in (1, 2) else b.flip(-1))
+
+
+def test_the_official_mistake_is_an_option_that_says_so(made: dict[str, Path]) -> None:
+    clips = data.parse("ssv1", path=str(made["ssv1"]), official_flips=True, **SMALL).opened()
+    assert clips.fixed == {86, 87, 93, 94, 166, 167}
+    assert "mirrored with their label unchanged" in clips.notes[-1]
+
+
+def test_views(made: dict[str, Path]) -> None:
+    clips = data.parse("diving48", path=str(made["diving48"]), **SMALL).opened()
+    x, labels = clips.views("test", torch.tensor([1, 0]), clips=2, crops=3)
+    assert x.shape == (2, 6, 3, 4, 16, 16)
+    assert labels.tolist() == [1, 0]
+    one, _ = clips.views("test", torch.tensor([1]))
+    assert torch.equal(one[:, 0], clips.batch("test", torch.tensor([1]))[0])
+    assert not torch.equal(x[0, 0], x[0, 2])
+    with pytest.raises(InputError, match="one view of each clip"):
+        data.parse("opposites", train=2, val=2, test=2).opened().views("test", torch.arange(2), clips=2)
+
+
+def test_a_broken_file_stops_nothing_and_is_named(made: dict[str, Path], tmp_path: Path) -> None:
+    root = LAYOUTS["ucf101"](tmp_path / "set")
+    options = data.parse("ucf101", path=str(root), **SMALL)
+    for name in ("v_Archery_g08_c01", "v_Archery_g01_c01"):  # a train clip and a test clip
+        file = root / "UCF-101" / "Archery" / f"{name}.avi"
+        file.write_bytes(b"not a video")
+    clips = options.opened()
+    for split in SPLITS:
+        x, labels = clips.batch(split, torch.arange(clips.size(split)))
+        assert len(x) == len(labels) == clips.size(split)
+    broken = x[labels == 1][0]
+    assert (broken - broken[:, :1, :1, :1]).abs().max() == 0  # an even grey
+    assert set(clips.broken) == {f"UCF-101/Archery/v_Archery_{g}_c01.avi" for g in ("g08", "g01")}
+    assert clips.notes[-1].startswith("2 files could not be read: UCF-101/Archery/v_Archery_g01_c01.avi (not a video")
+
+
+def test_all_broken_is_an_error_and_not_an_endless_loop(tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    for file in root.glob("train/*/*.mp4"):
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match="20 training clips in a row cannot be read: 4 files could not be read"):
+        data.parse("class-folders", path=str(root), holdout=0, **SMALL).opened().batch("train", torch.arange(1))
+
+
+def test_odd_names(tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    odd = os.fsdecode(b"gr\xfc\xdfe\n\t.mp4")
+    encode(root / "x.mp4", clip(3)).rename(root / "train" / "walking" / odd)
+    (root / "train" / "walking" / "loop").symlink_to(root / "train", target_is_directory=True)
+    (root / "train" / "walking" / "self.mp4").symlink_to("self.mp4")
+    (root / "train" / "running" / "wrong.txt").write_bytes((root / "train" / "walking" / "0.mp4").read_bytes())
+    found = check(root)
+    facts = json.loads(json.dumps(found.facts()))
+    assert facts["splits"]["train"]["usable"] == 5
+    assert [p["why"] for p in facts["problems"]] == ["too many levels of symbolic links"]
+    clips = data.parse("class-folders", path=str(root), **SMALL).opened()
+    assert any(entry.name.endswith(odd) for split in SPLITS for entry in clips.entries[split])
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("ssv2", "something-something-v2-labels.json", "{", "is no JSON"),
+        ("ssv2", "something-something-v2-labels.json", '{"a": "1"}', "numbers must be 0 to 0, each once"),
+        ("ssv2", "something-something-v2-train.json", "{}", "must hold a list"),
+        ("ssv2", "something-something-v2-train.json", '[{"id": "1", "template": "no such"}]', "no known template"),
+        ("ssv1", "something-something-v1-train.csv", "1;no such class\n", "NUMBER;CLASS"),
+        ("diving48", "Diving48_V2_test.json", '[{"vid_name": "a", "label": 9}]', "label 9, and there are 2 classes"),
+        ("kinetics400", "train.csv", "label,id\n", "no column youtube_id"),
+        ("ucf101", "ucfTrainTestlist/trainlist01.txt", "NoSuch/a.avi 1\n", "line 1"),
+        ("hmdb51", "testTrainMulti_7030_splits/wave_test_split1.txt", "a.avi 7\n", "is not VIDEO 0, 1 or 2"),
+        ("video-list", "mine_train_list_videos.txt", "only-a-name.mp4\n", "neither VIDEO LABEL nor"),
+    ],
+)
+def test_errors_in_annotations(tmp_path: Path, name: str, file: str, content: str, message: str) -> None:
+    root = tmp_path / "set"
+    LAYOUTS[name](root)
+    (root / file).write_text(content)
+    with pytest.raises(InputError) as raised:
+        data.parse(name, path=str(root)).opened()
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_errors_about_the_folder(name: str, tmp_path: Path) -> None:
+    for path, message in (
+        ("", "needs the collection's folder"),
+        (tmp_path / "gone", "cannot open the folder"),
+        (tmp_path, ""),
+    ):
+        with pytest.raises(InputError) as raised:
+            data.parse(name, path=str(path)).opened()
+        assert message in str(raised.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; path must be the collection's folder"):
+        data.parse(name, path=str(tmp_path / "file")).opened()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampling": "sparse"}, "unknown sampling"),
+        ({"frames": 0}, "needs frames ≥ 1"),
+        ({"short": 100}, "short must be size or more, got short=100, size=224"),
+        ({"flip": 2.0}, "flip must be 0 to 1"),
+        ({"holdout": 1.0}, "holdout must be 0 or more and less than 1"),
+        ({"magnitude": 31}, "magnitude 0 to 30"),
+        ({"train": -1}, "must be 0 (all) or more"),
+        ({"fold": 4}, "fold must be 1, 2 or 3"),
+    ],
+)
+def test_errors_about_options(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        data.parse("ucf101", path="x", **options)
+    assert message in str(raised.value)
+
+
+def test_text_forms_read_back() -> None:
+    for name, cls in kinds().items():
+        options = cls(path="some/where", frames=8)
+        assert isinstance(options, Labelled)
+        assert data.parse(str(options)) == options
+        assert str(options) == f"{name}(path=some/where, frames=8)"
+
+
+def test_listing_loads_neither_torch_nor_av() -> None:
+    code = (
+        "import sys; from tps_lab.data import data_sets; data_sets(); "
+        "print([m for m in ('torch', 'av', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_at_most_so_many_are_spread_over_the_split(made: dict[str, Path]) -> None:
+    clips = data.parse("ucf101", path=str(made["ucf101"]), holdout=0, train=4, **SMALL).opened()
+    assert np.bincount([entry.label for entry in clips.entries["train"]]).tolist() == [2, 2]

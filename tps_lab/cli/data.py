@@ -1,0 +1,59 @@
+"""Commands about data: data check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tps_lab.cli._shared import Json, Quiet, Set, app, pairs, print_json
+
+data = typer.Typer(help="Look at collections of videos.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+@data.callback()
+def _data() -> None:
+    """Look at collections of videos."""
+
+
+@data.command("check", epilog="Example: tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The collection's folder; nothing in it is changed.")],
+    kind: Annotated[
+        str | None, typer.Option(help="ssv1, ssv2, diving48, kinetics400, …; found out if not given.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="A clip with fewer is short.")] = 1,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every frame: slow, finds damage inside.")] = False,
+    fix_list: Annotated[
+        Path | None, typer.Option(help="Write the usable clips to this new file, to be read with only=FILE.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Files at a time. [default: one per core]")] = 0,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What a collection of labelled videos holds, against what its owners list.
+
+    Split sizes against the official ones, and clips that are missing, unreadable, short or of another
+    length than listed, and the balance of classes.
+    """
+    from tps_lab import progress
+    from tps_lab.data import check as checks
+    from tps_lab.data import fix_list as lists
+    from tps_lab.errors import InputError
+
+    if fix_list is not None and fix_list.exists():
+        raise InputError(f"{fix_list} exists, and nothing is overwritten; give another name")
+    shown = progress.for_this_terminal(quiet or json_)
+    found = checks.check(folder, kind, frames, decode, jobs, shown, **pairs(set_))
+    facts = found.facts()
+    if fix_list is not None:
+        facts["fix_list"] = {"file": str(fix_list), "clips": lists.write(fix_list, found.usable())}
+    if json_:
+        print_json(facts)
+        return
+    print(checks.text(facts))
+    if fix_list is not None:
+        print(f"wrote {facts['fix_list']['clips']} usable clips to {fix_list}")

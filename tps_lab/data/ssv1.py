@@ -1,0 +1,75 @@
+"""Something-Something V1 (Goyal et al., ICCV 2017), as its owner publishes it::
+
+20bn-something-something-v1/100218/00001.jpg    a folder of frames for each clip, 12 a second
+something-something-v1-labels.csv               the classes, one a line; a label is a line's number
+something-something-v1-train.csv                100218;Something falling like a feather or paper
+something-something-v1-validation.csv
+something-something-v1-test.csv                 only numbers: no labels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tps_lab.data._labelled import Files, Labelled, Lister, Listing, find, read_csv, read_lines, subfolder
+from tps_lab.data._video import printable
+from tps_lab.errors import InputError
+
+_LONG = "something-something-v1-"
+_OF_V2 = frozenset({86, 87, 93, 94, 166, 167})
+
+
+@dataclass(frozen=True)
+class SomethingV1(Labelled):
+    """Something-Something V1: 174 ways of handling things. Folders of JPEG frames and CSV labels, from
+    a folder of your own.
+
+    Args:
+        official_flips: mirror as the official configuration of TPS does. It protects the labels of
+            V2 (86, 87, 93, 94, 166, 167), which in V1 are other classes, and mirrors V1's own
+            left/right classes: likely a mistake, kept as an option so that it can be measured.
+    """
+
+    name, title = "ssv1", "Something-Something V1"
+    official: ClassVar[Mapping[str, int]] = {"train": 86_017, "validation": 11_522, "test": 10_960}
+
+    official_flips: bool = False
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return any((root / place / f"{_LONG}labels.csv").is_file() for place in ("", "labels", "annotations"))
+
+    def listing(self) -> Listing:
+        root = self.root
+        file = find(root, f"{_LONG}labels.csv")
+        assert file is not None
+        classes = [line.strip('"') for _, line in read_lines(file)]
+        labels = {name: number for number, name in enumerate(classes)}
+        if len(labels) < len(classes):
+            raise InputError(f"{printable(file)}: a class stands there twice")
+        files = Files(root, subfolder(root, "20bn-something-something-v1", "frames"), pictures=True)
+        lister = Lister()
+        for split in ("train", "validation", "test"):
+            file = find(root, f"{_LONG}{split}.csv", needed=split != "test")
+            for row in read_csv(file, ";") if file else []:
+                label = labels.get(row[1], -1) if len(row) > 1 else -1
+                if split != "test" and label < 0:
+                    raise InputError(
+                        f"{printable(file or root)}: {';'.join(row)!r} is not NUMBER;CLASS of a known class"
+                    )
+                lister.add(split, row[0], files.get(row[0]), label)
+        return lister.done(classes, files.notes())
+
+    def never_flipped(self, classes: tuple[str, ...]) -> frozenset[int]:
+        return _OF_V2 if self.official_flips else super().never_flipped(classes)
+
+    def warnings(self) -> tuple[str, ...]:
+        if not self.official_flips:
+            return ()
+        return (
+            "official_flips: clips of left/right classes are mirrored with their label unchanged, as in the official "
+            "configuration, which protects V2's labels instead of V1's",
+        )

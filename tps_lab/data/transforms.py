@@ -1,0 +1,254 @@
+"""What is done to the frames of a clip: cut, mirrored, changed, erased; and to a batch: mixed.
+
+Everything random is drawn once per clip and done to all its frames alike: a change that differs from
+frame to frame would look like motion. The pixel work is torchvision's (`transforms.v2`); the numbers are
+drawn here, from a generator of the clip's own, so that a clip is the same whatever thread makes it and
+whatever else is random meanwhile.
+
+`mix` is for the training loop: mixup (Zhang et al., 2018), CutMix (Yun et al., 2019) and label smoothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+# of ImageNet, which the weights that video models start from were trained with
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GREY = tuple(round(255 * mean) for mean in MEAN)
+
+
+def directional(classes: Sequence[str]) -> frozenset[int]:
+    """Labels of classes that mirroring would turn into another: those that say left or right.
+
+    In Something-Something V2 these are 86, 87, 93, 94, 166, 167, in V1 2, 4, 30, 41, 52, 66.
+
+    >>> sorted(directional(["Moving something up", "Pushing something from left to right"]))
+    [1]
+    """
+    return frozenset(i for i, name in enumerate(classes) if re.search(r"\b(left|right)\b", name, re.IGNORECASE))
+
+
+def train_clip(
+    clip: Tensor,
+    rng: np.random.Generator,
+    size: int,
+    flip: float = 0.5,
+    randaugment: int = 2,
+    magnitude: int = 9,
+    erasing: float = 0.25,
+) -> Tensor:
+    """A training clip: random crop, mirrored or not, RandAugment, a rectangle erased or not.
+
+    Args:
+        clip: (T, 3, H, W) uint8.
+        rng: the clip's own.
+        flip: probability of mirroring; 0 where the class would change.
+
+    Returns:
+        (T, 3, size, size) uint8.
+    """
+    from torchvision.transforms.v2 import functional as F
+
+    top, left, height, width = crop_box(clip.shape[-2], clip.shape[-1], rng)
+    clip = F.resized_crop(clip, top, left, height, width, [size, size], antialias=True)
+    if rng.random() < flip:
+        clip = F.horizontal_flip(clip)
+    clip = rand_augment(clip, rng, randaugment, magnitude)
+    return erase(clip, rng, erasing)
+
+
+def crop_box(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random crop's top, left, height and width, as RandomResizedCrop draws it (Szegedy et al., 2015):
+    8 to 100 % of the area, 3:4 to 4:3; the centre if ten tries do not fit."""
+    for _ in range(10):
+        area = height * width * rng.uniform(0.08, 1.0)
+        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+        h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < h <= height and 0 < w <= width:
+            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+    h, w = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def crops_of(clip: Tensor, size: int, crops: int = 1) -> list[Tensor]:
+    """One crop: the centre. Three: left, centre and right (or top, centre, bottom), at the scale at which
+    they cover the whole length if it is no more than three times the short side.
+
+    Args:
+        clip: (T, 3, H, W) uint8.
+
+    Returns:
+        `crops` clips (T, 3, size, size).
+    """
+    from torchvision.transforms.v2 import functional as F
+
+    if crops == 1:
+        return [F.center_crop(clip, [size, size])]
+    if crops != 3:
+        raise InputError(f"crops must be 1 or 3, got {crops}")
+    if min(clip.shape[-2:]) != size:
+        clip = F.resize(clip, [size], antialias=True)
+    height, width = clip.shape[-2:]
+    middle = ((height - size) // 2, (width - size) // 2)
+    places = [(0, 0), middle, (height - size, width - size)]
+    return [clip[..., top : top + size, left : left + size] for top, left in places]
+
+
+def rand_augment(clip: Tensor, rng: np.random.Generator, n: int = 2, magnitude: int = 9) -> Tensor:
+    """RandAugment (Cubuk et al., 2020): n operations, drawn with replacement, of one strength (0 to 30).
+
+    The operations and their scales are torchvision's (`v2.RandAugment`); all frames get the same.
+    """
+    names = list(_OPERATIONS)
+    for _ in range(n):
+        operation = _OPERATIONS[names[int(rng.integers(len(names)))]]
+        clip = operation(clip, magnitude / 30, float(1 - 2 * rng.integers(2)))
+    return clip
+
+
+def _affine(
+    clip: Tensor, angle: float = 0.0, move: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    corner = [0.0, 0.0] if any(shear) else None
+    return F.affine(clip, angle, list(move), 1.0, list(shear), center=corner, fill=list(map(float, _GREY)))
+
+
+def _shear(strength: float) -> float:
+    return math.degrees(math.atan(0.3 * strength))
+
+
+def _plain(name: str) -> Callable[[Tensor, float, float], Tensor]:
+    """An operation that has no strength."""
+
+    def operation(clip: Tensor, strength: float, sign: float) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
+        return getattr(F, name)(clip)
+
+    return operation
+
+
+def _adjust(name: str) -> Callable[[Tensor, float, float], Tensor]:
+    """An operation with a factor of 1 ± 0.9 at full strength."""
+
+    def operation(clip: Tensor, strength: float, sign: float) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
+        return getattr(F, f"adjust_{name}")(clip, 1 + 0.9 * strength * sign)
+
+    return operation
+
+
+def _rotate(clip: Tensor, strength: float, sign: float) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    return F.rotate(clip, 30 * strength * sign, fill=list(map(float, _GREY)))
+
+
+def _posterize(clip: Tensor, strength: float, sign: float) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    return F.posterize(clip, 8 - round(4 * strength))
+
+
+def _solarize(clip: Tensor, strength: float, sign: float) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    return F.solarize(clip, 255 * (1 - strength))
+
+
+# name → (clip, strength 0 to 1, sign) → clip
+_OPERATIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
+    "Identity": lambda clip, strength, sign: clip,
+    "ShearX": lambda clip, strength, sign: _affine(clip, shear=(sign * _shear(strength), 0.0)),
+    "ShearY": lambda clip, strength, sign: _affine(clip, shear=(0.0, sign * _shear(strength))),
+    "TranslateX": lambda clip, strength, sign: _affine(
+        clip, move=(int(sign * strength * 150 / 331 * clip.shape[-1]), 0)
+    ),
+    "TranslateY": lambda clip, strength, sign: _affine(
+        clip, move=(0, int(sign * strength * 150 / 331 * clip.shape[-2]))
+    ),
+    "Rotate": _rotate,
+    "Brightness": _adjust("brightness"),
+    "Color": _adjust("saturation"),
+    "Contrast": _adjust("contrast"),
+    "Sharpness": _adjust("sharpness"),
+    "Posterize": _posterize,
+    "Solarize": _solarize,
+    "AutoContrast": _plain("autocontrast"),
+    "Equalize": _plain("equalize"),
+}
+
+
+def erase(clip: Tensor, rng: np.random.Generator, probability: float = 0.25) -> Tensor:
+    """Random erasing (Zhong et al., 2020): a rectangle of 2 to 33 % of the area becomes the mean colour."""
+    import torch
+    from torchvision.transforms.v2 import functional as F
+
+    height, width = clip.shape[-2:]
+    if rng.random() >= probability:
+        return clip
+    for _ in range(10):
+        area = height * width * rng.uniform(0.02, 0.33)
+        ratio = math.exp(rng.uniform(math.log(0.3), math.log(3.3)))
+        h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < h < height and 0 < w < width:
+            top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+            grey = torch.tensor(_GREY, dtype=clip.dtype, device=clip.device)[:, None, None]
+            return F.erase(clip, top, left, h, w, grey)
+    return clip
+
+
+def normalised(clips: Tensor) -> Tensor:
+    """(…, 3, T, H, W) uint8 → float of about zero mean and unit spread, by ImageNet's figures."""
+    import torch
+
+    mean = torch.tensor(MEAN, device=clips.device).reshape(3, 1, 1, 1)
+    std = torch.tensor(STD, device=clips.device).reshape(3, 1, 1, 1)
+    return clips.float().div_(255).sub_(mean).div_(std)
+
+
+def mix(
+    x: Tensor, labels: Tensor, classes: int, mixup: float = 0.0, cutmix: float = 0.0, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """A training batch with mixup or CutMix (half of the batches each, if both are on) and smoothed labels.
+
+    A clip's frames are all mixed with the same share of the other clip, or get the same rectangle of it.
+    Draws from torch's own random numbers. `cross_entropy` takes the labels as they come out.
+
+    Args:
+        x: (B, C, T, H, W) float.
+        labels: (B,) int64.
+        mixup, cutmix: α of the Beta distribution that the share is drawn from; 0 leaves it out.
+        smoothing: share of a label that goes to all classes alike.
+
+    Returns:
+        x mixed, and what the clips are, (B, classes) float, each row of sum 1.
+    """
+    import torch
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    for name, value in (("mixup", mixup), ("cutmix", cutmix)):
+        if value < 0:
+            raise InputError(f"{name} must be 0 or more, got {value}")
+    if not 0 <= smoothing < 1:
+        raise InputError(f"smoothing must be 0 or more and less than 1, got {smoothing}")
+    targets = torch.nn.functional.one_hot(labels, classes).float()
+    ways = [way(alpha=alpha) for way, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+    if ways:
+        way = ways[int(torch.randint(len(ways), ()))]
+        mixed, targets = way(tv_tensors.Video(x), targets)
+        x = mixed.as_subclass(torch.Tensor)
+    return x, targets * (1 - smoothing) + smoothing / classes

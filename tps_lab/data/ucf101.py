@@ -1,0 +1,76 @@
+"""UCF101 (Soomro et al., 2012), as its owners publish it::
+
+UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi     g01: 25 sources a class
+ucfTrainTestlist/classInd.txt                           1 ApplyEyeMakeup
+ucfTrainTestlist/trainlist01.txt                        ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1
+ucfTrainTestlist/testlist01.txt                         ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tps_lab.data._labelled import Files, Labelled, Lister, Listing, find, read_lines
+from tps_lab.data._video import printable
+from tps_lab.errors import InputError
+
+_SIZES = ({"train": 9_537, "test": 3_783}, {"train": 9_586, "test": 3_734}, {"train": 9_624, "test": 3_696})
+
+
+@dataclass(frozen=True)
+class Ucf101(Labelled):
+    """UCF101: 101 kinds of actions from YouTube, in three official splits. AVI videos and text lists,
+    from a folder of your own.
+
+    Args:
+        fold: which of the three official splits.
+    """
+
+    name, title = "ucf101", "UCF101"
+    evaluated = "test"
+
+    sampling: str = "dense"
+    randaugment: int = 0
+    erasing: float = 0.0
+    fold: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fold not in (1, 2, 3):
+            raise InputError(f"fold must be 1, 2 or 3, got {self.fold}")
+
+    @property
+    def official(self) -> Mapping[str, int]:  # type: ignore[override]
+        return _SIZES[self.fold - 1]
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return find(root, "classInd.txt", needed=False) is not None
+
+    def listing(self) -> Listing:
+        root = self.root
+        index = find(root, "classInd.txt")
+        assert index is not None
+        numbers: dict[str, int] = {}
+        for number, line in read_lines(index):
+            first, _, name = line.partition(" ")
+            if not first.isdigit() or not name:
+                raise InputError(f"{printable(index)}, line {number}: {line!r} is not NUMBER CLASS")
+            numbers[name.strip()] = int(first)
+        classes = sorted(numbers, key=lambda name: numbers[name])
+        labels = {name: label for label, name in enumerate(classes)}
+        files, lister = Files(root), Lister()
+        for split in ("train", "test"):
+            file = find(root, f"{split}list{self.fold:02d}.txt")
+            assert file is not None
+            for number, line in read_lines(file):
+                path = PurePosixPath(line.split()[0])
+                if path.parent.name not in labels:
+                    raise InputError(f"{printable(file)}, line {number}: {line!r} is in no class of {index.name}")
+                # v_ApplyEyeMakeup_g01_c01: clips of a source are cut from one video
+                group = path.stem.rpartition("_c")[0]
+                file_name = files.get(path.stem, path.parent.name) or files.get(path.stem)
+                lister.add(split, str(path), file_name, labels[path.parent.name], group=group)
+        return lister.done(classes, files.notes())

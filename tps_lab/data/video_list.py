@@ -1,0 +1,84 @@
+"""`video-list`: text lists as MMAction has them, one clip a line::
+
+    train.txt     some/video.mp4 12                 a video and its label
+                  "a name with blanks.mp4" 12       (or the last blank is the one that counts)
+                  some/frames 86 12                 a folder of pictures, how many there are, and the label
+
+Lists are found by their names: `train.txt`, `*_train_list_videos.txt`, `*_val_list_rawframes.txt` and so
+on. Names are below the root, or below one of the folders in it that hold videos. A file `classes.txt` or
+`label_map.txt`, one class a line, names the classes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tps_lab.data._labelled import Labelled, Lister, Listing, find, read_lines
+from tps_lab.data._video import SUFFIXES, printable
+from tps_lab.errors import InputError
+
+_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+_BELOW = ("", "videos", "rawframes", "frames", "videos_train", "videos_val", "rawframes_train", "rawframes_val")
+
+
+@dataclass(frozen=True)
+class VideoList(Labelled):
+    """Any videos, or folders of frames, with text lists of their labels as MMAction writes them."""
+
+    name, title = "video-list", "Listed videos"
+    evaluated = "test"
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return "train" in _lists(root)
+
+    def listing(self) -> Listing:
+        root = self.root
+        lists = _lists(root)
+        if "train" not in lists:
+            raise InputError(f"no list of training clips (train.txt, *_train_list_videos.txt) in '{printable(root)}'")
+        clips = [
+            (split, *_clip(file, number, line)) for split, file in lists.items() for number, line in read_lines(file)
+        ]
+        named = find(root, "classes.txt", "label_map.txt", needed=False)
+        most = 1 + max((label for _, _, label, _ in clips), default=-1)
+        classes = [line for _, line in read_lines(named)] if named else [f"class {i}" for i in range(most)]
+        if most > len(classes):
+            raise InputError(
+                f"{printable(named or root)} names {len(classes)} classes, and there is a label {most - 1}"
+            )
+        lister, notes = Lister(), []
+        if "test" not in lists and "val" in lists:
+            notes.append("there is no list of test clips: the validation list is the test")
+        for split, name, label, frames in clips:
+            there = next((place for place in _BELOW if (root / place / name).exists()), None)
+            found = None if there is None else (Path(there) / name).as_posix()
+            split = "test" if split == "val" and "test" not in lists else split
+            lister.add(split, name, found, label, frames=frames)
+        return lister.done(classes, notes)
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    """Official split → its list."""
+    found: dict[str, Path] = {}
+    for place in ("", "annotations", "labels"):
+        for file in sorted((root / place).glob("*.txt")):
+            words = re.split(r"[_\-.]", file.stem.lower())
+            for word in words:
+                if word in _SPLITS and (len(words) == 1 or "list" in words or "split" in words):
+                    found.setdefault(_SPLITS[word], file)
+    return found
+
+
+def _clip(file: Path, number: int, line: str) -> tuple[str, int, int]:
+    """Name, label and frames (0: not said) of a line."""
+    match = re.fullmatch(r'(?:"([^"]+)"|(.+?))\s+(\d+)(?:\s+(\d+))?', line)
+    if match:
+        name, first, second = match[1] or match[2], int(match[3]), match[4]
+        if second is None:
+            return name, first, 0
+        if Path(name).suffix.lower() not in SUFFIXES:
+            return name, int(second), first
+    raise InputError(f"{printable(file)}, line {number}: {line!r} is neither VIDEO LABEL nor FOLDER FRAMES LABEL")
