@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import data, runs
+from tps_lab import cards, data, runs
 from tps_lab.checkpoints import Checkpoints
 from tps_lab.config import RunConfig
 from tps_lab.errors import InputError, unknown
@@ -110,6 +110,9 @@ def train(
     if not isinstance(writer, runs.RunWriter):
         accelerator.wait_for_everyone()
         return runs.Run(folder)
+    if (folder / "model.safetensors").exists():
+        spec = data.parse(config.data)
+        cards.write(folder, row, content, spec.licence, is_video=hasattr(spec, "path"))
     done = writer.finish(row)
     if checkpoints and row["status"] == "done":
         checkpoints.clear()

@@ -14,7 +14,7 @@ from tps_lab.cli._shared import app
 from tps_lab.errors import InputError
 
 # isort: off
-from tps_lab.cli import running, look, measuring, reporting, data  # noqa: F401  importing registers the commands
+from tps_lab.cli import running, look, measuring, reporting, data, using, throughput  # noqa: F401  importing registers them
 # isort: on
 
 __all__ = ["app", "main"]
@@ -27,8 +27,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped", 130)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        _fail(str(stop) or str(stop.__cause__ or "") or "stopped", 130)
     except typer.Exit as done:
         code = done.exit_code
     except Exception as error:
