@@ -112,7 +112,9 @@ def _accuracy(row: dict[str, Any]) -> list[str]:
         found[0] += f" Top-5 {row['top5_pct']} %."
     found[0] += f" Chance is {row['chance_pct']:.1f} %."
     if row.get("ceiling_pct") is not None:
-        found.append(f"A model blind to the order of frames reaches at most {row['ceiling_pct']:.0f} %: {row['ceiling_reason']}.")
+        found.append(
+            f"A model blind to the order of frames reaches at most {row['ceiling_pct']:.0f} %: {row['ceiling_reason']}."
+        )
     if row["status"] != "done":
         found.append(f"The run is {row['status']}: {row['reason']}.")
     return ["\n\n".join(found)]

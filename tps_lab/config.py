@@ -64,7 +64,9 @@ class Recipe(BaseModel):
     clip_norm: float = Field(1.0, gt=0)
     precision: Literal["no", "bf16", "fp16"] = "no"
     validate_every: int = Field(100, ge=1, description="steps between validations")
-    epochs: float | None = Field(None, gt=0, description="passes over the clips, instead of steps; validates after each")
+    epochs: float | None = Field(
+        None, gt=0, description="passes over the clips, instead of steps; validates after each"
+    )
     warmup_epochs: float | None = Field(None, ge=0, description="instead of warmup; goes with epochs")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept and tested; 0 is off")
     rates: Rates = Rates()

@@ -42,7 +42,9 @@ class Preflight:
     def text(self) -> str:
         """For the terminal."""
         f = self.facts
-        lines = [f"clips          {f['clips']['train']:,} train, {f['clips']['val']:,} val, {f['clips']['test']:,} test"]
+        lines = [
+            f"clips          {f['clips']['train']:,} train, {f['clips']['val']:,} val, {f['clips']['test']:,} test"
+        ]
         if "steps" in f:
             lines += [
                 f"steps          {f['steps']:,} of {f['batch']} clips: {f['processes']} processes × {f['accumulate']} "
@@ -53,7 +55,9 @@ class Preflight:
             have = f"of {f['device_bytes'] / 2**30:.1f} GiB" if f.get("device_bytes") else ""
             lines.append(f"memory         {f['memory_bytes'] / 2**30:.2f} GiB predicted {have} ({f['device']})")
         if f.get("step_seconds"):
-            lines.append(f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips ({f['step_how']})")
+            lines.append(
+                f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips ({f['step_how']})"
+            )
             lines.append(f"time           {_duration(f['seconds'])}")
         if f.get("disk_bytes"):
             lines.append(f"disk           {f['disk_bytes'] / 1e9:.2f} GB of {f['disk_free_bytes'] / 1e9:.1f} GB free")
@@ -210,7 +214,9 @@ def _disk(found: Preflight, model: Any, averaged: bool, out: Path) -> None:
     free = shutil.disk_usage(place).free
     found.facts |= {"disk_bytes": needed, "disk_free_bytes": free}
     if needed > free:
-        found.problems.append(f"{out} needs {needed / 1e9:.2f} GB for weights and checkpoints, {free / 1e9:.2f} GB are free")
+        found.problems.append(
+            f"{out} needs {needed / 1e9:.2f} GB for weights and checkpoints, {free / 1e9:.2f} GB are free"
+        )
     if not os.access(place, os.W_OK):
         found.problems.append(f"{place} cannot be written")
 
@@ -237,5 +243,3 @@ def refuse(found: Preflight) -> None:
     """
     if found.problems:
         raise InputError("this run cannot work: " + "; ".join(found.problems))
-
-

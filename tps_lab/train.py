@@ -158,5 +158,3 @@ def check_trackers(names: tuple[str, ...]) -> None:
             raise unknown("tracker", name, LOGGER_TYPE_TO_CLASS)
         if name not in {str(getattr(found, "value", found)) for found in get_available_trackers()}:
             raise InputError(f"tracker '{name}' is not installed: pip install {name}")
-
-

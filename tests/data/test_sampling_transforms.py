@@ -20,7 +20,7 @@ def test_segments_take_one_frame_of_each_part(total: int, frames: int, seed: int
         for k, i in enumerate(index):
             assert k * total // frames <= i <= -(-(k + 1) * total // frames) - 1 or total < frames
         assert index == sorted(index)
-        assert 0 <= index[0]
+        assert index[0] >= 0
         assert index[-1] < total
 
 

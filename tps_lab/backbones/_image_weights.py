@@ -36,4 +36,6 @@ def from_file(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Modul
         )
     except (RuntimeError, KeyError, IndexError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"{path} does not hold the weights of '{timm_name}': {' '.join(lines[1:3] or lines)[:400]}") from None
+        raise InputError(
+            f"{path} does not hold the weights of '{timm_name}': {' '.join(lines[1:3] or lines)[:400]}"
+        ) from None

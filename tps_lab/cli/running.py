@@ -51,7 +51,9 @@ def quickstart(
         raise typer.Exit(130)
 
 
-@app.command(epilog="Examples: tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight")
+@app.command(
+    epilog="Examples: tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight"
+)
 def train(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
@@ -65,7 +67,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = Path("runs"),
     again: Annotated[bool, typer.Option("--again", help="Run again even if it is done.")] = False,
     preflight: Annotated[
-        bool, typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway.")
+        bool,
+        typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
     ] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Between checkpoints; the same command goes on from the last one.")

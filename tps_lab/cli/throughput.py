@@ -31,5 +31,3 @@ def throughput(
     wanted = make(run_values(config, backbone, attention, None, data, None, set_))
     found = measured(wanted, data_sets.parse(wanted.data).opened(), seconds, tuple(workers or ()), model_speed)
     print_json(found.plain()) if json_ else print(found.text())
-
-

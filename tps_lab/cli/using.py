@@ -58,7 +58,9 @@ def predict(
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     format_: Annotated[str, typer.Option("--format", help="onnx or torch (torch.export).")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="The file. [default: model.onnx or model.pt2 in the run's folder]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file. [default: model.onnx or model.pt2 in the run's folder]")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Clips that it takes at a time.")] = 1,
     json_: Json = False,
 ) -> None:
@@ -72,5 +74,7 @@ def export(
     else:
         shape = ", ".join(map(str, (done.batch, *done.clip_shape)))
         print(f"input    clip ({shape}) float32, (B, C, T, H, W)")
-        print(f"checked  logits differ from the model's by {done.largest_difference:.2g}, the largest is {done.largest_logit:.3g}")
+        print(
+            f"checked  logits differ from the model's by {done.largest_difference:.2g}, the largest is {done.largest_logit:.3g}"
+        )
         print(done.path)

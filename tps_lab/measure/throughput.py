@@ -85,7 +85,9 @@ class Throughput:
             lines.append(f"reading    {speed:10.3f} clips/s by {who}")
         lines.append(f"limit      {self.limit}: reading reaches {100 * self.share:.0f} % of the model's speed")
         if self.share >= ENOUGH:
-            lines.append(f"enough     {self.needed} of this machine's {cores()} cores would do for {100 * ENOUGH:.0f} %")
+            lines.append(
+                f"enough     {self.needed} of this machine's {cores()} cores would do for {100 * ENOUGH:.0f} %"
+            )
         else:
             lines.append(
                 f"short by   {100 * (ENOUGH - self.share):.0f} % of the model's speed; {self.needed} processes on cores "
@@ -95,7 +97,11 @@ class Throughput:
 
 
 def throughput(
-    config: RunConfig, clips: Any, seconds: float = 10.0, workers: tuple[int, ...] = (), model_speed: float | None = None
+    config: RunConfig,
+    clips: Any,
+    seconds: float = 10.0,
+    workers: tuple[int, ...] = (),
+    model_speed: float | None = None,
 ) -> Throughput:
     """Measure both sides, one after the other.
 
