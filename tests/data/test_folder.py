@@ -122,6 +122,35 @@ def test_speed_is_the_distance_of_frames(two: Path) -> None:
         assert number[0::3, 0].tolist() == number[1::3, 0].tolist() == number[2::3, 0].tolist()
 
 
+@pytest.mark.parametrize(("task", "twins"), [("direction", 2), ("order", 6), ("shift", 4)])
+def test_classes_of_a_scene_show_the_same_frames(two: Path, task: str, twins: int) -> None:
+    clips = VideoFolder(path=str(two), size=16, task=task, test=60).opened()
+    assert (clips.twins, clips.ceiling, len(clips.classes)) == (twins, 1 / twins, twins)
+    for split in SPLITS:
+        x, label = everything(clips, split)
+        assert label.tolist() == list(range(twins)) * (len(x) // twins)
+        number = read_numbers(x)[0].reshape(-1, twins, 8)
+        told = torch.from_numpy(clips.stories(split).copy())
+        assert torch.equal(number, number.amin((1, 2), keepdim=True) + told)
+        assert (told.sort(-1).values == torch.arange(8)).all()
+        assert len({tuple(row) for row in told[0].tolist()}) == twins
+    # any model that averages over frames, here a random one: at most one of a set of twins is right
+    x, label = everything(clips, "test")
+    for seed in range(5):
+        weights = torch.randn(3 * 16 * 16, twins, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        guess = (x.double().mean(2).flatten(1) @ weights).argmax(1)
+        assert (guess == label).double().mean() <= 1 / twins
+
+
+def test_orders_and_shifts_by_hand() -> None:
+    order = VideoFolder(task="order").offsets
+    assert order[0] == (0, 1, 2, 3, 4, 5, 6, 7)
+    assert order[1] == (0, 1, 2, 6, 7, 3, 4, 5)
+    assert order[5] == (6, 7, 3, 4, 5, 0, 1, 2)
+    assert VideoFolder(task="shift").offsets[1] == (0, 1, 3, 2, 4, 5, 6, 7)
+    assert VideoFolder(task="shift", frames=16).offsets[3][12:] == (14, 15, 12, 13)
+
+
 @pytest.mark.parametrize("task", ["direction", "speed"])
 def test_splits_share_no_frame_and_keep_a_gap(two: Path, task: str) -> None:
     clips = VideoFolder(path=str(two), size=8, frames=3, task=task).opened()
@@ -364,6 +393,8 @@ def test_errors_about_the_folder(good: Path, tmp_path: Path, monkeypatch: pytest
         ({"test": 1}, "test must be 2 or more, a clip of each class, got 1"),
         ({"task": "speed", "val": 2}, "val must be 3 or more, a clip of each class, got 2"),
         ({"path": 7}, "path must be a folder, got 7"),
+        ({"task": "shift", "frames": 10}, "frames must be a multiple of 4 and 8 or more (nearest: 8) for task=shift"),
+        ({"task": "order", "frames": 2}, "frames must be 3 or more for task=order, got frames=2"),
     ],
 )
 def test_errors_about_options(options: dict[str, object], message: str) -> None:

@@ -14,7 +14,8 @@ from tps_lab.cli._shared import app
 from tps_lab.errors import InputError
 
 # isort: off
-from tps_lab.cli import running, look, measuring, reporting, data, using, throughput  # noqa: F401  importing registers them
+# importing registers the commands
+from tps_lab.cli import running, look, measuring, testing, reporting, data, using, throughput  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

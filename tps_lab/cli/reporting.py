@@ -25,10 +25,12 @@ def report(
     """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
     from tps_lab import report as pages
     from tps_lab import runs
+    from tps_lab.report import time_use
 
     found = runs.find(*folders)
     said = pages.said_about(read_yaml(about))
     said |= {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
+    said |= {"extra_figures": time_use.pictures(found)}
     try:
         page = pages.build(found, out, command=runs.environment()["command"], **said)
     except OSError as error:

@@ -1,14 +1,10 @@
 """`video-folder`: any folder of real videos, with labels that need no labelling.
 
-Two tasks; each row shows the frames that a clip is made of::
-
-    task=direction  forwards   0 1 2 3 4 5 6 7        task=speed  1x  0 1 2 3 4 5 6 7
-                    backwards  7 6 5 4 3 2 1 0                    2x  0 2 4 6 8 10 12 14
-                                                                  4x  0 4 8 12 16 20 24 28
-
-`direction` is the arrow of time (Wei et al., CVPR 2018). Clip 2i + 1 of every split is clip 2i
-backwards, pixel for pixel, so that a model blind to the order of frames scores at most 50 %.
-`speed` such a model can learn, from how far apart the frames are: it is the control.
+Four tasks (`_tasks.py` draws them): `direction`, the arrow of time; `order`, in which order the thirds of a
+clip come; `shift`, which quarter of it is out of step; and `speed`, the control that a model blind to the
+order of frames can learn. In the first three the clips of a scene stand side by side in every split and
+show the same frames, bit for bit: clip 2i + 1 of `direction` is clip 2i backwards. So such a model scores
+at most 1 in the number of classes.
 
 Every video is split by time, so that no test frame is ever seen in training::
 
@@ -32,8 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+from tps_lab.data._tasks import TASKS, check
 from tps_lab.data._video import SUFFIXES, UnreadableVideo, find_videos, printable, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SPEEDS = (1, 2, 4)
-_CLASSES = {"direction": ("forwards", "backwards"), "speed": tuple(f"{speed}x" for speed in SPEEDS)}
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
 _GAP = 0.025
 _MOST_BYTES = 4_000_000_000
@@ -50,13 +47,13 @@ _MOST_BYTES = 4_000_000_000
 
 @dataclass(frozen=True)
 class VideoFolder(Data):
-    """Any folder of videos, without labels: is a clip played forwards or backwards, or at which of
-    three speeds?
+    """Any folder of videos, without labels: is a clip played forwards or backwards, in which order are
+    its parts, which of them is out of step, or how fast is it?
 
     Args:
         path: the folder, searched with its subfolders; "samples" for three real clips that come
             with the extra `clips` (a folder of that name is "./samples").
-        task: "direction" or "speed".
+        task: "direction", "order", "shift" or "speed".
         frames, size: of a clip, size in pixels.
         stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
         train, val, test: at most so many clips per split, drawn from all there are. Training has
@@ -81,25 +78,23 @@ class VideoFolder(Data):
         if not isinstance(self.path, (str, os.PathLike)):
             raise InputError(f"path must be a folder, got {self.path!r}")
         object.__setattr__(self, "path", os.fspath(self.path))
-        if self.task not in _CLASSES:
-            raise unknown("task of video-folder", str(self.task), _CLASSES)
+        if self.task not in TASKS:
+            raise unknown("task of video-folder", str(self.task), TASKS)
         if self.frames < 2 or self.size < 8 or self.stride < 1:
             given = f"frames={self.frames}, size={self.size}, stride={self.stride}"
             raise InputError(f"video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got {given}")
+        check(self.task, self.frames)
         for split in SPLITS:
-            if getattr(self, split) < len(_CLASSES[self.task]):
+            if getattr(self, split) < len(TASKS[self.task].classes):
                 raise InputError(
-                    f"{split} must be {len(_CLASSES[self.task])} or more, a clip of each class, "
+                    f"{split} must be {len(TASKS[self.task].classes)} or more, a clip of each class, "
                     f"got {getattr(self, split)}"
                 )
 
     @property
     def offsets(self) -> tuple[tuple[int, ...], ...]:
         """Per class, the frames of a clip relative to where it starts."""
-        steps = [self.stride * t for t in range(self.frames)]
-        if self.task == "direction":
-            return tuple(steps), tuple(reversed(steps))
-        return tuple(tuple(speed * step for step in steps) for speed in SPEEDS)
+        return tuple(tuple(self.stride * t for t in clip) for clip in TASKS[self.task].order(self.frames))
 
     @property
     def span(self) -> int:
@@ -136,19 +131,13 @@ class FolderClips(Clips):
         import torch
 
         self.options = options
-        self.classes = _CLASSES[options.task]
+        task = TASKS[options.task]
+        self.classes, self.ceiling_reason = task.classes, task.ceiling_reason
         self.clip_shape = (3, options.frames, options.size, options.size)
         if options.task == "direction":
             self.pairs = ((0, 1),)
-            self.ceiling = 0.5
-            self.ceiling_reason = (
-                "every test clip's exact time reversal is in the test set with the opposite label, and a model "
-                "blind to frame order answers both alike"
-            )
-        else:
-            self.ceiling_reason = (
-                "a model blind to frame order is not bounded: it can tell the speed by how far apart the frames are"
-            )
+        if task.same_frames:
+            self.twins, self.ceiling = len(task.classes), 1 / len(task.classes)
         self.videos, self.bank, notes = _load(options)
         self.starts, self.mirrored = {}, {}
         for split in SPLITS:
@@ -171,6 +160,13 @@ class FolderClips(Clips):
             mirrored = self.mirrored[split][scene].to(device)
             clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
         return clips.float().mul_(4 / 255).sub_(2), labels.to(device)
+
+    def stories(self, split: Split = "test") -> np.ndarray | None:
+        task = TASKS[self.options.task]
+        if not task.same_frames:
+            return None
+        told = np.array(task.order(self.options.frames))
+        return np.broadcast_to(told, (len(self.starts[split]), *told.shape))
 
     def _draw(self, split: Split) -> tuple[Tensor, Tensor]:
         """Every place a clip can start, each mirrored too in training, thinned out to the limit."""

@@ -1,13 +1,21 @@
-"""Accuracy on a split: top-1, top-5, by class and by opposite pair."""
+"""Accuracy on a split: top-1, top-5, by class and by opposite pair; over one view of each clip or several.
+
+Several views, as papers test: K clips along a video, each in one or three crops, and the softmax of all
+views averaged. What that costs is K × crops times one view.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tps_lab.data import Clips, Split
+from tps_lab.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,84 @@ def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> t
         for index in torch.arange(clips.size(split)).split(batch):
             x, y = clips.batch(split, index, device)
             logits.append(model(x).float().cpu())
+            labels.append(y.cpu())
+    model.train(was_training)
+    return torch.cat(logits), torch.cat(labels)
+
+
+@dataclass(frozen=True)
+class MultiView:
+    """Accuracy over several views of each video.
+
+    Args:
+        accuracy: of the averaged softmax.
+        views: as papers write them, clips × crops: "4×3".
+        per_view_top1_pct: of each view alone, all crops of the first clip first.
+        macs_per_view: multiply-adds; None if the counters do not agree on them.
+    """
+
+    accuracy: Accuracy
+    clips: int
+    crops: int
+    per_view_top1_pct: tuple[float, ...]
+    macs_per_view: int | None
+
+    @property
+    def views(self) -> str:
+        return f"{self.clips}×{self.crops}"
+
+    def row(self) -> dict[str, Any]:
+        """The figures as columns of a row."""
+        n = self.clips * self.crops
+        figures = dataclasses.asdict(self.accuracy)
+        return {
+            "views": self.views,
+            "per_view_top1_pct": list(self.per_view_top1_pct),
+            "macs_per_view": self.macs_per_view,
+            "macs_total": None if self.macs_per_view is None else n * self.macs_per_view,
+            "test_clips": figures.pop("clips"),
+            "test_loss": figures.pop("loss"),
+            **figures,
+        }
+
+
+def evaluate_views(
+    model: nn.Module, data: Clips, split: Split = "test", clips: int = 1, crops: int = 1, batch: int = 8
+) -> MultiView:
+    """Accuracy over clips × crops views of each video, their softmax averaged, in eval mode.
+
+    Args:
+        clips: places in time.
+        crops: 1 (the centre) or 3 along the longer side.
+        batch: videos at a time; their views go through the model together.
+
+    Raises:
+        InputError: the data set has no such views.
+    """
+    from tps_lab.measure.flops import count_macs
+
+    if clips < 1 or crops < 1 or batch < 1:
+        raise InputError(f"clips, crops and batch must be 1 or more, got {clips}, {crops} and {batch}")
+    logits, labels = predict_views(model, data, split, clips, crops, batch)
+    # the log of the averaged softmax: a ranking as good as the average's, and a loss that means what it says
+    averaged = logits.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
+    each = tuple(accuracy(logits[:, v], labels, data).top1_pct for v in range(logits.shape[1]))
+    macs = count_macs(model, data.clip_shape)
+    return MultiView(accuracy(averaged, labels, data), clips, crops, each, macs.value if macs.agreed else None)
+
+
+def predict_views(
+    model: nn.Module, data: Clips, split: Split, clips: int, crops: int, batch: int = 8
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, clips × crops, classes) and labels (N,) of a whole split, in its order, on the CPU."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits, labels = [], []
+    with torch.no_grad():
+        for index in torch.arange(data.size(split)).split(batch):
+            x, y = data.views(split, index, clips, crops, device)
+            logits.append(model(x.flatten(0, 1)).float().cpu().unflatten(0, x.shape[:2]))
             labels.append(y.cpu())
     model.train(was_training)
     return torch.cat(logits), torch.cat(labels)

@@ -22,6 +22,7 @@ from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, heard, reach_animation
 from tps_lab.viz.style import Look, colour, look, looks, marker
+from tps_lab.viz.time_use import time_use
 
 __all__ = [
     "Look",
@@ -42,6 +43,7 @@ __all__ = [
     "pair_accuracy",
     "reach_animation",
     "studio",
+    "time_use",
     "tradeoff",
     "who_sees_whom",
 ]

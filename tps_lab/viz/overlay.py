@@ -80,7 +80,7 @@ def _pictures(prediction: Prediction, rate: float, top: int) -> Iterator[Any]:
         height = round(picture.height * width / picture.width) // 2 * 2
         picture = picture.resize((width, height))
         moment = _at(prediction, i / rate)
-        _write(picture, prediction.top(top, moment), f"{moment.start_s:.1f}–{moment.stop_s:.1f} s")
+        _write(picture, prediction.top(top, moment), f"{moment.start_s:.1f} to {moment.stop_s:.1f} s")
         yield picture
 
 

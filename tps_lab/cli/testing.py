@@ -1,0 +1,113 @@
+"""Commands that test trained models again: probe, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tps_lab.cli._shared import Json, app, print_json, save_picture
+from tps_lab.errors import InputError
+
+Runs = Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")]
+
+
+@app.command(epilog="Example: tps-lab probe reports/quickstart/runs --save time.png")
+def probe(
+    folders: Runs,
+    save: Annotated[Path | None, typer.Option(help="Save the picture (.png, .svg, .pdf).")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Clips at a time.")] = 64,
+    json_: Json = False,
+) -> None:
+    """Does a trained model use time at all? Its test clips shuffled, reversed, frozen and thinned out.
+
+    Leaves time_use.json in each run's folder; reports of these runs show it.
+    """
+    from tps_lab import runs
+    from tps_lab.measure import time_use
+    from tps_lab.report.time_use import FILE
+
+    found: dict[str, dict[str, Any]] = {}
+    for run, model, clips in _restored(folders):
+        facts = {"run": str(run.path), **time_use.facts(time_use.time_probes(model, clips, batch=batch), clips)}
+        try:
+            runs.write_whole(run.path / FILE, json.dumps(facts, indent=2))
+        except OSError as error:
+            raise InputError(f"cannot write {run.path / FILE}: {error.strerror or error}") from error
+        found[f"{run.row['label']}, seed {run.row['seed']}"] = facts
+    if save is not None:
+        from tps_lab import viz
+
+        save_picture(viz.time_use(found).figure, save)
+    if json_:
+        print_json(list(found.values()))
+        return
+    for label, facts in found.items():
+        print(f"{label} ({facts['run']})")
+        print(f"  {'probe':<12}{'top-1 %':>9}{'fall':>8}{'same answer %':>16}{'opposite %':>13}")
+        for row in facts["probes"]:
+            opposite = "–" if row["opposite_answer_pct"] is None else f"{row['opposite_answer_pct']:.1f}"
+            figures = f"{row['top1_pct']:>9.1f}{row['fall']:>8.1f}{row['same_answer_pct']:>16.1f}{opposite:>13}"
+            print(f"  {row['probe']:<12}{figures}")
+        print(f"  {facts['answer']}\n")
+    if save is not None:
+        print(f"saved {save}")
+
+
+@app.command(epilog="Example: tps-lab evaluate runs/TPS-C-seed0-1a2b3c4d --clips 4 --crops 3")
+def evaluate(
+    folders: Runs,
+    clips: Annotated[int, typer.Option(min=1, help="Places in time.")] = 1,
+    crops: Annotated[int, typer.Option(help="1 (the centre) or 3.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Videos at a time.")] = 8,
+    json_: Json = False,
+) -> None:
+    """Test trained models over several views of each video, as papers do.
+
+    Leaves views-KxC.json in each run's folder.
+    """
+    from tps_lab import runs
+    from tps_lab.measure.accuracy import evaluate_views
+
+    rows = []
+    for run, model, opened in _restored(folders):
+        row = {"run": str(run.path), "label": run.row["label"], "seed": run.row["seed"]}
+        row |= evaluate_views(model, opened, "test", clips, crops, batch).row() | {"data_notes": list(opened.notes)}
+        file = run.path / f"views-{clips}x{crops}.json"
+        try:
+            runs.write_whole(file, json.dumps(row, indent=2))
+        except OSError as error:
+            raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+        rows.append(row)
+    if json_:
+        print_json(rows)
+        return
+    for row in rows:
+        each = ", ".join(f"{value:.1f}" for value in row["per_view_top1_pct"])
+        macs = row["macs_per_view"]
+        cost = (
+            "multiply-adds disputed"
+            if macs is None
+            else f"{macs / 1e9:.4g} G multiply-adds a view, {row['macs_total'] / 1e9:.4g} G in all"
+        )
+        print(f"{row['label']}, seed {row['seed']}: top-1 {row['top1_pct']:.1f} % over {row['views']} views ({cost})")
+        print(f"  each view alone: {each} %")
+
+
+def _restored(folders: list[Path]) -> Any:
+    """Runs that kept their weights, each with its model on the best device and its opened data."""
+    from tps_lab import data, runs
+    from tps_lab.measure import best_device
+    from tps_lab.train import restore
+
+    opened: dict[str, Any] = {}
+    kept = [run for run in runs.find(*folders) if (run.path / "model.safetensors").exists()]
+    if not kept:
+        raise InputError(f"no run in {', '.join(map(str, folders))} kept its weights")
+    for run in kept:
+        wanted = str(run.config["data"])
+        if wanted not in opened:
+            opened[wanted] = data.parse(wanted).opened()
+        yield run, restore(run, opened[wanted]).to(best_device()), opened[wanted]

@@ -1,0 +1,265 @@
+r"""`actions`: fifteen real human actions from motion capture, each with its exact time reversal.
+
+A body of capsules moves as people moved (backflip, cartwheel, crawl, …, walk; see `_motion.py`), seen from
+anywhere around it, nearer or farther, faster or slower. Thirty classes in fifteen pairs::
+
+    frame   0      1      2      3                    0      1      2      3
+    jump    ō_     o/     \o/    \o/    jump reversed \o/    \o/    o/     ō_
+
+Clip 2i + 1 of every split is clip 2i reversed, pixel for pixel, noise included: a model that is blind to
+the order of frames gives both the same answer and cannot exceed 50 % on the test clips.
+
+Test clips show moments of the motions, and directions to look from, that training never shows::
+
+    motion      |<--- train --->|·|<-- val -->|·|<-- test -->|·|<-- train -->|     · 2 % left out
+    direction   in every 45°: 30° train, then 3.5° val and 4° test, 2.5° left out between
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tps_lab.data import _motion
+from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# shares of a motion; a clip lies within one stretch
+_STRETCHES: dict[Split, tuple[tuple[float, float], ...]] = {
+    "train": ((0.0, 0.36), (0.74, 1.0)),
+    "val": ((0.38, 0.53),),
+    "test": ((0.55, 0.72),),
+}
+# degrees within each 45
+_DIRECTIONS: dict[Split, tuple[float, float]] = {"train": (0.0, 30.0), "val": (32.5, 36.0), "test": (38.5, 42.5)}
+_SPAN = 0.15  # a clip's share of its motion, at the highest speed
+_BANK = 1 << 20
+_MEAN, _SPREAD = 0.05, 0.16  # of the drawn pixels, about
+
+
+@dataclass(frozen=True)
+class Actions(Data):
+    """Fifteen real human actions from motion capture, drawn as moving bodies from any side, each with its
+    exact time reversal: a model that is blind to frame order scores at most 50 %.
+
+    Args:
+        frames, size: of a clip, size in pixels.
+        train, val, test: clips per split, even numbers.
+        noise: standard deviation of pixel noise, white being 1.
+        path: a folder with the motions' files; "" finds them in the package that brings them.
+        seed: of everything random in the clips (not of training).
+    """
+
+    name = "actions"
+    title = "Actions"
+
+    frames: int = 16
+    size: int = 32
+    train: int = 16384
+    val: int = 960
+    test: int = 3000
+    noise: float = 0.05
+    path: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frames < 2 or self.size < 8:
+            raise InputError(f"actions needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
+        for split in SPLITS:
+            if getattr(self, split) < 2 or getattr(self, split) % 2:
+                raise InputError(f"actions comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
+        if self.noise < 0:
+            raise InputError(f"noise must be 0 or more, got noise={self.noise}")
+
+    def opened(self) -> ActionClips:
+        return ActionClips(self)
+
+
+class ActionClips(Clips):
+    """The clips of an `Actions`, drawn on demand on whatever device asks for them.
+
+    Attributes:
+        motions: the ends of the capsules in all poses of all actions, (poses, capsules, 2, 3), metres.
+        first, poses: where an action's poses begin, and how many it has.
+        scenes: per split and scene (two clips), everything random.
+    """
+
+    classes = tuple(
+        name
+        for action in _motion.ACTIONS
+        for name in (action.replace("_", " "), action.replace("_", " ") + " reversed")
+    )
+    twins = 2
+    reach = 1
+    pairs = tuple((2 * i, 2 * i + 1) for i in range(len(_motion.ACTIONS)))
+    ceiling = 0.5
+    ceiling_reason = (
+        "every test clip's exact time reversal is in the test set with the opposite label, and a model "
+        "blind to frame order answers both alike"
+    )
+
+    def __init__(self, options: Actions) -> None:
+        import torch
+
+        self.options = options
+        self.clip_shape = (3, options.frames, options.size, options.size)
+        motions = [torch.from_numpy(_motion.poses(file)) for file in _motion.motion_files(options.path).values()]
+        self.motions = torch.cat(motions)
+        self.poses = torch.tensor([len(motion) for motion in motions])
+        self.first = self.poses.cumsum(0) - self.poses
+        self.scenes = {split: self._draw_scenes(split) for split in SPLITS}
+        self.notes = (
+            "motion capture from pybullet 3.2.7 (zlib licence), in the format of DeepMimic; test clips show moments "
+            "of the motions and directions of view that training never shows",
+        )
+
+    def size(self, split: Split) -> int:
+        return int(getattr(self.options, split))
+
+    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        import torch
+
+        index = index.cpu()
+        scene = {name: values[index // 2].to(device) for name, values in self.scenes[split].items() if name != "bank"}
+        clips = self._render(scene)
+        if self.options.noise:
+            bank = self.scenes[split]["bank"]
+            if bank.device != clips.device:
+                bank = self.scenes[split]["bank"] = bank.to(device)
+            windows = bank.unfold(0, clips[0].numel(), 1)
+            clips = clips + self.options.noise * windows[scene["noise"]].reshape(clips.shape)
+        backwards = (index % 2).bool().to(device)
+        clips = torch.where(backwards[:, None, None, None], clips.flip(1), clips)
+        clips = (clips - _MEAN) / _SPREAD
+        labels = 2 * scene["action"] + backwards
+        return clips[:, None].expand(-1, 3, -1, -1, -1), labels
+
+    def stories(self, split: Split = "test") -> np.ndarray:
+        forwards = np.arange(self.options.frames)
+        return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))
+
+    def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
+        """Everything random about the scenes of a split, always drawn on the CPU."""
+        import torch
+
+        n = self.size(split) // 2
+        rng = torch.Generator().manual_seed(10 * self.options.seed + SPLITS.index(split) + 1)
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(n, generator=rng)
+
+        action = torch.arange(n) % len(_motion.ACTIONS)
+        span = uniform(0.65, 1.0) * _SPAN  # how much of the motion: the speed
+        stretches = torch.tensor(_STRETCHES[split])
+        lengths = stretches[:, 1] - stretches[:, 0]
+        chosen = torch.multinomial((lengths - _SPAN).clamp(min=1e-6), n, replacement=True, generator=rng)
+        low, high = stretches[chosen].unbind(1)
+        start = low + torch.rand(n, generator=rng) * (high - low - span)
+        sector, (from_, to) = torch.randint(0, 8, (n,), generator=rng), _DIRECTIONS[split]
+        return {
+            "action": action,
+            "start": start,  # shares of the motion
+            "span": span,
+            "azimuth": torch.deg2rad(45 * sector + uniform(from_, to)),
+            "elevation": torch.deg2rad(uniform(-5, 30)),
+            "scale": uniform(0.8, 1.1),
+            "x": uniform(-0.12, 0.12),  # where in the picture; it spans -1 to 1
+            "y": uniform(-0.12, 0.12),
+            "ink": uniform(0.8, 1.0),
+            "noise": torch.randint(0, _BANK, (n,), generator=rng),
+            "bank": torch.randn(_BANK + self.options.frames * self.options.size**2, generator=rng),
+        }
+
+    def _render(self, scene: dict[str, Tensor]) -> Tensor:
+        """Scenes played forwards: (B, T, H, W), 0 to 1."""
+        import torch
+
+        device = scene["action"].device
+        if self.motions.device != device:
+            self.motions, self.first, self.poses = (v.to(device) for v in (self.motions, self.first, self.poses))
+        steps = torch.linspace(0, 1, self.options.frames, device=device)
+        share = scene["start"][:, None] + scene["span"][:, None] * steps  # (B, T)
+        at = share * (self.poses[scene["action"]][:, None] - 1)
+        before = at.floor().long().clamp(max=int(self.poses.max()) - 2)
+        within = (at - before)[..., None, None, None]
+        pose = self.first[scene["action"]][:, None] + before
+        ends = (1 - within) * self.motions[pose] + within * self.motions[pose + 1]  # (B, T, P, 2, 3)
+        # The camera stands still and looks at where the body is in the middle of the clip.
+        root = ends[:, :, 0, 0]
+        centre = (root.amin(1) + root.amax(1)) / 2
+        ends = ends - centre[:, None, None, None]
+        x, y, z = _seen(ends, scene["azimuth"], scene["elevation"])
+        size = (scene["scale"])[:, None, None, None]  # the picture is 2 m high
+        x = x * size + scene["x"][:, None, None, None]
+        y = -y * size + scene["y"][:, None, None, None]
+        b, t = share.shape
+        # a third thicker than the model file's, to be seen at few pixels
+        radii = torch.tensor([c.radius for c in _motion.CAPSULES], device=device) * 0.32
+        inks = torch.tensor([c.ink for c in _motion.CAPSULES], device=device)
+        drawn = draw(
+            torch.stack([x, y], -1).flatten(0, 1),
+            z.mean(-1).flatten(0, 1),
+            (radii * size[:, 0, 0]).repeat_interleave(t, 0),
+            (inks * scene["ink"][:, None]).repeat_interleave(t, 0),
+            self.options.size,
+            at_once=64 if device.type == "cpu" else None,
+        )
+        return drawn.unflatten(0, (b, t))
+
+
+def draw(ends: Tensor, depth: Tensor, radii: Tensor, inks: Tensor, size: int, at_once: int | None = None) -> Tensor:
+    """Capsules as pictures, the far ones first, each shaded as if lit from the viewer.
+
+    Args:
+        ends: (N, P, 2, 2), x and y of both ends; the picture spans -1 to 1 and y grows downwards.
+        depth: (N, P), larger is nearer.
+        radii, inks: (N, P).
+        size: height and width in pixels.
+        at_once: pictures at a time: few enough stay in a CPU's cache, which is twice as fast.
+
+    Returns:
+        (N, size, size), 0 to 1.
+    """
+    import torch
+
+    if at_once is not None and len(ends) > at_once:
+        parts = zip(*(values.split(at_once) for values in (ends, depth, radii, inks)), strict=True)
+        return torch.cat([draw(e, d, r, i, size) for e, d, r, i in parts])
+    order = depth.argsort(1)
+    ends = ends.gather(1, order[:, :, None, None].expand(-1, -1, 2, 2))
+    radii, inks = radii.gather(1, order), inks.gather(1, order)
+    pixels = (torch.arange(size, device=ends.device) + 0.5) * 2 / size - 1
+    picture = ends.new_zeros(len(ends), size, size)
+    edge = size / 2  # one pixel, as a factor
+    for a, b, radius, ink in zip(
+        ends[:, :, 0].unbind(1), ends[:, :, 1].unbind(1), radii.unbind(1), inks.unbind(1), strict=True
+    ):
+        along = b - a
+        dx, dy = pixels - a[:, :1], pixels - a[:, 1:]  # (N, W) and (N, H)
+        scale = 1 / (along**2).sum(1, keepdim=True).clamp(min=1e-8)
+        # how far along the line the nearest point of it is, for every pixel
+        share = ((dy * along[:, 1:] * scale)[:, :, None] + (dx * along[:, :1] * scale)[:, None]).clamp_(0, 1)
+        off_x = dx[:, None] - share * along[:, 0, None, None]
+        off_y = dy[:, :, None] - share * along[:, 1, None, None]
+        distance = (off_x.square_().add_(off_y.square_())).sqrt_()
+        radius = radius[:, None, None]
+        cover = ((radius - distance) * edge + 0.5).clamp_(0, 1)
+        shade = ink[:, None, None] * (1 - 0.5 * (distance / radius).clamp_(max=1).square_())
+        picture = picture + cover * (shade - picture)
+    return picture
+
+
+def _seen(points: Tensor, azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (B, …, 3) from a direction (B,): right, up and towards the viewer."""
+    shape = (-1, *(1,) * (points.ndim - 2))
+    cos, sin = azimuth.cos().reshape(shape), azimuth.sin().reshape(shape)
+    x, y, z = points.unbind(-1)
+    right, towards = cos * x - sin * z, sin * x + cos * z
+    cos, sin = elevation.cos().reshape(shape), elevation.sin().reshape(shape)
+    return right, cos * y - sin * towards, sin * y + cos * towards

@@ -1,0 +1,132 @@
+"""Does a trained model use time at all? Its test clips with their frames rearranged, and how far accuracy falls.
+
+Each probe shows the model the same clips with a change that leaves single frames as they are::
+
+    as it is     0 1 2 3 4 5 6 7      reversed      7 6 5 4 3 2 1 0
+    shuffled     5 0 3 6 1 7 2 4      every 2nd     0 0 2 2 4 4 6 6
+    frozen       3 3 3 3 3 3 3 3      every 4th     0 0 0 0 4 4 4 4
+
+A model that is blind to the order of frames answers a shuffled clip exactly as the clip itself: where its
+accuracy does not fall by that, order was not used. If reversal turns answers into the opposite class of a
+pair, the direction of time was read. A fall under `frozen` alone shows that frames differ, not that their
+order counts. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tps_lab.data import Clips, Split
+
+_DRAWS = 3  # orders that each clip is shuffled into
+
+
+@dataclass(frozen=True)
+class TimeProbe:
+    """One change of the frames' order.
+
+    Args:
+        probe: its name.
+        top1_pct: accuracy on the changed clips, labels as they were.
+        fall: percentage points below the unchanged clips; negative if it rose.
+        same_answer_pct: clips that get the same answer as unchanged.
+        opposite_answer_pct: clips that are now taken for the other class of their pair; None without pairs.
+        clips: how many; several orders of one clip count as several.
+    """
+
+    probe: str
+    top1_pct: float
+    fall: float
+    same_answer_pct: float
+    opposite_answer_pct: float | None
+    clips: int
+
+
+def orders(frames: int, rng: torch.Generator) -> dict[str, list[Tensor]]:
+    """Probe → the frames (T,) that a clip is made of, once or several times.
+
+    Shuffled orders are never the clip's own. With one frame there is nothing to rearrange.
+    """
+    own = torch.arange(frames)
+    shuffled: list[Tensor] = []
+    while len(shuffled) < _DRAWS and frames > 1:
+        order = torch.randperm(frames, generator=rng)
+        if not torch.equal(order, own):
+            shuffled.append(order)
+    return {
+        "as it is": [own],
+        "shuffled": shuffled or [own],
+        "reversed": [own.flip(0)],
+        "frozen": [own * 0 + frames // 2],
+        **{f"every {name}": [own // step * step] for step, name in ((2, "2nd"), (4, "4th")) if step < frames},
+    }
+
+
+def time_probes(
+    model: nn.Module, clips: Clips, split: Split = "test", batch: int = 64, seed: int = 0
+) -> list[TimeProbe]:
+    """Accuracy of a trained model under each probe, on a whole split.
+
+    Args:
+        seed: of the shuffled orders, which are the same for all clips of a batch.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    answers: dict[str, list[Tensor]] = {}
+    labels: list[Tensor] = []
+    changes = orders(clips.clip_shape[1], torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for index in torch.arange(clips.size(split)).split(batch):
+            x, y = clips.batch(split, index, device)
+            labels.append(y.cpu())
+            for name, several in changes.items():
+                found = [model(x[:, :, order.to(device)]).argmax(1).cpu() for order in several]
+                answers.setdefault(name, []).append(torch.stack(found, 1))
+    model.train(was_training)
+    label = torch.cat(labels)[:, None]
+    other = torch.full((len(clips.classes),), -1)
+    for a, b in clips.pairs:
+        other[a], other[b] = b, a
+    whole = torch.cat(answers["as it is"])
+    base = _percent(whole == label)
+    rows = []
+    for name, parts in answers.items():
+        said = torch.cat(parts)
+        top1 = _percent(said == label)
+        opposite = _percent(said == other[label]) if clips.pairs else None
+        rows.append(TimeProbe(name, top1, round(base - top1, 4), _percent(said == whole), opposite, said.numel()))
+    return rows
+
+
+def facts(rows: list[TimeProbe], clips: Clips) -> dict[str, Any]:
+    """The probes as plain data, with what they should be read against."""
+    return {
+        "probes": [asdict(row) for row in rows],
+        "chance_pct": 100 / len(clips.classes),
+        "ceiling_pct": None if clips.ceiling is None else 100 * clips.ceiling,
+        "answer": answer(rows),
+    }
+
+
+def answer(rows: list[TimeProbe]) -> str:
+    """What the probes say, in a sentence, and no more than that."""
+    by = {row.probe: row for row in rows}
+    shuffled, backwards = by["shuffled"], by["reversed"]
+    if shuffled.same_answer_pct == 100:
+        return "It does not use the order of frames: every clip gets the same answer shuffled."
+    said = (
+        f"Shuffled frames cost {shuffled.fall:.1f} points of accuracy and change "
+        f"{100 - shuffled.same_answer_pct:.1f} % of the answers"
+    )
+    if backwards.opposite_answer_pct is not None:
+        said += f"; reversed, {backwards.opposite_answer_pct:.1f} % of the clips are taken for the opposite class"
+    return said + "."
+
+
+def _percent(right: Tensor) -> float:
+    return round(100 * right.float().mean().item(), 4)
