@@ -21,7 +21,11 @@ tps_lab.predict("clip.mp4", "{folder}").top(5)
 `tps_lab.train.restore(tps_lab.runs.Run(Path("{folder}")))` gives the model itself. `model.safetensors` holds tensors
 only: no code is run by loading it."""
 
-_USE_OF_DRAWN = "`tps_lab.train.restore(run)` gives the model; `model.safetensors` holds tensors only: no code is run by loading it."
+_USE_OF_DRAWN = (
+    "`tps_lab.train.restore(run)` gives the model; `model.safetensors` holds tensors only: loading runs no code."
+)
+
+_OF_MODEL = ("name", "backbone", "attention", "frames", "size", "tubelet", "params", "macs")
 
 
 def write(folder: Path, row: dict[str, Any], config: dict[str, Any], licence: str, is_video: bool) -> None:
@@ -38,7 +42,7 @@ def write(folder: Path, row: dict[str, Any], config: dict[str, Any], licence: st
     """
     environment = runs.Run(folder).environment
     content = {
-        "model": {key: row.get(key) for key in ("name", "backbone", "attention", "frames", "size", "tubelet", "params", "macs")},
+        "model": {key: row.get(key) for key in _OF_MODEL},
         "weights_from": config.get("weights") or "random",
         "data": {
             "text": config.get("data"),

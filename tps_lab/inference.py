@@ -199,7 +199,7 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
             return sampling.clips_of(total, spec.frames, spec.sampling, spec.stride, 1)[0]
 
         frames = torch.from_numpy(read(path, choose, spec.short, start, stop)).permute(0, 3, 1, 2)
-        clip = torch.stack(transforms.test_crops(frames, spec.size)).transpose(1, 2).contiguous()
+        clip = torch.stack(transforms.crops_of(frames, spec.size)).transpose(1, 2).contiguous()
         yield start / per_second, stop / per_second, transforms.normalised(clip)[0]
 
 

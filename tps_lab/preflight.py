@@ -49,14 +49,16 @@ class Preflight:
             lines += [
                 f"steps          {f['steps']:,} of {f['batch']} clips: {f['processes']} processes × {f['accumulate']} "
                 f"parts × {f['clips_per_part']} clips",
-                f"learning rate  {f['lr']:g} at the peak, {f['backbone_lr']:g} for the backbone; {f['warmup_steps']:,} steps of warm-up",
+                f"learning rate  {f['lr']:g} at the peak, {f['backbone_lr']:g} for the backbone; "
+                f"{f['warmup_steps']:,} steps of warm-up",
             ]
         if f.get("memory_bytes"):
             have = f"of {f['device_bytes'] / 2**30:.1f} GiB" if f.get("device_bytes") else ""
             lines.append(f"memory         {f['memory_bytes'] / 2**30:.2f} GiB predicted {have} ({f['device']})")
         if f.get("step_seconds"):
             lines.append(
-                f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips ({f['step_how']})"
+                f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips "
+                f"({f['step_how']})"
             )
             lines.append(f"time           {_duration(f['seconds'])}")
         if f.get("disk_bytes"):

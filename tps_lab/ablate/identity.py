@@ -30,10 +30,10 @@ from tps_lab.config import RunConfig
 
 _PACKAGE = "tps_lab"
 _WITHOUT_EFFECT = frozenset(
-    f"{_PACKAGE}{name}"
-    for name in [
-        "",
-        *".ablate .cards .checkpoints .cli .config .errors .plugins .progress .report .runs .specs .viz .workers".split(),
+    [
+        _PACKAGE,
+        *(f"{_PACKAGE}.{name}" for name in "ablate cards checkpoints cli config errors plugins progress".split()),
+        *(f"{_PACKAGE}.{name}" for name in "report runs specs viz workers".split()),
     ]
 ) | {f"{_PACKAGE}.measure{name}" for name in ("", ".flops", ".latency", ".memory", ".probe")}
 _BY_VALUE = {

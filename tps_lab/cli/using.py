@@ -74,7 +74,6 @@ def export(
     else:
         shape = ", ".join(map(str, (done.batch, *done.clip_shape)))
         print(f"input    clip ({shape}) float32, (B, C, T, H, W)")
-        print(
-            f"checked  logits differ from the model's by {done.largest_difference:.2g}, the largest is {done.largest_logit:.3g}"
-        )
+        off = f"differ from the model's by {done.largest_difference:.2g}, the largest is {done.largest_logit:.3g}"
+        print(f"checked  logits {off}")
         print(done.path)

@@ -136,8 +136,8 @@ def _alone(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    about = get_worker_info()
-    if about is not None and hasattr(about.dataset.clips, "workers"):
+    about: Any = get_worker_info()
+    if hasattr(about.dataset.clips, "workers"):
         about.dataset.clips.workers = 1
 
 

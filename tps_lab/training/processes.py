@@ -50,7 +50,7 @@ class Team:
         if self.count > 1 and recipe.batch % parts:
             raise InputError(
                 f"recipe.batch = {recipe.batch} clips cannot be dealt out to {self.count} processes in "
-                f"{recipe.compute.accumulate} parts each; the nearest that can is {max(1, round(recipe.batch / parts)) * parts}"
+                f"{recipe.compute.accumulate} parts each; {max(1, round(recipe.batch / parts)) * parts} can"
             )
         if recipe.compute.accumulate > recipe.batch:
             raise InputError(

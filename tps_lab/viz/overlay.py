@@ -93,8 +93,9 @@ def _write(picture: Any, ranked: list[tuple[str, float]], title: str) -> None:
     from PIL import ImageDraw, ImageFont
 
     draw = ImageDraw.Draw(picture, "RGBA")
-    font = ImageFont.load_default(size=max(10, picture.height // 22))
-    line = round(1.35 * font.size)
+    size = max(10, picture.height // 22)
+    font = ImageFont.load_default(size=size)
+    line = round(1.35 * size)
     box = min(picture.width, round(0.62 * picture.width) + 20)
     draw.rectangle((0, 0, box, line * (len(ranked) + 1) + 6), fill=(0, 0, 0, 150))
     draw.text((6, 3), title, font=font, fill=(220, 220, 220))
