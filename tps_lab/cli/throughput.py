@@ -17,8 +17,8 @@ def throughput(
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
     workers: Annotated[list[int] | None, typer.Option(help="Reading processes to try; several times.")] = None,
     model_speed: Annotated[
-        float | None, typer.Option(help="Clips per second of the model on the machine that will train it.")
-    ] = None,
+        float, typer.Option(help="Clips per second of the model where it will be trained; 0 measures it here.")
+    ] = 0.0,
     seconds: Annotated[float, typer.Option(help="About how long each measurement takes.")] = 10.0,
     set_: Set = None,
     json_: Json = False,

@@ -90,8 +90,8 @@ class Throughput:
             )
         else:
             lines.append(
-                f"short by   {100 * (ENOUGH - self.share):.0f} % of the model's speed; {self.needed} processes on cores "
-                f"of their own would do, this machine has {cores()}"
+                f"short by   {100 * (ENOUGH - self.share):.0f} % of the model's speed; {self.needed} processes on "
+                f"cores of their own would do, this machine has {cores()}"
             )
         return "\n".join(lines)
 
@@ -101,21 +101,21 @@ def throughput(
     clips: Any,
     seconds: float = 10.0,
     workers: tuple[int, ...] = (),
-    model_speed: float | None = None,
+    model_speed: float = 0.0,
 ) -> Throughput:
     """Measure both sides, one after the other.
 
     Args:
         seconds: about how long each measurement takes.
         workers: numbers of reading processes to try; by default 0, 1 and all cores.
-        model_speed: clips per second of the model where it will be trained, if that is not here.
+        model_speed: clips per second of the model where it will be trained, if that is not here; 0 measures it.
 
     Raises:
         InputError: numbers that make no sense.
     """
-    if seconds <= 0 or (model_speed is not None and model_speed <= 0) or min(workers, default=0) < 0:
-        raise InputError("seconds and the model's speed must be more than 0, and processes 0 or more")
-    if model_speed is not None:
+    if seconds <= 0 or model_speed < 0 or min(workers, default=0) < 0:
+        raise InputError("seconds must be more than 0, the model's speed 0 or more, and processes 0 or more")
+    if model_speed:
         model, how = model_speed, "as given"
     else:
         model, how = _model(config, clips, seconds)

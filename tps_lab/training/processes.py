@@ -31,6 +31,10 @@ def accelerator_for(**options: Any) -> Any:
     from accelerate import Accelerator
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if not several:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state()  # of an earlier run in this process, perhaps of another precision
     return Accelerator(cpu=several and not torch.cuda.is_available(), **options)
 
 
