@@ -43,10 +43,10 @@ def test_long_is_by_multiply_adds():
 
 
 def test_the_reader_or_the_model():
-    slow = Throughput(100.0, "as given", {0: 9.0, 1: 10.0, 2: 18.0}, 64)
+    slow = Throughput(100.0, "as given", {0: 9.0, 1: 10.0, 2: 18.0}, 0.1)
     assert (slow.limit, slow.best, slow.needed) == ("the reader", 2, 9)  # 90 clips/s by 10 each
     assert "short by   72 %" in slow.text()
-    fast = Throughput(10.0, "as given", {1: 20.0}, 64)
+    fast = Throughput(10.0, "as given", {1: 20.0}, 0.05)
     assert (fast.limit, fast.needed) == ("the model", 1)
     clips = data.parse(TINY["data"]).opened()
     found = throughput(make(TINY), clips, seconds=0.05, workers=(0,))

@@ -32,23 +32,18 @@ class Throughput:
         model: training on random numbers.
         model_how: on what, or that it was given.
         reading: processes that read → clips per second; 0 is the training process itself.
-        batch: clips per step.
+        core_seconds: of a processor's time that a clip takes to read, whatever else the machine does.
     """
 
     model: float
     model_how: str
     reading: dict[int, float]
-    batch: int
+    core_seconds: float
 
     @property
     def best(self) -> int:
         """The number of processes that read fastest."""
         return max(self.reading, key=lambda n: self.reading[n])
-
-    @property
-    def per_process(self) -> float:
-        """What a reading process brings: the fastest measured per process, as cores were enough for it."""
-        return max(speed / max(1, n) for n, speed in self.reading.items())
 
     @property
     def share(self) -> float:
@@ -58,7 +53,7 @@ class Throughput:
     @property
     def needed(self) -> int:
         """Reading processes, each on a core of its own, that would bring 90 %."""
-        return max(1, math.ceil(ENOUGH * self.model / self.per_process))
+        return max(1, math.ceil(ENOUGH * self.model * self.core_seconds))
 
     @property
     def limit(self) -> str:
@@ -69,7 +64,7 @@ class Throughput:
             "model_clips_per_second": round(self.model, 4),
             "model_how": self.model_how,
             "reading_clips_per_second": {str(n): round(speed, 4) for n, speed in self.reading.items()},
-            "batch": self.batch,
+            "core_seconds_per_clip": round(self.core_seconds, 5),
             "share_of_model": round(self.share, 4),
             "enough": self.share >= ENOUGH,
             "limit": self.limit,
@@ -83,6 +78,7 @@ class Throughput:
         for n, speed in self.reading.items():
             who = f"{n} process{'es' if n > 1 else ''}" if n else "the training process itself"
             lines.append(f"reading    {speed:10.3f} clips/s by {who}")
+        lines.append(f"           {self.core_seconds:10.3f} s of a core's time a clip")
         lines.append(f"limit      {self.limit}: reading reaches {100 * self.share:.0f} % of the model's speed")
         if self.share >= ENOUGH:
             lines.append(
@@ -107,7 +103,7 @@ def throughput(
 
     Args:
         seconds: about how long each measurement takes.
-        workers: numbers of reading processes to try; by default 0, 1 and all cores.
+        workers: numbers of reading processes to try; by default 1 and all cores.
         model_speed: clips per second of the model where it will be trained, if that is not here; 0 measures it.
 
     Raises:
@@ -119,9 +115,20 @@ def throughput(
         model, how = model_speed, "as given"
     else:
         model, how = _model(config, clips, seconds)
-    tried = workers or tuple(sorted({0, 1, cores()}))
-    reading = {n: _reading(config, clips, n, seconds) for n in tried}
-    return Throughput(model, how, reading, config.recipe.batch)
+    tried = workers or tuple(sorted({1, cores()}))
+    core_seconds = _core_seconds(config, clips, seconds)
+    return Throughput(model, how, {n: _reading(config, clips, n, seconds) for n in tried}, core_seconds)
+
+
+def _core_seconds(config: RunConfig, clips: Any, seconds: float) -> float:
+    """Processor time per clip, read in this process."""
+    feed = iter(Feed(clips, Order(clips.size("train"), 1, config.seed), torch.device("cpu")))
+    next(feed)
+    started, before, taken = time.perf_counter(), time.process_time(), 0
+    while taken < 2 or (time.perf_counter() - started < seconds and taken < 1000):
+        next(feed)
+        taken += 1
+    return (time.process_time() - before) / taken
 
 
 def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
