@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
+
+from tps_lab.cli import app
 
 TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
 
@@ -17,16 +20,7 @@ def cli(*arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        *(
-            [name]
-            for name in "quickstart list pattern cost train report compare explain ablate validate-memory".split()
-        ),
-    ],
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in typer.main.get_command(app).commands)])
 def test_every_command_has_help_with_an_example(command):
     done = cli(*command, "--help")
     assert done.returncode == 0
@@ -78,6 +72,9 @@ def test_cost_predicts_memory_with_no_gpu():
     ("arguments", "says"),
     [
         (["pattern", "Cc"], "did you mean 'C'"),
+        (["pattern", "0 x"], "'x' is not an integer offset"),
+        (["list", "patternz"], "did you mean 'patterns'"),
+        (["quickstar"], "Did you mean 'quickstart'"),
         (["pattern", "0 1 / 2"], "ragged tile"),
         (["pattern", ""], "empty tile"),
         (["pattern", "0 x / 1 2"], "'x' is not an integer"),

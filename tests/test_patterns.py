@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from tps_lab import InputError, ShiftPattern, patterns
 
-# name: tile, frames mixed, unshifted patches of a 7×7 window (facts/TPS.md, section 1)
+# name: tile, frames mixed, unshifted patches of a 7×7 window (arXiv 2207.13259, figure 3; shares counted)
 TABLE = {
     "none": ([[0]], 1, 49),
     "center-one": ([[0, 0, 0], [0, 1, 0], [0, 0, 0]], 2, 45),
@@ -95,6 +95,8 @@ def test_names_and_aliases_in_any_case(given, name):
         "0 1\n-1 2",
         "\n   0 1\n  -1 2\n",
         "0 1 / -1 2 /",
+        "[[0, 1], [-1, 2]]",
+        "[[0,1],[-1,2]]",
         [[0, 1], [-1, 2]],
         ((0, 1), (-1, 2)),
         np.array([[0, 1], [-1, 2]]),

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _HEAD = """\
 # For conda users: conda env create -f environment.yml && conda activate tps_lab
@@ -22,12 +25,20 @@ dependencies:
 
 
 def environment_yml(pyproject: Path) -> str:
-    """The text of environment.yml for this pyproject.toml."""
+    """The text of environment.yml for this pyproject.toml: what `pip install -e '.[dev]'` brings."""
     project = tomllib.loads(pyproject.read_text())["project"]
-    own = f"{project['name']}["
-    extras = [d for extra in ("clips", "dev") for d in project["optional-dependencies"][extra] if not d.startswith(own)]
-    lines = [f'      - "{dependency}"\n' for dependency in [*project["dependencies"], *extras]]
-    return _HEAD + "".join(lines) + "      - -e .\n"
+    wanted = dict.fromkeys([*project["dependencies"], *_extra("dev", project)])
+    return _HEAD + "".join(f'      - "{dependency}"\n' for dependency in wanted) + "      - -e .\n"
+
+
+def _extra(name: str, project: dict[str, Any]) -> Iterator[str]:
+    """The packages of an extra, those of the extras that it names included."""
+    for dependency in project["optional-dependencies"][name]:
+        other = re.fullmatch(re.escape(project["name"]) + r"\[(.+)\]", dependency)
+        if other:
+            yield from _extra(other[1], project)
+        else:
+            yield dependency
 
 
 if __name__ == "__main__":

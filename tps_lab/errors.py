@@ -22,6 +22,16 @@ def unknown(kind: str, given: str, valid: Iterable[str]) -> InputError:
     """
     names = list(valid)
     folded = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(given.casefold(), folded, n=1, cutoff=0.5)
-    hint = f"did you mean '{folded[near[0]]}'? " if near else ""
+    near = nearest(given.casefold(), folded)
+    hint = f"did you mean '{folded[near]}'? " if near else ""
     return InputError(f"unknown {kind} '{given}'; {hint}expected one of {', '.join(names)}")
+
+
+def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The name that was most likely meant, if one is near enough; swapped letters count as nearest.
+
+    >>> nearest("tsp", ["tsm", "tps"])
+    'tps'
+    """
+    found = difflib.get_close_matches(given, list(names), n=5, cutoff=cutoff)
+    return next((name for name in found if sorted(name) == sorted(given)), found[0] if found else None)

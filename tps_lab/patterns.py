@@ -107,15 +107,17 @@ class ShiftPattern:
     def parse(cls, given: ShiftPattern | str | Sequence[Sequence[int]]) -> ShiftPattern:
         """A pattern from a gallery name, from text ("0 1 / -1 0") or from nested lists.
 
-        Text rows are separated by "/" or by line ends, offsets by blanks or commas. A tile that
-        equals a named one gets its name.
+        Text rows are separated by "/" or by line ends, offsets by blanks or commas; nested lists
+        may be text, too ("[[0, 1], [-1, 0]]"). A tile that equals a named one gets its name.
         """
         if isinstance(given, ShiftPattern):
             return given
         if isinstance(given, str):
             text = given.strip()
-            if re.search(r"[A-Za-z]", text) and "/" not in text and "\n" not in text:
+            if re.search(r"[A-Za-z]", text) and not re.search(r"[/,\s]", text):
                 return gallery[text]
+            if text.startswith("[[") and text.endswith("]]"):
+                text = re.sub(r"\]\s*,\s*\[", " / ", text[2:-2])
             rows = list(re.split(r"[/\n]", text))
             if rows and not rows[-1].strip():
                 rows.pop()

@@ -134,14 +134,20 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1) -> Compariso
     return replace(found, more_seeds=_more_seeds(d, found.settled, 1))
 
 
-def compare_all(pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1) -> list[Comparison]:
-    """`compare` for each pair, the p values corrected for making all of these comparisons (Holm)."""
+def compare_all(
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1, of: int | None = None
+) -> list[Comparison]:
+    """`compare` for each pair, the p values corrected for making all of these comparisons (Holm).
+
+    Args:
+        of: how many comparisons could have been made, if these were chosen by looking at more.
+    """
     found = [compare(a, b, twins) for a, b in pairs]
-    for index, value in zip(*_holm([one.p for one in found]), strict=True):
+    for index, value in zip(*_holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
-    for index, value in zip(*_holm([one.permutation_p for one in found]), strict=True):
+    for index, value in zip(*_holm([one.permutation_p for one in found], of), strict=True):
         found[index] = replace(found[index], permutation_p_holm=value)
-    tested = sum(one.p == one.p for one in found)
+    tested = max(of or 0, sum(one.p == one.p for one in found))
     return [
         replace(one, more_seeds=_more_seeds(_differences(*pair, twins), one.settled, tested))
         for one, pair in zip(found, pairs, strict=True)
@@ -227,12 +233,16 @@ def _permutation(by_seed: np.ndarray) -> float:
     return float(done.pvalue)
 
 
-def _holm(values: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Places of the values that are there, and these values corrected."""
+def _holm(values: Sequence[float], of: int | None = None) -> tuple[list[int], list[float]]:
+    """Places of the values that are there, and these values corrected; those not looked at count as 1."""
     from statsmodels.stats.multitest import multipletests
 
     there = [i for i, value in enumerate(values) if value == value]
-    return there, [float(p) for p in multipletests([values[i] for i in there], method="holm")[1]] if there else []
+    if not there:
+        return [], []
+    given = [values[i] for i in there]
+    unseen = [1.0] * ((of or 0) - len(values))
+    return there, [float(p) for p in multipletests([*given, *unseen], method="holm")[1]][: len(given)]
 
 
 def _more_seeds(d: np.ndarray, settled: bool, comparisons: int) -> int | None:

@@ -34,7 +34,7 @@ def test_dry_run_run_and_again(command, tmp_path):
     assert code == 0
     assert "40.6" in out
     assert "[2/2] tps(pattern=A), seed 0" in err
-    assert (tmp_path / "runs/ablations/tiny-small/grid.json").exists()
+    assert (tmp_path / "runs/ablations/tiny-small/grids/tiny-small.json").exists()
     code, out, _ = command("ablate", file, "--executor", "inline", "--set", "seeds=1", "--json")
     assert [cell["status"] for cell in json.loads(out)["cells"]] == ["done", "done"]
     code, out, _ = command("ablate", file, "--dry-run", "--json", "--only", "spatial")

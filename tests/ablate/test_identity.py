@@ -102,3 +102,20 @@ def test_normal_form_keeps_code_and_drops_words():
     other = normal_form(ast.parse('T = {1: 3}\ndef f(x):\n\n    "Other."\n    return (x)\n'), {"T"})
     assert one == other
     assert one != normal_form(ast.parse("def f(x):\n    return -x\n"))
+
+
+@pytest.mark.parametrize("backbone", ["vit_micro", "swin_micro"])
+@pytest.mark.parametrize("attention", ["spatial", "joint"])
+def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(backbone, attention):
+    from tps_lab.train import build
+    from tps_lab.workers import opened
+
+    if (backbone, attention) == ("swin_micro", "joint"):
+        pytest.skip("windows do not hold joint attention")
+    told = {
+        asked: make({"attention": attention, "backbone": backbone, "temporal_position": asked})
+        for asked in (None, False, True)
+    }
+    names = {asked: set(build(config, opened(config.data)).state_dict()) for asked, config in told.items()}
+    for asked in (False, True):
+        assert (cell_hash(told[asked]) == cell_hash(told[None])) == (names[asked] == names[None])

@@ -47,27 +47,28 @@ def bad_variant(tmp_path):
 
 def test_cells_fail_alone_and_say_why(tmp_path, bad_variant):
     cases = {
+        "dies": {"attention": "bad(how=die)"},
         "hangs": {"attention": "bad(how=hang)"},
         "too large": {"attention": "bad(how=memory)"},
         "diverges": {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30},
         "fine": {"attention": "spatial"},
         "fine too": {"attention": "tps(pattern=A)"},
-        "dies": {"attention": "bad(how=die)"},  # last, for a new process takes seconds to load
     }
     file = write(tmp_path, vary={"cases": cases}, scales={"small": {"seeds": 1}})
     grid, out = load(file), tmp_path / "out"
-    executor = executors.Local(2, tmp_path / "logs")
+    executor = executors.Local(1, tmp_path / "logs")  # every new process takes seconds to load
     others = scheduler.Settings(costs=dict.fromkeys(grid.cells, COST))
     states = scheduler.run(grid, [cell for cell in grid.cells if cell.case != "hangs"], out, executor, others)
-    soon = scheduler.Settings(costs=others.costs, timeout_seconds=3)
+    soon = scheduler.Settings(costs=others.costs, timeout_seconds=1)
     states += scheduler.run(grid, grid.chosen(["hangs"]), out, executor, soon)
     executor.close()
+    assert executor.all[-1].slot == 0  # one after the other, in two processes
     found = {state.cell.case: state for state in states}
     assert {case: state.status for case, state in found.items() if case.startswith("fine")} == {
         "fine": "done",
         "fine too": "done",
     }
-    assert "hung: killed after 3 seconds" in found["hangs"].reason
+    assert "hung: killed after 1 seconds" in found["hangs"].reason
     assert "killed by signal 9" in found["dies"].reason
     assert "MemoryError" in found["too large"].reason
     assert "the loss is" in found["diverges"].reason
@@ -139,9 +140,11 @@ def test_the_same_folder_moves_between_executors(tmp_path):
         inline,
         scheduler.Settings(costs={cell: {"missing": {}} for cell in grid.cells}),
     )
-    done = run(file, out, executors.Local(1), costs={"missing": {}})
+    local = executors.Local(1)
+    done = run(file, out, local, costs={"missing": {}})
     assert [state.kept for state in done] == [True, False, True, False]
-    about = json.loads((out / "grid.json").read_text())
+    assert len(local.all) == 1  # both cells in one process
+    about = json.loads((out / "grids/tiny-small.json").read_text())
     assert {entry["id"] for entry in about["cells"]} == {path.parent.name for path in out.glob("*/row.json")}
     here = run(file, tmp_path / "elsewhere" / "out", costs={"missing": {}})
     assert figures(here) == figures(done)

@@ -17,6 +17,7 @@ import tps_lab.data.folder as folder_module
 from tps_lab import data
 from tps_lab.data import SPLITS
 from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+from tps_lab.data._seek import read_chosen
 from tps_lab.data._video import UnreadableVideo, printable, promised_frames, read_frames
 from tps_lab.data.folder import FolderClips, VideoFolder
 from tps_lab.errors import InputError
@@ -460,6 +461,7 @@ def test_frames_are_upright(good: Path, tmp_path: Path, matrix: tuple[int, ...],
     turned = tmp_path / "turned.mp4"
     turned.write_bytes(content)
     assert np.array_equal(read_frames(turned), np.rot90(read_frames(good), quarters, (1, 2)))
+    assert np.array_equal(read_chosen(turned, lambda n: [9]), np.rot90(read_frames(good, [9]), quarters, (1, 2)))
     assert np.array_equal(read_frames(turned, size=16), np.rot90(read_frames(good, size=16), quarters, (1, 2)))
 
 

@@ -224,6 +224,23 @@ def test_odd_names(tmp_path: Path) -> None:
     assert any(entry.name.endswith(odd) for split in SPLITS for entry in clips.entries[split])
 
 
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    scandir = os.scandir
+
+    def refuse(path: object) -> object:
+        if str(path).endswith("train/running"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = check(root)
+    assert found.facts()["splits"]["train"]["usable"] == 2
+    assert found.listing.notes[0] == "could not look into 1 folders: train/running (Permission denied)"
+    clips = data.parse("class-folders", path=str(root), **SMALL).opened()
+    assert any("could not look into" in note for note in clips.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [

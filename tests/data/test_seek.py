@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -150,3 +151,24 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         "sound": "no video stream",
         "gone": "no such file or directory",
     }
+
+
+@pytest.mark.parametrize("name", ["mp4", "avi", "webm", "uneven times", "b frames"])
+def test_fuzz(files: dict[str, Path], tmp_path: Path, name: str) -> None:
+    """Bytes changed, cut out and put in anywhere: frames, or the one error that says so."""
+    if name not in files:
+        pytest.skip("this PyAV has no encoder for it")
+    whole = files[name].read_bytes()
+    rng = np.random.default_rng(7)
+    path = tmp_path / f"fuzz{files[name].suffix}"
+    for _ in range(25):
+        content = bytearray(whole)
+        for _ in range(int(rng.integers(1, 6))):
+            at, n = int(rng.integers(len(content))), int(rng.integers(1, 400))
+            noise = rng.integers(0, 256, n, dtype=np.uint8).tobytes()
+            way = int(rng.integers(3))
+            content[at : at + n * (way != 0)] = noise if way < 2 else b""
+        path.write_bytes(content)
+        for read in (lambda: look(path), lambda: read_chosen(path, lambda total: [0, total // 2, total - 1], 16)):
+            with contextlib.suppress(UnreadableVideo):
+                read()

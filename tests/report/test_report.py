@@ -18,6 +18,7 @@ from rich.console import Console
 from tps_lab import report, viz
 from tps_lab.attention import variants
 from tps_lab.errors import InputError
+from tps_lab.report import answer as words
 from tps_lab.report import facts, tables
 from tps_lab.viz.groups import group_runs
 
@@ -169,27 +170,27 @@ def test_no_runs_are_an_input_error(tmp_path: Path) -> None:
 
 def test_overlapping_intervals_are_not_ranked() -> None:
     tied = group_runs([made_up(*VARIANTS[i], seed=s) for i in (5, 6) for s in range(3)])
-    assert "can’t be told apart from" in facts.answer(tied)
+    assert "can’t be told apart from" in words.answer(tied)
     apart = group_runs([made_up(*VARIANTS[i], seed=s) for i in (1, 3) for s in range(3)])
-    assert "TPS-C is the most accurate" in facts.answer(apart)
-    assert "at most 50 %" in facts.answer(apart)
+    assert "TPS-C is the most accurate" in words.answer(apart)
+    assert "at most 50 %" in words.answer(apart)
 
 
 def test_the_interval_of_one_seed_says_that_it_is_over_clips() -> None:
-    assert "95 % interval over 2,000 clips" in facts.answer(group_runs([made_up(*VARIANTS[3])]))
-    assert "95 % interval over 2 seeds" in facts.answer(group_runs([made_up(*VARIANTS[3], seed=s) for s in (0, 1)]))
+    assert "95 % interval over 2,000 clips" in words.answer(group_runs([made_up(*VARIANTS[3])]))
+    assert "95 % interval over 2 seeds" in words.answer(group_runs([made_up(*VARIANTS[3], seed=s) for s in (0, 1)]))
 
 
 def test_without_an_interval_nothing_is_ranked() -> None:
     runs = [made_up(*VARIANTS[i], test_clips=None) for i in (1, 3)]
-    answer = facts.answer(group_runs(runs))
+    answer = words.answer(group_runs(runs))
     assert "interval unknown" in answer
     assert "can’t be told apart" in answer
 
 
 def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
     groups = group_runs([made_up(*VARIANTS[i], seed=s) for i in (0, 3) for s in range(3)])
-    assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in facts.remarks(groups)
+    assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in words.remarks(groups)
 
 
 def test_grid_comes_from_the_backbone() -> None:

@@ -114,8 +114,9 @@ class Local:
         self.all: list[_Worker] = []
 
     def start(self, job: Job) -> Handle:
-        self.all = [worker for worker in self.all if not worker.gone]
-        self.idle = [worker for worker in self.idle if not worker.gone]
+        # in place: workers put themselves back into this very list when they are free
+        self.all[:] = [worker for worker in self.all if not worker.gone]
+        self.idle[:] = [worker for worker in self.idle if not worker.gone]
         worker = self.idle.pop() if self.idle else self._another()
         worker.begin(job)
         return worker.handle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -145,7 +145,9 @@ def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) 
         key = config.model_dump_json(exclude={"seed", "name", "trackers"})
         if key not in known:
             try:
-                known[key] = forecast(config, jobs, earlier.get((cell.case, config.recipe.steps, config.recipe.batch)))
+                known[key] = forecast(
+                    config, jobs, earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
+                )
             except InputError as error:
                 raise InputError(f"case '{cell.case}': {error}") from None
         entries.append((cell, runs.is_done(out / cell.id), known[key]))
@@ -262,14 +264,18 @@ def _device_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _earlier(out: Path) -> dict[tuple[str, int, int], float]:
-    """Case, steps and batch → seconds that its finished cells took here."""
+def _earlier(out: Path) -> dict[tuple[Any, ...], float]:
+    """What was run → seconds that finished cells of it took here."""
     found = {}
     for file in out.glob("*/row.json"):
         row = json.loads(file.read_text())
-        if row.get("status") == "done" and "case" in row:
-            found[row["case"], row["steps"], row["batch"]] = float(row["train_seconds"]) + _START_SECONDS
+        if row.get("status") == "done":
+            found[_alike(row)] = float(row["train_seconds"]) + _START_SECONDS
     return found
+
+
+def _alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(key) for key in ("attention", "backbone", "data", "tubelet", "steps", "batch"))
 
 
 def _total(values: Sequence[int | None]) -> int | None:

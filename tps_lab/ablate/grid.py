@@ -11,7 +11,7 @@ import difflib
 import fnmatch
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -108,11 +108,15 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """The folder's name: readable, and its identity (see `identity.cell_hash`)."""
+        """The folder's name: the variant and the seed for people, and its identity (see `identity.cell_hash`).
+
+        What a grid calls the cell is no part of it: another grid may have the same cell.
+        """
         from tps_lab.ablate.identity import cell_hash
 
-        safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in f"{self.case}-seed{self.seed}")
-        return f"{safe[:60].strip('_.')}-{cell_hash(self.config)}"
+        readable = f"{self.config.variant.label[:50]}-seed{self.seed}"
+        safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
+        return f"{safe.strip('_.')}-{cell_hash(self.config)}"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Grid:
     scale_name: ScaleName
     scale: Scale
     cells: tuple[Cell, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
 
     @property
     def timeout_seconds(self) -> float:
@@ -189,7 +194,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     cells = tuple(_Cells(document, read, name, chosen, rest))
-    grid = Grid(read, Path(file).stem, name, chosen, cells)
+    grid = Grid(read, Path(file).stem, name, chosen, cells, dict(settings or {}))
     _check_names(grid, document)
     return grid
 
@@ -354,7 +359,8 @@ def _named(axis: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _label(labels: Mapping[str, str]) -> str:
     if len(labels) == 1:
         return next(iter(labels.values()))
-    return ", ".join(f"{key.rpartition('.')[2]}={name}" for key, name in labels.items())
+    # a variant's name needs no "attention=" before it, a number of frames needs its key
+    return ", ".join(name if key in _TEXT_FORMS else f"{key.rpartition('.')[2]}={name}" for key, name in labels.items())
 
 
 def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -36,6 +36,7 @@ _WITHOUT_EFFECT = frozenset(
         *(f"{_PACKAGE}.{name}" for name in "report runs specs viz workers".split()),
     ]
 ) | {f"{_PACKAGE}.measure{name}" for name in ("", ".flops", ".latency", ".memory", ".probe")}
+_NO_TIME_UNLESS_ASKED = {f"{_PACKAGE}.backbones.swin"}  # others ask the variant whether it wants an embedding of time
 _BY_VALUE = {
     f"{_PACKAGE}.patterns": {"_TILES", "_NOTES", "_ALIASES"},
     f"{_PACKAGE}.backbones": {"SMALL", "_MICRO", "_MICRO_SWIN", "__all__"},
@@ -50,7 +51,7 @@ def cell_hash(config: RunConfig) -> str:
         InputError: the backbone has no such model.
     """
     content = {
-        "config": config.content(),
+        "config": config.content() | {"temporal_position": _temporal_position(config)},
         "data_version": data.parse(config.data).version,
         "values": _values(config),
         "code": code(config),
@@ -91,6 +92,12 @@ def _values(config: RunConfig) -> dict[str, Any]:
         "tile": pattern.text if pattern is not None else None,
         "preset": repr(PAPER[name]) if name in PAPER else repr(SMALL.get(name)),
     }
+
+
+def _temporal_position(config: RunConfig) -> bool | None:
+    """As asked for; None, too, where that is what happens unasked, because it is the same model."""
+    unasked = _family_module(config.model[0]) not in _NO_TIME_UNLESS_ASKED and config.variant.temporal_position
+    return None if config.temporal_position == unasked else config.temporal_position
 
 
 def _family_module(name: str) -> str:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tps_lab import plugins, runs
-from tps_lab.ablate import claims
+from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Executor, Handle
 from tps_lab.ablate.grid import Cell, Grid
-from tps_lab.errors import InputError
 
 Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
 
@@ -74,7 +73,7 @@ def run(
         KeyboardInterrupt: stopped by hand; what was under way goes on from its checkpoint next time.
     """
     settings = settings or Settings(timeout_seconds=grid.timeout_seconds)
-    describe_grid(grid, out)
+    record.write(grid, out)
     states = look(cells, out, grid)
     running: list[State] = []
     try:
@@ -114,7 +113,8 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
     states = []
     for cell in cells:
         folder = out / cell.id
-        if not runs.is_done(folder) and (twin := elsewhere.get(cell.id.rpartition("-")[2])):
+        twin = elsewhere.get(cell.id.rpartition("-")[2])
+        if twin and not runs.is_done(folder):
             _copy(twin, folder, more(cell, grid))
         done = runs.is_done(folder)
         states.append(State(cell, "done" if done else "waiting", kept=done, row=runs.Run(folder).row if done else None))
@@ -123,21 +123,7 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
 
 def more(cell: Cell, grid: Grid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
-    return {"case": cell.case, "varied": dict(cell.values), "grid": grid.name, "scale": grid.scale_name}
-
-
-def describe_grid(grid: Grid, out: Path) -> None:
-    """Write `grid.json`: the question, the cells and the paper's numbers, for reports."""
-    about = grid.file.model_dump(mode="json", include={"title", "question", "baseline", "measures", "paper"})
-    about |= {"name": grid.name, "scale": grid.scale_name, "seeds": sorted({cell.seed for cell in grid.cells})}
-    about["cells"] = [
-        {"id": cell.id, "case": cell.case, "seed": cell.seed, "values": dict(cell.values)} for cell in grid.cells
-    ]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(out / "grid.json", json.dumps(about, indent=2))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name}
 
 
 def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
@@ -205,10 +191,10 @@ def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]
 
 
 def _finished_near(out: Path) -> dict[str, Path]:
-    """Hash → folder of finished cells in the folders beside this one."""
+    """Hash → folder of finished cells in this folder and those beside it."""
     found = {}
     for row in out.resolve().parent.glob("*/*/row.json"):
-        if row.parent.parent != out.resolve() and runs.is_done(row.parent):
+        if not row.parent.parent.name.startswith(".") and runs.is_done(row.parent):
             found[row.parent.name.rpartition("-")[2]] = row.parent
     return found
 

@@ -5,13 +5,14 @@ Commands stand in the modules beside this one; `--help` lists them in the order 
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 import typer
 
 from tps_lab.cli._shared import app
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, nearest
 
 # isort: off
 # importing registers the commands
@@ -41,8 +42,12 @@ def main() -> None:
 
 
 def _usage(error: Any) -> str:
-    command = getattr(getattr(error, "ctx", None), "command_path", "tps-lab")
-    return f"{error.format_message()} (see: {command} --help)"
+    context = getattr(error, "ctx", None)
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    quoted = re.findall(r"'([^']*)'", said)  # the argument, what was given, what there is
+    near = nearest(quoted[1], quoted[2:]) if "is not one of" in said else None
+    hint = f"; did you mean '{near}'?" if near else ""
+    return f"{said}{hint} (see: {getattr(context, 'command_path', 'tps-lab')} --help)"
 
 
 def _fail(message: str, code: int) -> None:

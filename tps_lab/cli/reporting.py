@@ -7,32 +7,46 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, app, finish, print_json, read_yaml
+from tps_lab.cli._shared import Json, app, finish, print_json
 from tps_lab.errors import InputError
 
 
-@app.command(epilog="Example: tps-lab report runs reports/quickstart/runs --out reports/mine")
+@app.command(
+    epilog="Examples: tps-lab report reports/quickstart/runs --out reports/mine, "
+    "tps-lab report runs/ablations --grids ablations --out reports/ablations"
+)
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")],
     out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
     about: Annotated[
-        Path | None, typer.Option(help="A grid file: its title, question, baseline and the paper's numbers are shown.")
+        Path | None,
+        typer.Option(help="A grid file: its cells alone, with its question, names, baseline and the paper's numbers."),
     ] = None,
+    grids: Annotated[
+        Path | None, typer.Option(help="A folder of grid files: a report on each in OUT/GRID, and an overview.")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="Of the grids: small or paper.")] = "small",
     baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
     json_: Json = False,
 ) -> None:
     """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
     from tps_lab import report as pages
     from tps_lab import runs
-    from tps_lab.report import time_use
+    from tps_lab.report import grids as reports
 
-    found = runs.find(*folders)
-    said = pages.said_about(read_yaml(about))
-    said |= {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
-    said |= {"extra_figures": time_use.pictures(found)}
+    if grids is not None and (about or title or baseline):
+        raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
+    command = runs.environment()["command"]
+    said = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     try:
-        page = pages.build(found, out, command=runs.environment()["command"], **said)
+        if grids is not None:
+            overview = reports.build_all(folders, grids, out, scale, command)
+            print_json(overview.facts()) if json_ else print(overview.text())
+            return
+        grid = reports.chosen(folders, about, scale)
+        found = list(grid.runs) if grid else runs.find(*folders)
+        page = reports.build(grid, out, command, **said) if grid else pages.build(found, out, command=command, **said)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     finish(found, page, json_, by_status=False)

@@ -53,11 +53,17 @@ class Cache:
         choose: Callable[[int], Sequence[int]],
         size: int | None,
         decode: Callable[[Path, Callable[[int], Sequence[int]], int | None], NDArray[np.uint8]],
+        decoder: str = "",
     ) -> NDArray[np.uint8]:
-        """The chosen frames of a video, which is decoded as a whole if it is not in the cache."""
+        """The chosen frames of a video, which is decoded as a whole if it is not in the cache.
+
+        Args:
+            decode: (video, frame count → wanted frames, size) → frames.
+            decoder: its name; what one decoder left is not read for another.
+        """
         import numpy as np
 
-        file = self._file(path, size)
+        file = self._file(path, size, decoder)
         if file is not None:
             with contextlib.suppress(OSError, ValueError):  # not there, or taken away or cut short meanwhile
                 frames = np.load(file, mmap_mode="r")
@@ -73,12 +79,12 @@ class Cache:
         """What the cache holds by now."""
         return sum(size for _, size, _ in self._files())
 
-    def _file(self, path: Path, size: int | None) -> Path | None:
+    def _file(self, path: Path, size: int | None, decoder: str = "") -> Path | None:
         try:
             about = path.stat()
         except OSError:
             return None
-        key = f"{os.path.realpath(path)}|{about.st_size}|{about.st_mtime_ns}|{size}"
+        key = f"{os.path.realpath(path)}|{about.st_size}|{about.st_mtime_ns}|{size}|{decoder}"
         return self.folder / (hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:32] + _SUFFIX)
 
     def _write(self, file: Path, frames: NDArray[Any]) -> None:

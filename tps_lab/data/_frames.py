@@ -17,7 +17,12 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def read(
-    path: Path, choose: Callable[[int], Sequence[int]], size: int | None = None, start: int = 0, stop: int = 0
+    path: Path,
+    choose: Callable[[int], Sequence[int]],
+    size: int | None = None,
+    start: int = 0,
+    stop: int = 0,
+    decoder: str = "pyav",
 ) -> NDArray[np.uint8]:
     """The frames that `choose` picks.
 
@@ -26,6 +31,7 @@ def read(
         choose: number of frames → which.
         size: short side in pixels; as stored without.
         start, stop: the part of the video that is the clip; 0, 0 means all of it.
+        decoder: "pyav" or "torchcodec"; pictures are read by Pillow.
 
     Returns:
         (N, H, W, 3) uint8, RGB.
@@ -42,16 +48,28 @@ def read(
 
     cached = _cache.configured()
     if cached is not None:
-        return cached.read(path, within, size, _plain)
-    return _plain(path, within, size)
+        return cached.read(path, within, size, _DECODERS[decoder], decoder)
+    return _DECODERS[decoder](path, within, size)
 
 
-def _plain(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
+def _pyav(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
     if os.path.isdir(path):
         return read_pictures(path, choose, size)
     from tps_lab.data._seek import read_chosen
 
     return read_chosen(path, choose, size)
+
+
+def _torchcodec(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
+    if os.path.isdir(path):
+        return read_pictures(path, choose, size)
+    from tps_lab.data._torchcodec import read_chosen
+
+    return read_chosen(path, choose, size)
+
+
+_DECODERS = {"pyav": _pyav, "torchcodec": _torchcodec}
+DECODERS = tuple(_DECODERS)
 
 
 def pictures_in(path: Path) -> list[str]:

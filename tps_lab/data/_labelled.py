@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tps_lab.data._base import Data, Split
+from tps_lab.data._frames import DECODERS
 from tps_lab.data._video import SUFFIXES, printable
 from tps_lab.errors import InputError, unknown
 
@@ -85,6 +86,7 @@ class Labelled(Data):
         holdout: share of the training clips that is held out as `val`; at 0 `val` is `test`.
         train, val, test: at most so many clips per split, spread over the split; 0 takes all.
         only: a list of usable clips, as `tps-lab data check --fix-list` writes it.
+        decoder: "pyav", or "torchcodec" where it is installed; their pixels differ a little.
         seed: of everything random in the clips (not of training).
     """
 
@@ -104,6 +106,7 @@ class Labelled(Data):
     val: int = 0
     test: int = 0
     only: str = ""
+    decoder: str = "pyav"
     seed: int = 0
 
     # the official split that papers report on
@@ -120,6 +123,8 @@ class Labelled(Data):
             object.__setattr__(self, name, os.fspath(getattr(self, name)))
         if self.sampling not in SAMPLINGS:
             raise unknown("sampling", str(self.sampling), SAMPLINGS)
+        if self.decoder not in DECODERS:
+            raise unknown("decoder", str(self.decoder), DECODERS)
         if self.frames < 1 or self.size < 8 or self.stride < 1:
             raise InputError(
                 f"{self.name} needs frames ≥ 1, size ≥ 8 and stride ≥ 1, "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab.data import sampling, transforms
 from tps_lab.data._base import SPLITS, Clips, Split
+from tps_lab.data._frames import read
 from tps_lab.data._labelled import Entry, Labelled, Listing, divided
 from tps_lab.data._video import UnreadableVideo, printable
 from tps_lab.errors import InputError
@@ -41,6 +42,10 @@ class LabelledClips(Clips):
     def __init__(self, options: Labelled) -> None:
         self.options = options
         self.root = options.root
+        if options.decoder == "torchcodec":
+            from tps_lab.data._torchcodec import check_installed
+
+            check_installed()
         listing = options.listing()
         self.classes = listing.classes
         self.clip_shape = (3, options.frames, options.size, options.size)
@@ -164,10 +169,9 @@ class LabelledClips(Clips):
         """Frames (N, 3, H, W) as bytes, the short side at least `size`; None if the file is broken."""
         import torch
 
-        from tps_lab.data._frames import read
-
+        options = self.options
         try:
-            frames = read(self.root / entry.name, choose, self.options.short, entry.start, entry.stop)
+            frames = read(self.root / entry.name, choose, options.short, entry.start, entry.stop, options.decoder)
         except UnreadableVideo as error:
             with self._lock:
                 self.broken[entry.name] = error.reason

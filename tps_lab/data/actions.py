@@ -11,8 +11,11 @@ the order of frames gives both the same answer and cannot exceed 50 % on the tes
 
 Test clips show moments of the motions, and directions to look from, that training never shows::
 
-    motion      |<--- train --->|·|<-- val -->|·|<-- test -->|·|<-- train -->|     · 2 % left out
-    direction   in every 45°: 30° train, then 3.5° val and 4° test, 2.5° left out between
+    motion      |<-- train -->|·|<-- test -->|·|<-- train -->|·|<-- val -->|·|<-- train -->|   · 2 % left out
+    direction   in every 45°: 15° to either side of the middle train, 17° to 18.5° val, 20.5° to 22.5° test
+
+Half of the bodies are mirrored, left and right changed over. (The directions are symmetric, so that a
+mirrored body is not seen from a direction of another split either.)
 """
 
 from __future__ import annotations
@@ -32,15 +35,20 @@ if TYPE_CHECKING:
 
 # shares of a motion; a clip lies within one stretch
 _STRETCHES: dict[Split, tuple[tuple[float, float], ...]] = {
-    "train": ((0.0, 0.36), (0.74, 1.0)),
-    "val": ((0.38, 0.53),),
-    "test": ((0.55, 0.72),),
+    "train": ((0.0, 0.22), (0.42, 0.60), (0.78, 1.0)),
+    "val": ((0.62, 0.76),),
+    "test": ((0.24, 0.40),),
 }
-# degrees within each 45
-_DIRECTIONS: dict[Split, tuple[float, float]] = {"train": (0.0, 30.0), "val": (32.5, 36.0), "test": (38.5, 42.5)}
-_SPAN = 0.15  # a clip's share of its motion, at the highest speed
+# degrees from the middle of a sector of 45, to either side
+_DIRECTIONS: dict[Split, tuple[float, float]] = {"train": (0.0, 15.0), "val": (17.0, 18.5), "test": (20.5, 22.5)}
+_SECTOR = 45
+_SPAN = 0.14  # a clip's share of its motion, at the highest speed
 _BANK = 1 << 20
 _MEAN, _SPREAD = 0.05, 0.16  # of the drawn pixels, about
+
+
+# per capsule, the one that it changes places with in a mirror: six limbs a side, after the trunk's four
+_OTHER_SIDE = [0, 1, 2, 3, *range(10, 16), *range(4, 10)]
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Actions(Data):
         frames, size: of a clip, size in pixels.
         train, val, test: clips per split, even numbers.
         noise: standard deviation of pixel noise, white being 1.
+        around: degrees that the viewer goes around the body, in steps of 45, half to either side of
+            looking at it from its right; 360 is from anywhere.
         path: a folder with the motions' files; "" finds them in the package that brings them.
         seed: of everything random in the clips (not of training).
     """
@@ -65,6 +75,7 @@ class Actions(Data):
     val: int = 960
     test: int = 3000
     noise: float = 0.05
+    around: int = 90
     path: str = ""
     seed: int = 0
 
@@ -74,6 +85,8 @@ class Actions(Data):
         for split in SPLITS:
             if getattr(self, split) < 2 or getattr(self, split) % 2:
                 raise InputError(f"actions comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
+        if self.around % _SECTOR or not 0 < self.around <= 360:
+            raise InputError(f"around must be 45, 90, … 360, got {self.around}")
         if self.noise < 0:
             raise InputError(f"noise must be 0 or more, got noise={self.noise}")
 
@@ -161,16 +174,20 @@ class ActionClips(Clips):
         chosen = torch.multinomial((lengths - _SPAN).clamp(min=1e-6), n, replacement=True, generator=rng)
         low, high = stretches[chosen].unbind(1)
         start = low + torch.rand(n, generator=rng) * (high - low - span)
-        sector, (from_, to) = torch.randint(0, 8, (n,), generator=rng), _DIRECTIONS[split]
+        from_, to = _DIRECTIONS[split]
+        sector = torch.randint(0, self.options.around // _SECTOR, (n,), generator=rng) + 0.5
+        side = 2 * torch.randint(0, 2, (n,), generator=rng) - 1
+        azimuth = _SECTOR * sector - self.options.around / 2 + side * uniform(from_, to)
         return {
             "action": action,
             "start": start,  # shares of the motion
             "span": span,
-            "azimuth": torch.deg2rad(45 * sector + uniform(from_, to)),
-            "elevation": torch.deg2rad(uniform(-5, 30)),
-            "scale": uniform(0.8, 1.1),
-            "x": uniform(-0.12, 0.12),  # where in the picture; it spans -1 to 1
-            "y": uniform(-0.12, 0.12),
+            "azimuth": torch.deg2rad(azimuth),
+            "mirrored": torch.rand(n, generator=rng) < 0.5,
+            "elevation": torch.deg2rad(uniform(-5, 25)),
+            "scale": uniform(0.9, 1.15),
+            "x": uniform(-0.06, 0.06),  # where in the picture; it spans -1 to 1
+            "y": uniform(-0.06, 0.06),
             "ink": uniform(0.8, 1.0),
             "noise": torch.randint(0, _BANK, (n,), generator=rng),
             "bank": torch.randn(_BANK + self.options.frames * self.options.size**2, generator=rng),
@@ -194,6 +211,9 @@ class ActionClips(Clips):
         root = ends[:, :, 0, 0]
         centre = (root.amin(1) + root.amax(1)) / 2
         ends = ends - centre[:, None, None, None]
+        # mirrored in the plane that parts left from right; the left side's ink goes along
+        flip = torch.where(scene["mirrored"], -1.0, 1.0)
+        ends = ends * torch.stack([flip * flip, flip * flip, flip], 1)[:, None, None, None]
         x, y, z = _seen(ends, scene["azimuth"], scene["elevation"])
         size = (scene["scale"])[:, None, None, None]  # the picture is 2 m high
         x = x * size + scene["x"][:, None, None, None]
@@ -202,6 +222,7 @@ class ActionClips(Clips):
         # a third thicker than the model file's, to be seen at few pixels
         radii = torch.tensor([c.radius for c in _motion.CAPSULES], device=device) * 0.32
         inks = torch.tensor([c.ink for c in _motion.CAPSULES], device=device)
+        inks = torch.where(scene["mirrored"][:, None], inks[_OTHER_SIDE], inks)
         drawn = draw(
             torch.stack([x, y], -1).flatten(0, 1),
             z.mean(-1).flatten(0, 1),

@@ -1,4 +1,4 @@
-"""What a report says in words: the answer, what each variant is and mixes, how it was measured."""
+"""What a report says of the variants: what each is and mixes, and what that costs."""
 
 from __future__ import annotations
 
@@ -11,90 +11,11 @@ import numpy as np
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
-from tps_lab.report.tables import cost, is_disputed, over
-from tps_lab.viz.groups import Group, Interval
-from tps_lab.viz.units import unit_for
+from tps_lab.report.answer import listed
+from tps_lab.report.tables import cost, is_disputed
+from tps_lab.viz.groups import Group
 
 _MOST_TOKENS = 1600  # who influences whom is a table of tokens × tokens
-
-
-def answer(groups: Sequence[Group]) -> str:
-    """The one sentence that the runs on one data set support, and no more than that."""
-    scored = [(group, top1) for group in groups if (top1 := group.top1) is not None]
-    if not scored:
-        return f"No run has finished with a test accuracy: {len(groups)} tried, nothing to compare yet."
-    scored.sort(key=lambda pair: -pair[1].mean)
-    best, top = scored[0]
-    tied = [(group, other) for group, other in scored[1:] if other.overlaps(top)]
-    ceiling = best.one("ceiling_pct")
-    limit = "" if ceiling is None else f"a model blind to the order of frames can reach at most {ceiling:.0f} %"
-    first = f"{top.mean:.1f} % ({_interval(best, top)})"
-
-    def score(group: Group, other: Interval) -> str:
-        same = other.over and over(group) == over(best)  # said once, with the first
-        return f"{group.label}, {other.mean:.1f} % ({other.span if same else _interval(group, other)})"
-
-    if len(scored) == 1:
-        text = f"{best.label} reaches a test accuracy of {first}, with nothing to compare it with"
-    elif tied:
-        named = [score(*pair) for pair in tied[:4]] + ([f"{len(tied) - 4} more"] if len(tied) > 4 else [])
-        text = (
-            f"{best.label} has the highest test accuracy, {first}, but can’t be told apart from {listed(named, '; ')}"
-        )
-    else:
-        text = f"{best.label} is the most accurate, {first}, ahead of {score(*scored[1])}"
-    return f"{text}; {limit}." if limit else f"{text}."
-
-
-def remarks(groups: Sequence[Group]) -> list[str]:
-    """What should be read together with the answer: who beats the ceiling, ties, and their costs."""
-    scored = [(group, top1) for group in groups if (top1 := group.top1) is not None]
-    said: list[str] = []
-    bounded = [(group, top1, ceiling) for group, top1 in scored if (ceiling := group.one("ceiling_pct")) is not None]
-    within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling]
-    if bounded and within:
-        said.append(f"Not shown to use the order of frames (interval not above the ceiling): {listed(within)}.")
-    elif bounded:
-        them = "All variants are" if len(bounded) > 1 else f"{bounded[0][0].label} is"
-        said.append(f"{them} above the ceiling, which takes the order of frames.")
-    scored.sort(key=lambda pair: -pair[1].mean)
-    top = [group for group, other in scored if other.overlaps(scored[0][1])]
-    macs = sorted((value, group.label) for group in top if (value := cost(group, "macs")) is not None)
-    if len(macs) > 1:
-        unit = unit_for("count", [value for value, _ in macs])
-        least = [label for value, label in macs if value <= 1.001 * macs[0][0]]
-        rest = [f"{label} {unit.text(value)}" for value, label in macs if label not in least]
-        if rest:
-            needs = "needs" if len(least) == 1 else "need"
-            said.append(
-                f"Of the variants that share the top, {listed(least)} {needs} the fewest multiply-adds per clip, "
-                f"{unit.text(macs[0][0])} ({listed(rest)})."
-            )
-    pairs = [
-        f"{first.label} and {second.label}"
-        for i, (first, one) in enumerate(scored)
-        for second, other in scored[i + 1 :]
-        if one.overlaps(other) and not (first in top and second in top)
-    ]
-    if pairs:
-        more = f"; and {len(pairs) - 6} more pairs" if len(pairs) > 6 else ""
-        said.append(f"Also not told apart, because their intervals overlap: {'; '.join(pairs[:6])}{more}.")
-    undone = [group.label for group in groups if group.undone]
-    if undone:
-        said.append(f"Some runs did not finish and count for nothing here: {listed(undone)}.")
-    return said
-
-
-def _interval(group: Group, top1: Interval) -> str:
-    return f"95 % interval over {over(group)}: {top1.span}" if top1.over else "interval unknown"
-
-
-def listed(words: Sequence[str], separator: str = ", ") -> str:
-    """Words as people list them: "a, b and c"."""
-    return " and ".join(words) if len(words) < 3 else f"{separator.join(words[:-1])} and {words[-1]}"
-
-
-# ---------------------------------------------------------------------- variants
 
 
 @dataclass

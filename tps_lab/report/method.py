@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tps_lab.report.facts import listed
+from tps_lab.report.answer import listed
 from tps_lab.report.tables import is_disputed
 from tps_lab.viz.groups import Group
 
@@ -71,7 +71,8 @@ def _about_intervals(groups: Sequence[Group]) -> str:
             "With one seed: its accuracy and Wilson’s 95 % interval over the test clips, taken as independent. It "
             "covers the choice of test clips, not the chance in training."
         )
-    said.append("Variants whose intervals overlap are not ranked.")
+
+    said.append("Variants are ranked only where the paired comparison of their answers settles it.")
     return " ".join(said)
 
 

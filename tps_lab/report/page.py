@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import viz
+from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
-from tps_lab.report import cells, facts, latex, method, paired, tables
+from tps_lab.report import answer as words
+from tps_lab.report import cells, facts, latex, method, paired, tables, time_use
 from tps_lab.report.figures import Picture, picture
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.viz.plots import AXES
@@ -39,9 +41,30 @@ class Section:
     effects: list[paired.Effect] = field(default_factory=list)
     paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
     described: list[facts.Described] = field(default_factory=list)
+    proofs: list[Confronted] = field(default_factory=list)
 
 
-def build(
+@dataclass(frozen=True)
+class Built:
+    """A report that was written.
+
+    Args:
+        page: its `index.html`.
+        answers: data set → the one sentence about it.
+        proofs: ceilings that were proved before training, beside what came out.
+    """
+
+    page: Path
+    answers: dict[str, str]
+    proofs: list[Confronted]
+
+
+def build(runs: Iterable[Run], out_dir: Path | str, *args: Any, **said: Any) -> Path:
+    """As `write`, which documents the arguments; returns the path of `index.html`."""
+    return write(runs, out_dir, *args, **said).page
+
+
+def write(
     runs: Iterable[Run],
     out_dir: Path | str,
     title: str = "Attention variants compared",
@@ -51,7 +74,8 @@ def build(
     baseline: str | None = None,
     paper: Mapping[str, Mapping[str, float]] | None = None,
     paper_source: str = "",
-) -> Path:
+    remake: str = "",
+) -> Built:
     """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
     `index.html` is one file that needs nothing else, no network either.
@@ -68,14 +92,12 @@ def build(
         paper: a paper's numbers to stand beside ours: label, case, variant or pattern → measure →
             number.
         paper_source: which table of which paper that is, and on what data.
-
-    Returns:
-        The path of `index.html`.
+        remake: the command that makes a run again, if it is no `tps-lab train`.
 
     Raises:
         InputError: there are no runs.
 
-    >>> build(runs, "reports/patterns", title="Which pattern?")  # doctest: +SKIP
+    >>> write(runs, "reports/patterns", title="Which pattern?").page  # doctest: +SKIP
     """
     runs = list(runs)
     if not runs:
@@ -99,9 +121,13 @@ def build(
         "count": len(runs),
         "sections": sections,
         "mosaics": _mosaics(groups, figures),
-        "extra": [picture(fig, f"extra-{i}", caption, figures) for i, (caption, fig) in enumerate(extra_figures, 1)],
+        "extra": [
+            picture(fig, f"extra-{i}", caption, figures)
+            for i, (caption, fig) in enumerate([*time_use.pictures(runs), *extra_figures], 1)
+        ],
         "measured": method.measured(groups),
         "groups": groups,
+        "remake": remake,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
@@ -109,7 +135,8 @@ def build(
     (out / "results.tex").write_text("\n".join(written), encoding="utf-8")
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         (out / file).write_text(render(template, content), encoding="utf-8")
-    return out / "index.html"
+    answers = {section.data: section.answer for section in sections}
+    return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
 
 
 def _section(
@@ -165,10 +192,12 @@ def _section(
         caption = "What is taken for what: rows are what a clip shows, columns what the model said, % of the row."
         pairs.append(plot("confusion", viz.confusion(confused), caption))
     here = baseline if baseline is None or any(baseline in paired.names_of(group) for group in groups) else None
+    ranking = words.Ranking(groups)
+    proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
         data,
-        facts.answer(groups),
-        facts.remarks(groups),
+        words.answer(groups, ranking, paired.baseline_of(groups, here) if here else None),
+        [*proofs_said(proofs), *words.remarks(groups, ranking)],
         _shared_setting(groups),
         cells.results(groups),
         tradeoffs,
@@ -178,7 +207,22 @@ def _section(
         paired.effects(groups),
         {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
         facts.described(_highest(groups, _MOST_CURVES)),
+        proofs,
     )
+
+
+def proofs_said(proofs: Sequence[Confronted]) -> list[str]:
+    """What became of the ceilings that were proved, in a sentence."""
+    if not proofs:
+        return []
+    broken = [proof for proof in proofs if not proof.kept]
+    if broken:
+        named = words.listed(
+            [f"{proof.name} ({proof.highest_pct:.1f} % where {proof.ceiling_pct:.1f} % was proved)" for proof in broken]
+        )
+        return [f"A proved ceiling was passed, so the proof or the measurement is wrong: {named}."]
+    runs = sum(proof.runs for proof in proofs)
+    return [f"Of {runs} run{'s' if runs != 1 else ''} with a ceiling proved before training, none passed it."]
 
 
 def _highest(groups: list[Group], most: int) -> list[Group]:

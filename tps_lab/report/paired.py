@@ -67,12 +67,16 @@ def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
     return compare_groups([(group, base) for group in others])
 
 
-def compare_groups(pairs: Sequence[tuple[Group, Group]]) -> list[Pair]:
-    """First against second of each pair; see `paired`."""
+def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) -> list[Pair]:
+    """First against second of each pair; see `paired`.
+
+    Args:
+        of: how many comparisons p values are corrected for, if these were chosen from more.
+    """
     rights = [_rights(one, other) for one, other in pairs]
     sizes = {twins for *_, twins, why in rights if not why}
     twins = sizes.pop() if len(sizes) == 1 else 1
-    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], twins))
+    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], twins, of))
     return [
         Pair(one, other, None if why else next(found), why)
         for (one, other), (*_, why) in zip(pairs, rights, strict=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.viz.time_use import time_use
@@ -14,7 +15,7 @@ from tps_lab.viz.time_use import time_use
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tps_lab.runs import Run
+    from tps_lab.viz.groups import Run
 
 FILE = "time_use.json"
 
@@ -23,8 +24,8 @@ def pictures(runs: Iterable[Run]) -> list[tuple[str, Figure]]:
     """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`."""
     by_data: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
-        file = run.path / FILE
-        if file.exists():
+        folder = getattr(run, "path", None)  # runs may come from elsewhere than a folder
+        if folder is not None and (file := Path(folder) / FILE).exists():
             found = json.loads(file.read_text())
             by_data.setdefault(str(run.row.get("data")), {}).setdefault(str(run.row.get("label")), []).append(found)
     made = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tps_lab import runs
 from tps_lab.errors import InputError
 from tps_lab.report.paired import Pair, compare_groups
 from tps_lab.report.tables import cost
@@ -128,18 +129,11 @@ def write(found: Versus, out: Path, command: str = "") -> None:
 
 
 def _key(group: Group) -> tuple[str, ...]:
-    keys = (
-        "case",
-        "attention",
-        "backbone",
-        "data",
-        "tubelet",
-        "temporal_position",
-        "steps",
-        "batch",
-        "lr",
-        "precision",
-    )
+    config = group.runs[0].config
+    if config:  # all that the run was told, but what it is called and its seed; two grids may call it two things
+        told = runs.flat({key: value for key, value in config.items() if key not in ("name", "seed", "trackers")})
+        return tuple(f"{key}={value}" for key, value in sorted(told.items()))
+    keys = "case attention backbone data tubelet temporal_position steps batch lr precision".split()
     return tuple(str(group.first.get(key)) for key in keys)
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tps_lab import specs
+from tps_lab.errors import InputError
+
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
 
 
@@ -179,11 +182,24 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def by_data(groups: Iterable[Group]) -> dict[str, list[Group]]:
-    """Groups by the data that they were tested on: accuracies compare only within one."""
+    """Groups by the data that they were tested on: accuracies compare only within one.
+
+    Clips of more or fewer frames show the same scenes for longer, and how many it takes is a question
+    of its own: they stay together.
+    """
     found: dict[str, list[Group]] = {}
     for group in groups:
-        found.setdefault(str(group.first.get("data") or "unknown data"), []).append(group)
+        found.setdefault(_task(str(group.first.get("data") or "unknown data")), []).append(group)
     return found
+
+
+def _task(data: str) -> str:
+    try:
+        name, options = specs.split("data", data)
+    except InputError:
+        return data
+    inside = ", ".join(f"{key}={value}" for key, value in options.items() if key != "frames")
+    return f"{name}({inside})" if inside else name
 
 
 def setting_text(row: dict[str, Any], key: str) -> str:
@@ -251,6 +267,7 @@ def _place(group: Group) -> tuple[Any, ...]:
     variant, patterns = str(group.first.get("variant") or ""), list(gallery)
     pattern = str(group.first.get("pattern") or "")
     return (
+        int(figure(group.first, "place") or 0),  # a grid's own order
         str(group.first.get("data")),
         variants.index(variant) if variant in variants else len(variants),
         patterns.index(pattern) if pattern in patterns else len(patterns),

@@ -1,0 +1,123 @@
+"""Which cells of a results folder belong to which grid: `grids/<name>-<scale>.json`, one file a grid.
+
+Grids overlap: patch shift with pattern C stands in half of them. A cell's folder is named after its
+run alone, so that grids which share a results folder share the cell; what a grid calls the cell stands
+here. It is also what a report of last year's runs goes by: cells are looked up by the identity that
+they had when they ran, whatever the code has become.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tps_lab import runs
+from tps_lab.ablate.grid import Cell, Grid, GridFile
+from tps_lab.ablate.proofs import proved
+from tps_lab.errors import InputError
+
+FOLDER = "grids"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A cell as a grid knows it.
+
+    Args:
+        id: the name of its folder.
+        values: what varies, as the grid file says it.
+        row: what is known of the run before it starts: for tables that show it as missing, and what
+            was proved about it, so that nobody can say it was made to fit.
+    """
+
+    id: str
+    case: str
+    seed: int
+    values: dict[str, Any]
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A grid's cells, what its file says of them (title, question, baseline, measures, paper), and what
+    `--set` replaced.
+    """
+
+    name: str
+    scale: str
+    settings: dict[str, Any]
+    about: dict[str, Any]
+    cells: tuple[Recorded, ...]
+
+
+def of(grid: Grid) -> Record:
+    """The record of a grid as it stands."""
+    return Record(
+        grid.name, grid.scale_name, dict(grid.settings), about(grid.file), tuple(_recorded(cell) for cell in grid.cells)
+    )
+
+
+def about(file: GridFile) -> dict[str, Any]:
+    """What of a grid file a report shows."""
+    return file.model_dump(mode="json", include={"title", "question", "baseline", "measures", "paper"})
+
+
+def write(grid: Grid, out: Path) -> None:
+    """Write a grid's record into a results folder.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    file = out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(file, json.dumps(asdict(of(grid)), indent=1))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def find(folders: Iterable[Path]) -> dict[tuple[str, str], Record]:
+    """(name, scale) → the newest record of every grid that was run into these folders, at any depth."""
+    files = [
+        file
+        for folder in folders
+        for file in Path(folder).rglob(f"{FOLDER}/*.json")
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    found = {}
+    for file in sorted(files, key=lambda file: file.stat().st_mtime):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # of another version: the grid file says it too
+            read = _read(file)
+            found[read.name, read.scale] = read
+    return found
+
+
+def _name(name: str, scale: str) -> str:
+    return f"{name}-{scale}.json"
+
+
+def _read(file: Path) -> Record:
+    content = json.loads(file.read_text())
+    cells = tuple(Recorded(**cell) for cell in content["cells"])
+    return Record(content["name"], content["scale"], content["settings"], content["about"], cells)
+
+
+def _recorded(cell: Cell) -> Recorded:
+    config, variant = cell.config, cell.config.variant
+    row = {
+        "attention": config.attention,
+        "label": variant.label,
+        "variant": variant.name,
+        "pattern": str(getattr(variant, "pattern", "")),
+        "backbone": config.backbone,
+        "data": config.data,
+        "tubelet": config.tubelet,
+        "steps": config.recipe.steps,
+        "batch": config.recipe.batch,
+        **proved(config),
+    }
+    return Recorded(cell.id, cell.case, cell.seed, dict(cell.values), row)

@@ -1,0 +1,220 @@
+"""Reports of grids: each takes its own cells out of folders that several grids may share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tps_lab import runs
+from tps_lab.ablate import record
+from tps_lab.ablate.grid import find
+from tps_lab.ablate.record import Record, Recorded
+from tps_lab.errors import InputError
+from tps_lab.report import page
+from tps_lab.viz.groups import Run
+
+
+@dataclass(frozen=True)
+class Named:
+    """A run under the name that a grid gives it, whichever grid ran it first."""
+
+    run: Run
+    row: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell that has not been run."""
+
+    row: dict[str, Any]
+    path: Path = Path()
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GridRuns:
+    """A grid with the runs of its cells.
+
+    Args:
+        runs: one for every cell; those that were not run are `Missing`.
+    """
+
+    record: Record
+    runs: tuple[Run, ...]
+
+    @property
+    def missing(self) -> int:
+        return sum(isinstance(run, Missing) for run in self.runs)
+
+    @property
+    def done(self) -> int:
+        return sum(run.row.get("status") == "done" for run in self.runs)
+
+
+def collect(wanted: Record, found: Iterable[Run]) -> GridRuns:
+    """The runs of a grid's cells among all that were found, under the grid's own names."""
+    # a cell may be there twice, copied from a folder beside it, or with an unfinished try
+    by_identity: dict[str, Run] = {}
+    for run in found:
+        key = _identity(run.path.name)
+        if key not in by_identity or by_identity[key].row.get("status") != "done":
+            by_identity[key] = run
+    places = {case: place for place, case in enumerate(dict.fromkeys(cell.case for cell in wanted.cells))}
+    return GridRuns(
+        wanted,
+        tuple(_named(wanted, cell, places[cell.case], by_identity.get(_identity(cell.id))) for cell in wanted.cells),
+    )
+
+
+def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> Record:
+    """What a grid file says, with the cells that were run of it; as the file has them if none were.
+
+    Raises:
+        InputError: the file is no valid grid, or has no such scale.
+    """
+    from tps_lab.ablate.grid import load
+
+    now = load(file, scale)
+    ran = records.get((now.name, scale))
+    return record.of(now) if ran is None else replace(ran, about=record.about(now.file))
+
+
+def chosen(folders: Sequence[Path], about: Path | None = None, scale: str = "small") -> GridRuns | None:
+    """The grid to report on: that of the file, else the one that was run into these folders; None if none was.
+
+    Raises:
+        InputError: no cell of the file's grid is there, or several grids are and none was chosen.
+    """
+    records = record.find(folders)
+    found = runs.find(*folders)
+    if about is not None:
+        grid = collect(of_file(about, scale, records), found)
+        if grid.missing == len(grid.runs):
+            where = ", ".join(map(str, folders))
+            raise InputError(f"no cell of {about} at scale '{scale}' is in {where}; run: tps-lab ablate {about}")
+        return grid
+    if len(records) > 1:
+        names = ", ".join(sorted({name for name, _ in records}))
+        raise InputError(
+            f"there are cells of several grids ({names}): choose one with --about GRID.yaml, or report on each with "
+            "--grids FOLDER"
+        )
+    return collect(next(iter(records.values())), found) if records else None
+
+
+def build(grid: GridRuns, out: Path, command: str = "", **said: Any) -> Path:
+    """A grid's report; see `page.write`.
+
+    Args:
+        **said: replaces what the grid file says (title, baseline).
+    """
+    return _written(grid, out, command, **said).page
+
+
+@dataclass(frozen=True)
+class Line:
+    """A grid in the overview.
+
+    Args:
+        answers: data set → the one sentence about it; empty if nothing of the grid has run.
+        proofs: the sentence about ceilings that were proved before training, if any were.
+        done, failed, missing: of its cells.
+    """
+
+    name: str
+    title: str
+    question: str
+    answers: dict[str, str]
+    proofs: str
+    done: int
+    failed: int
+    missing: int
+
+    @property
+    def count(self) -> str:
+        """How much of it there is: "25 of 25 cells"."""
+        parts = [f"{self.done} of {self.done + self.failed + self.missing} cells"]
+        parts += [f"{number} {what}" for what in ("failed", "missing") if (number := getattr(self, what))]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What `build_all` wrote."""
+
+    out: Path
+    scale: str
+    lines: list[Line]
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data, for `--json`."""
+        lines = [asdict(line) | {"report": str(self.out / line.name)} for line in self.lines]
+        return {"overview": str(self.out / "index.html"), "scale": self.scale, "grids": lines}
+
+    def text(self) -> str:
+        """For a terminal."""
+        said = [f"{line.name} ({line.count}): {' '.join(line.answers.values()) or 'not run'}" for line in self.lines]
+        return "\n".join([*said, str(self.out / "index.html")])
+
+
+def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "small", command: str = "") -> Overview:
+    """A report on every grid file of a folder into `out`/<grid>, and `index.html` and `README.md` above them.
+
+    Grids that were not run stand in the overview as such.
+
+    Raises:
+        InputError: there are no runs or no grid files, or one of the files is wrong.
+    """
+    files = find(grids)
+    if not files:
+        raise InputError(f"no grid files (*.yaml) in {grids}")
+    records, found = record.find(folders), runs.find(*folders)
+    wanted = [collect(of_file(file, scale, records), found) for file in files]  # before anything is written
+    lines = []
+    for grid in wanted:
+        about, undone = grid.record.about, len(grid.runs) - grid.done
+        ran = grid.missing < len(grid.runs)
+        built = _written(grid, out / grid.record.name, command) if ran else page.Built(out, {}, [])
+        said = "".join(page.proofs_said(built.proofs))
+        counts = (grid.done, undone - grid.missing, grid.missing)
+        lines.append(Line(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
+    out.mkdir(parents=True, exist_ok=True)
+    overview = Overview(out, scale, lines)
+    for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
+        text = page.render(template, {"overview": overview, "command": command})
+        (out / name).write_text(text, encoding="utf-8")
+    return overview
+
+
+def _written(grid: GridRuns, out: Path, command: str, **said: Any) -> page.Built:
+    about = page.said_about(grid.record.about) | {"remake": remake(grid.record)}
+    return page.write(grid.runs, out, command=command, **about | said)
+
+
+def remake(of: Record) -> str:
+    """The command that makes a cell of a grid again; bit for bit on the same machine."""
+    scale = [] if of.scale == "small" else ["--scale", of.scale]
+    told = [part for key, value in of.settings.items() for part in ("--set", f"{key}={value}")]
+    words = ["tps-lab", "ablate", f"ablations/{of.name}.yaml", *scale, *told, "--only", "CASE/SEED", "--out", "NEW"]
+    return shlex.join(words)
+
+
+def _named(wanted: Record, cell: Recorded, place: int, run: Run | None) -> Run:
+    mine = {"case": cell.case, "varied": cell.values, "ablation": wanted.name, "scale": wanted.scale, "place": place}
+    if run is not None:
+        return Named(run, {key: cell.row[key] for key in cell.row if key.startswith("proved_")} | run.row | mine)
+    row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}
+    return Missing(row | mine)
+
+
+def _identity(folder: str) -> str:
+    """The hash at the end of a cell's folder."""
+    return folder.rpartition("-")[2]
