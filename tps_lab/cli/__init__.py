@@ -29,8 +29,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        _fail(str(stop) or str(stop.__cause__ or "") or "stopped", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", 130)
     except typer.Exit as done:
         code = done.exit_code
     except Exception as error:

@@ -106,8 +106,9 @@ def train(
                 run = run_training(wanted, out, clips, progress=shown, checkpoints=checkpoints)
             except KeyboardInterrupt as stop:
                 kept = checkpoints.newest_step()
-                went = f"; the same command goes on after step {kept}" if kept else ""
-                raise KeyboardInterrupt(f"{stop or 'stopped'}{went}") from None
+                goes_on = f"; the same command goes on after step {kept}" if kept else ""
+                print(f"tps-lab: {stop or 'stopped'}{goes_on}", file=sys.stderr)
+                raise typer.Exit(130) from None
     if not is_first:
         return
     if json_:

@@ -105,10 +105,10 @@ class Loop:
                     self.seconds = time.perf_counter() - started
                     if self.checkpoints and team.agree(self.checkpoints.due(step)):
                         self._save(step, optimizer, schedule, feed, sums)
-                    if self.checkpoints and team.agree(self.checkpoints.stopping):
-                        raise KeyboardInterrupt
                 except KeyboardInterrupt:
                     raise KeyboardInterrupt(f"stopped by hand after {step - 1} of {recipe.steps} steps") from None
+                if self.checkpoints and team.agree(self.checkpoints.stopping):
+                    raise KeyboardInterrupt(f"stopped by hand after {step} of {recipe.steps} steps")
 
     def _prepare_model(self) -> None:
         """What the recipe does to the model before its first step."""
