@@ -123,7 +123,7 @@ def test_train_then_report(tmp_path):
 
 
 def test_quickstart_end_to_end_then_again_at_once(tmp_path):
-    done = cli("quickstart", "--out", tmp_path, *TINY)
+    done = cli("quickstart", "--out", tmp_path, "--timing-seconds", 1, *TINY)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "index.html") in done.stdout
     page = (tmp_path / "index.html").read_text()
@@ -157,7 +157,9 @@ def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
     code = "from tps_lab.cli import main; main()"
     steps = ["--set", "recipe.steps=100000", *TINY[2:]]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path), *steps], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path), "--timing-seconds", "1", *steps],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:

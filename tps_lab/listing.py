@@ -36,9 +36,10 @@ def _specs(known: Mapping[str, type[Spec]]) -> list[dict[str, Any]]:
 
 
 def _backbones() -> list[dict[str, Any]]:
-    from tps_lab.backbones import SMALL, backbones
+    from tps_lab.backbones import PAPER, SMALL, backbones
 
-    return [{"name": name, "about": "small, ours" if name in SMALL else "timm"} for name in backbones()]
+    about = dict.fromkeys(SMALL, "small, ours") | dict.fromkeys(PAPER, "the TPS paper's, 32 frames, tubelet 2")
+    return [{"name": name, "about": about.get(name, "timm")} for name in backbones()]
 
 
 def _ablations() -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ def quickstart(
     again: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
+    timing_seconds: float = 10.0,
     **settings: Any,
 ) -> Outcome:
     """Train and measure every variant with every seed, then write the report.
@@ -43,6 +44,7 @@ def quickstart(
         full: twice the steps, and more variants and patterns.
         again: run finished runs again.
         jobs: runs at a time; None takes one per core, or one on a GPU.
+        timing_seconds: about how long each of the three timings of all variants may take.
         **settings: keys of `RunConfig` that differ from the defaults ("recipe.steps": 500).
 
     Returns:
@@ -76,7 +78,7 @@ def quickstart(
         progress.say(f"{len(done)} of {len(wanted)} runs are already there and kept (--again runs them again)")
     missing = [config for config in wanted if config not in done]
     try:
-        _run_all(missing, out / "runs", done, progress, jobs)
+        _run_all(missing, out / "runs", done, progress, jobs, timing_seconds)
     except KeyboardInterrupt:
         stopped = True
     finished = [done[config] for config in wanted if config in done]
@@ -97,7 +99,12 @@ def quickstart(
 
 
 def _run_all(
-    configs: Sequence[RunConfig], folder: Path, done: dict[RunConfig, runs.Run], progress: Progress, jobs: int | None
+    configs: Sequence[RunConfig],
+    folder: Path,
+    done: dict[RunConfig, runs.Run],
+    progress: Progress,
+    jobs: int | None,
+    timing_seconds: float,
 ) -> None:
     if not configs:
         return
@@ -107,7 +114,7 @@ def _run_all(
     clips = data.parse(configs[0].data).opened()
     models = {c.attention: build(c, clips).to(measure.best_device()) for c in configs}
     progress.say(f"measuring what {len(models)} variants cost, in turn …")
-    costs = measure.costs(models, clips.clip_shape, configs[0].recipe.batch)
+    costs = measure.costs(models, clips.clip_shape, configs[0].recipe.batch, timing_seconds)
     del models
 
     def finished(config: RunConfig, run: runs.Run) -> None:

@@ -30,7 +30,7 @@ def test_dry_run_run_and_again(command, tmp_path):
     assert (code, plan["total"]["to_run"]) == (0, 4)
     assert all(cell["macs"] > 0 and cell["peak_memory_bytes"] > 0 and cell["fits"] for cell in plan["cells"])
     assert plan["total"]["seconds"] > 0
-    code, out, err = command("ablate", file, "--executor", "inline", "--set", "seeds=1")
+    code, out, err = command("ablate", file, "--executor", "inline", "--timing-seconds", 0, "--set", "seeds=1")
     assert code == 0
     assert "40.6" in out
     assert "[2/2] tps(pattern=A), seed 0" in err
@@ -45,7 +45,7 @@ def test_dry_run_run_and_again(command, tmp_path):
 def test_failed_cells_are_exit_code_1(command, tmp_path):
     bad = {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30}
     file = write(tmp_path, vary={"cases": {"fine": {"seed": 0}, "bad": bad}}, scales={"small": {"seeds": 1}})
-    code, out, err = command("ablate", file, "--executor", "inline")
+    code, out, err = command("ablate", file, "--executor", "inline", "--timing-seconds", 0)
     assert code == 1
     assert "failed: bad, seed 0: FloatingPointError" in out
     assert "Traceback" not in err

@@ -101,6 +101,15 @@ def test_cells_are_chosen_by_name(tmp_path):
         ("source: nowhere", "source: [", "g.yaml:"),
         ("title: Patterns\n", "title: a\ntitle: b\n", "g.yaml:2: the key 'title' stands here twice"),
         ("title: Patterns\n", "", "g.yaml:1: the key 'title' is missing"),
+        (
+            "recipe.steps: 20}",
+            "recipe.steps: 30}",
+            "g.yaml:11: excludes nothing: .*steps: 30",
+        ),
+        ("if: {attention.pattern: C}", "if: {attention.pattern: D}", "g.yaml:13: holds nowhere"),
+        ("{seeds: 2}", "{seeds: [1, 1]}", "g.yaml:24: seeds must be .* different"),
+        ("  recipe.lr: 1e-3", "  seed: 1", "g.yaml:5: a grid's seeds are those of its scale"),
+        ("plain: {attention: spatial}", "plain: {name: spatial}", "g.yaml:16: 'name' is the case's"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, says):
@@ -112,8 +121,12 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, says):
 
 def test_models_and_data_are_built_before_anything_starts(tmp_path):
     text = GOOD.replace("    plain: {attention: spatial}", "    plain: {attention: tokshift}")
-    with pytest.raises(InputError, match=r"case 'plain': .*class token"):
-        check(load(written(tmp_path, text)).cells)
+    grid = load(written(tmp_path, text))
+    with pytest.raises(InputError, match=r"g\.yaml:16: case 'plain': .*class token"):
+        check(grid, grid.cells)
+    grid = load(written(tmp_path, GOOD.replace("attention: tps\n", "backbone: vit_mirco\n", 1)))
+    with pytest.raises(InputError, match=r"g\.yaml:4: case .*did you mean 'vit_micro'"):
+        check(grid, grid.cells)
 
 
 values = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True)

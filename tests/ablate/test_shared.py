@@ -8,9 +8,9 @@ import yaml
 from ablate_tiny import COST, TINY, run, write
 
 from tps_lab import cli
-from tps_lab.ablate import executors, record
+from tps_lab.ablate import executors, proofs, record
 from tps_lab.errors import InputError
-from tps_lab.report import grids
+from tps_lab.report import grids, page
 
 
 class Counting(executors.Inline):
@@ -102,6 +102,8 @@ def test_all_reports_and_an_overview(shared, tmp_path, monkeypatch, capsys):
     assert [(line["name"], line["done"], line["missing"]) for line in said["grids"]] == [
         ("first", 4, 0), ("second", 4, 0), ("third", 0, 2)
     ]  # fmt: skip
+    # spatial attention cannot tell twins apart; that was written down before anything was trained
+    assert said["grids"][0]["proofs"] == "Of 2 runs with a ceiling proved before training, none passed it."
     overview = (tmp_path / "reports/README.md").read_text()
     for line in said["grids"][:2]:
         assert all(answer in overview for answer in line["answers"].values())
@@ -109,3 +111,14 @@ def test_all_reports_and_an_overview(shared, tmp_path, monkeypatch, capsys):
     assert "Not run yet" in overview
     assert not (tmp_path / "reports/third").exists()
     assert "patch only" in (tmp_path / "reports/second/report.md").read_text()
+
+
+def test_a_ceiling_that_is_passed_is_said_to_be():
+    rows = [
+        {"case": "x", "status": "done", "proved_ceiling_pct": 50.0, "proved_reason": "why", "top1_pct": top1}
+        for top1 in (49.0, 55.0)
+    ]
+    kept, passed = (proofs.confront(some)[0] for some in (rows[:1], rows))
+    assert (kept.kept, passed.kept) == (True, False)
+    assert "55.0 % where 50.0 % was proved" in page.proofs_said([passed])[0]
+    assert proofs.confront([rows[1] | {"status": "failed"}, {"case": "y", "status": "done", "top1_pct": 99.0}]) == []

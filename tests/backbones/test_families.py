@@ -10,7 +10,8 @@ from tiny_models import FAMILIES, VIT_LIKE, image_model, random_clip
 
 from tps_lab import InputError, create_model, videoize
 from tps_lab.attention import variants
-from tps_lab.backbones import _families, backbones
+from tps_lab.backbones import _families, _family_of, backbones
+from tps_lab.backbones._refusal import EXAMPLES
 from tps_lab.measure.flops import count_macs
 
 torch.set_num_threads(1)
@@ -312,13 +313,21 @@ def test_every_family_is_listed_by_name():
     ("name", "hint"),
     [
         ("pvt_v2_b9", "did you mean 'pvt_v2_b"),
-        ("resnet50", "of timm's resnet.*can: VisionTransformer"),
-        ("coatnet_0_224", "of timm's maxxvit"),
+        ("resnet50", r"timm.models.resnet.ResNet\) cannot become.*no attention between patches.*can: vit_small"),
+        ("convnext_tiny", "no attention between patches was found"),
+        ("levit_128", r"no family here knows its attention \(Attention, AttentionDownsample\)"),
+        ("vit_relpos_small_patch16_224", "can, and near it: vit_small_patch16_224"),
+        ("coatnet_0_224", "only MaxViT can be converted.*this one has MbConvBlock: try one of the timm names"),
+        ("vit_tiny_r_s16_p8_224", "this model has HybridEmbed; can: vit_small_patch16_224"),
     ],
 )
 def test_a_name_that_cannot_be_made_gets_its_reason(name, hint):
     with pytest.raises(InputError, match=hint):
         create_model(name)
+
+
+def test_models_named_as_examples_are_of_every_family():
+    assert {_family_of(name) for name in EXAMPLES} == set(_families())
 
 
 @pytest.mark.parametrize(
@@ -347,6 +356,18 @@ def test_another_size_is_taken_by_every_family(family):
         tiny = {key: value for key, value in tiny.items() if "_size" not in key or key == "head_hidden_size"}
     created = create_model(name, "tps", frames=5, size=bigger, num_classes=7, **tiny)
     assert created.clip_shape == (3, 5, *bigger)
+
+
+@pytest.mark.parametrize("family", ["swin", "swin v2"])
+@pytest.mark.parametrize(("size", "window"), [((40, 24), (4, 2)), ((60, 72), (6, 6))])
+def test_bias_tables_of_another_window_size_are_resized_as_timm_does(family, size, window):
+    """Windows grow with the map; a still clip is then what timm's resized image model makes of its frame."""
+    image = image_model(family)
+    model = video_model(family, "tps", size=size)
+    image.set_input_size(img_size=size)
+    still = random_clip(model, frames=1)
+    assert model.image_model.layers[0].blocks[0].attn.grid.window == (1, *window)
+    assert close(model(still), image(still[:, :, 0]))
 
 
 def test_a_size_that_windows_do_not_divide_is_refused():

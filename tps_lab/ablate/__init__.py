@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tps_lab.ablate.forecast import Plan
     from tps_lab.ablate.grid import Cell, Grid
     from tps_lab.ablate.scheduler import State
+    from tps_lab.config import RunConfig
 
 __all__ = ["Asked", "Outcome", "plan", "run"]
 
@@ -26,7 +27,7 @@ class Asked:
         executor: "inline", "local", "ray" or "slurm", with its options.
         jobs: cells at a time; None asks the executor.
         settings: keys that replace those of the grid's base.
-        cost_seconds: how long each of three timings of all models may take before the start.
+        timing_seconds: how long each of three timings of all models may take before the start.
     """
 
     file: Path
@@ -41,7 +42,7 @@ class Asked:
     checkpoint_seconds: float = 60.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     quiet: bool = False
-    cost_seconds: float = 10.0
+    timing_seconds: float = 10.0
 
     @property
     def folder(self) -> Path:
@@ -99,7 +100,7 @@ def run(asked: Asked) -> Outcome:
     from tps_lab.ablate import costs, executors, live, scheduler
 
     grid, cells = asked.grid()
-    check(cells)
+    check(grid, cells)
     out = asked.folder
     where = executors.make(asked.executor, asked.jobs, out, **asked.executor_options)
 
@@ -115,7 +116,7 @@ def run(asked: Asked) -> Outcome:
             timeout_seconds=grid.timeout_seconds,
             checkpoint_seconds=asked.checkpoint_seconds,
             deterministic=asked.deterministic,
-            costs={} if where.remote else costs.measured(missing, out, asked.cost_seconds, say),
+            costs={} if where.remote else costs.measured(missing, out, asked.timing_seconds, say),
         )
         with live.watching(out, asked.quiet) as watch:
             states = scheduler.run(grid, cells, out, where, settings, watch)
@@ -128,15 +129,19 @@ def run(asked: Asked) -> Outcome:
     return Outcome(grid, out, states)
 
 
-def check(cells: Sequence[Cell]) -> None:
+def check(grid: Grid, cells: Sequence[Cell]) -> None:
     """Open every data set and build every distinct model, so that nothing starts that cannot work.
 
     Raises:
-        InputError: what cannot be built, and the case that asks for it.
+        InputError: what cannot be built, the case that asks for it, and the line.
     """
     from tps_lab.errors import InputError
     from tps_lab.train import build, check_trackers
     from tps_lab.workers import opened
+
+    def works(config: RunConfig) -> None:
+        check_trackers(config.trackers)
+        build(config, opened(config.data))
 
     seen = set()
     for cell in cells:
@@ -145,7 +150,6 @@ def check(cells: Sequence[Cell]) -> None:
         if key not in seen:
             seen.add(key)
             try:
-                check_trackers(config.trackers)
-                build(config, opened(config.data))
+                works(config)
             except InputError as error:
-                raise InputError(f"case '{cell.case}': {error}") from None
+                raise InputError(f"{grid.where(cell.case, works)}: case '{cell.case}': {error}") from None

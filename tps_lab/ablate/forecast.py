@@ -149,7 +149,8 @@ def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) 
                     config, jobs, earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
                 )
             except InputError as error:
-                raise InputError(f"case '{cell.case}': {error}") from None
+                where = grid.where(cell.case, _built)
+                raise InputError(f"{where}: case '{cell.case}': {error}") from None
         entries.append((cell, runs.is_done(out / cell.id), known[key]))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {workers.cores()} cores"
     return Plan(grid, tuple(entries), jobs, device)
@@ -165,16 +166,7 @@ def forecast(config: RunConfig, jobs: int = 1, earlier_seconds: float | None = N
     Raises:
         InputError: the model cannot be built.
     """
-    from tps_lab.train import build
-    from tps_lab.workers import opened
-
-    notes = ""
-    try:
-        clips: Any = opened(config.data)
-    except InputError as error:
-        # the data is not on this machine; the shape of its clips is in its options
-        clips, notes = _Shape(data_sets.parse(config.data)), f"no data: {error}"
-    model = build(config, clips)
+    model, clips, notes = _built(config)
     macs = sum(model.closed_form_macs().values())  # type: ignore[operator]
     step_macs = _TRAINING * macs * config.recipe.batch
     heavy = step_macs > _TIMED_MACS and measure.best_device().type == "cpu"
@@ -189,6 +181,23 @@ def forecast(config: RunConfig, jobs: int = 1, earlier_seconds: float | None = N
         seconds = _whole(config, clips, step_seconds)
     limit = _device_bytes() / (1 if measure.best_device().type == "cuda" else jobs)
     return Forecast(macs, memory, seconds, how, None if memory is None else memory < 0.9 * limit, notes)
+
+
+def _built(config: RunConfig) -> tuple[Any, Any, str]:
+    """The model, its clips or what stands for them, and why it does.
+
+    Raises:
+        InputError: the model cannot be built.
+    """
+    from tps_lab.train import build
+    from tps_lab.workers import opened
+
+    try:
+        clips, notes = opened(config.data), ""
+    except InputError as error:
+        # the data is not on this machine; the shape of its clips is in its options
+        clips, notes = _Shape(data_sets.parse(config.data)), f"no data: {error}"  # type: ignore[assignment]
+    return build(config, clips), clips, notes
 
 
 class _Shape:

@@ -7,85 +7,28 @@ wins: base, the scale's base, `--set`, then what varies, then conditions.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from tps_lab import data as data_sets
 from tps_lab import specs
+from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, Vary, explained
 from tps_lab.ablate.yaml_lines import Document
 from tps_lab.attention import parse as parse_variant
 from tps_lab.config import Recipe, RunConfig, backbone_text, make
 from tps_lab.errors import InputError, unknown
 
-ScaleName = Literal["small", "paper"]
-SCALES: tuple[ScaleName, ...] = ("small", "paper")
-MEASURES = (
-    "top1_pct top5_pct val_top1_pct test_loss per_class_pct per_pair_pct params macs peak_memory_bytes.training "
-    "peak_memory_bytes.inference latency_ms.median clips_per_second train_step_ms.median train_seconds"
-).split()
-_BRANCHES = ("list[", "dict[", "int")
 _TEXT_FORMS = ("attention", "data", "backbone")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Strict):
-    """Where all of `if` holds, `then` is set."""
-
-    if_: dict[str, Any] = Field(alias="if")
-    then: dict[str, Any]
-
-
-class Vary(_Strict):
-    """What varies: every combination of `product` with every row of `zip`, and then the `cases`.
-
-    An axis is a list of values, or a mapping from what tables call a value to the value.
-    """
-
-    product: dict[str, list[Any] | dict[str, Any]] = {}
-    zip: dict[str, list[Any] | dict[str, Any]] = {}
-    cases: dict[str, dict[str, Any]] = {}
-    exclude: list[dict[str, Any]] = []
-    conditions: list[Condition] = []
-
-
-class Paper(_Strict):
-    """The paper's numbers: case → measure → number."""
-
-    source: str
-    numbers: dict[str, dict[str, float]]
-
-
-class Scale(_Strict):
-    """How large the runs are. `vary` replaces the grid's own axes of the same name."""
-
-    base: dict[str, Any] = {}
-    seeds: int | list[int] = 1
-    timeout_minutes: float = Field(24 * 60, gt=0, description="of one cell and one try; then it is killed")
-    vary: Vary = Vary()
-
-
-class GridFile(_Strict):
-    """What stands in a file of `ablations/`."""
-
-    title: str
-    question: str
-    base: dict[str, Any] = {}
-    vary: Vary
-    baseline: str | None = Field(None, description="the case that others are compared with")
-    measures: list[str] = ["top1_pct", "macs", "peak_memory_bytes.training", "train_step_ms.median"]
-    paper: Paper | None = None
-    scales: dict[ScaleName, Scale]
+Works = Callable[[RunConfig], Any]  # raises `InputError` for what does not
 
 
 @dataclass(frozen=True)
@@ -129,6 +72,7 @@ class Grid:
     scale: Scale
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
+    where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)
 
     @property
     def timeout_seconds(self) -> float:
@@ -182,7 +126,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     try:
         read = GridFile.model_validate(document.values)
     except ValidationError as error:
-        raise InputError(_explain(error, document)) from None
+        raise InputError(explained(error, document)) from None
     if scale not in read.scales:
         raise InputError(f"{document.where(('scales',))}: {unknown('scale', scale, read.scales)}")
     name: ScaleName = scale  # type: ignore[assignment]
@@ -193,9 +137,10 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    cells = tuple(_Cells(document, read, name, chosen, rest))
-    grid = Grid(read, Path(file).stem, name, chosen, cells, dict(settings or {}))
+    made = _Cells(document, read, name, chosen, rest)
+    grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made.where)
     _check_names(grid, document)
+    made.check_used()
     return grid
 
 
@@ -219,8 +164,10 @@ class _Cells:
         ]
         seeds = scale.seeds
         self.seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-        if not self.seeds:
-            raise InputError(f"{document.where(('scales', scale_name, 'seeds'))}: seeds must be 1 or more, or a list")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            where = document.where(("scales", scale_name, "seeds"))
+            raise InputError(f"{where}: seeds must be 1 or more, or a list of different seeds, got {seeds}")
+        self.used: set[int] = set()  # ids of the exclusions and conditions that something fits
         self.base = self._checked_base()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -235,6 +182,8 @@ class _Cells:
         # a seed of every case before the next seed, so that what there is at any time is paired
         for seed, (label, values, path) in itertools.product(self.seeds, cases):
             try:
+                for key in values:
+                    _check_key(key)
                 config = configuration(self.base | values | {"seed": seed, "name": label})
             except InputError as error:
                 raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
@@ -245,6 +194,7 @@ class _Cells:
         for at, layer in self.layers:
             for key, value in layer.items():
                 try:
+                    _check_key(key)
                     configuration(found | {key: value})
                 except InputError as error:
                     where = self.document.where((*at, key)) if at else f"--set {key}"
@@ -258,7 +208,9 @@ class _Cells:
         vary = self.vary
         rows = list(self._combinations()) if vary.product or vary.zip else []
         for labels, values in rows:
-            if any(_holds(self.base | values, excluded) for excluded in vary.exclude):
+            fitting = [excluded for excluded in vary.exclude if _holds(self.base | values, excluded)]
+            self.used |= set(map(id, fitting))
+            if fitting:
                 continue
             yield _label(labels), self._conditioned(values), self.vary_at["product" if vary.product else "zip"]
         for label, values in vary.cases.items():
@@ -283,14 +235,50 @@ class _Cells:
         found = dict(values)
         for condition in self.vary.conditions:
             if _holds(self.base | values, condition.if_):
+                self.used.add(id(condition))
                 found |= condition.then
         return found
 
-    def _blamed(self, values: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    def check_used(self) -> None:
+        """What fits no cell was meant otherwise."""
+        rows: list[tuple[str, str, int, Any, Mapping[str, Any]]] = [
+            *(("exclude", "excludes nothing", i, e, e) for i, e in enumerate(self.vary.exclude)),
+            *(("conditions", "holds nowhere", i, c, c.if_) for i, c in enumerate(self.vary.conditions)),
+        ]
+        for kind, what, i, entry, wanted in rows:
+            if id(entry) not in self.used:
+                told = ", ".join(f"{key}: {value}" for key, value in wanted.items())
+                raise InputError(f"{self.document.where((*self.vary_at[kind], i))}: {what}: {told}")
+
+    def where(self, case: str, works: Works) -> str:
+        """Where the value stands that makes a case not work: file and line, or the option.
+
+        Args:
+            case: its label.
+            works: tells.
+        """
+        try:
+            works(configuration(self.base))
+        except InputError:
+            found: dict[str, Any] = {}
+            for at, layer in self.layers:
+                for key, value in layer.items():
+                    found[key] = value
+                    try:
+                        works(configuration(found))
+                    except InputError:
+                        return self.document.where((*at, key)) if at else f"--set {key}"
+        values, path = next((values, path) for label, values, path in self._cases() if label == case)
+        return self.document.where(self._blamed(values, path, works))
+
+    def _blamed(
+        self, values: Mapping[str, Any], path: tuple[str | int, ...], works: Works = lambda config: None
+    ) -> tuple[str | int, ...]:
         """Where the value stands that is wrong by itself; else where the case does."""
         for key, value in values.items():
             try:
-                configuration(self.base | {key: value})
+                _check_key(key)
+                works(configuration(self.base | {key: value}))
             except InputError:
                 for kind in ("product", "zip"):
                     axis = getattr(self.vary, kind).get(key)
@@ -336,6 +324,13 @@ def configuration(values: Mapping[str, Any]) -> RunConfig:
             heads = ("recipe", *_TEXT_FORMS)
             raise unknown("key", key, [*RunConfig.model_fields, *(f"{head}.…" for head in heads)])
     return make(plain, "cell")
+
+
+def _check_key(key: str) -> None:
+    if key == "seed":
+        raise InputError("a grid's seeds are those of its scale: 'seeds: 5' or 'seeds: [3, 7]' under scales")
+    if key == "name":
+        raise InputError("'name' is the case's; cases are named under 'vary'")
 
 
 def _as_option(value: Any) -> Any:
@@ -396,39 +391,6 @@ def _check_names(grid: Grid, document: Document) -> None:
         for key in condition.if_.keys() - axes:
             where = document.where(("vary", "conditions", i, "if", key))
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
-
-
-def _explain(error: ValidationError, document: Document) -> str:
-    # a mistyped key also counts as missing; what stands in the file says more than what does not
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    # pydantic names the branch of a union as a step of the path; those are no keys of the file
-    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith(_BRANCHES)))
-    key = str(path[-1]) if path else ""
-    where = document.where(path)
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(path[:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        return f"{where}: unknown key '{key}'; {hint}expected one of {', '.join(known)}"
-    if first["type"] == "missing":
-        return f"{where}: the key '{key}' is missing"
-    if first["type"] == "literal_error" and path[:1] == ("scales",):
-        return f"{where}: {unknown('scale', str(first['input']), SCALES)}"
-    return f"{where}: {'.'.join(map(str, path))} = {first['input']!r}: {first['msg']}"
-
-
-def _fields_at(path: Sequence[str | int]) -> list[str]:
-    steps = [part for part in path if isinstance(part, str)]
-    model: type[BaseModel] = GridFile
-    if steps[:1] == ["paper"]:
-        model = Paper
-    elif "conditions" in steps:
-        model = Condition
-    elif steps[-1:] == ["vary"]:
-        model = Vary
-    elif steps[:1] == ["scales"]:
-        model = Scale
-    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 __all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "Recipe", "about", "configuration", "find", "load"]

@@ -12,7 +12,8 @@ import pkgutil
 from typing import Any
 
 from tps_lab import specs
-from tps_lab.attention._core import Grid, Mixer, Routes, ScheduledVariant, Variant, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant, Variant
+from tps_lab.attention._grid import Grid, Routes, partition
 
 __all__ = ["Grid", "Mixer", "Routes", "ScheduledVariant", "Variant", "parse", "partition", "variants"]
 

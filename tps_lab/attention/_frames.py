@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tps_lab.attention._widths import attentions_in, product_width
+
 
 class FrameTransformer(nn.Module):
     """Frame embeddings (B, T, C) to one of the clip (B, C), for `factorised-encoder`.
@@ -23,7 +25,7 @@ class FrameTransformer(nn.Module):
 
     def __init__(self, image_model: Any, layers: int, frames: int) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, self.channels = frames, image_model.embed_dim
         self.blocks: Any = nn.ModuleList(_fresh(image_model.blocks[-1]) for _ in range(layers))
         weight = image_model.patch_embed.proj.weight
         norm = image_model.norm if not isinstance(image_model.norm, nn.Identity) else image_model.fc_norm
@@ -40,11 +42,16 @@ class FrameTransformer(nn.Module):
         x = self.norm(x)
         return x[:, 0] if self.class_token is not None else x.mean(1)
 
+    @property
+    def tokens(self) -> int:
+        return self.frames + (self.class_token is not None)
+
     def closed_form_macs(self) -> int:
         """Multiply-adds for one clip: per layer the linears on every token, and all pairs of them."""
-        tokens = self.frames + (self.class_token is not None)
+        tokens = self.tokens
         linears = [part for part in self.blocks.modules() if isinstance(part, nn.Linear)]
-        products = 2 * tokens**2 * sum(block.attn.proj.in_features for block in self.blocks)
+        attentions = [attention for block in self.blocks for attention in attentions_in(block)]
+        products = tokens**2 * sum(product_width(attention, self.channels) for attention in attentions)
         return tokens * sum(linear.weight.numel() for linear in linears) + products
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer, Variant
+from tps_lab.attention._core import KernelMixer, Mixer, Variant
+from tps_lab.attention._grid import Grid
 
 
 def heard_of(variant: Variant, grid: Grid, depth: int, token: int) -> list[np.ndarray]:

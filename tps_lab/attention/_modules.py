@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer
+from tps_lab.attention._core import KernelMixer, Mixer
+from tps_lab.attention._grid import Grid
 from tps_lab.attention._rope import group_places, grouped_rope
 from tps_lab.errors import InputError
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tps_lab.attention._core import Grid, Mixer
+from tps_lab.attention._core import Mixer
+from tps_lab.attention._grid import Grid
 from tps_lab.errors import InputError
 
 

@@ -18,7 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, Mixer, Routes
+from tps_lab.attention._core import Mixer
+from tps_lab.attention._grid import Grid, Routes
 from tps_lab.errors import InputError
 
 PositionBias = Literal["diagonal", "frame0"]

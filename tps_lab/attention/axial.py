@@ -8,7 +8,8 @@ and the last one uses the image model's. Cost O(NT·(T + W + H)).
 
 from dataclasses import dataclass
 
-from tps_lab.attention._core import Mixer, ScheduledVariant, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._grid import partition
 from tps_lab.attention.divided import along_time
 
 

@@ -15,7 +15,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._grid import partition
 from tps_lab.errors import unknown
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._grid import Grid
 from tps_lab.attention.divided import along_time
 from tps_lab.errors import InputError
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.attention._core import Grid, Mixer, Variant, frame_by_frame
+from tps_lab.attention._core import Mixer, Variant, frame_by_frame
+from tps_lab.attention._grid import Grid
 from tps_lab.errors import InputError
 
 

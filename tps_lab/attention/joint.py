@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tps_lab.attention._core import Mixer, ScheduledVariant, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._grid import partition
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.attention._core import Grid, Mixer, Routes, ScheduledVariant, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._grid import Grid, Routes, partition
 from tps_lab.errors import InputError
 
 

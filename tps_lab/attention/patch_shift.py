@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, Mixer, Routes, ScheduledVariant
+from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._grid import Grid, Routes
 from tps_lab.errors import unknown
 from tps_lab.patterns import BORDERS, Border, ShiftPattern, gallery
 

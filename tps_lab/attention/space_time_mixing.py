@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._grid import Grid
 from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
 from tps_lab.errors import unknown
 

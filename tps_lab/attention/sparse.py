@@ -12,7 +12,8 @@ Image weights are not kept, not even for one frame: the step that has them sees 
 
 from dataclasses import dataclass
 
-from tps_lab.attention._core import Mixer, ScheduledVariant, partition
+from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._grid import partition
 
 
 @dataclass(frozen=True)

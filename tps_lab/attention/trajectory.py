@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer, ScheduledVariant
+from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant
+from tps_lab.attention._grid import Grid
 from tps_lab.errors import unknown
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.attention import Variant, parse
 from tps_lab.backbones._options import check_options, copy_of, set_size, size_argument
 from tps_lab.backbones._paper import PAPER, Preset
+from tps_lab.backbones._refusal import cannot_convert
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -106,11 +107,7 @@ def create_model(
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
     added = preset.added | {key: options.pop(key) for key in list(options) if key in _added()}
     timm_name, given = preset.timm_name, preset.arguments
-    if not timm.is_model(timm_name):
-        raise unknown("backbone", name, _nearest(name))
-    family = _family_of(timm_name)
-    if family is None:
-        raise _no_family(name, timm.model_entrypoint(timm_name).__module__.rpartition(".")[2])
+    family = _family_by_name(name, timm_name)
     check_options(options, family, chosen)
     arguments = given | size_argument(family, size) | options
     try:
@@ -128,7 +125,7 @@ def create_model(
     except (TypeError, AssertionError, ValueError) as error:
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
-    model = _convert(image_model, name, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
+    model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     if not pretrained:
         # From zeros, joint and divided models of random weights take several times as long to find out
         # that frames have an order. Image weights begin with zeros, and so with the image model's answers.
@@ -153,12 +150,11 @@ def videoize(
     input size. Another size resizes position embeddings and bias tables as timm does. A temporal
     position embedding starts at zero, so that the image model's function is undisturbed at first.
     """
-    name = type(image_model).__name__
     if not any(isinstance(image_model, family) for family in _families()):
-        raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
+        raise cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
     copied = set_size(copy_of(image_model), size)
-    return _convert(copied, name, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
+    return _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
 
 
 def load_official(source: Any, **options: Any) -> nn.Module:
@@ -170,7 +166,6 @@ def load_official(source: Any, **options: Any) -> nn.Module:
 
 def _convert(
     image_model: nn.Module,
-    name: str,
     variant: Variant,
     frames: int,
     tubelet: int,
@@ -185,7 +180,7 @@ def _convert(
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
             return make(image_model, variant, frames, tubelet, temporal_position, **added)
-    raise _no_family(name, type(image_model).__module__.rpartition(".")[2])
+    raise cannot_convert(image_model, backbones())
 
 
 def _families() -> dict[type, Callable[..., nn.Module]]:
@@ -246,25 +241,24 @@ def family_module(name: str) -> str:
     Raises:
         InputError: unknown name, or of no family.
     """
-    import timm
-
     timm_name = (PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))).timm_name
+    return _families()[_family_by_name(name, timm_name)].__module__
+
+
+def _family_by_name(name: str, timm_name: str) -> type:
+    """The image models' class of the family of a timm name; the error says why there is none."""
+    import timm
+    import torch
+
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
-    family = _family_of(timm_name)
-    if family is None:
-        raise _no_family(name, timm.model_entrypoint(timm_name).__module__.rpartition(".")[2])
-    return _families()[family].__module__
-
-
-def _no_family(name: str, module: str) -> InputError:
-    families = ", ".join(family.__name__ for family in _families())
-    near = _nearest(name)[len(SMALL) + len(PAPER) :]
-    hint = f"; names near it that can: {', '.join(near)}" if near else ""
-    return InputError(
-        f"{name} (of timm's {module}) cannot become a video model: none of the families here knows where its "
-        f"attention is; can: {families}{hint}"
-    )
+    if family := _family_of(timm_name):
+        return family
+    with torch.device("meta"):  # built to see why, at no cost of memory
+        image_model = timm.create_model(timm_name)
+    if isinstance(image_model, tuple(_families())):  # some members of a family differ: it says in what
+        _convert(image_model, parse("spatial"), 8, 1, None, None, {})
+    raise cannot_convert(image_model, backbones(), name)
 
 
 def _nearest(name: str) -> list[str]:

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from tps_lab.attention import Grid, Mixer, Routes, Variant, variants
 from tps_lab.attention._core import KernelMixer
 from tps_lab.attention._modules import rearrange_tokens
+from tps_lab.backbones._macs import linear_macs
 from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, check_is_on, fold_tubelets, inflate
+from tps_lab.backbones._work import Attending, Meetings
 from tps_lab.errors import InputError
 
 
@@ -54,7 +56,7 @@ class FramewiseModel(VideoModel):
     `forward_features` gives what the image model gives, with (B, T) for its batch. The head pools
     every frame as the image model does, averages over time and classifies.
 
-    A family implements `sites` and `closed_form_macs`.
+    A family implements `sites` and `closed_form_macs`, and `widths` where its attention has other parts than a ViT's.
 
     Attributes:
         stem_channels_first: the stem gives (B, C, H, W) rather than channels last.
@@ -134,6 +136,38 @@ class FramewiseModel(VideoModel):
         x = self.image_model.forward_head(x_BT.flatten(0, 1), pre_logits=True)
         x = x.reshape(-1, self.steps, x.shape[-1]).mean(1)
         return x if pre_logits else self.get_classifier()(x)
+
+    # ------------------------------------------------------------------ closed form
+
+    def attendings(self) -> Iterator[Attending]:
+        for site in self.sites():
+            regrouped = getattr(site.owner, site.name)
+            routes = in_windows(regrouped.mixer.routes(site_grid(site, self.steps)), self.steps, site.windows)
+            order = routes.gather.reshape(self.steps, site.windows, -1)
+            held = (order >= 0) & self.places(site)
+            filled, all_slots = held.sum(-1), held.shape[-1]
+            keys = self.keys(regrouped.attention, site)
+            pairs = (filled * (filled if keys is None else keys)).sum()
+            meetings = Meetings(
+                (held.size, int(filled.sum()), len(np.unique(order[held]))),
+                (held[..., 0].size * all_slots * (keys or all_slots), int(pairs), int(pairs)),
+            )
+            per_slot, per_pair, scores = self.widths(regrouped.attention)
+            fused = getattr(regrouped.attention, "fused_attn", True)
+            yield Attending(meetings, per_slot, per_pair, scores, fused=fused)
+
+    def places(self, site: Site) -> np.ndarray:
+        """Which places of each window lie on the map: bool (windows, places)."""
+        return np.ones((site.windows, site.height * site.width + site.prefix), bool)
+
+    def keys(self, attention: Any, site: Site) -> int | None:
+        """How many keys every query of a map meets; None: as many as there are queries."""
+        return None
+
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        """Multiply-adds per token (projections), per pair (products), and of these the scores'."""
+        width = attention.proj.in_features
+        return linear_macs(attention), 2 * width, width
 
 
 class FrameAttention(nn.Module):

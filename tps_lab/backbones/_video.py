@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, ScheduledVariant, Variant
 from tps_lab.attention._modules import SteppedBlock
+from tps_lab.backbones._macs import conv_macs, strided
 from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from tps_lab.backbones._work import Attending
 
 
 class VideoModel(nn.Module):
     """The base of every video model: clip (B, C, T, H, W) to logits (B, num_classes).
 
-    A family sets `clip_shape` (C, T, H, W) and implements `forward_features`, `forward_head` and
-    `closed_form_macs`; classifier, checkpointing, layer groups and features of single layers are the
+    A family sets `clip_shape` (C, T, H, W) and implements `forward_features`, `forward_head`,
+    `closed_form_macs` and `attendings`; classifier, checkpointing, layer groups and features of single layers are the
     image model's own, by timm's names.
 
     Attributes:
@@ -47,6 +51,17 @@ class VideoModel(nn.Module):
     def closed_form_macs(self) -> dict[str, int]:
         """Multiply-adds of one clip's forward pass by part, from the configuration alone."""
         raise NotImplementedError
+
+    def attendings(self) -> Iterator[Attending]:
+        """Every attention's multiply-adds for one clip; all of them are in `closed_form_macs` too."""
+        raise NotImplementedError
+
+    def macs_without_input_gradient(self) -> int:
+        """Forward multiply-adds of layers whose input wants no gradient: the convolution that sees pixels."""
+        conv = next(part for part in self.image_model.modules() if isinstance(part, nn.Conv2d))
+        _, frames, *size = self.clip_shape
+        places = [strided(side, stride) for side, stride in zip(size, conv.stride, strict=True)]
+        return frames // self.tubelet * conv_macs(conv, places[0], places[1])
 
     def forward_intermediates(
         self,

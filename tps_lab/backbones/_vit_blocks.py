@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.layers.diff_attention import DiffAttention
-from timm.models.vision_transformer import DiffParallelScalingBlock
 from torch import nn
 
 from tps_lab.attention import Grid, Mixer, Variant
 from tps_lab.attention._core import KernelMixer
 from tps_lab.attention._modules import SpaceTimeAttention
+from tps_lab.attention._widths import product_width
 from tps_lab.backbones._macs import linear_macs
 from tps_lab.backbones._video import install
 from tps_lab.errors import InputError
@@ -46,13 +45,3 @@ def other_macs(site: SpaceTimeAttention, channels: int) -> int:
     slots = site.slots + site.grid.clip_prefix
     per_token = linear_macs(site.attention) - 4 * channels**2
     return site.groups * slots * (per_token + slots * (product_width(site.attention, channels) - 2 * channels))
-
-
-def product_width(attention: Any, channels: int) -> int:
-    """Multiply-adds of the attention products per pair of tokens: channels of scores plus of values."""
-    if isinstance(attention, (DiffAttention, DiffParallelScalingBlock)):
-        # two softmaxes over half the channels each; fused, each of the two multiplies all the values
-        return (3 if attention.fused_attn else 2) * channels
-    if hasattr(attention, "head_dim"):
-        return 2 * attention.num_heads * attention.head_dim
-    return 2 * channels

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from tps_lab.attention._core import Mixer
 from tps_lab.attention._modules import rearrange_tokens
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid, plan
+from tps_lab.backbones._macs import linear_macs
+from tps_lab.backbones._work import Attending, meetings_of
 
 # One call of fused attention per kind of group up to this many; beyond, one call with the masks
 # laid out per group. The first keeps nothing larger than one mask; the second saves small calls.
@@ -152,6 +154,14 @@ class WindowedAttention(nn.Module):
         linears = self.qkv.in_features * self.qkv.out_features + self.proj.in_features * self.proj.out_features
         return slots * linears + 2 * slots * (slots // self.groups) * self.proj.in_features + self.bias_macs()
 
+    def attending(self) -> Attending:
+        linears, width = linear_macs(self.qkv) + linear_macs(self.proj), self.proj.in_features
+        return Attending(meetings_of(self.grid.route(self.mixer.routes)), linears, 2 * width, width)
+
+    def offset_macs(self) -> int:
+        """Of `bias_macs`, those whose input is offsets, which want no gradient."""
+        return 0
+
     def extra_repr(self) -> str:
         return f"window={self.grid.window}, roll={self.grid.roll}, groups={self.groups}, kinds={len(self.counts)}"
 
@@ -235,6 +245,9 @@ class ContinuousAttention(WindowedAttention):
         rows = self.spatial_offsets.shape[0]
         times = 2 * self.extent[0] - 1
         return rows * first.in_features * first.out_features + times * rows * last.in_features * last.out_features
+
+    def offset_macs(self) -> int:
+        return len(self.spatial_offsets) * linear_macs(self.cpb_mlp[0])
 
 
 class WindowStep(nn.Module):

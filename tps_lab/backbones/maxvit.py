@@ -22,7 +22,7 @@ class VideoMaxViT(FramewiseModel):
     """timm's MaxxVit in its MaxViT form, frame by frame."""
 
     stem_channels_first = True
-    timm_names = r"(test_)?maxvit_|test_maxvit"
+    timm_names = r"(test_)?maxvit_(?!tiny_pm)|test_maxvit"
 
     @property
     def stem(self) -> nn.Module:
@@ -33,10 +33,10 @@ class VideoMaxViT(FramewiseModel):
 
         for block in self.blocks():
             if type(block) is not MaxxVitBlock or not isinstance(block.conv, MbConvBlock) or block.nchw_attn:
-                inner = type(getattr(block, "conv", block)).__name__
+                parts = " of ".join(dict.fromkeys([type(block).__name__, type(getattr(block, "conv", block)).__name__]))
                 raise InputError(
-                    f"of the MaxxVit models only MaxViT is supported (MbConvBlock, channels-last block and grid "
-                    f"attention); this one has {type(block).__name__} of {inner}: try one of the timm names maxvit_*"
+                    f"of the MaxxVit models only MaxViT can be converted (MbConvBlock, then channels-last block "
+                    f"and grid attention); this one has {parts}: try one of the timm names maxvit_*"
                 )
 
     def blocks(self) -> Iterator[Any]:
@@ -84,6 +84,10 @@ class VideoMaxViT(FramewiseModel):
             "mlp": self.steps * mlp,
             "head": self.steps * head + linear_macs(self.get_classifier()),
         }
+
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        width = attention.num_heads * attention.dim_head
+        return linear_macs(attention), 2 * width, width
 
 
 def _mbconv_macs(block: Any, before: list[int], after: tuple[int, int]) -> int:

@@ -56,3 +56,14 @@ class VideoPVT(FramewiseModel):
             "mlp": self.steps * mlp,
             "head": linear_macs(self.get_classifier()),
         }
+
+    def keys(self, attention: Any, site: Site) -> int:
+        if attention.pool is not None:
+            return 49
+        if attention.sr is None:
+            return site.height * site.width
+        return (site.height // attention.sr.stride[0]) * (site.width // attention.sr.stride[1])
+
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        # keys and values are projected from the reduced map, not for every token
+        return linear_macs(attention.q) + linear_macs(attention.proj), 2 * attention.dim, attention.dim

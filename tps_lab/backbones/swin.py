@@ -9,9 +9,9 @@ a block's windows (`_windowed.py`), and an average over time at the end.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
-from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2, SwinTransformerV2Block
 from torch import Tensor, nn
@@ -20,8 +20,10 @@ from tps_lab.attention import ScheduledVariant, Variant, variants
 from tps_lab.attention._modules import SteppedBlock
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid
 from tps_lab.attention.local import Local
+from tps_lab.backbones._refusal import check_patch_embed
 from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
 from tps_lab.backbones._windowed import ContinuousAttention, TableAttention, WindowedAttention, WindowStep
+from tps_lab.backbones._work import Attending
 from tps_lab.errors import InputError, unknown
 
 
@@ -160,6 +162,15 @@ class VideoSwin(VideoModel):
             "head": fc.in_features * fc.out_features if isinstance(fc, nn.Linear) else 0,
         }
 
+    def attendings(self) -> Iterator[Attending]:
+        for module in self.modules():
+            if isinstance(module, WindowedAttention):
+                yield module.attending()
+
+    def macs_without_input_gradient(self) -> int:
+        offsets = sum(part.offset_macs() for part in self.modules() if isinstance(part, WindowedAttention))
+        return super().macs_without_input_gradient() + offsets
+
 
 class _Block(SwinTransformerBlock):
     """timm's block; windows are cut, rolled and put back by its attention."""
@@ -180,9 +191,7 @@ def check_convertible(image_model: SwinTransformer | SwinTransformerV2, variant:
     if not variant.windowed:
         defined = ", ".join(name for name, cls in variants().items() if cls.windowed)
         raise InputError(f"{variant.name} is not defined inside windows; these are: {defined}")
-    if not isinstance(image_model.patch_embed, PatchEmbed):
-        kind = type(image_model.patch_embed).__name__
-        raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
+    check_patch_embed(image_model)
     layers: Any = image_model.layers
     if isinstance(variant, Local) and variant.window < (own := max(layers[0].blocks[0].window_size)):
         raise InputError(f"{variant} would cut this model's windows of {own}×{own}: give window={own}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from timm.models.tiny_vit import Attention
 from torch import Tensor, device
 
@@ -65,6 +66,18 @@ class VideoTinyViT(FramewiseModel):
             "mlp": self.steps * mlp,
             "head": linear_macs(self.get_classifier()),
         }
+
+    def places(self, site: Site) -> np.ndarray:
+        m: int = site.owner.window_size  # type: ignore[assignment]
+        height, width = next(size[1:] for size in self.stages() if any(site.owner is block for block in size[0].blocks))
+        rows, columns = strided(height, m), strided(width, m)
+        on_map = np.zeros((rows * m, columns * m), bool)
+        on_map[:height, :width] = True
+        return on_map.reshape(rows, m, columns, m).swapaxes(1, 2).reshape(rows * columns, m * m)
+
+    def widths(self, attention: Any) -> tuple[int, int, int]:
+        heads, key, value = attention.num_heads, attention.key_dim, attention.val_dim
+        return linear_macs(attention), heads * (key + value), heads * key
 
 
 class UncachedAttention(Attention):

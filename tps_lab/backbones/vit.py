@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from timm.layers.patch_embed import PatchEmbed
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import VisionTransformer
@@ -19,7 +18,9 @@ from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Variant
 from tps_lab.attention._modules import SpaceTimeAttention
+from tps_lab.attention._widths import attentions_in
 from tps_lab.backbones._macs import conv_macs, linear_macs
+from tps_lab.backbones._refusal import check_patch_embed
 from tps_lab.backbones._video import (
     VideoModel,
     check_clip,
@@ -29,6 +30,7 @@ from tps_lab.backbones._video import (
     inflate,
 )
 from tps_lab.backbones._vit_blocks import install_in, other_macs
+from tps_lab.backbones._work import Attending, Meetings, among, attending, everyone
 from tps_lab.errors import InputError
 
 
@@ -112,16 +114,24 @@ class VideoViT(VideoModel):
         vit, (b, m, c) = self.image_model, x_BMC.shape
         x = x_BMC.reshape(b * self.images, m // self.images, c)
         if hasattr(vit, "head_dist"):  # DeiT's second class token, with a head of its own
-            both = vit.head_drop(x[:, :2].reshape(b, self.images, 2, c).mean(1))
+            tokens = x[:, :2].reshape(b, self.images, 2, c)
+            both = vit.head_drop(torch.stack([self.over_time(tokens[:, :, i]) for i in range(2)], dim=1))
             return both.mean(1) if pre_logits else (vit.head(both[:, 0]) + vit.head_dist(both[:, 1])) / 2
         x = vit.pool(x).reshape(b, self.images, -1)
-        if self.after is None:
-            x = vit.fc_norm(x.mean(1))
-        else:
-            x = vit.fc_norm(x)
-            x = self.after(x if self.temporal_embed is None else x + self.temporal_embed[:, :, 0])
+        x = vit.fc_norm(self.over_time(x)) if self.after is None else self.over_time(vit.fc_norm(x))
         x = vit.head_drop(x)
         return x if pre_logits else vit.head(x)
+
+    def over_time(self, x_BTC: Tensor) -> Tensor:
+        """The frames' embeddings made into one: their mean, or what the variant's own module makes of them."""
+        if self.after is None:
+            return x_BTC.mean(1)
+        return self.after(x_BTC if self.temporal_embed is None else x_BTC + self.temporal_embed[:, :, 0])
+
+    @property
+    def readouts(self) -> int:
+        """How many embeddings a frame has: DeiT's distilled models read out two class tokens."""
+        return 2 if hasattr(self.image_model, "head_dist") else 1
 
     @property
     def images(self) -> int:
@@ -171,9 +181,34 @@ class VideoViT(VideoModel):
             "patch embedding": grid.frames * conv_macs(vit.patch_embed.proj, grid.height, grid.width),
             "attention": attention,
             "mlp": grid.tokens * sum(linear_macs(mlp) for mlp in mlps),
-            **({} if self.after is None else {"temporal encoder": self.after.closed_form_macs()}),
+            **({} if self.after is None else {"temporal encoder": self.readouts * self.after.closed_form_macs()}),
             "head": self.head_macs(),
         }
+
+    def attendings(self) -> Iterator[Attending]:
+        vit, c = self.image_model, self.image_model.embed_dim
+        for module in vit.blocks.modules():
+            if (one := attending(module, c)) is not None:
+                yield one
+        if self.after is not None:
+            for block in [*self.after.blocks] * self.readouts:
+                for attention in attentions_in(block):
+                    yield among(everyone(self.after.tokens), attention, c)
+        if vit.attn_pool is not None:
+            for _ in range(self.images):
+                yield self._pooling()
+
+    def _pooling(self) -> Attending:
+        """Attention pooling of one set of tokens."""
+        pool, left_out = self.image_model.attn_pool, 0
+        if not getattr(self.image_model, "pool_include_prefix", True):
+            left_out = self.grid.prefix
+        tokens = self.grid.tokens // self.images - left_out
+        width, fused = self.image_model.embed_dim, getattr(pool, "fused_attn", True)
+        if not hasattr(pool, "latent"):  # PRR: parameter-free attention among the tokens
+            return Attending(Meetings((0, 0, 0), (tokens**2,) * 3), 0, 2 * width, width, fused=fused)
+        pairs = pool.latent_len * tokens
+        return Attending(Meetings((tokens,) * 3, (pairs,) * 3), linear_macs(pool.kv), 2 * width, width, fused=fused)
 
     def head_macs(self) -> int:
         """Attention pooling, per pooled set of tokens, and the classifier."""
@@ -182,13 +217,10 @@ class VideoViT(VideoModel):
         pool = vit.attn_pool
         if pool is None:
             return total
-        left_out = 0 if getattr(vit, "pool_include_prefix", True) else self.grid.prefix
-        tokens = self.grid.tokens // self.images - left_out
-        if not hasattr(pool, "latent"):  # PRR: parameter-free attention among the tokens
-            return total + self.images * 2 * tokens**2 * vit.embed_dim
-        products = 2 * pool.latent_len * tokens * pool.kv.in_features
-        per_latent = linear_macs(pool) - linear_macs(pool.kv)
-        return total + self.images * (pool.latent_len * per_latent + tokens * linear_macs(pool.kv) + products)
+        one = self._pooling()
+        per_latent = linear_macs(pool) - linear_macs(pool.kv) if hasattr(pool, "latent") else 0
+        latents = pool.latent_len if hasattr(pool, "latent") else 0
+        return total + self.images * (latents * per_latent + one.projections + one.products)
 
 
 def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
@@ -199,7 +231,5 @@ def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
         raise InputError(f"{variant.name} needs a class token in every frame, and this image model has none")
     if not isinstance(image_model.patch_drop, (nn.Identity, type(None))):
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
-    if not isinstance(image_model.patch_embed, PatchEmbed):  # a hybrid's convolutions know neither T nor tubelets
-        kind = type(image_model.patch_embed).__name__
-        raise InputError(f"patches must be embedded by a single convolution, this model has {kind}")
+    check_patch_embed(image_model)
     check_is_on(variant, len(image_model.blocks))

@@ -1,4 +1,4 @@
-"""Commands that measure or predict: cost, validate-memory."""
+"""Commands that measure or predict: cost, roofline, counters, validate-memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, Quiet, app, print_json
+from tps_lab.cli._shared import Json, Quiet, app, print_json, save_picture
 from tps_lab.errors import InputError
 
 
@@ -28,12 +28,19 @@ def cost(
     optimizer: Annotated[str | None, typer.Option(help="adamw or sgd (momentum): as --precision.")] = None,
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: likewise.")] = False,
     unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory: likewise.")] = False,
+    views: Annotated[str | None, typer.Option(help="Crops x clips of a test, such as 3x4: multiplied apart.")] = None,
+    device_model: Annotated[
+        list[str] | None, typer.Option(help="a100, h100, rtx4090, t4 or cpu: roofline times; measures nothing.")
+    ] = None,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes; measures nothing.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Picture of the breakdown: .png, .svg, .pdf.")] = None,
     json_: Json = False,
 ) -> None:
     """What a model costs: parameters, multiply-adds by three counters, peak memory, latency.
 
     With --precision, --optimizer, --checkpointing or --unfused: peak memory on a GPU, predicted
-    without one and without memory for weights.
+    without one and without memory for weights. With --device-model, --breakdown or --save: what the
+    model needs and what kernels run, bytes moved and roofline times, without running it.
     """
     if paper:
         from tps_lab.measure import paper as published
@@ -57,6 +64,17 @@ def cost(
     def make() -> Any:
         return create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
 
+    from tps_lab.measure.ledger import ledger, views_of
+    from tps_lab.measure.ledger import text as ledger_text
+
+    count = views_of(views)
+    if device_model or breakdown or save:
+        _without_running(
+            make, {"backbone": backbone, "attention": str(variant), "batch": batch, "views": count},
+            {"devices": device_model or (), "precision": precision or "fp32", "fused": not unfused,
+             "checkpointing": checkpointing}, breakdown or save is not None, save, json_,
+        )  # fmt: skip
+        return
     if precision or optimizer or checkpointing or unfused:
         from tps_lab.measure.predict import Setting, predict_batches
 
@@ -71,10 +89,96 @@ def cost(
     model = model.to(best_device())
     shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
     facts = {"backbone": backbone, "attention": str(variant), **shape, **measured(model, batch=batch)}
+    work, _ = ledger(make)
+    facts |= {"work": work["work"], "traffic_bytes": work["traffic_bytes"]}
+    facts |= {"views": count, "macs_all_views": count * facts["macs"]}
     if json_:
         print_json(facts)
     else:
         print(listing.cost_text(facts))
+        print("\n" + ledger_text(work, None, count))
+
+
+def _without_running(
+    make: Any, given: dict[str, Any], how: dict[str, Any], with_parts: bool, save: Path | None, as_json: bool
+) -> None:
+    from tps_lab.errors import unknown
+    from tps_lab.measure.ledger import ledger, text
+    from tps_lab.measure.predict import PRECISIONS
+
+    if how["precision"] not in PRECISIONS:
+        raise unknown("precision", how["precision"], PRECISIONS)
+    facts, parts = ledger(make, given["batch"], **how)
+    if save is not None:
+        from tps_lab import viz
+
+        save_picture(viz.breakdown(parts, f"{given['backbone']}, {given['attention']}").figure, save)
+    executed = facts["work"]["executed"]["forward"]
+    facts = given | facts | {"macs": executed, "macs_all_views": given["views"] * executed}
+    facts |= {
+        "macs_by_counter": facts["work"]["by_counter"]["forward"],
+        "macs_status": facts["work"]["status"]["forward"],
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print(f"{given['backbone']}, {given['attention']}\n\nparameters     {facts['params'] / 1e6:.3f} M\n")
+    print(text(facts, parts if with_parts else None, given["views"]))
+    if save is not None:
+        print(save)
+
+
+@app.command(epilog="Example: tps-lab roofline --out reports/roofline")
+def roofline(
+    out: Annotated[Path, typer.Option(help="Where report.md, roofline.png and cells.csv go.")],
+    models: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Roofline estimates against measured times of many models on this CPU: do they order models rightly?"""
+    from tps_lab import progress
+    from tps_lab.measure import roofline_check
+
+    if models is not None and models < 3:
+        raise InputError(f"models must be 3 or more, got {models}")
+    chosen = roofline_check.MODELS[:models]
+    with progress.for_this_terminal(quiet or json_).run("models", len(chosen)) as advance:
+        found = roofline_check.check(advance, chosen)
+    try:
+        roofline_check.publish(found, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        print_json({"rows": found["rows"], "agreement": found["agreement"]})
+        return
+    for work, fit in found["agreement"].items():
+        ranks = fit["estimated_ms"]
+        print(f"{work}: Spearman {ranks['spearman']:.3f}, Kendall {ranks['kendall']:.3f} over {fit['models']} models; "
+              f"measured is {fit['median_ratio']:.2f} times the estimate; {len(fit['misses'])} misses")  # fmt: skip
+    print(out / "report.md")
+
+
+@app.command(epilog="Example: tps-lab counters --out reports/counters")
+def counters(
+    out: Annotated[Path, typer.Option(help="Where report.md and counters.csv go.")],
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What common counters (fvcore, torch, thop, ptflops, torchinfo) say of the same models, and why they differ."""
+    from tps_lab import progress
+    from tps_lab.measure import counters as page
+
+    total = len(page.MODELS) * len(page.COUNTERS)
+    with progress.for_this_terminal(quiet or json_).run("counts", total) as advance:
+        rows = page.count_all(advance)
+    try:
+        page.publish(rows, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if json_:
+        print_json(rows)
+    else:
+        print(out / "report.md")
 
 
 @app.command("validate-memory", epilog="Example: tps-lab validate-memory --out reports/memory")

@@ -13,6 +13,7 @@ from tps_lab.cli._shared import (
     Json,
     Quiet,
     Set,
+    Timing,
     app,
     exit_by_status,
     finish,
@@ -36,6 +37,7 @@ def quickstart(
     full: Annotated[bool, typer.Option("--full", help="Twice the steps, more variants and patterns.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run finished runs again.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time. [default: one per core, or one on a GPU]")] = None,
+    timing_seconds: Timing = 10.0,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -45,7 +47,7 @@ def quickstart(
     from tps_lab.quickstart import quickstart as run
 
     shown = progress.for_this_terminal(quiet or json_)
-    outcome = run(out, seeds, full, again, jobs, shown, **pairs(set_))
+    outcome = run(out, seeds, full, again, jobs, shown, timing_seconds, **pairs(set_))
     finish(outcome.runs, outcome.page, json_)
     if outcome.stopped:
         raise typer.Exit(130)
@@ -161,6 +163,7 @@ def ablate(
     jobs: Annotated[int | None, typer.Option(help="Cells at a time. [default: one per core, or one per GPU]")] = None,
     deterministic: Annotated[bool, typer.Option(help="One thread a cell, the same bits every time.")] = True,
     checkpoint_seconds: Annotated[float, typer.Option(help="Between checkpoints.")] = 60.0,
+    timing_seconds: Timing = 10.0,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -179,6 +182,7 @@ def ablate(
         jobs=jobs,
         deterministic=deterministic,
         checkpoint_seconds=checkpoint_seconds,
+        timing_seconds=timing_seconds,
         settings=pairs(set_),
         quiet=quiet or json_,
     )

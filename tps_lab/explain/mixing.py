@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import Grid, KernelMixer, Mixer, Variant
+from tps_lab.attention._core import KernelMixer, Mixer, Variant
+from tps_lab.attention._grid import Grid
 
 Order = Sequence[int] | np.ndarray
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens

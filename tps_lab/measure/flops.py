@@ -1,9 +1,9 @@
-"""Multiply-adds of a forward pass, counted three ways that share nothing.
+"""Multiply-adds per clip, counted three ways that share nothing; with a backward pass, two ways.
 
 * fvcore traces the model and adds up its operators. It knows no fused attention (counts 0), so it
   gets a handler for that here, and it counts norms, which nobody else does, so those are left out.
-* torch's dispatcher counter sees every kernel as it runs; its unit is twice ours. Before torch 2.15
-  it counts 0 for the fused CPU kernel, so that gets a formula here.
+* torch's dispatcher counter sees every kernel as it runs; its unit is twice ours. It passes over
+  kernels that it has no formula for, so those are held against a reviewed list (`operators`).
 * the closed form comes from the model's configuration alone (`closed_form_macs`).
 
 All count linear layers, convolutions and attention products. None counts norms, activations,
@@ -12,28 +12,22 @@ softmax, sums or gathers: a shift costs 0 multiply-adds (but not 0 bytes).
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-# Operators that fvcore has no formula for and that, as reviewed, do no multiply-adds of the kinds
-# counted here. Anything else that it does not know is named and makes the count incomplete.
-_FREE = frozenset(
-    """
-    add add_ sub rsub mul mul_ div neg pow sqrt exp sigmoid tanh softmax gelu silu relu clone copy_ expand
-    expand_as repeat mean sum pad floor_divide remainder arange stack cat index_select index select slice
-    embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
-    full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
-    rms_norm avg_pool2d max_pool2d relu_ silu_ gelu_ hardtanh_ sin cos meshgrid repeat_interleave outer
-    clamp_min linalg_vector_norm
-""".split()
-)
+from tps_lab.measure.as_cuda import backward
+from tps_lab.measure.fused import Attention
+from tps_lab.measure.operators import NO_MACS_TRACED, Kernels, formulas, refuse
 
 
 @dataclass(frozen=True)
@@ -64,27 +58,64 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
     Args:
         clip_shape: (C, T, H, W).
     """
-    device = next(model.parameters()).device
-    clip = torch.zeros(1, *clip_shape, device=device)
+    clip = torch.zeros(1, *clip_shape, device=next(model.parameters()).device)
     was_training = model.training
     model.eval()
-    # torch's counter hooks gradients of what enters a module, and stumbles over a parameter that does
-    frozen = [p for p in model.parameters() if p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    counts: dict[str, int | None] = {}
-    problems: dict[str, str] = {}
     try:
         with torch.no_grad():
-            for name, counter in (("fvcore", _fvcore), ("torch", _torch), ("closed form", _closed_form)):
-                try:
-                    counts[name] = counter(model, clip)
-                except Exception as error:  # a counter's failure is a result: reported beside the others
-                    counts[name], problems[name] = None, f"{type(error).__name__}: {error}".splitlines()[0]
+            counters = {"fvcore": _fvcore, "torch": _torch, "closed form": _closed_form}
+            return _all_counts({name: partial(counter, model, clip) for name, counter in counters.items()})
     finally:
         model.train(was_training)
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+
+
+def count_training(make: Callable[[], nn.Module], fused: bool = True) -> Macs:
+    """Count forward and backward pass of one clip with its cross-entropy, all weights learning.
+
+    Nothing is computed: the model that `make` makes has no memory for its weights. fvcore cannot
+    count a backward pass, so there are two counters.
+
+    Args:
+        fused: attention in one kernel, whose backward computes the scores again; False keeps them.
+    """
+    from tps_lab.measure.fake import fake_mode, weightless
+    from tps_lab.measure.work import work
+
+    mode = fake_mode()
+    model = weightless(make, mode)
+
+    def dispatched() -> int:
+        with mode, _counter() as counter, Attention(fused):
+            clip = torch.zeros(1, *model.clip_shape)  # type: ignore[misc]
+            label = torch.zeros(1, dtype=torch.long)
+            backward(nn.functional.cross_entropy(model.train()(clip), label))
+        return counter.macs()
+
+    def formula() -> int:
+        return work(model, fused=fused).executed["forward + backward"]
+
+    return _all_counts({"torch": dispatched, "closed form": formula})
+
+
+def copy_without_weights(model: nn.Module) -> nn.Module:
+    """A copy of a model on torch's meta device, made without memory for it."""
+    memo: dict[int, Any] = {}
+    for held in (model.parameters(), model.buffers()):
+        for tensor in held:
+            empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+            parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if parameter else empty
+    return copy.deepcopy(model, memo)
+
+
+def _all_counts(counters: dict[str, Callable[[], int]]) -> Macs:
+    counts: dict[str, int | None] = {}
+    problems: dict[str, str] = {}
+    for name, counter in counters.items():
+        try:
+            counts[name] = counter()
+        except Exception as error:  # a counter's failure is a result: reported beside the others
+            counts[name], problems[name] = None, f"{type(error).__name__}: {error}".splitlines()[0]
     return Macs(counts, problems)
 
 
@@ -103,9 +134,7 @@ def _fvcore(model: nn.Module, clip: torch.Tensor) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         total = int(analysis.total())
-        unknown = {op for op in analysis.unsupported_ops() if op.removeprefix("aten::") not in _FREE}
-    if unknown:
-        raise NotImplementedError(f"fvcore cannot count {', '.join(sorted(unknown))}")
+        refuse("fvcore", {op for op in analysis.unsupported_ops() if op.removeprefix("aten::") not in NO_MACS_TRACED})
     return total
 
 
@@ -120,21 +149,39 @@ def _fused_attention(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _torch(model: nn.Module, clip: torch.Tensor) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    ours: dict[Any, Any] = {}
-    fused = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-    if fused is not None:
-        ours[fused] = _flash_for_cpu
-    with FlopCounterMode(display=False, custom_mapping=ours) as counter:
+    with _counter() as counter:
         model(clip)
-    total = counter.get_total_flops()
-    return total // 2
+    return counter.macs()
 
 
-def _flash_for_cpu(q: Any, k: Any, v: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    # FlopCounterMode hands formulas the tensors' shapes and wants twice the multiply-adds.
-    return 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+class _NoModules(nullcontext):
+    """Instead of the counter's own tracker, which hooks gradients and stumbles over parameters given to a module."""
+
+    parents = ("Global",)
+
+
+class _counter:
+    """torch's counter with our formulas, and beneath it the kernels that nobody knows."""
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        self.flops, self.seen = FlopCounterMode(display=False), Kernels()
+        self.flops.flop_registry = dict(formulas())
+        self.flops.mod_tracker = _NoModules()  # type: ignore[assignment]
+
+    def __enter__(self) -> _counter:
+        self.seen.__enter__()
+        self.flops.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.flops.__exit__(*error)
+        self.seen.__exit__(*error)
+
+    def macs(self) -> int:
+        self.seen.check()
+        return self.flops.get_total_flops() // 2  # it counts multiplications and additions
 
 
 def _closed_form(model: nn.Module, clip: torch.Tensor) -> int:

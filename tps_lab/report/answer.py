@@ -59,7 +59,8 @@ def answer(groups: Sequence[Group], ranking: Ranking | None = None, baseline: Gr
     """
     ranking = ranking or Ranking(groups)
     if not ranking.scored:
-        return f"No run has finished with a test accuracy: {len(groups)} tried, nothing to compare yet."
+        tried = sum(any(run.row.get("status") != "missing" for run in group.runs) for group in groups)
+        return f"No run has finished with a test accuracy: {tried or 'none'} tried, nothing to compare yet."
     if baseline is not None and baseline.top1 is not None and len(ranking.scored) > 1:
         text = _against(groups, baseline)
     else:
@@ -101,17 +102,21 @@ def _against(groups: Sequence[Group], base: Group) -> str:
 
     def named(kind: str) -> str:
         few = sorted(words[kind], key=lambda pair: -(pair.found.difference if pair.found else 0))
-        said = [f"{pair.group.label} {pair.found}" if pair.found else pair.group.label for pair in few[:_MOST_NAMED]]
+        said = [
+            f"{pair.group.label} {str(pair.found).replace('-', '−')}" if pair.found else pair.group.label
+            for pair in few[:_MOST_NAMED]
+        ]
         return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
 
-    parts = [f"{kind}: {named(kind)}" for kind in ("better", "worse") if words[kind]]
-    if words["open"]:
-        parts.append(f"{'not ' if parts else 'nothing is '}told apart from it: {named('open')}")
-    reached = f"{base.top1.mean:.1f} % ({_interval(base, base.top1)})"
+    parts = []
+    for kind, said in (("better", "better"), ("worse", "worse"), ("open", "not told apart from it")):
+        if few := words[kind]:
+            parts.append(f"{said} {'is' if len(few) == 1 else 'are'} {named(kind)}")
+    reached = f"{base.top1.mean:.1f} %, {_interval(base, base.top1)}"
     if not parts:
-        return f"{base.label} reaches {reached}, with nothing to compare it with"
-    points = " in points, 95 % intervals" if any(pair.found for pair in pairs) else ""
-    return f"Against {base.label}, {reached}{points}: {'; '.join(parts)}"
+        return f"{base.label} reaches a test accuracy of {reached}, with nothing to compare it with"
+    points = ", in points with 95 % intervals" if any(pair.found for pair in pairs) else ""
+    return f"Against {base.label} ({reached}){points}: {'; '.join(parts)}"
 
 
 def remarks(groups: Sequence[Group], ranking: Ranking | None = None) -> list[str]:
@@ -148,9 +153,15 @@ def remarks(groups: Sequence[Group], ranking: Ranking | None = None) -> list[str
     if pairs:
         more = f"; and {len(pairs) - 6} more pairs" if len(pairs) > 6 else ""
         said.append(f"Also not told apart: {'; '.join(pairs[:6])}{more}.")
-    undone = [group.label for group in groups if group.undone]
-    if undone:
-        said.append(f"Some runs did not finish and count for nothing here: {listed(undone)}.")
+    for missing in (False, True):
+        undone = [
+            f"{group.label} ({number} of {len(group.runs)})"
+            for group in groups
+            if (number := sum((run.row.get("status") == "missing") == missing for run in group.undone))
+        ]
+        if undone:
+            what = "have not been run yet" if missing else "did not finish and count for nothing here"
+            said.append(f"Some runs {what}: {listed(undone)}.")
     return said
 
 

@@ -191,7 +191,8 @@ def _section(
     if confused:
         caption = "What is taken for what: rows are what a clip shows, columns what the model said, % of the row."
         pairs.append(plot("confusion", viz.confusion(confused), caption))
-    here = baseline if baseline is None or any(baseline in paired.names_of(group) for group in groups) else None
+    # a baseline that has not run is none yet
+    here = baseline if any(baseline in paired.names_of(group) for group in groups if group.done) else None
     ranking = words.Ranking(groups)
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(

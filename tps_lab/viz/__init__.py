@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.heat import accuracy_map, confusion
@@ -21,6 +22,7 @@ from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, heard, reach_animation
+from tps_lab.viz.roofline import roofline
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.time_use import time_use
 
@@ -28,6 +30,7 @@ __all__ = [
     "Look",
     "accuracy_map",
     "attention_maps",
+    "breakdown",
     "colour",
     "complexity",
     "confusion",
@@ -42,6 +45,7 @@ __all__ = [
     "mosaic",
     "pair_accuracy",
     "reach_animation",
+    "roofline",
     "studio",
     "time_use",
     "tradeoff",

@@ -1,0 +1,272 @@
+"""What each variant computes, by hand: `NAIVE`, rolls and einsum on a (B, T, H, W, C) tensor, and blocks made of them.
+
+No code of the package is used but the modules that are compared with.
+"""
+
+import itertools
+
+import torch
+from random_blocks import random_block, random_tokens, randomised
+from who_meets import CHANNELS, GRID, HEADS, A, C, block_of
+
+from tps_lab.attention import Grid
+from tps_lab.backbones._video import install
+
+
+def attend(attn, x):
+    """Self-attention with a timm module's weights along the last axis but one of (..., S, C)."""
+    shape = (*x.shape[:-1], HEADS, CHANNELS // HEADS)
+    q, k, v = (part.reshape(shape) for part in attn.qkv(x).chunk(3, -1))
+    q, k = attn.q_norm(q), attn.k_norm(k)
+    scores = torch.einsum("...qnd,...knd->...nqk", q, k) / (CHANNELS / HEADS) ** 0.5
+    weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+    return attn.proj(torch.einsum("...nqk,...knd->...qnd", weights, v).reshape(x.shape))
+
+
+def in_frames(attn, x):
+    return attend(attn, x.flatten(2, 3)).reshape(x.shape)
+
+
+def over_time(attn, x):
+    return attend(attn, x.permute(0, 2, 3, 1, 4)).permute(0, 3, 1, 2, 4)
+
+
+def in_columns(attn, x):
+    return attend(attn, x.transpose(2, 3)).transpose(2, 3)
+
+
+def all_at_once(attn, x):
+    return attend(attn, x.flatten(1, 3)).reshape(x.shape)
+
+
+def later(x, k, border):
+    """The clip k frames later (earlier for negative k), by roll or by slices."""
+    if border == "circular":
+        return torch.roll(x, k, dims=1)
+    if k < 0:
+        return later(x.flip(1), -k, border).flip(1)
+    first = x[:, :1] * (border == "edge")
+    return torch.cat([first] * k + [x[:, : x.shape[1] - k]], dim=1)
+
+
+def shift_cells(x, tile, border, sign):
+    y = x.clone()
+    rows, columns = len(tile), len(tile[0])
+    for i in range(rows):
+        for j in range(columns):
+            y[:, :, i::rows, j::columns] = later(x[:, :, i::rows, j::columns], sign * tile[i][j], border)
+    return y
+
+
+def tps(tile, border="circular", shift_back=True):
+    def mix(attn, x):
+        mixed = in_frames(attn, shift_cells(x, tile, border, +1))
+        return shift_cells(mixed, tile, border, -1) if shift_back else mixed
+
+    return mix
+
+
+def tcs(fold):
+    """In each head, `fold` channels from the frame before and as many from the one after."""
+
+    def mix(attn, x):
+        before, after = torch.cat([x[:, :1], x[:, :-1]], 1), torch.cat([x[:, 1:], x[:, -1:]], 1)
+        heads = []
+        for own, past, future in zip(x.chunk(HEADS, -1), before.chunk(HEADS, -1), after.chunk(HEADS, -1), strict=True):
+            heads += [past[..., :fold], future[..., fold : 2 * fold], own[..., 2 * fold :]]
+        return in_frames(attn, torch.cat(heads, -1))
+
+    return mix
+
+
+def tsm(fold):
+    """Of all channels, the first `fold` from the frame after and the next from the one before; zeros at the ends."""
+
+    def mix(attn, x):
+        zero = torch.zeros_like(x[:, :1])
+        before, after = torch.cat([zero, x[:, :-1]], 1), torch.cat([x[:, 1:], zero], 1)
+        return in_frames(attn, torch.cat([after[..., :fold], before[..., fold : 2 * fold], x[..., 2 * fold :]], -1))
+
+    return mix
+
+
+def spans(length, window, moved):
+    """Where an axis is cut into windows, as slices."""
+    window = min(window, length)
+    cuts = [0, *range(window // 2 if moved and window < length else window, length, window), length]
+    return [slice(*pair) for pair in itertools.pairwise(sorted(set(cuts)))]
+
+
+def in_boxes(attn, x, *axes):
+    """Attention inside every box of slices along T, H and W."""
+    y = torch.zeros_like(x)
+    for box in itertools.product(*axes):
+        part = x[(slice(None), *box)]
+        y[(slice(None), *box)] = all_at_once(attn, part) if part.numel() else part
+    return y
+
+
+def in_windows(frames, side, moved=False):
+    def mix(attn, x):
+        axes = zip(x.shape[1:4], (frames, side, side), strict=True)
+        return in_boxes(attn, x, *(spans(length, window, moved) for length, window in axes))
+
+    return mix
+
+
+def in_quarters(attn, x):
+    halves = [(slice(0, (n + 1) // 2), slice((n + 1) // 2, n)) for n in x.shape[2:4]]
+    return in_boxes(attn, x, [slice(None)], *halves)
+
+
+def at_a_stride_of_two(attn, x):
+    return in_boxes(attn, x, *[[slice(0, None, 2), slice(1, None, 2)]] * 3)
+
+
+def heads_of(attn, x):
+    """Queries, keys and values, each (B, heads, d, T, H, W)."""
+    parts = [part.unflatten(-1, (HEADS, -1)).permute(0, 4, 5, 1, 2, 3) for part in attn.qkv(x).chunk(3, -1)]
+    return parts[0] / (CHANNELS / HEADS) ** 0.5, parts[1], parts[2]
+
+
+def softmax(scores, *dims):
+    weights = scores.exp()
+    return weights / weights.sum(dims, keepdim=True)
+
+
+def put_together(attn, y):
+    return attn.proj(y.permute(0, 3, 4, 5, 1, 2).flatten(-2))
+
+
+def half_of_the_heads_over_time(attn, x):
+    q, k, v = heads_of(attn, x)
+    first, second = slice(0, HEADS // 2), slice(HEADS // 2, None)
+    scores = softmax(torch.einsum("bndthw,bndshw->bnthws", q[:, first], k[:, first]), -1)
+    time = torch.einsum("bnthws,bndshw->bndthw", scores, v[:, first])
+    scores = softmax(torch.einsum("bndthw,bndtij->bnthwij", q[:, second], k[:, second]), -2, -1)
+    return put_together(attn, torch.cat([time, torch.einsum("bnthwij,bndtij->bndthw", scores, v[:, second])], 1))
+
+
+def along_trajectories(projected):
+    def mix(attn, x, layers):
+        q, k, v = heads_of(attn, x)
+        scores = softmax(torch.einsum("bndthw,bndsij->bnthwsij", q, k), -2, -1)
+        path = torch.einsum("bnthwsij,bndsij->bthwsnd", scores, v).flatten(-2)  # (B, T, H, W, T', C)
+        own = torch.stack([path[:, t, :, :, t] for t in range(x.shape[1])], 1)
+        query, key = layers["query"](own).unflatten(-1, (HEADS, -1)), layers["key"](path).unflatten(-1, (HEADS, -1))
+        value = (layers["value"](path) if projected else path).unflatten(-1, (HEADS, -1))
+        weights = softmax(torch.einsum("bthwnd,bthwsnd->bthwsn", query, key) / (CHANNELS / HEADS) ** 0.5, -2)
+        return attn.proj(torch.einsum("bthwsn,bthwsnd->bthwnd", weights, value).flatten(-2))
+
+    return mix
+
+
+def keys_from_three_frames(places):
+    """`places`: which of the 16 channels of keys and values come from the frame after, and from the one before."""
+
+    def mix(attn, x):
+        q, k, v = attn.qkv(x).chunk(3, -1)
+        moved = []
+        for part in (k, v):
+            zero = torch.zeros_like(part[:, :1])
+            after, before = torch.cat([part[:, 1:], zero], 1), torch.cat([zero, part[:, :-1]], 1)
+            channels = [
+                (after if c in places[0] else before if c in places[1] else part)[..., c] for c in range(CHANNELS)
+            ]
+            moved.append(torch.stack(channels, -1))
+        q, k, v = (part.unflatten(-1, (HEADS, -1)) for part in (q, *moved))
+        scores = softmax(torch.einsum("bthwnd,btijnd->bthwnij", q, k) / (CHANNELS / HEADS) ** 0.5, -2, -1)
+        return attn.proj(torch.einsum("bthwnij,btijnd->bthwnd", scores, v).flatten(-2))
+
+    return mix
+
+
+def class_tokens_of_neighbours(x):
+    """Frames as rows of tokens (B, T, 1, tokens, C), the first of them the class token: a quarter of it each way."""
+    y, frames, quarter = x.clone(), x.shape[1], CHANNELS // 4
+    y[:, :, 0, 0, : 2 * quarter] = 0
+    for t in range(frames):
+        if t + 1 < frames:
+            y[:, t, 0, 0, :quarter] = x[:, t + 1, 0, 0, :quarter]
+        if t > 0:
+            y[:, t, 0, 0, quarter : 2 * quarter] = x[:, t - 1, 0, 0, quarter : 2 * quarter]
+    return y
+
+
+# variant: (attention, normed patches (B, T, H, W, C)) → what is added, for each mixer of its first block
+NAIVE = {
+    "spatial": [in_frames],
+    "tps(every=1)": [tps(C)],
+    "tps(every=1, pattern=A)": [tps(A)],
+    "tps(every=1, border=zero)": [tps(C, "zero")],
+    "tps(every=1, border=edge)": [tps(C, "edge")],
+    "tps(every=1, shift_back=False)": [tps(C, shift_back=False)],
+    "tps(every=1, border=zero, shift_back=False)": [tps(C, "zero", shift_back=False)],
+    "tcs": [tcs(1)],
+    "tcs(fraction=4)": [tcs(2)],
+    "tsm": [tsm(2)],
+    "tsm(fraction=3)": [tsm(5)],
+    "tps+tcs": [tps(C)],
+    "tps+tcs(order=tcs-tps)": [tcs(1)],
+    "joint": [all_at_once],
+    "divided": [over_time, in_frames],
+    "axial": [over_time, attend, in_columns],
+    "local": [all_at_once],
+    "local(window_frames=2, window=2)": [in_windows(2, 2)],
+    "local(window_frames=2, window=2) @ 1": [in_windows(2, 2, moved=True)],
+    "local(window_frames=3, window=1) @ 1": [in_windows(3, 1, moved=True)],
+    "l+g": [in_quarters, at_a_stride_of_two],
+    "factorised-encoder": [in_frames],
+    "factorised-self": [over_time, in_frames],
+    "factorised-self(order=time-space)": [over_time, in_frames],
+    "factorised-dot": [half_of_the_heads_over_time],
+    "trajectory": [along_trajectories(projected=True)],
+    "trajectory(values=plain)": [along_trajectories(projected=False)],
+    "xvit": [keys_from_three_frames([(0, 1, 8, 9), (2, 3, 10, 11)])],
+    "xvit(channels=all)": [keys_from_three_frames([(0, 1, 2, 3), (4, 5, 6, 7)])],
+    "tokshift": [class_tokens_of_neighbours, class_tokens_of_neighbours, in_frames],
+}
+
+
+def naive_block(text, block, mixes, x):
+    """Attention and MLP with residuals, extra steps where the definition has them."""
+    *steps, last = mixes
+    modules = [*getattr(block, "steps", []), *getattr(block, "between", [])]
+    block = getattr(block, "block", block)
+
+    def step(x):
+        mix = steps.pop(0)
+        if mix is class_tokens_of_neighbours:
+            return mix(x)
+        module = modules.pop(0)
+        return x + module.out(mix(module.attn.attention, module.norm(x)))
+
+    while len(steps) > {"factorised-self": 1, "tokshift": 1}.get(text, 0):
+        x = step(x)
+    y = block.norm1(x)
+    layers = getattr(block.attn, "layers", {})
+    x = x + (last(block.attn.attention, y, layers) if len(layers) else last(block.attn.attention, y))
+    for _ in list(steps):
+        x = step(x)
+    return x + block.mlp(block.norm2(x))
+
+
+def worst_difference(text, grid=GRID, index=None, mixes=None, qk_norm=False):
+    """How far a block's output and its gradients are from the naive block's."""
+    variant, _, first = block_of(text)
+    index = first if index is None else index
+    if variant.needs_class_token:  # a frame as one row of tokens, the class token first
+        grid = Grid(grid.frames, 1, grid.height * grid.width, prefix=1)
+    block = randomised(install(random_block(qk_norm), variant, grid, index, index + 1))
+    x = random_tokens(2, grid.frames, grid.height, grid.width + grid.prefix, CHANNELS).requires_grad_()
+    weight = random_tokens(*x.shape, seed=3)
+    ours = block(x.flatten(1, 3)).reshape(x.shape)
+    naive = naive_block(text, block, mixes or NAIVE[text], x)
+    inputs = [x, *block.parameters()]
+    gradients = zip(
+        torch.autograd.grad((ours * weight).sum(), inputs),
+        torch.autograd.grad((naive * weight).sum(), inputs),
+        strict=True,
+    )
+    pairs = [(ours, naive), *gradients]
+    return max(((a - b).abs().max() / b.abs().max().clamp(min=1)).item() for a, b in pairs)

@@ -1,0 +1,181 @@
+"""Who may meet under each variant, by hand: `MEETS`, rules for two tokens. No code of the package is used in them.
+
+A new variant needs a line here, and one in `naive_blocks.NAIVE`.
+"""
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tps_lab.attention import Grid, parse
+
+GRID = Grid(5, 2, 3)  # five frames, because pattern C holds ±4
+CHANNELS, HEADS = 16, 2  # an eighth of a head's eight channels is one
+A = [[0, 1], [-1, 0]]
+C = [[-4, 1, 2], [-1, 0, 3], [-2, -3, 4]]
+quick = settings(deadline=None, max_examples=40)
+
+short_tiles = st.tuples(st.integers(1, 4), st.integers(1, 4)).flatmap(
+    lambda shape: st.lists(
+        st.lists(st.integers(-4, 4), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
+    )
+)
+BORDERS = st.sampled_from(["circular", "zero", "edge"])
+
+
+# ---------------------------------------------------------------------- who meets whom, by hand
+
+
+def offset(tile, token):
+    """The tile's entry at a token; a class token of a frame is never shifted."""
+    _, h, w = token
+    return 0 if h is None else tile[h % len(tile)][w % len(tile[0])]
+
+
+def shifted(tile, border="circular", shift_back=True):
+    """May output a (frame, h, w) see input b, in a clip of this grid?"""
+
+    def meet(a, b, grid):
+        T = grid.frames
+
+        def held(frame):  # is b's content what stands at b's place in mixed frame `frame`?
+            source = frame - offset(tile, b)
+            if border == "circular":
+                return (source - b[0]) % T == 0
+            return (min(max(source, 0), T - 1) if border == "edge" else source) == b[0]
+
+        mixed = a[0] + (offset(tile, a) if shift_back else 0)
+        if border == "circular":
+            return held(mixed % T)
+        if border == "edge":
+            return held(min(max(mixed, 0), T - 1))
+        return 0 <= mixed < T and held(mixed)
+
+    return meet
+
+
+def same_frame(a, b, grid):
+    return a[0] == b[0]
+
+
+def neighbour_frames(a, b, grid):
+    return abs(a[0] - b[0]) <= 1
+
+
+def same_place(a, b, grid):
+    return a[1:] == b[1:]
+
+
+def same_place_or_frame(a, b, grid):
+    return same_place(a, b, grid) or same_frame(a, b, grid)
+
+
+def anyone(a, b, grid):
+    return True
+
+
+def patches_only(a, b, grid):
+    return True
+
+
+def own_or_neighbouring_class_token(a, b, grid):
+    return a == b or (a[1:] == b[1:] == (None, 0) and abs(a[0] - b[0]) == 1)
+
+
+def windows(frames, side, moved=False):
+    """Between the same cuts on every axis; a moved axis is cut half a window later, if it is cut at all."""
+
+    def meet(a, b, grid):
+        for x, y, window, length in zip(
+            a, b, (frames, side, side), (grid.frames, grid.height, grid.width), strict=True
+        ):
+            first = window // 2 if moved and window < length else 0
+            cuts = range(first, length, window)
+            if any(min(x, y) < cut <= max(x, y) for cut in cuts):
+                return False
+        return True
+
+    return meet
+
+
+def same_quarter(a, b, grid):
+    return all((2 * x < n) == (2 * y < n) for x, y, n in zip(a[1:], b[1:], (grid.height, grid.width), strict=True))
+
+
+def even_steps_apart(a, b, grid):
+    return all((x - y) % 2 == 0 for x, y in zip(a, b, strict=True))
+
+
+# variant: what each mixer of its first block (@ 1: of its second) lets meet, extra steps first
+MEETS = {
+    "spatial": [same_frame],
+    "tps(every=1)": [shifted(C)],
+    "tps(every=2)": [same_frame],
+    "tps(every=1, pattern=A)": [shifted(A)],
+    "tps(every=1, pattern=none)": [same_frame],
+    "tps(every=1, border=zero)": [shifted(C, "zero")],
+    "tps(every=1, border=edge)": [shifted(C, "edge")],
+    "tps(every=1, shift_back=False)": [shifted(C, shift_back=False)],
+    "tps(every=1, border=zero, shift_back=False)": [shifted(C, "zero", shift_back=False)],
+    "tps(every=1, border=edge, shift_back=False)": [shifted(C, "edge", shift_back=False)],
+    "tcs": [neighbour_frames],
+    "tcs(fraction=4)": [neighbour_frames],
+    "tsm": [neighbour_frames],
+    "tsm(fraction=3)": [neighbour_frames],
+    "tps+tcs": [shifted(C)],
+    "tps+tcs(order=tcs-tps)": [neighbour_frames],
+    "joint": [anyone],
+    "divided": [same_place, same_frame],
+    "divided(class_token=both)": [same_place, same_frame],
+    "axial": [
+        same_place,
+        lambda a, b, grid: a[:2] == b[:2],
+        lambda a, b, grid: (a[0], a[2]) == (b[0], b[2]),
+    ],
+    "local": [anyone],  # as large as the clip
+    "local(window_frames=2, window=2)": [windows(2, 2)],
+    "local(window_frames=2, window=2) @ 1": [windows(2, 2, moved=True)],
+    "local(window_frames=3, window=1) @ 1": [windows(3, 1, moved=True)],
+    "local(window_frames=2, window=2, moved=False) @ 1": [windows(2, 2)],
+    "local(window_frames=2, window=2, every=2) @ 1": [windows(2, 2)],
+    "l+g": [same_quarter, even_steps_apart],
+    "factorised-encoder": [same_frame],
+    "factorised-self": [same_place, same_frame],
+    "factorised-self(order=time-space)": [same_place, same_frame],
+    "factorised-dot": [same_place_or_frame],
+    "trajectory": [patches_only],
+    "trajectory(values=plain)": [patches_only],
+    "xvit": [neighbour_frames],
+    "xvit(channels=all)": [neighbour_frames],
+    "tokshift": [own_or_neighbouring_class_token, own_or_neighbouring_class_token, same_frame],
+}
+PREFIXES = [(text, prefix) for text in MEETS for prefix in (0, 2) if prefix or not text.startswith("tokshift")]
+MIXES = [case for case in PREFIXES if not case[0].startswith("tokshift")]
+
+
+def block_of(text):
+    """The variant, its mixers and the index of the block that a line of the tables is about."""
+    name, _, index = text.partition(" @ ")
+    variant, index = parse(name), int(index or 0)
+    return variant, variant.block(index, index + 1), index
+
+
+def tokens_of(grid):
+    """(t, h, w) token by token; a frame's i-th prefix token is (t, None, i), a clip's is None."""
+    found = [None] * grid.prefix if grid.prefix_of == "clip" else []
+    for t in range(grid.frames):
+        found += [(t, None, i) for i in range(grid.prefix if grid.prefix_of == "frame" else 0)]
+        found += [(t, h, w) for h in range(grid.height) for w in range(grid.width)]
+    return found
+
+
+def by_hand(grid, meet):
+    tokens = tokens_of(grid)
+    shown = meet is not patches_only  # may patches see a clip's prefix?
+    return np.array(
+        [[a is None or (shown if b is None else meet(a, b, grid)) for b in tokens] for a in tokens],
+    )
+
+
+def on(grid, variant, prefix):
+    return Grid(grid.frames, grid.height, grid.width, prefix, variant.prefix_of)

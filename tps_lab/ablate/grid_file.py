@@ -1,0 +1,107 @@
+"""What stands in a grid file, and what to say of a file in which something else does."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tps_lab.ablate.yaml_lines import Document
+from tps_lab.errors import unknown
+
+ScaleName = Literal["small", "paper"]
+SCALES: tuple[ScaleName, ...] = ("small", "paper")
+MEASURES = (
+    "top1_pct top5_pct val_top1_pct test_loss per_class_pct per_pair_pct params macs peak_memory_bytes.training "
+    "peak_memory_bytes.inference latency_ms.median clips_per_second train_step_ms.median train_seconds"
+).split()
+_BRANCHES = ("list[", "dict[", "int")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Strict):
+    """Where all of `if` holds, `then` is set."""
+
+    if_: dict[str, Any] = Field(alias="if")
+    then: dict[str, Any]
+
+
+class Vary(_Strict):
+    """What varies: every combination of `product` with every row of `zip`, and then the `cases`.
+
+    An axis is a list of values, or a mapping from what tables call a value to the value.
+    """
+
+    product: dict[str, list[Any] | dict[str, Any]] = {}
+    zip: dict[str, list[Any] | dict[str, Any]] = {}
+    cases: dict[str, dict[str, Any]] = {}
+    exclude: list[dict[str, Any]] = []
+    conditions: list[Condition] = []
+
+
+class Paper(_Strict):
+    """The paper's numbers: case → measure → number."""
+
+    source: str
+    numbers: dict[str, dict[str, float]]
+
+
+class Scale(_Strict):
+    """How large the runs are. `vary` replaces the grid's own axes of the same name."""
+
+    base: dict[str, Any] = {}
+    seeds: int | list[int] = 1
+    timeout_minutes: float = Field(24 * 60, gt=0, description="of one cell and one try; then it is killed")
+    vary: Vary = Vary()
+
+
+class GridFile(_Strict):
+    """What stands in a file of `ablations/`."""
+
+    title: str
+    question: str
+    base: dict[str, Any] = {}
+    vary: Vary
+    baseline: str | None = Field(None, description="the case that others are compared with")
+    measures: list[str] = ["top1_pct", "macs", "peak_memory_bytes.training", "train_step_ms.median"]
+    paper: Paper | None = None
+    scales: dict[ScaleName, Scale]
+
+
+def explained(error: ValidationError, document: Document) -> str:
+    """The first thing that is wrong, in one line: file, line, and what would be right."""
+    # a mistyped key also counts as missing; what stands in the file says more than what does not
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    # pydantic names the branch of a union as a step of the path; those are no keys of the file
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith(_BRANCHES)))
+    key = str(path[-1]) if path else ""
+    where = document.where(path)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(path[:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{where}: unknown key '{key}'; {hint}expected one of {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"{where}: the key '{key}' is missing"
+    if first["type"] == "literal_error" and path[:1] == ("scales",):
+        return f"{where}: {unknown('scale', str(first['input']), SCALES)}"
+    return f"{where}: {'.'.join(map(str, path))} = {first['input']!r}: {first['msg']}"
+
+
+def _fields_at(path: Sequence[str | int]) -> list[str]:
+    steps = [part for part in path if isinstance(part, str)]
+    model: type[BaseModel] = GridFile
+    if steps[:1] == ["paper"]:
+        model = Paper
+    elif "conditions" in steps:
+        model = Condition
+    elif steps[-1:] == ["vary"]:
+        model = Vary
+    elif steps[:1] == ["scales"]:
+        model = Scale
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,275 @@
+"""What common counters say of the same models: `tps-lab counters`.
+
+Each counter is one function here, model and clip to its own figure; nothing is corrected. `UNITS` says
+by what a figure is divided to be multiply-adds. Counters that are not installed say so.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+MODELS: dict[str, dict[str, Any]] = {
+    "two ViT-B blocks, joint": {
+        "name": "vit_base_patch16_224", "attention": "joint", "frames": 16, "tubelet": 2, "depth": 2,
+        "num_classes": 174, "class_token": False, "global_pool": "avg",
+    },
+    "Swin-T, TPS": {
+        "name": "swin_tiny_patch4_window7_224", "attention": "tps(pattern=A)", "frames": 8, "tubelet": 2,
+        "num_classes": 174,
+    },
+    "TinyViT-5M, TPS": {
+        "name": "tiny_vit_5m_224", "attention": "tps(pattern=A)", "frames": 3, "num_classes": 174,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter as its readers use it.
+
+    Args:
+        package: whose version is printed.
+        per_mac: how many of its units a multiply-add is.
+        count: model and clip to its figure.
+        why: one sentence on what it leaves out or adds.
+    """
+
+    package: str
+    per_mac: int
+    count: Callable[[Any, Any], float]
+    why: str
+
+
+def _closed(model: Any, clip: Any) -> float:
+    return sum(model.closed_form_macs().values())
+
+
+def _fvcore_ours(model: Any, clip: Any) -> float:
+    from tps_lab.measure.flops import _fvcore
+
+    return _fvcore(model, clip)
+
+
+def _fvcore_plain(model: Any, clip: Any) -> float:
+    from fvcore.nn import FlopCountAnalysis
+
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    found = FlopCountAnalysis(model, clip).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return float(found.tracer_warnings("none").total())
+
+
+def _torch_ours(model: Any, clip: Any) -> float:
+    from tps_lab.measure.flops import _torch
+
+    return 2 * _torch(model, clip)
+
+
+def _torch_plain(model: Any, clip: Any) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        model(clip)
+    return counter.get_total_flops()
+
+
+def _profiler(model: Any, clip: Any) -> float:
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as found:
+        model(clip)
+    return float(sum(event.flops for event in found.key_averages()))
+
+
+def _thop(model: Any, clip: Any) -> float:
+    from thop import profile
+
+    return profile(model, inputs=(clip,), verbose=False)[0]
+
+
+def _ptflops(backend: str) -> Callable[[Any, Any], float]:
+    def count(model: Any, clip: Any) -> float:
+        from ptflops import get_model_complexity_info
+
+        macs, _ = get_model_complexity_info(
+            model, tuple(clip.shape[1:]), as_strings=False, print_per_layer_stat=False, verbose=False, backend=backend
+        )
+        if macs is None:
+            raise RuntimeError("it could not run the model")
+        return macs
+
+    return count
+
+
+def _torchinfo(model: Any, clip: Any) -> float:
+    from torchinfo import summary
+
+    return summary(model, input_data=clip, verbose=0).total_mult_adds
+
+
+COUNTERS: dict[str, Counter] = {
+    "closed form (tps_lab)": Counter(
+        "tps_lab", 1, _closed,
+        "The reference: linear layers, convolutions and attention products, padded places included.",
+    ),
+    "fvcore with tps_lab's handlers": Counter(
+        "fvcore", 1, _fvcore_ours, "The same: fused attention gets a formula, norms and pooling are left out."
+    ),
+    "torch FlopCounterMode with tps_lab's formulas": Counter(
+        "torch", 2, _torch_ours, "The same: the fused CPU kernel gets a formula; its unit is twice the multiply-add."
+    ),
+    "fvcore as it comes": Counter(
+        "fvcore", 1, _fvcore_plain,
+        "Fused attention has no formula there and counts 0, while norms (and pooling), which others leave out, count.",
+    ),
+    "torch FlopCounterMode as it comes": Counter(
+        "torch", 2, _torch_plain,
+        "Before torch 2.15 the fused CPU kernel has no formula and counts 0; where the CPU does without it (TinyViT's "
+        "bias), and on CUDA, whose kernels have formulas, it is right.",
+    ),
+    "torch.profiler with_flops": Counter(
+        "torch", 2, _profiler,
+        "It knows matrix products and convolutions, and elementwise sums and products besides, but no fused attention.",
+    ),
+    "thop": Counter(
+        "thop", 1, _thop,
+        "It hooks modules of known classes, so attention products count 0; norms of torch's own classes are added, "
+        "those of timm's are not.",
+    ),
+    "ptflops, pytorch backend": Counter(
+        "ptflops", 1, _ptflops("pytorch"),
+        "It hooks modules and patches functions, but not fused attention, which counts 0; norms, activations, biases "
+        "and sums are added.",
+    ),
+    "ptflops, aten backend": Counter(
+        "ptflops", 1, _ptflops("aten"),
+        "It counts the dispatcher's matrix products and convolutions, and elementwise operators; fused attention is 0.",
+    ),
+    "torchinfo": Counter(
+        "torchinfo", 1, _torchinfo,
+        "For a linear layer it multiplies the weights by the batch and not by the tokens, and what has no weights "
+        "(attention products) counts 0; convolutions are right.",
+    ),
+}  # fmt: skip
+
+
+def count_all(advance: Callable[[int, str | None], None] = lambda done, status: None) -> list[dict[str, Any]]:
+    """Every counter on every model, each on a model of its own (some leave things behind in it).
+
+    Returns:
+        Rows of model, counter, version, macs (None where it failed or is not installed), status.
+    """
+    import torch
+
+    from tps_lab import create_model
+
+    rows = []
+    for model_name, given in MODELS.items():
+        torch.manual_seed(0)
+        for name, counter in COUNTERS.items():
+            row: dict[str, Any] = {
+                "model": model_name,
+                "counter": name,
+                "version": _version(counter.package),
+                "macs": None,
+            }
+            if row["version"] is None:
+                rows.append(row | {"status": f"not installed: pip install {counter.package}"})
+                continue
+            model: Any = create_model(**given).eval()
+            clip = torch.zeros(1, *model.clip_shape)
+            try:
+                with warnings.catch_warnings(), torch.no_grad(), redirect_stdout(io.StringIO()):
+                    warnings.simplefilter("ignore")
+                    figure = counter.count(model, clip)
+                rows.append(row | {"macs": int(figure) // counter.per_mac, "status": "counted"})
+            except Exception as error:  # a counter's failure is what it says of the model
+                rows.append(row | {"status": f"failed: {type(error).__name__}: {error}".splitlines()[0]})
+            advance(len(rows), None)
+    return rows
+
+
+def _version(package: str) -> str | None:
+    if package == "tps_lab":
+        from tps_lab import __version__
+
+        return __version__
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def left_out(model: Any) -> dict[str, int]:
+    """Multiply-adds of the parts that counters differ in, by closed form."""
+    from tps_lab.measure.work import work
+
+    return {"attention products": work(model).products, "all": sum(model.closed_form_macs().values())}
+
+
+def publish(rows: list[dict[str, Any]], out: Path) -> None:
+    """report.md and counters.csv."""
+    import pandas as pd
+    import torch
+
+    from tps_lab import create_model
+
+    out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(out / "counters.csv", index=False)
+    lines = [
+        "# What counters say of the same models",
+        "",
+        "`tps-lab counters --out DIR` makes this page. All figures are multiply-adds of one clip's forward pass on a "
+        "CPU, fused attention, whatever unit a counter prints (torch's is divided by 2). The last column is the share "
+        "of the closed form that a counter finds.",
+    ]
+    with torch.device("meta"):
+        known = {name: left_out(create_model(**given)) for name, given in MODELS.items()}
+    for model, given in MODELS.items():
+        parts = known[model]
+        clip = (
+            f"{given['frames']} frames of 224 × 224, tubelet {given.get('tubelet', 1)}, {given['num_classes']} classes"
+        )
+        lines += [
+            "",
+            f"## {model}",
+            "",
+            f"`{given['name']}`, {given['attention']}, {clip}. Of {parts['all']:,} multiply-adds "
+            f"{parts['attention products']:,} ({100 * parts['attention products'] / parts['all']:.1f} %) are attention "
+            f"products.",
+            "",
+            "| counter | version | multiply-adds | G | difference (G) | share |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in rows:
+            if row["model"] == model:
+                lines.append(_line(row, parts["all"]))
+    lines += ["", "## Why they differ", "", *(f"* **{name}**: {counter.why}" for name, counter in COUNTERS.items())]
+    lines += ["", *_checked(rows, known)]
+    (out / "report.md").write_text("\n".join(lines) + "\n")
+
+
+def _line(row: Mapping[str, Any], true: int) -> str:
+    if row["macs"] is None:
+        return f"| {row['counter']} | {row['version'] or '–'} | {row['status']} | | | |"
+    macs = row["macs"]
+    difference = "0" if macs == true else f"{(macs - true) / 1e9:+.4f}"
+    return f"| {row['counter']} | {row['version']} | {macs:,} | {macs / 1e9:.4f} | {difference} | {macs / true:.3f} |"
+
+
+def _checked(rows: list[dict[str, Any]], known: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Which counters are short by the attention products to the integer: said only where it is so."""
+    short = [
+        f"* {row['counter']}, {row['model']}"
+        for row in rows
+        if row["macs"] is not None
+        and known[row["model"]]["all"] - row["macs"] == known[row["model"]]["attention products"]
+    ]
+    return ["Short by the attention products, to the integer:", "", *short] if short else []
