@@ -44,7 +44,8 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     config = make(SMALL | {"attention": "tps(pattern=A)", "seed": 5})
     run = train(config, tmp_path)
     assert {file.name for file in run.path.iterdir()} == {
-        "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "predictions.safetensors", "row.json",
+        "README.md", "card.json", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors",
+        "predictions.safetensors", "row.json",
     }  # fmt: skip
     row = run.row
     assert row["status"] == "done"

@@ -22,6 +22,7 @@ _LAZY = {
     "load_official": "tps_lab.backbones",
     "data": "tps_lab.data",
     "measure": "tps_lab.measure",
+    "predict": "tps_lab.inference",
     "runs": "tps_lab.runs",
     "viz": "tps_lab.viz",
 }

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +37,20 @@ class Checkpoints:
         seconds: between checkpoints; how often they are written changes nothing in the results.
         steps: write every so many steps instead.
         problem: why the last one could not be written (a full disk), else empty. Training goes on.
+        stopping: set from outside to write one after the step under way, and stop there.
     """
 
     folder: Path
     seconds: float = 60.0
     steps: int | None = None
     problem: str = ""
+    stopping: bool = False
     _last: float = field(default_factory=time.monotonic)
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint should be written after this step."""
+        if self.stopping:
+            return True
         if self.steps is not None:
             return step % self.steps == 0
         return time.monotonic() - self._last >= self.seconds
@@ -83,6 +92,11 @@ class Checkpoints:
                 continue
         return None
 
+    def newest_step(self) -> int | None:
+        """After which step the newest checkpoint was written."""
+        found = self._all()
+        return int(found[-1].name.removeprefix(_NAME)) if found else None
+
     def clear(self) -> None:
         """Remove all of them: the run is done."""
         for folder in [*self._all(), *self.folder.glob(f".{_NAME}*.part")]:
@@ -90,6 +104,27 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob(f"{_NAME}*"))
+
+
+@contextmanager
+def stopped_by_signals(checkpoints: Checkpoints) -> Iterator[None]:
+    """Inside it, Ctrl-C or a request to end lets the step under way end and be kept; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if checkpoints.stopping:
+            raise KeyboardInterrupt
+        checkpoints.stopping = True
+        print("stopping after this step (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def random_state() -> dict[str, Any]:

@@ -48,12 +48,19 @@ def _ablations() -> list[dict[str, Any]]:
     return [{"name": str(file), "about": grid.about(file)} for file in grid.find()]
 
 
+def _recipes() -> list[dict[str, Any]]:
+    from tps_lab import recipes
+
+    return [{"name": name, "about": recipes.about(name)} for name in recipes.names()]
+
+
 KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "patterns": _patterns,
     "attention": _attention,
     "data": _data,
     "backbones": _backbones,
     "ablations": _ablations,
+    "recipes": _recipes,
 }
 
 

@@ -6,6 +6,7 @@ runs/<name>-<hash>/
     metrics.jsonl       one line per logged step
     model.safetensors   the weights at the end
     predictions.safetensors   for every test clip what the model said and what is right
+    README.md, card.json      the model card: data and its licence, recipe, figures
     row.json            the figures; appears last and whole, so its presence means "done"
 """
 
@@ -71,6 +72,24 @@ class Run:
             return None
         stored = load_file(file)
         return stored["predicted"], stored["label"]
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run by its folder.
+
+    Raises:
+        InputError: it is no run's folder, or the run has not ended.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"no such run folder: {path}")
+    if not (path / "config.yaml").is_file():
+        inside = sorted(file.parent.name for file in path.glob("*/row.json"))
+        hint = f"; it holds runs, such as {path / inside[0]}" if inside else ""
+        raise InputError(f"{path} is no run's folder (no config.yaml){hint}")
+    if not (path / "row.json").is_file():
+        raise InputError(f"the run in {path} has not ended (no row.json): the same tps-lab train goes on with it")
+    return Run(path)
 
 
 def write_predictions(folder: Path, predicted: np.ndarray, labels: np.ndarray) -> None:

@@ -488,3 +488,16 @@ def test_title_in_another_encoding(tmp_path: Path) -> None:
     assert "caféX".encode() in content
     path.write_bytes(content.replace("éX".encode(), "éXX".encode("latin-1")))
     assert read_frames(path).shape == (1, 32, 32, 3)
+
+
+def test_tiles_are_squares_side_by_side():
+    from tps_lab.data import parse
+
+    whole = parse("video-folder(path=samples, size=16, stride=2)").opened()
+    tiled = parse("video-folder(path=samples, size=16, stride=2, tiles=2)").opened()
+    assert {name.partition("#")[0] for name in tiled.videos} == set(whole.videos)
+    assert sum(name.startswith("bikes") for name in tiled.videos) == 2 * 4  # 640×272 at 32 along the short side: 75×32
+    assert tiled.size("test") > 2 * whole.size("test")
+    assert len({len(frames) for name, frames in tiled.videos.items() if name.startswith("bikes")}) == 1
+    with pytest.raises(InputError, match="tiles must be 1 to 16"):
+        parse("video-folder(path=samples, tiles=0)")

@@ -30,8 +30,11 @@ from tps_lab.config import RunConfig
 
 _PACKAGE = "tps_lab"
 _WITHOUT_EFFECT = frozenset(
-    f"{_PACKAGE}{name}"
-    for name in ["", *".ablate .checkpoints .cli .config .errors .plugins .progress .report .runs .specs .viz".split()]
+    [
+        _PACKAGE,
+        *(f"{_PACKAGE}.{name}" for name in "ablate cards checkpoints cli config errors plugins progress".split()),
+        *(f"{_PACKAGE}.{name}" for name in "report runs specs viz workers".split()),
+    ]
 ) | {f"{_PACKAGE}.measure{name}" for name in ("", ".flops", ".latency", ".memory", ".probe")}
 _NO_TIME_UNLESS_ASKED = {f"{_PACKAGE}.backbones.swin"}  # others ask the variant whether it wants an embedding of time
 _BY_VALUE = {
@@ -48,8 +51,7 @@ def cell_hash(config: RunConfig) -> str:
         InputError: the backbone has no such model.
     """
     content = {
-        "config": config.model_dump(mode="json", exclude={"name", "trackers"})
-        | {"temporal_position": _temporal_position(config)},
+        "config": config.content() | {"temporal_position": _temporal_position(config)},
         "data_version": data.parse(config.data).version,
         "values": _values(config),
         "code": code(config),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
@@ -71,7 +72,7 @@ def create_model(
     tubelet: int | None = None,
     num_classes: int = 1000,
     size: int | tuple[int, int] | None = None,
-    pretrained: bool = False,
+    pretrained: bool | str | Path = False,
     temporal_position: bool | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -85,7 +86,7 @@ def create_model(
         tubelet: frames per token along time; None is 1, or what a model of the paper has.
         num_classes: outputs.
         size: height and width in pixels (one number, or both); None keeps the backbone's own.
-        pretrained: load timm's image weights (needs a network or timm's cache).
+        pretrained: load timm's image weights (needs a network or timm's cache), or those of a file.
         temporal_position: learned embedding per time step; None asks the variant. It starts as
             sines and cosines, with `pretrained` at zero.
         **options: fields of the variant (pattern="A", every=1), then what a family adds (of windowed
@@ -110,7 +111,17 @@ def create_model(
     check_options(options, family, chosen)
     arguments = given | size_argument(family, size) | options
     try:
-        image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
+        if isinstance(pretrained, bool):
+            image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
+        else:
+            from tps_lab.backbones._image_weights import from_file
+
+            image_model = from_file(timm_name, Path(pretrained), arguments)
+    except InputError:
+        raise
+    except OSError as error:
+        why = "no network, and not in timm's cache" if "connection" in str(error) else str(error).splitlines()[0]
+        raise InputError(f"cannot get timm's weights of '{timm_name}' ({why}); give a file that holds them") from error
     except (TypeError, AssertionError, ValueError) as error:
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet

@@ -15,8 +15,9 @@ from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest
 
 # isort: off
-from tps_lab.cli import running, look, measuring, side_by_side  # noqa: F401  importing registers the commands
-from tps_lab.cli import testing, reporting, data  # noqa: F401
+# importing registers the commands
+from tps_lab.cli import running, using, look, measuring, side_by_side  # noqa: F401
+from tps_lab.cli import testing, reporting, data, throughput  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

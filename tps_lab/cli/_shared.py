@@ -109,16 +109,21 @@ def read_yaml(file: Path | None) -> dict[str, Any]:
 
 
 def run_values(
-    config: Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
+    config: str | Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
     frames: int | None, changed: list[str] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """A run's keys from a file, from options and from --set, the later ones over the earlier."""
     from tps_lab import data as data_sets
+    from tps_lab import recipes
     from tps_lab.attention import parse
     from tps_lab.config import RunConfig
 
     given = {"backbone": backbone, "attention": attention, "data": data}
-    values = read_yaml(config) | {k: v for k, v in given.items() if v is not None} | pairs(changed)
+    values = {} if config is None else recipes.read(config)
+    settings = pairs(changed)
+    if "recipe.steps" in settings:  # whoever says steps does not mean the file's epochs
+        settings = {"recipe.epochs": None, "recipe.warmup_epochs": None} | settings
+    values |= {k: v for k, v in given.items() if v is not None} | settings
     if pattern is not None:
         values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
     if frames is not None:

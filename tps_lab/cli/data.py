@@ -9,7 +9,12 @@ import typer
 
 from tps_lab.cli._shared import Json, Quiet, Set, app, pairs, print_json
 
-data = typer.Typer(help="Look at collections of videos.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(
+    help="Look at collections of videos.",
+    epilog="Example: tps-lab data check FOLDER",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(data, name="data")
 
 

@@ -14,11 +14,12 @@ from tps_lab.errors import InputError
 @app.command("list", epilog="Example: tps-lab list attention")
 def list_(
     what: Annotated[
-        Literal["patterns", "attention", "backbones", "data", "ablations", "all"], typer.Argument(help="What to list.")
+        Literal["patterns", "attention", "backbones", "data", "ablations", "recipes", "all"],
+        typer.Argument(help="What to list."),
     ] = "all",
     json_: Json = False,
 ) -> None:
-    """What there is: patterns, attention variants, backbones, data sets."""
+    """What there is: patterns, attention variants, backbones, data sets, ablations, recipes."""
     from tps_lab import listing
 
     kinds = list(listing.KINDS) if what == "all" else [what]
@@ -66,7 +67,9 @@ def _grid(text: str) -> tuple[int, int]:
 
 @app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
 def explain(
-    config: Annotated[Path | None, typer.Argument(help="A YAML file with any of a run's keys.")] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="A YAML file with any of a run's keys, or a recipe (tps-lab list recipes).")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,

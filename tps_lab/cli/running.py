@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,11 @@ from tps_lab.cli._shared import (
     print_table,
     run_values,
 )
+
+if TYPE_CHECKING:
+    from tps_lab.config import RunConfig
+    from tps_lab.data import Clips
+    from tps_lab.progress import Progress
 
 
 @app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
@@ -47,39 +53,95 @@ def quickstart(
         raise typer.Exit(130)
 
 
-@app.command(epilog="Example: tps-lab train --attention tps --pattern A --data opposites --seed 1 --out runs")
+@app.command(
+    epilog="Examples: tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight"
+)
 def train(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and of the order of clips.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file with any of the keys.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A YAML file with any of the keys, or a recipe (tps-lab list recipes).")
+    ] = None,
     set_: Set = None,
     out: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = Path("runs"),
     again: Annotated[bool, typer.Option("--again", help="Run again even if it is done.")] = False,
+    preflight: Annotated[
+        bool,
+        typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
+    ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Between checkpoints; the same command goes on from the last one.")
+    ] = 60.0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train and measure one model; leaves a run folder."""
+    """Train and measure one model; leaves a run folder. Ctrl-C stops it, the same command goes on.
+
+    With several processes: accelerate launch -m tps_lab.cli train …
+    """
     from tps_lab import progress, runs
+    from tps_lab.checkpoints import Checkpoints, stopped_by_signals
     from tps_lab.config import make
 
     values = run_values(config, backbone, attention, pattern, data, None, set_)
     wanted = make(values | ({} if seed is None else {"seed": seed}))
-    if runs.is_done(out / wanted.folder) and not again:
-        print(f"already done (--again runs it again): {out / wanted.folder}", file=sys.stderr)
-        run = runs.Run(out / wanted.folder)
+    folder = out / wanted.folder
+    is_first = os.environ.get("RANK", "0") == "0"
+    if preflight:
+        _preflight(wanted, out, json_)
+        return
+    if runs.is_done(folder) and not again:
+        if is_first:
+            print(f"already done (--again runs it again): {folder}", file=sys.stderr)
+        run = runs.Run(folder)
     else:
         from tps_lab.train import train as run_training
 
-        run = run_training(wanted, out, progress=progress.for_this_terminal(quiet or json_))
+        shown = progress.for_this_terminal(quiet or json_) if is_first else progress.Progress()
+        clips = _looked_at(wanted, out, shown)
+        checkpoints = Checkpoints(folder, checkpoint_seconds)
+        with stopped_by_signals(checkpoints):
+            try:
+                run = run_training(wanted, out, clips, progress=shown, checkpoints=checkpoints)
+            except KeyboardInterrupt as stop:
+                kept = checkpoints.newest_step()
+                goes_on = f"; the same command goes on after step {kept}" if kept else ""
+                print(f"tps-lab: {stop or 'stopped'}{goes_on}", file=sys.stderr)
+                raise typer.Exit(130) from None
+    if not is_first:
+        return
     if json_:
         print_json(run.row)
     else:
         print_table([run])
         print(run.path)
     exit_by_status([run])
+
+
+def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
+    from tps_lab.preflight import preflight
+
+    found = preflight(config, out, processes=int(os.environ.get("WORLD_SIZE", "1")))
+    print_json(found.plain()) if as_json else print(found.text())
+    if found.problems:
+        raise typer.Exit(2)
+
+
+def _looked_at(config: RunConfig, out: Path, shown: Progress) -> Clips:
+    """The opened data; before a long run everything else has been looked at too."""
+    from tps_lab import data as data_sets
+    from tps_lab import preflight
+
+    clips = data_sets.parse(config.data).opened()
+    if os.environ.get("RANK", "0") == "0" and preflight.is_long(config, clips):
+        found = preflight.preflight(config, out, clips, int(os.environ.get("WORLD_SIZE", "1")))
+        for line in found.text().splitlines():
+            shown.say(line)
+        preflight.refuse(found)
+    return clips
 
 
 @app.command(epilog="Example: tps-lab ablate ablations/patterns.yaml --dry-run")

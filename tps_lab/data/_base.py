@@ -26,6 +26,8 @@ class Data(Spec):
 
     # What changes the clips changes this, so that results of old clips are not mistaken for new.
     version: ClassVar[int] = 1
+    # whose the clips are and on which terms; model cards say it
+    licence: ClassVar[str] = "Whose the videos are, and on which terms, their owner says."
 
     def opened(self) -> Clips:
         """Load or prepare the clips.

@@ -14,6 +14,7 @@ from tps_lab.data._base import Split
 if TYPE_CHECKING:
     from torch import Tensor
 
+DIGITS = "Drawn from the handwritten digits that scikit-learn ships (BSD, as the package states)."
 # which of the 1,797 digits belong to which split, as fractions of scikit-learn's order
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
 # which stream of random numbers a split draws from

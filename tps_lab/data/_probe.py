@@ -66,6 +66,7 @@ class Probe(Data):
     noise: float = 0.05
     seed: int = 0
 
+    licence: ClassVar[str] = _digits.DIGITS
     # in one sentence, what an order-blind model has to answer alike; None where it is not capped
     blind: ClassVar[str | None] = (
         "the test clips come in sets of {twins} that show the same frames in another order and have different labels, "

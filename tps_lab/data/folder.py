@@ -56,6 +56,8 @@ class VideoFolder(Data):
         task: "direction", "order", "shift" or "speed".
         frames, size: of a clip, size in pixels.
         stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
+        tiles: squares along the short side that the picture is cut into, each used as a video of its own; 1
+            takes the square in the middle. All tiles of a video are split at the same times.
         train, val, test: at most so many clips per split, drawn from all there are. Training has
             them mirrored left to right too.
         seed: of which clips are drawn (not of training).
@@ -73,6 +75,7 @@ class VideoFolder(Data):
     val: int = 1536
     test: int = 3072
     seed: int = 0
+    tiles: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
@@ -83,6 +86,8 @@ class VideoFolder(Data):
         if self.frames < 2 or self.size < 8 or self.stride < 1:
             given = f"frames={self.frames}, size={self.size}, stride={self.stride}"
             raise InputError(f"video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got {given}")
+        if not 1 <= self.tiles <= 16:
+            raise InputError(f"tiles must be 1 to 16 along the short side, got {self.tiles}")
         check(self.task, self.frames)
         for split in SPLITS:
             if getattr(self, split) < len(TASKS[self.task].classes):
@@ -194,7 +199,8 @@ class FolderClips(Clips):
         counts = ", ".join(f"{sum(len(part[split]) for part in parts)} {split}" for split in SPLITS)
         notes = [f"{_count(len(parts), 'video')}, split by time into {counts} frames"]
         if self.options.path == "samples":
-            known = ((name, SAMPLE_CLIPS[name]) for name in self.videos)
+            names = dict.fromkeys(name.partition("#")[0] for name in self.videos)
+            known = ((name, SAMPLE_CLIPS[name]) for name in names)
             notes.append("; ".join(f"{name}: {clip.source}, {clip.licence}" for name, clip in known))
         return notes
 
@@ -223,17 +229,19 @@ def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
     console = Console(stderr=True)
     for name in track(todo, "decoding", console=console, transient=True, disable=not sys.stderr.isatty()):
         try:
-            frames = torch.from_numpy(read_frames(files[name], size=options.size))
+            squares = _squares(files[name], options)
         except UnreadableVideo as error:
             skipped[name] = error.reason
             continue
-        if not options.usable(len(frames)):
-            skipped[name] = f"too short: {_count(len(frames), 'frame')}, {enough} needed for a clip in every split"
+        frames = len(squares[0])
+        if not options.usable(frames):
+            skipped[name] = f"too short: {_count(frames, 'frame')}, {enough} needed for a clip in every split"
             continue
-        videos[name] = range(total, total + len(frames))
-        banks.append(frames.permute(0, 3, 1, 2).contiguous())
-        total += len(frames)
-        _check_memory(options, total)  # once more: not every header tells the truth
+        for i, square in enumerate(squares):
+            videos[name if options.tiles == 1 else f"{name}#{i}"] = range(total, total + frames)
+            banks.append(torch.from_numpy(square).permute(0, 3, 1, 2).contiguous())
+            total += frames
+            _check_memory(options, total)  # once more: not every header tells the truth
 
     reasons = [f"{printable(name)} ({skipped[name]})" for name in files if name in skipped]
     if not videos:
@@ -245,6 +253,23 @@ def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
     if closed:
         notes.append(f"could not look into {_count(len(closed), 'folder')}: {'; '.join(closed)}")
     return videos, torch.cat(banks), notes
+
+
+def _squares(path: Path, options: VideoFolder) -> list[np.ndarray]:
+    """The videos that one is used as, (N, size, size, 3) each: its centre, or tiles that lie side by side."""
+    if options.tiles == 1:
+        return [read_frames(path, size=options.size)]
+    from tps_lab.data._seek import read_chosen
+
+    side = options.size
+    frames = read_chosen(path, range, size=options.tiles * side)
+    rows, columns = frames.shape[1] // side, frames.shape[2] // side
+    top, left = (frames.shape[1] - rows * side) // 2, (frames.shape[2] - columns * side) // 2
+    return [
+        frames[:, top + r * side : top + (r + 1) * side, left + c * side : left + (c + 1) * side]
+        for r in range(rows)
+        for c in range(columns)
+    ]
 
 
 def _find(folder: str) -> tuple[dict[str, Path], list[str]]:

@@ -16,7 +16,7 @@ Where the digits come from, and how they are split between training and test, st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Opposites(Data):
 
     name = "opposites"
     title = "Opposites"
+    licence: ClassVar[str] = _digits.DIGITS
 
     frames: int = 16
     size: int = 24

@@ -1,0 +1,56 @@
+"""What is said before a run: whether it can work, what it takes, and what limits it."""
+
+import math
+
+import pytest
+from conftest import TINY
+
+from tps_lab import InputError, data
+from tps_lab.config import make
+from tps_lab.measure.throughput import Throughput, throughput
+from tps_lab.preflight import is_long, preflight, refuse
+
+
+def test_a_run_that_can_work_has_its_figures(tmp_path):
+    found = preflight(make(TINY | {"recipe.compute.accumulate": 2}), tmp_path / "runs")
+    facts = found.facts
+    assert not found.problems
+    assert facts["clips"] == {"train": 48, "val": 12, "test": 24}
+    assert (facts["clips_per_part"], facts["steps"]) == (4, 4)
+    assert facts["seconds"] > facts["step_seconds"] > facts["reading_seconds"] > 0
+    assert facts["first_loss"] == pytest.approx(math.log(12), abs=1.0)
+    assert "ready" in found.text()
+    assert not list(tmp_path.iterdir())  # nothing is written
+
+
+def test_what_cannot_work_is_refused(tmp_path, monkeypatch):
+    import shutil
+
+    clips = data.parse(TINY["data"]).opened()
+    monkeypatch.setattr(clips, "batch", lambda *a: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr("tps_lab.preflight._device_bytes", lambda device: 1000)
+    found = preflight(make(TINY), tmp_path, clips)
+    assert len(found.problems) == 5  # three splits, memory, disk
+    with pytest.raises(InputError, match=r"train clips cannot be read: gone.*GiB.*GB are free"):
+        refuse(found)
+
+
+def test_long_is_by_multiply_adds():
+    clips = data.parse(TINY["data"]).opened()
+    assert not is_long(make(TINY), clips)
+    assert is_long(make(TINY | {"recipe.steps": 10**9}), clips)
+
+
+def test_the_reader_or_the_model():
+    slow = Throughput(100.0, "as given", {0: 9.0, 1: 10.0, 2: 18.0}, 0.1)
+    assert (slow.limit, slow.best, slow.needed) == ("the reader", 2, 9)  # 90 clips/s by 10 each
+    assert "short by   72 %" in slow.text()
+    fast = Throughput(10.0, "as given", {1: 20.0}, 0.05)
+    assert (fast.limit, fast.needed) == ("the model", 1)
+    clips = data.parse(TINY["data"]).opened()
+    found = throughput(make(TINY), clips, seconds=0.05, workers=(0,))
+    assert found.model > 0
+    assert found.reading[0] > 0
+    with pytest.raises(InputError, match="seconds"):
+        throughput(make(TINY), clips, seconds=0)

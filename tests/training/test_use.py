@@ -1,0 +1,136 @@
+"""A trained model asked about videos, exported, and its card."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import write_video
+
+import tps_lab
+from tps_lab import InputError, cards, create_model, export, inference, runs
+from tps_lab.viz.overlay import overlay
+
+
+def test_a_video_is_gone_through_moment_by_moment(run, videos):
+    found = tps_lab.predict(videos / "a.mp4", run.path)
+    assert found.classes == ("forwards", "backwards")
+    starts = [round(moment.start_s * 25) for moment in found.moments]
+    assert starts == list(range(0, 197, 2))  # clips of 4 frames, each half a clip after the last
+    assert all(sum(moment.probabilities) == pytest.approx(1, abs=1e-5) for moment in found.moments)
+    (_, probability), _ = found.top()
+    assert probability == pytest.approx(max(found.probabilities))
+    mean = sum(m.probabilities[0] for m in found.moments) / len(found.moments)
+    assert dict(found.top())["forwards"] == pytest.approx(mean)
+    json.dumps(found.plain())
+
+
+def test_a_moment_is_what_the_model_says_of_that_clip(run, videos):
+    """Read by other code: all frames at once, as the data set reads them in training."""
+    from tps_lab.data._video import read_frames
+
+    frames = torch.from_numpy(read_frames(videos / "a.mp4", size=16))[10:14].permute(3, 0, 1, 2)[None]
+    with torch.no_grad():
+        expected = inference.load(run)(frames.float() / 255 * 4 - 2).softmax(1)[0]
+    moment = tps_lab.predict(videos / "a.mp4", run).moments[5]
+    assert moment.probabilities == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_whole_videos_are_cut_into_moments_if_long(videos):
+    spec = tps_lab.data.parse("class-folders(path=x, frames=4, size=16, short=16)")
+    clips = list(inference._labelled(spec, videos / "a.mp4", None))
+    assert [(a, b) for a, b, _ in clips] == [(0, pytest.approx(8))]
+    assert clips[0][2].shape == (3, 4, 16, 16)
+    cut = list(inference._labelled(spec, videos / "a.mp4", 3.0))
+    assert [(round(a), round(b)) for a, b, _ in cut] == [(0, 3), (3, 6), (6, 8)]
+
+
+def test_what_cannot_be_asked_is_named(run, tmp_path, videos):
+    short = write_video(tmp_path / "short.mp4", 3)
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty").mkdir()
+    for video, folder, says in [
+        (short, run.path, "too short: it has 3 frames"),
+        (tmp_path / "text.mp4", run.path, "cannot read video"),
+        (tmp_path / "none.mp4", run.path, "no such video"),
+        (videos / "a.mp4", tmp_path / "nowhere", "no such run folder"),
+        (videos / "a.mp4", tmp_path / "empty", "no run's folder"),
+        (videos / "a.mp4", run.path.parent, "it holds runs, such as"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            tps_lab.predict(video, folder)
+
+
+def test_drawn_clips_say_nothing_about_videos(videos, tmp_path):
+    (tmp_path / "config.yaml").write_text("data: opposites\n")
+    (tmp_path / "row.json").write_text("{}")
+    with pytest.raises(InputError, match="can say nothing about a video"):
+        tps_lab.predict(videos / "a.mp4", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_the_overlay_is_the_video_with_something_on_it(run, tmp_path, suffix):
+    from tps_lab.data._video import read_frames
+
+    video = write_video(tmp_path / "video.mp4", 12, 120, 160)
+    found = tps_lab.predict(video, run)
+    out = overlay(found, tmp_path / f"seen{suffix}")
+    if suffix == ".mp4":
+        before, after = read_frames(video).astype(int), read_frames(out).astype(int)
+        assert after.shape == before.shape
+        assert abs(after[:, 60:] - before[:, 60:]).mean() < 6  # encoded twice
+        assert abs(after[:, :20] - before[:, :20]).mean() > 8
+    assert {file.name for file in tmp_path.iterdir()} == {video.name, out.name}
+    with pytest.raises(InputError, match="unknown video format"):
+        overlay(found, tmp_path / "seen.txt")
+
+
+def test_exported_programs_are_the_model(run, tmp_path):
+    done = export.export(run, tmp_path / "model.pt2", "torch", batch=2)
+    program = torch.export.load(done.path).module()
+    clips = torch.randn(2, *done.clip_shape)
+    with torch.no_grad():
+        assert torch.allclose(program(clips), inference.load(run)(clips), atol=1e-5)
+    with pytest.raises(InputError, match="is there already"):
+        export.export(run, tmp_path / "model.pt2", "torch")
+    with pytest.raises(InputError, match="did you mean 'onnx'"):
+        export.export(run, tmp_path / "x", "onx")
+
+
+def test_the_gather_exports_to_onnx(tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    model = create_model("swin_micro", "tps+tcs", pattern="A", frames=4, num_classes=3)
+    done = export.export_model(model, tmp_path / "model.onnx", "onnx")
+    assert done.largest_difference < 1e-5
+
+
+def test_an_export_that_is_not_the_model_is_not_kept(tmp_path, monkeypatch):
+    model = create_model("vit_micro", "spatial", frames=2, num_classes=3)
+    monkeypatch.setitem(export._WAYS, "torch", (export._write_torch, lambda path: lambda clip: torch.zeros(1, 3)))
+    with pytest.raises(InputError, match="is not the model"):
+        export.export_model(model, tmp_path / "model.pt2", "torch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_says_data_licence_recipe_and_figures(run):
+    card = json.loads((run.path / "card.json").read_text())
+    assert card["row"]["top1_pct"] == run.row["top1_pct"]
+    assert card["recipe"]["steps"] == 4
+    assert card["data"]["licence"]
+    text = (run.path / "README.md").read_text()
+    assert f"Top-1 {run.row['top1_pct']} %" in text
+    assert "at most 50 %" in text
+    assert text == cards.text(card, run.path.name)
+
+
+def test_predict_is_there_at_once_without_torch():
+    code = "import sys, tps_lab; tps_lab.predict; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_run_that_has_not_ended_has_no_weights(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    with pytest.raises(InputError, match="has not ended"):
+        runs.open_run(tmp_path)

@@ -1,0 +1,215 @@
+"""A trained model asked about a video: which classes, and when.
+
+A model sees a clip. A short video is one clip; a long one is gone through clip by clip, each a moment with
+an answer of its own, and the video's answer is their average. Frames are taken and cut as the run's own
+data set does it. Memory holds one clip's frames, however long the video is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab import data as data_sets
+from tps_lab import runs
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_CLIPS_AT_A_TIME = 4
+_LONG_S = 10.0  # of a video that is cut into moments where the data set takes whole videos as clips
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is seen between two times of a video.
+
+    Args:
+        probabilities: one per class, in the run's order.
+    """
+
+    start_s: float
+    stop_s: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a video."""
+
+    video: Path
+    classes: tuple[str, ...]
+    moments: tuple[Moment, ...]
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """Of the whole video: the mean over its moments."""
+        columns = zip(*(moment.probabilities for moment in self.moments), strict=True)
+        return tuple(sum(column) / len(self.moments) for column in columns)
+
+    def top(self, n: int = 5, moment: Moment | None = None) -> list[tuple[str, float]]:
+        """The n likeliest classes of the video, or of one of its moments, with their probabilities."""
+        found = (moment or self).probabilities
+        ranked = sorted(zip(self.classes, found, strict=True), key=lambda pair: -pair[1])
+        return ranked[:n]
+
+    def plain(self, n: int = 5) -> dict[str, Any]:
+        """For JSON."""
+
+        def named(pairs: list[tuple[str, float]]) -> list[dict[str, Any]]:
+            return [{"class": name, "probability": round(p, 4)} for name, p in pairs]
+
+        return {
+            "video": str(self.video),
+            "top": named(self.top(n)),
+            "moments": [
+                {"start_s": round(m.start_s, 3), "stop_s": round(m.stop_s, 3), "top": named(self.top(n, m))}
+                for m in self.moments
+            ],
+        }
+
+
+def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: float | None = None) -> Prediction:
+    """What a trained model says of a video.
+
+    Args:
+        video: a file.
+        checkpoint: a run's folder.
+        moment_s: length of a moment in seconds, for data sets that take a whole video as one clip; None
+            is the whole video up to 10 s, and 10 s of longer ones. Where clips take every so many frames
+            their length follows from that.
+
+    Raises:
+        InputError: no such run or weights, not a video, a video too short for one clip, or a run on
+            clips that are not from videos.
+
+    >>> predict("clip.mp4", "runs/TPS-C-seed0-1a2b3c4d").top(1)  # doctest: +SKIP
+    [('backwards', 0.93)]
+    """
+    import torch
+
+    run = checkpoint if isinstance(checkpoint, runs.Run) else runs.open_run(checkpoint)
+    path = Path(video)
+    if not path.exists():
+        raise InputError(f"no such video: {path}")
+    spec = data_sets.parse(run.config["data"])
+    clips = _clips_of(spec, path, moment_s)
+    first = next(clips)  # what is wrong with the video is said before the model is built
+    model = load(run)
+    moments = []
+    for group in _grouped(first, clips):
+        with torch.no_grad():
+            x = torch.stack([clip for _, _, clip in group])
+            answers = model(x).float().softmax(1).tolist()
+        moments += [Moment(a, b, tuple(p)) for (a, b, _), p in zip(group, answers, strict=True)]
+    return Prediction(path, tuple(run.row["classes"]), tuple(moments))
+
+
+def load(run: runs.Run) -> nn.Module:
+    """The model of a run, in eval mode; the data that it was trained on need not be there.
+
+    Raises:
+        InputError: the run kept no weights, or has no row.
+    """
+    from tps_lab.train import restore
+
+    return restore(run, _Shape(run.row))  # type: ignore[arg-type]
+
+
+class _Shape:
+    """What a model must know of clips, from a run's row."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        name = data_sets.parse(row["data"])
+        self.classes = tuple(row["classes"])
+        channels = 3 if _is_video(name) else 1
+        self.clip_shape = (channels, row["frames"], row["size"], row["size"])
+
+
+def _is_video(spec: Any) -> bool:
+    return hasattr(spec, "path")
+
+
+def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
+    """(start, stop, clip (C, T, H, W)) one after another, as the data set makes them."""
+    if not _is_video(spec):
+        raise InputError(
+            f"the run was trained on '{spec.name}', clips that are drawn: it can say nothing about a video"
+        )
+    if hasattr(spec, "sampling"):
+        return _labelled(spec, path, moment_s)
+    if moment_s is not None:
+        raise InputError(f"the length of a moment follows from {spec}: leave it out")
+    return _strided(spec, path)
+
+
+def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
+    """Clips of frames `stride` apart, each beginning half a clip after the one before; decoded once."""
+    import numpy as np
+    import torch
+    from av.video.reformatter import VideoReformatter
+
+    from tps_lab.data._seek import look
+    from tps_lab.data._video import decoded, pixels_of
+
+    about = look(path)
+    span = (spec.frames - 1) * spec.stride + 1
+    if about.frames < span:
+        raise InputError(f"{path} is too short: it has {about.frames} frames, a clip of {spec} takes {span}")
+    per_second = about.frames / about.seconds if about.seconds else 25.0
+    reformatter = VideoReformatter()
+    held: deque[Any] = deque(maxlen=span)
+    for i, frame in enumerate(decoded(path)):
+        held.append(pixels_of(frame, spec.size, reformatter))
+        start = i + 1 - span
+        if start >= 0 and start % max(1, span // 2) == 0:
+            frames = np.stack([held[k] for k in range(0, span, spec.stride)])
+            clip = torch.from_numpy(frames).permute(3, 0, 1, 2).float().mul_(4 / 255).sub_(2)
+            yield start / per_second, (i + 1) / per_second, clip
+
+
+def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
+    """The centre crop of a data set's test clip, of the whole video or of each moment in turn."""
+    import torch
+
+    from tps_lab.data import sampling, transforms
+    from tps_lab.data._frames import read
+    from tps_lab.data._seek import look
+
+    about = look(path)
+    if not about.frames:
+        raise InputError(f"{path} has no frame")
+    seconds = about.seconds or about.frames / 25.0
+    if moment_s is not None and not moment_s > 0:
+        raise InputError(f"a moment must be longer than 0 s, got {moment_s}")
+    length = moment_s or (seconds if seconds <= _LONG_S else _LONG_S)
+    per_second = about.frames / seconds
+    for k in range(max(1, math.ceil(seconds / length - 0.5))):
+        start = round(k * length * per_second)
+        stop = min(about.frames, round((k + 1) * length * per_second))
+        if k + 1 == max(1, math.ceil(seconds / length - 0.5)):
+            stop = about.frames  # the last moment takes what is left over
+
+        def choose(total: int) -> Any:
+            return sampling.clips_of(total, spec.frames, spec.sampling, spec.stride, 1)[0]
+
+        frames = torch.from_numpy(read(path, choose, spec.short, start, stop)).permute(0, 3, 1, 2)
+        clip = torch.stack(transforms.crops_of(frames, spec.size)).transpose(1, 2).contiguous()
+        yield start / per_second, stop / per_second, transforms.normalised(clip)[0]
+
+
+def _grouped(
+    first: tuple[float, float, Tensor], rest: Iterator[tuple[float, float, Tensor]]
+) -> Iterator[list[tuple[float, float, Tensor]]]:
+    group = [first]
+    for clip in rest:
+        if len(group) == _CLIPS_AT_A_TIME:
+            yield group
+            group = []
+        group.append(clip)
+    yield group

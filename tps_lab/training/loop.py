@@ -1,0 +1,212 @@
+"""The training loop, from the first step or a checkpoint to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.checkpoints import Checkpoints, random_state, set_random_state
+from tps_lab.errors import InputError
+from tps_lab.training.optimizer import learning_rate, parameter_groups
+from tps_lab.training.order import Feed, Order, how_many_workers
+from tps_lab.training.processes import NoWriter, Team
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tps_lab import runs
+    from tps_lab.config import RunConfig
+    from tps_lab.data import Clips
+    from tps_lab.progress import Progress
+
+Stood = tuple[dict[str, "Tensor"], dict[str, Any]]  # weights and the rest, as `Checkpoints.newest` gives them
+
+
+@dataclass
+class Loop:
+    """All that takes part in a training.
+
+    Args:
+        model: on its device; it is trained in place.
+        config: with its steps resolved.
+        averaged: set by `fit`: the weights' moving average, if the recipe asks for one.
+        seconds: set by `fit`: how long it has trained, before interruptions too.
+    """
+
+    model: nn.Module
+    clips: Clips
+    config: RunConfig
+    team: Team
+    writer: runs.RunWriter | NoWriter
+    progress: Progress
+    checkpoints: Checkpoints | None = None
+    averaged: Any = None
+    seconds: float = field(default=0.0, init=False)
+
+    @property
+    def result(self) -> nn.Module:
+        """The model that is validated, tested and kept."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def fit(self, stood: Stood | None) -> None:
+        """Train, from where it stood if it did.
+
+        Raises:
+            KeyboardInterrupt: stopped by hand, and after which step.
+            FloatingPointError: the loss is no number.
+        """
+        import torch
+
+        from tps_lab.training.losses import Loss
+
+        recipe, team, device = self.config.recipe, self.team, self.team.device
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, recipe))
+        self._prepare_model()
+        trained, optimizer = team.accelerator.prepare(self.model, optimizer)
+        order = Order(self.clips.size("train"), recipe.batch, self.config.seed)
+        loss_of = Loss(recipe.regularise, len(self.clips.classes))
+        sums = Sums(device)
+        torch.manual_seed(self.config.seed + 1_000_003 * team.index)  # whatever was measured before
+        first = 1
+        if stood:
+            first = 1 + self._restore(stood, optimizer, schedule, order, sums)
+        workers = how_many_workers(self.config.workers, self.clips, team.count)
+        feed = Feed(self.clips, order, device, team.index, team.count, workers)
+        batches = iter(feed)
+        started = time.perf_counter() - self.seconds
+        trained.train()
+        with self.progress.run(self.config.variant.label, recipe.steps) as advance:
+            for step in range(first, recipe.steps + 1):
+                try:
+                    x, y = next(batches)
+                    optimizer.zero_grad()
+                    parts = recipe.compute.accumulate
+                    for i, (x_part, y_part) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True)):
+                        # gradients of several processes are put together once, after the last part
+                        with nullcontext() if i == parts - 1 else team.accelerator.no_sync(trained):
+                            logits, loss = loss_of(trained, x_part, y_part)
+                            team.accelerator.backward(loss if parts == 1 else loss * (len(y_part) / len(y)))
+                        sums.add(logits, loss, y_part, len(y_part) / len(y))
+                    team.accelerator.clip_grad_norm_(trained.parameters(), recipe.clip_norm)
+                    optimizer.step()
+                    schedule.step()
+                    if self.averaged is not None:
+                        self.averaged.update(self.model, step)
+                    self.seconds = time.perf_counter() - started
+                    if step % recipe.validate_every == 0 or step == recipe.steps:
+                        n = recipe.validate_every if step % recipe.validate_every == 0 else step % recipe.validate_every
+                        advance(step, self._report(step, n, sums, optimizer.param_groups[0]["lr"]))
+                    else:
+                        advance(step, None)
+                    self.seconds = time.perf_counter() - started
+                    if self.checkpoints and team.agree(self.checkpoints.due(step)):
+                        self._save(step, optimizer, schedule, feed, sums)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(f"stopped by hand after {step - 1} of {recipe.steps} steps") from None
+                if self.checkpoints and team.agree(self.checkpoints.stopping):
+                    raise KeyboardInterrupt(f"stopped by hand after {step} of {recipe.steps} steps")
+
+    def _prepare_model(self) -> None:
+        """What the recipe does to the model before its first step."""
+        recipe = self.config.recipe
+        if recipe.ema:
+            from timm.utils import ModelEmaV3
+
+            self.averaged = ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
+        if recipe.compute.checkpointing:
+            self.model.set_grad_checkpointing(True)  # type: ignore[operator]
+        if recipe.compute.compile:
+            self.model.compile()
+
+    def _report(self, step: int, steps: int, sums: Sums, lr: float) -> str:
+        """Validate and log; returns a line of news."""
+        from tps_lab.measure.accuracy import accuracy
+
+        mean, right, seen = sums.take(self.team, steps)
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"the loss is {mean} at step {step}")
+        common = {"step": step, "seconds": round(self.seconds, 2)}
+        self.writer.log(**common, split="train", loss=mean, top1_pct=round(100 * right / seen, 3), lr=lr)
+        val = accuracy(*self.team.predict(self.result, self.clips, "val"), self.clips)
+        self.writer.log(**common, split="val", loss=val.loss, top1_pct=val.top1_pct)
+        self.team.accelerator.log({"train loss": mean, "val top-1 %": val.top1_pct, "lr": lr}, step=step)
+        return f"loss {mean:.3f}, validation {val.top1_pct:.1f} %"
+
+    # ------------------------------------------------------------------ where it stands
+
+    def _save(self, step: int, optimizer: Any, schedule: Any, feed: Feed, sums: Sums) -> None:
+        assert self.checkpoints is not None
+        scaler = self.team.accelerator.scaler
+        own = self.team.gather({"random": random_state(), "sums": sums.state()})
+        state = {
+            "step": step,
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "order": feed.state(),
+            "processes": own,
+            "averaged": {} if self.averaged is None else self.averaged.module.state_dict(),
+            "seconds": self.seconds,
+            "metrics_bytes": self.writer.metrics_bytes,
+        }
+        if self.team.is_first:
+            self.checkpoints.save(step, self.model.state_dict(), state)
+
+    def _restore(self, stood: Stood, optimizer: Any, schedule: Any, order: Order, sums: Sums) -> int:
+        """Put everything back to where it was; returns the step that it was after."""
+        weights, state = stood
+        own = state["processes"]
+        if len(own) != self.team.count:
+            raise InputError(
+                f"the checkpoint in {self.writer.folder} is that of {len(own)} processes, this is {self.team.count}: "
+                f"go on with {len(own)}, or begin again in another folder"
+            )
+        self.model.load_state_dict(weights)
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        if self.team.accelerator.scaler is not None:
+            self.team.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(state["averaged"])
+        order.set_state(state["order"])
+        sums.set_state(own[self.team.index]["sums"])
+        set_random_state(own[self.team.index]["random"])
+        self.seconds = state["seconds"]
+        return state["step"]
+
+
+class Sums:
+    """Loss and right answers since the last report, on the device: reading them would make it wait."""
+
+    def __init__(self, device: Any) -> None:
+        import torch
+
+        self.right = torch.zeros((), dtype=torch.long, device=device)
+        self.loss = torch.zeros((), device=device)
+        self.seen = 0
+
+    def add(self, logits: Tensor, loss: Tensor, y: Tensor, share: float) -> None:
+        self.loss += loss.detach() * share if share != 1 else loss.detach()
+        self.right += (logits.detach().argmax(1) == y).sum()
+        self.seen += len(y)
+
+    def take(self, team: Team, steps: int) -> tuple[float, int, int]:
+        """Mean loss of so many steps, right answers and clips, over all processes; begins again at 0."""
+        mean = (team.sum(self.loss) / (steps * team.count)).item()
+        found = mean, int(team.sum(self.right)), self.seen * team.count
+        self.loss.zero_()
+        self.right.zero_()
+        self.seen = 0
+        return found
+
+    def state(self) -> dict[str, Any]:
+        return {"right": self.right.cpu(), "loss": self.loss.cpu(), "seen": self.seen}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.right.copy_(state["right"])
+        self.loss.copy_(state["loss"])
+        self.seen = state["seen"]

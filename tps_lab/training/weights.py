@@ -1,0 +1,89 @@
+"""Weights to begin with: an image model's or a video model's. Files are read as tensors only.
+
+    timm             timm's own for the backbone, from its cache or the network
+    image:FILE       an image model's weights, by timm's names or the original ones that timm converts
+    official:FILE    the TPS or Video Swin authors' (arXiv 2207.13259, 2106.13230), e.g. of Kinetics-400
+    run:FOLDER       those of a run here
+
+A classifier of another number of classes is left out; anything else that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+KINDS = ("timm", "image:FILE", "official:FILE", "run:FOLDER")
+
+
+def image_weights(text: str) -> dict[str, Any]:
+    """What `create_model` is told, for weights that an image model begins with; nothing for others."""
+    kind, path = _split(text)
+    if kind == "timm":
+        return {"pretrained": True}
+    return {"pretrained": path} if kind == "image" else {}
+
+
+def fill(model: nn.Module, text: str) -> None:
+    """Load a video model's weights into a model, in place; does nothing for an image model's.
+
+    Raises:
+        InputError: the file or folder is not there, is damaged, or is another model's.
+    """
+    kind, path = _split(text)
+    if kind == "official":
+        from tps_lab.backbones import load_official
+
+        _, frames, size, _ = model.clip_shape  # type: ignore[misc]
+        loaded = load_official(path, frames=frames, size=size).state_dict()
+    elif kind == "run":
+        from safetensors.torch import load_file
+
+        file = path / "model.safetensors"
+        if not file.is_file():
+            raise InputError(f"weights = {text}: there is no {file}")
+        try:
+            loaded = load_file(file)
+        except Exception as error:  # safetensors has its own
+            raise InputError(f"weights = {text}: cannot read {file}: {str(error).splitlines()[0]}") from None
+    else:
+        return
+    _load(model, loaded, text)
+
+
+def _load(model: nn.Module, given: dict[str, Tensor], text: str) -> None:
+    wanted = model.state_dict()
+    classifier = {
+        name for name in wanted for module in [_name_of_classifier(model)] if module and name.startswith(module + ".")
+    }
+    kept = {n: v for n, v in given.items() if n not in classifier or v.shape == wanted[n].shape}
+    wrong = [f"{name} is missing" for name in wanted if name not in kept and name not in classifier]
+    for name, value in kept.items():
+        if name not in wanted:
+            wrong.append(f"{name} has no place")
+        elif value.shape != wanted[name].shape:
+            wrong.append(f"{name} is {tuple(value.shape)}, the model's {tuple(wanted[name].shape)}")
+    if wrong:
+        more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise InputError(f"weights = {text} do not fit this model: {'; '.join(wrong[:4])}{more}")
+    model.load_state_dict(kept, strict=False)
+
+
+def _name_of_classifier(model: Any) -> str | None:
+    found = model.get_classifier()
+    return next((name for name, module in model.named_modules() if module is found), None)
+
+
+def _split(text: str) -> tuple[str, Path]:
+    kind, colon, rest = text.partition(":")
+    if text != "timm" and not (colon and rest and kind in ("image", "official", "run")):
+        raise unknown("weights", text, KINDS)
+    path = Path(rest).expanduser()
+    if text != "timm" and not path.exists():
+        raise InputError(f"weights = {text}: there is no {path}")
+    return kind, path

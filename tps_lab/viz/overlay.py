@@ -1,0 +1,112 @@
+"""A video with what a model says of it written over every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from tps_lab.inference import Moment, Prediction
+
+FORMATS = (".mp4", ".gif")
+_WIDTH = 640  # wider videos are made smaller
+_GIF_FRAMES = 200  # a GIF keeps no more than these, evenly chosen
+
+
+def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
+    """Write the video again, with the likeliest classes of every moment as bars.
+
+    Args:
+        out: .mp4, or .gif (of few frames and colours).
+        top: classes shown.
+
+    Raises:
+        InputError: another format, or the file cannot be written.
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise unknown("video format", out.suffix or str(out), FORMATS)
+    half = out.with_name(f".{out.stem}.part{out.suffix}")
+    try:
+        if out.suffix.lower() == ".gif":
+            _gif(prediction, half, top)
+        else:
+            _mp4(prediction, half, top)
+        half.replace(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        half.unlink(missing_ok=True)
+    return out
+
+
+def _mp4(prediction: Prediction, out: Path, top: int) -> None:
+    import av
+
+    rate = _rate(prediction.video)
+    with av.open(str(out), "w") as container:
+        stream: Any = None
+        for picture in _pictures(prediction, rate, top):
+            if stream is None:
+                stream = container.add_stream("libx264", rate=round(rate))
+                stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def _gif(prediction: Prediction, out: Path, top: int) -> None:
+    from tps_lab.data._seek import look
+
+    rate, frames = _rate(prediction.video), look(prediction.video).frames
+    every = max(1, -(-frames // _GIF_FRAMES))
+    pictures = [p for i, p in enumerate(_pictures(prediction, rate, top)) if i % every == 0]
+    pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=1000 * every / rate, loop=0)
+
+
+def _pictures(prediction: Prediction, rate: float, top: int) -> Iterator[Any]:
+    """PIL pictures of even sides, one per frame."""
+    from av.video.reformatter import VideoReformatter
+    from PIL import Image
+
+    from tps_lab.data._video import decoded, pixels_of
+
+    reformatter = VideoReformatter()
+    for i, frame in enumerate(decoded(prediction.video)):
+        picture = Image.fromarray(pixels_of(frame, None, reformatter))
+        width = min(_WIDTH, picture.width) // 2 * 2
+        height = round(picture.height * width / picture.width) // 2 * 2
+        picture = picture.resize((width, height))
+        moment = _at(prediction, i / rate)
+        _write(picture, prediction.top(top, moment), f"{moment.start_s:.1f} to {moment.stop_s:.1f} s")
+        yield picture
+
+
+def _at(prediction: Prediction, seconds: float) -> Moment:
+    """The moment whose middle is nearest."""
+    return min(prediction.moments, key=lambda m: abs((m.start_s + m.stop_s) / 2 - seconds))
+
+
+def _write(picture: Any, ranked: list[tuple[str, float]], title: str) -> None:
+    from PIL import ImageDraw, ImageFont
+
+    draw = ImageDraw.Draw(picture, "RGBA")
+    size = max(10, picture.height // 22)
+    font = ImageFont.load_default(size=size)
+    line = round(1.35 * size)
+    box = min(picture.width, round(0.62 * picture.width) + 20)
+    draw.rectangle((0, 0, box, line * (len(ranked) + 1) + 6), fill=(0, 0, 0, 150))
+    draw.text((6, 3), title, font=font, fill=(220, 220, 220))
+    for row, (name, probability) in enumerate(ranked, 1):
+        y = 3 + row * line
+        draw.rectangle((6, y + 1, 6 + round((box - 12) * probability), y + line - 2), fill=(0, 114, 178, 190))
+        draw.text((9, y), f"{100 * probability:3.0f} %  {name}"[:60], font=font, fill=(255, 255, 255))
+
+
+def _rate(video: Path) -> float:
+    from tps_lab.data._seek import look
+
+    about = look(video)
+    return about.frames / about.seconds if about.seconds else 25.0
