@@ -152,7 +152,7 @@ def test_a_mirrored_body_is_the_picture_of_the_mirrored_motion(clips: ActionClip
     scene = {k: v[:6] for k, v in clips.scenes["train"].items() if k != "bank"} | {"azimuth": torch.zeros(6)}
     scene |= {"x": torch.zeros(6), "elevation": torch.zeros(6)}
     front = scene | {"azimuth": torch.full((6,), torch.pi / 2)}  # from the front the mirror shows left for right
-    plain, mirrored = (clips._render(front | {"mirrored": torch.full((6,), m)}) for m in (False, True))
+    plain, mirrored = (clips.render(front | {"mirrored": torch.full((6,), m)}) for m in (False, True))
     shape = lambda x: (x > 0.02).float()  # noqa: E731  the inks differ
     assert (shape(plain).flip(-1) - shape(mirrored)).abs().mean() < 0.01
     assert (shape(plain) - shape(mirrored)).abs().mean() > 0.0

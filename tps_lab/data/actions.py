@@ -23,14 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tps_lab.data import _motion
-from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.data._base import SPLITS, Data, Split
+from tps_lab.data._reversals import ReversedClips
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 # shares of a motion; a clip lies within one stretch
@@ -94,7 +92,7 @@ class Actions(Data):
         return ActionClips(self)
 
 
-class ActionClips(Clips):
+class ActionClips(ReversedClips):
     """The clips of an `Actions`, drawn on demand on whatever device asks for them.
 
     Attributes:
@@ -108,14 +106,8 @@ class ActionClips(Clips):
         for action in _motion.ACTIONS
         for name in (action.replace("_", " "), action.replace("_", " ") + " reversed")
     )
-    twins = 2
-    reach = 1
     pairs = tuple((2 * i, 2 * i + 1) for i in range(len(_motion.ACTIONS)))
-    ceiling = 0.5
-    ceiling_reason = (
-        "every test clip's exact time reversal is in the test set with the opposite label, and a model "
-        "blind to frame order answers both alike"
-    )
+    label, mean, spread = "action", _MEAN, _SPREAD
 
     def __init__(self, options: Actions) -> None:
         import torch
@@ -131,31 +123,6 @@ class ActionClips(Clips):
             "motion capture from pybullet 3.2.7 (zlib licence), in the format of DeepMimic; test clips show moments "
             "of the motions and directions of view that training never shows",
         )
-
-    def size(self, split: Split) -> int:
-        return int(getattr(self.options, split))
-
-    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
-        index = index.cpu()
-        scene = {name: values[index // 2].to(device) for name, values in self.scenes[split].items() if name != "bank"}
-        clips = self._render(scene)
-        if self.options.noise:
-            bank = self.scenes[split]["bank"]
-            if bank.device != clips.device:
-                bank = self.scenes[split]["bank"] = bank.to(device)
-            windows = bank.unfold(0, clips[0].numel(), 1)
-            clips = clips + self.options.noise * windows[scene["noise"]].reshape(clips.shape)
-        backwards = (index % 2).bool().to(device)
-        clips = torch.where(backwards[:, None, None, None], clips.flip(1), clips)
-        clips = (clips - _MEAN) / _SPREAD
-        labels = 2 * scene["action"] + backwards
-        return clips[:, None].expand(-1, 3, -1, -1, -1), labels
-
-    def stories(self, split: Split = "test") -> np.ndarray:
-        forwards = np.arange(self.options.frames)
-        return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
@@ -193,7 +160,7 @@ class ActionClips(Clips):
             "bank": torch.randn(_BANK + self.options.frames * self.options.size**2, generator=rng),
         }
 
-    def _render(self, scene: dict[str, Tensor]) -> Tensor:
+    def render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: (B, T, H, W), 0 to 1."""
         import torch
 

@@ -18,14 +18,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from tps_lab.data import _digits
-from tps_lab.data._base import Clips, Data, Split
+from tps_lab.data._base import Data, Split
+from tps_lab.data._reversals import ReversedClips
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 PAIRS = (
@@ -80,49 +78,18 @@ class Opposites(Data):
         return OppositeClips(self)
 
 
-class OppositeClips(Clips):
+class OppositeClips(ReversedClips):
     """The clips of an `Opposites`, drawn on demand on whatever device asks for them."""
 
     classes = tuple(name for pair in PAIRS for name in pair)
-    twins = 2
-    reach = 1
     pairs = tuple((2 * i, 2 * i + 1) for i in range(len(PAIRS)))
-    ceiling = 0.5
-    ceiling_reason = (
-        "every test clip's exact time reversal is in the test set with the opposite label, and a model "
-        "blind to frame order answers both alike"
-    )
+    label, mean, spread = "motion", _digits.MEAN, _digits.SPREAD
 
     def __init__(self, options: Opposites) -> None:
         self.options = options
         self.clip_shape = (3, options.frames, options.size, options.size)
         self.digits, _ = _digits.load()
         self.scenes = {split: self._draw_scenes(split) for split in _digits.STREAM}
-
-    def size(self, split: Split) -> int:
-        return int(getattr(self.options, split))
-
-    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
-        index = index.cpu()
-        scene = {name: values[index // 2].to(device) for name, values in self.scenes[split].items() if name != "bank"}
-        clips = self._render(scene)
-        if self.options.noise:
-            bank = self.scenes[split]["bank"]
-            if bank.device != clips.device:
-                bank = self.scenes[split]["bank"] = bank.to(device)
-            windows = bank.unfold(0, clips[0].numel(), 1)
-            clips = clips + self.options.noise * windows[scene["noise"]].reshape(clips.shape)
-        backwards = (index % 2).bool().to(device)
-        clips = torch.where(backwards[:, None, None, None], clips.flip(1), clips)
-        clips = (clips - _digits.MEAN) / _digits.SPREAD
-        labels = 2 * scene["motion"] + backwards
-        return clips[:, None].expand(-1, 3, -1, -1, -1), labels
-
-    def stories(self, split: Split = "test") -> np.ndarray:
-        forwards = np.arange(self.options.frames)
-        return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
@@ -150,7 +117,7 @@ class OppositeClips(Clips):
             "bank": torch.randn((1 << 20) + self.options.frames * self.options.size**2, generator=rng),
         }
 
-    def _render(self, scene: dict[str, Tensor]) -> Tensor:
+    def render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: ink (B, T, H, W), 0 to 1."""
         import torch
 
