@@ -25,9 +25,10 @@ PARTITIONS = [
     "spatial", "tps", "tps(every=1)", "tps(pattern=A, every=1)", "tps(pattern=0 1 / 0 3, every=1)", "tps(border=zero)",
     "tps(pattern=A, border=edge)", "tps(shift_back=false, pattern=A)", "joint", "joint(every=2)", "divided", "axial",
     "local(window_frames=2, window=2)", "local(window_frames=3, moved=false)", "l+g", "factorised-self",
-    "factorised-dot", "factorised-encoder(layers=1)",
+    "factorised-encoder(layers=1)",
 ]  # fmt: skip
-OTHERS = ["tcs", "tsm", "tps+tcs(pattern=A)", "xvit", "tokshift", "trajectory"]
+# stated, not derived: nothing is claimed, so that nothing false can be
+OTHERS = ["factorised-dot", "tcs", "tsm", "tps+tcs(pattern=A)", "xvit", "tokshift", "trajectory"]
 
 
 def model_of(variant, head="avg", time=False, depth=2, frames=T, seed=0):
@@ -56,11 +57,9 @@ def alike(a, b):
     return torch.allclose(a, b, rtol=0, atol=1e-10)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.sampled_from(PARTITIONS + OTHERS), st.sampled_from(list(HEADS)), st.booleans(), st.permutations(range(T)),
-    st.integers(2, 3),
-)  # fmt: skip
+@pytest.mark.parametrize("variant", PARTITIONS + OTHERS)
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(list(HEADS)), st.booleans(), st.permutations(range(T)), st.integers(2, 3))
 def test_an_order_is_kept_exactly_if_a_random_model_keeps_it(variant, head, time, order, depth):
     if not fits(variant, head):
         return

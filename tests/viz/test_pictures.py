@@ -82,6 +82,16 @@ TIMES = [
     for step, name in enumerate(("spatial", "tps", "joint"), 1)
     for work in ("inference", "training")
 ]
+TIME_USE = {
+    label: {
+        "probes": [
+            {"probe": probe, "top1_pct": top1} for probe, top1 in zip(("as it is", "reversed"), tops, strict=True)
+        ],
+        "chance_pct": 8.3,
+        "ceiling_pct": 50.0,
+    }
+    for label, tops in {"TPS-C": (88.0, 5.0), "Spatial": (48.0, 48.0)}.items()
+}
 
 
 def pairs() -> list[Any]:
@@ -111,6 +121,7 @@ PICTURES: dict[str, Any] = {
     "reach_animation": lambda ax: last_frame(viz.reach_animation("tps(pattern=A)", (6, 3, 3), 3, ax=ax)),
     "roofline": lambda ax: viz.roofline(TIMES, ax=ax),
     "stacked": lambda ax: viz.stacked(MEMORY, "peak memory, training", ax=ax),
+    "time_use": lambda ax: viz.time_use(TIME_USE, ax=ax),
     "tradeoff": lambda ax: viz.tradeoff(table(RUNS), ax=ax),
     "who_sees_whom": lambda ax: viz.who_sees_whom("divided", (4, 3, 3), ax=ax),
 }

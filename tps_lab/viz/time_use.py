@@ -18,6 +18,10 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
     Args:
         named: a model's label → its `facts`.
         ax: where to draw; None makes a figure.
+
+    >>> facts = {"probes": [{"probe": "reversed", "top1_pct": 4.0}], "chance_pct": 8.3, "ceiling_pct": 50.0}
+    >>> time_use({"TPS-C": facts}).get_xlabel()
+    'test accuracy, %'
     """
     probes = list(dict.fromkeys(row["probe"] for found in named.values() for row in found["probes"]))
     step = 0.8 / max(1, len(named))
