@@ -217,7 +217,8 @@ def environment() -> dict[str, Any]:
 
 def command() -> str:
     """The command that a user gave; worker processes are told it by whoever started them."""
-    return os.environ.get("TPS_LAB_COMMAND") or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name.replace("__main__.py", "tps-lab")  # python -m tps_lab.cli
+    return os.environ.get("TPS_LAB_COMMAND") or shlex.join([program, *sys.argv[1:]])
 
 
 def _set_aside(folder: Path) -> None:

@@ -187,7 +187,7 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
         counts = (grid.done, undone - grid.missing, grid.missing)
         lines.append(Line(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
     out.mkdir(parents=True, exist_ok=True)
-    overview = Overview(out, scale, lines)
+    overview = Overview(out, scale, sorted(lines, key=lambda line: not line.answers))  # what was not run comes last
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
         text = page.render(template, {"overview": overview, "command": command})
         (out / name).write_text(text, encoding="utf-8")
