@@ -162,9 +162,10 @@ def seen_by_loops(frames, height, width, window, roll):
     """Pairs of patches of one window that also lie together before the map was rolled, by plain loops."""
 
     def cell(at, size, side, by):
-        place = (at - by) % size
-        # the last window of a rolled axis holds both ends of the map
-        return place // side, place >= size - by if by else False
+        place, padded = (at - by) % size, -(-size // side) * side
+        # The last window of a rolled axis holds both ends of the map. They are told apart on the padded map, as
+        # timm does it: where the padding fills their place, both ends see each other.
+        return place // side, place >= padded - by if by else False
 
     count = 0
     places = [(h, w) for h in range(height) for w in range(width)]
