@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import platform
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tps_lab.measure.kept_cells import kept_cells
 
 # Products of axes, one after another. Tiny models that a laptop's CPU runs in minutes …
 _SMALL: tuple[dict[str, tuple[Any, ...]], ...] = (
@@ -202,34 +201,12 @@ def validate(
         The summary: device, cells, median_error_pct and p95_error_pct (of absolute errors).
     """
     out.mkdir(parents=True, exist_ok=True)
-    file = out / "cells.jsonl"
-    known = {}
-    for line in file.read_text().splitlines() if file.exists() else []:
-        entry = json.loads(line)
-        known[json.dumps(entry["cell"], sort_keys=True)] = entry["row"]
+    wanted = [{**given, "device": device} for given in cells]
     rows = []
-    for done, wanted in enumerate(cells, 1):
-        given = {**wanted, "device": device}
-        key = json.dumps(given, sort_keys=True)
-        if key not in known:
-            known[key] = _in_fresh_process(given) if device == "cuda" else cell(**given)
-            with file.open("a") as log:
-                log.write(json.dumps({"cell": given, "row": known[key]}) + "\n")
-        rows.append(known[key])
-        advance(done, known[key]["status"])
+    for row in kept_cells(out / "cells.jsonl", wanted, cell, "device" if device == "cuda" else None):
+        rows.append(row)
+        advance(len(rows), row["status"])
     return _report(out, device, rows)
-
-
-def _in_fresh_process(given: Mapping[str, Any]) -> dict[str, Any]:
-    code = (
-        "import json, sys; from tps_lab.measure.validate import cell; print(json.dumps(cell(**json.load(sys.stdin))))"
-    )
-    run = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return {key: value for key, value in given.items() if key != "device"} | {"status": f"failed: {last}"}
 
 
 def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

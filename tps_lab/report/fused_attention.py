@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tps_lab.measure.kept_cells import kept_cells
 
 BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
 FRAMES, SIZES = (8, 16, 32, 64, 128), (224, 320)
@@ -113,32 +112,12 @@ def build(
         The path of report.md.
     """
     out.mkdir(parents=True, exist_ok=True)
-    file, known = out / "cells.jsonl", {}
-    for line in file.read_text().splitlines() if file.exists() else []:
-        entry = json.loads(line)
-        known[json.dumps(entry["cell"], sort_keys=True)] = entry["row"]
+    wanted = [{**given, "measure": True} if measure else dict(given) for given in cells]
     rows = []
-    for done, wanted in enumerate(cells, 1):
-        given = {**wanted, "measure": True} if measure else dict(wanted)
-        key = json.dumps(given, sort_keys=True)
-        if key not in known:
-            known[key] = _in_fresh_process(given) if measure else cell(**given)
-            with file.open("a") as log:
-                log.write(json.dumps({"cell": given, "row": known[key]}) + "\n")
-        rows.append(known[key])
-        advance(done, None)
+    for row in kept_cells(out / "cells.jsonl", wanted, cell, "measure" if measure else None):
+        rows.append(row)
+        advance(len(rows), None)
     return write(out, rows)
-
-
-def _in_fresh_process(given: Mapping[str, Any]) -> dict[str, Any]:
-    code = "import json, sys; from tps_lab.report.fused_attention import cell; "
-    code += "print(json.dumps(cell(**json.load(sys.stdin))))"
-    run = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return {key: value for key, value in given.items() if key != "measure"} | {"status": f"failed: {last}"}
 
 
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

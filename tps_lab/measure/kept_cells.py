@@ -1,0 +1,46 @@
+"""Cells of a published table, each kept as it comes: a stopped command goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def kept_cells(
+    file: Path, cells: Iterable[Mapping[str, Any]], cell: Callable[..., Row], fresh_without: str | None = None
+) -> Iterator[Row]:
+    """The row of every cell, in order; those that `file` (JSON lines) does not hold yet are computed and added to it.
+
+    Args:
+        cells: the arguments of `cell`, plain values.
+        cell: a module's function from arguments to a row.
+        fresh_without: compute in a fresh process each; the argument that a failed cell's row leaves out.
+    """
+    known: dict[str, Row] = {}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        entry = json.loads(line)
+        known[json.dumps(entry["cell"], sort_keys=True)] = entry["row"]
+    for given in cells:
+        key = json.dumps(given, sort_keys=True)
+        if key not in known:
+            known[key] = cell(**given) if fresh_without is None else _in_fresh_process(cell, given, fresh_without)
+            with file.open("a") as log:
+                log.write(json.dumps({"cell": given, "row": known[key]}) + "\n")
+        yield known[key]
+
+
+def _in_fresh_process(cell: Callable[..., Row], given: Mapping[str, Any], without: str) -> Row:
+    code = f"import json, sys; from {cell.__module__} import {cell.__name__} as cell; "
+    code += "print(json.dumps(cell(**json.load(sys.stdin))))"
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
+    if done.returncode == 0:
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return {key: value for key, value in given.items() if key != without} | {"status": f"failed: {last}"}
