@@ -94,20 +94,6 @@ def pairs(given: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def read_yaml(file: Path | None) -> dict[str, Any]:
-    import yaml
-
-    if file is None:
-        return {}
-    try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{file} must hold keys and values, e.g. 'attention: tps'")
-    return values
-
-
 def run_values(
     config: str | Path | None, backbone: str | None, attention: str | None, pattern: str | None, data: str | None,
     frames: int | None, changed: list[str] | None,

@@ -9,10 +9,15 @@ anywhere around it, nearer or farther, faster or slower. Thirty classes in fifte
 Clip 2i + 1 of every split is clip 2i reversed, pixel for pixel, noise included: a model that is blind to
 the order of frames gives both the same answer and cannot exceed 50 % on the test clips.
 
-Test clips show moments of the motions, and directions to look from, that training never shows::
+Test clips are seen from directions that training never looks from, and are segments that training never shows::
 
-    motion      |<-- train -->|·|<-- test -->|·|<-- train -->|·|<-- val -->|·|<-- train -->|   · 2 % left out
-    direction   in every 45°: 15° to either side of the middle train, 17° to 18.5° val, 20.5° to 22.5° test
+    direction            in every 45°: 15° to either side of the middle train, 17° to 18.5° val, 20.5° to 22.5° test
+    apart=false: starts  in every 20 % of the motion: from 0 to 10 % train, 12 to 13.5 % val, 15.5 to 17.5 % test
+    apart=true: motion   |<-- train -->|·|<-- test -->|·|<-- train -->|·|<-- val -->|·|<-- train -->|   · 2 % left out
+
+A clip shows up to 35 % of its motion, so with `apart=false` test segments overlap with training's, as two recordings
+of one person doing one thing do. With `apart=true` clips show 14 % at most and no moment is shared between splits: most
+actions have one run-up and one landing, and a model has to know the landing without having seen it.
 
 Half of the bodies are mirrored, left and right changed over. (The directions are symmetric, so that a
 mirrored body is not seen from a direction of another split either.)
@@ -31,7 +36,7 @@ from tps_lab.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# shares of a motion; a clip lies within one stretch
+# apart: shares of a motion; a clip lies within one stretch
 _STRETCHES: dict[Split, tuple[tuple[float, float], ...]] = {
     "train": ((0.0, 0.22), (0.42, 0.60), (0.78, 1.0)),
     "val": ((0.62, 0.76),),
@@ -40,7 +45,10 @@ _STRETCHES: dict[Split, tuple[tuple[float, float], ...]] = {
 # degrees from the middle of a sector of 45, to either side
 _DIRECTIONS: dict[Split, tuple[float, float]] = {"train": (0.0, 15.0), "val": (17.0, 18.5), "test": (20.5, 22.5)}
 _SECTOR = 45
-_SPAN = 0.14  # a clip's share of its motion, at the highest speed
+# not apart: where in every `_PERIOD` of the motion a clip may start
+_STARTS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.1), "val": (0.12, 0.135), "test": (0.155, 0.175)}
+_PERIOD = 0.2
+_SPAN = {False: 0.35, True: 0.14}  # a clip's share of its motion, at the highest speed, by `apart`
 _BANK = 1 << 20
 _MEAN, _SPREAD = 0.05, 0.16  # of the drawn pixels, about
 
@@ -60,6 +68,7 @@ class Actions(Data):
         noise: standard deviation of pixel noise, white being 1.
         around: degrees that the viewer goes around the body, in steps of 45, half to either side of
             looking at it from its right; 360 is from anywhere.
+        apart: no moment of a motion is shared between splits; without it segments overlap.
         path: a folder with the motions' files; "" finds them in the package that brings them.
         seed: of everything random in the clips (not of training).
     """
@@ -74,6 +83,7 @@ class Actions(Data):
     test: int = 3000
     noise: float = 0.05
     around: int = 90
+    apart: bool = False
     path: str = ""
     seed: int = 0
 
@@ -120,8 +130,10 @@ class ActionClips(ReversedClips):
         self.first = self.poses.cumsum(0) - self.poses
         self.scenes = {split: self._draw_scenes(split) for split in SPLITS}
         self.notes = (
-            "motion capture from pybullet 3.2.7 (zlib licence), in the format of DeepMimic; test clips show moments "
-            "of the motions and directions of view that training never shows",
+            "motion capture from pybullet 3.2.7 (zlib licence), in the format of DeepMimic; test clips are seen from "
+            "directions that training never looks from, and show "
+            + ("moments" if options.apart else "segments (overlapping ones)")
+            + " of the motions that it never shows",
         )
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
@@ -135,12 +147,14 @@ class ActionClips(ReversedClips):
             return low + (high - low) * torch.rand(n, generator=rng)
 
         action = torch.arange(n) % len(_motion.ACTIONS)
-        span = uniform(0.65, 1.0) * _SPAN  # how much of the motion: the speed
-        stretches = torch.tensor(_STRETCHES[split])
+        widest = _SPAN[self.options.apart]
+        span = uniform(0.65, 1.0) * widest  # how much of the motion: the speed
+        stretches = torch.tensor(_STRETCHES[split] if self.options.apart else _starting(split))
         lengths = stretches[:, 1] - stretches[:, 0]
-        chosen = torch.multinomial((lengths - _SPAN).clamp(min=1e-6), n, replacement=True, generator=rng)
+        spare = lengths - widest if self.options.apart else lengths
+        chosen = torch.multinomial(spare.clamp(min=1e-6), n, replacement=True, generator=rng)
         low, high = stretches[chosen].unbind(1)
-        start = low + torch.rand(n, generator=rng) * (high - low - span)
+        start = low + torch.rand(n, generator=rng) * (high - low - (span if self.options.apart else 0))
         from_, to = _DIRECTIONS[split]
         sector = torch.randint(0, self.options.around // _SECTOR, (n,), generator=rng) + 0.5
         side = 2 * torch.randint(0, 2, (n,), generator=rng) - 1
@@ -199,6 +213,14 @@ class ActionClips(ReversedClips):
             at_once=64 if device.type == "cpu" else None,
         )
         return drawn.unflatten(0, (b, t))
+
+
+def _starting(split: Split) -> list[tuple[float, float]]:
+    """Where clips of a split start when segments may overlap, as shares of the motion; every one ends with it."""
+    low, high = _STARTS[split]
+    last = 1 - _SPAN[False]
+    periods = (_PERIOD * k for k in range(round(1 / _PERIOD)))
+    return [(base + low, min(base + high, last)) for base in periods if base + low < last]
 
 
 def draw(ends: Tensor, depth: Tensor, radii: Tensor, inks: Tensor, size: int, at_once: int | None = None) -> Tensor:

@@ -19,21 +19,17 @@ differently, would share frames between splits; identical copies do no harm.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-import stat
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+from tps_lab.data._folder_files import counted, load
+from tps_lab.data._sample_clips import SAMPLE_CLIPS
 from tps_lab.data._tasks import TASKS, check
-from tps_lab.data._video import SUFFIXES, UnreadableVideo, find_videos, printable, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
 
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
 _GAP = 0.025
-_MOST_BYTES = 4_000_000_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +53,11 @@ class VideoFolder(Data):
         stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
         tiles: squares along the short side that the picture is cut into, each used as a video of its own; 1
             takes the square in the middle. All tiles of a video are split at the same times.
-        train, val, test: at most so many clips per split, drawn from all there are. Training has
-            them mirrored left to right too.
+        mirror: train on every clip mirrored left to right too; without it, which way things move in a picture is
+            itself a sign of the arrow of time where the camera stands still.
+        margin: pixels to each side of the picture that training clips are cut out with at random, anew in every epoch,
+            the same for all frames of a clip; val and test clips are the middle.
+        train, val, test: at most so many clips per split, drawn from all there are.
         seed: of which clips are drawn (not of training).
     """
 
@@ -76,6 +74,8 @@ class VideoFolder(Data):
     test: int = 3072
     seed: int = 0
     tiles: int = 1
+    mirror: bool = True
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
@@ -88,6 +88,8 @@ class VideoFolder(Data):
             raise InputError(f"video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got {given}")
         if not 1 <= self.tiles <= 16:
             raise InputError(f"tiles must be 1 to 16 along the short side, got {self.tiles}")
+        if self.margin < 0:
+            raise InputError(f"margin must be 0 or more pixels, got {self.margin}")
         check(self.task, self.frames)
         for split in SPLITS:
             if getattr(self, split) < len(TASKS[self.task].classes):
@@ -105,6 +107,11 @@ class VideoFolder(Data):
     def span(self) -> int:
         """Frames of the video from a clip's first to its last, at the highest speed."""
         return max(map(max, self.offsets)) + 1
+
+    @property
+    def side(self) -> int:
+        """Height and width, in pixels, of the pictures that clips are cut from."""
+        return self.size + 2 * self.margin
 
     def split(self, frames: int) -> dict[Split, range]:
         """Which frames of a video with so many belong to which split."""
@@ -126,7 +133,7 @@ class FolderClips(Clips):
 
     Attributes:
         videos: the frames of each video used, by its path within the folder, as a range into `bank`.
-        bank: (N, 3, H, W) uint8, the frames of all videos.
+        bank: (N, 3, side, side) uint8, the frames of all videos.
         starts: per split, (S,) int64, where in `bank` the clips start; clip i is of class i % K
             with K classes, and starts at starts[i // K].
         mirrored: per split, (S,) bool.
@@ -136,6 +143,7 @@ class FolderClips(Clips):
         import torch
 
         self.options = options
+        self.augments = options.margin > 0
         task = TASKS[options.task]
         self.classes, self.ceiling_reason = task.classes, task.ceiling_reason
         self.clip_shape = (3, options.frames, options.size, options.size)
@@ -143,12 +151,20 @@ class FolderClips(Clips):
             self.pairs = ((0, 1),)
         if task.same_frames:
             self.twins, self.ceiling = len(task.classes), 1 / len(task.classes)
-        self.videos, self.bank, notes = _load(options)
+        self.videos, self.bank, notes = load(options)
         self.starts, self.mirrored = {}, {}
         for split in SPLITS:
             self.starts[split], self.mirrored[split] = self._draw(split)
         self.notes = (*notes, *self._about())
         self.offsets = torch.tensor(options.offsets)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        import torch
+
+        # a scene's clips are cut out alike, or a model could tell them apart by that
+        rng = torch.Generator().manual_seed(1_000_003 * self.options.seed + 7 * epoch + 5)
+        self.corners = torch.randint(0, 2 * self.options.margin + 1, (len(self.starts["train"]), 2), generator=rng)
 
     def size(self, split: Split) -> int:
         return len(self.classes) * len(self.starts[split])
@@ -159,12 +175,26 @@ class FolderClips(Clips):
         index = index.cpu()
         scene, labels = index // len(self.classes), index % len(self.classes)
         times = self.starts[split][scene][:, None] + self.offsets[labels]  # (B, T)
+        clips = self.bank[times]
+        if self.options.margin:
+            clips = self._cut(clips, self.corners[scene] if split == "train" else None)
         # Bytes travel to the device, a quarter of what floats would be.
-        clips = self.bank[times].to(device).transpose(1, 2).contiguous()  # (B, 3, T, H, W)
+        clips = clips.to(device).transpose(1, 2).contiguous()  # (B, 3, T, H, W)
         if split == "train":
             mirrored = self.mirrored[split][scene].to(device)
             clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
         return clips.float().mul_(4 / 255).sub_(2), labels.to(device)
+
+    def _cut(self, clips: Tensor, corners: Tensor | None) -> Tensor:
+        """(B, T, 3, side, side) to (B, T, 3, size, size), from corners (B, 2) or the middle."""
+        import torch
+
+        size, margin = self.options.size, self.options.margin
+        if corners is None:
+            return clips[..., margin : margin + size, margin : margin + size]
+        return torch.stack(
+            [c[..., y : y + size, x : x + size] for c, (y, x) in zip(clips, corners.tolist(), strict=True)]
+        )
 
     def stories(self, split: Split = "test") -> np.ndarray | None:
         task = TASKS[self.options.task]
@@ -184,7 +214,7 @@ class FolderClips(Clips):
             [torch.arange(base + part.start, base + part.stop - self.options.span + 1) for base, part in parts]
         )
         mirrored = torch.zeros(len(starts), dtype=torch.bool)
-        if split == "train":
+        if split == "train" and self.options.mirror:
             starts, mirrored = starts.repeat(2), torch.cat([mirrored, ~mirrored])
         most = int(getattr(self.options, split)) // len(self.classes)
         if len(starts) > most:
@@ -197,119 +227,9 @@ class FolderClips(Clips):
         """What was read, and whose it is."""
         parts = [self.options.split(len(video)) for video in self.videos.values()]
         counts = ", ".join(f"{sum(len(part[split]) for part in parts)} {split}" for split in SPLITS)
-        notes = [f"{_count(len(parts), 'video')}, split by time into {counts} frames"]
+        notes = [f"{counted(len(parts), 'video')}, split by time into {counts} frames"]
         if self.options.path == "samples":
             names = dict.fromkeys(name.partition("#")[0] for name in self.videos)
             known = ((name, SAMPLE_CLIPS[name]) for name in names)
             notes.append("; ".join(f"{name}: {clip.source}, {clip.licence}" for name, clip in known))
         return notes
-
-
-def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
-    """Decode a folder: the videos as ranges of frames, all frames (N, 3, H, W), and what was left out."""
-    import torch
-    from rich.console import Console
-    from rich.progress import track
-
-    files, closed = _find(options.path)
-    skipped: dict[str, str] = {}
-    promised = 0
-    for name, path in files.items():
-        try:
-            promised += promised_frames(path)
-        except UnreadableVideo as error:
-            skipped[name] = error.reason
-    _check_memory(options, promised)
-
-    enough = next(n for n in itertools.count(options.span) if options.usable(n))
-    videos: dict[str, range] = {}
-    banks: list[Tensor] = []
-    total = 0
-    todo = [name for name in files if name not in skipped]
-    console = Console(stderr=True)
-    for name in track(todo, "decoding", console=console, transient=True, disable=not sys.stderr.isatty()):
-        try:
-            squares = _squares(files[name], options)
-        except UnreadableVideo as error:
-            skipped[name] = error.reason
-            continue
-        frames = len(squares[0])
-        if not options.usable(frames):
-            skipped[name] = f"too short: {_count(frames, 'frame')}, {enough} needed for a clip in every split"
-            continue
-        for i, square in enumerate(squares):
-            videos[name if options.tiles == 1 else f"{name}#{i}"] = range(total, total + frames)
-            banks.append(torch.from_numpy(square).permute(0, 3, 1, 2).contiguous())
-            total += frames
-            _check_memory(options, total)  # once more: not every header tells the truth
-
-    reasons = [f"{printable(name)} ({skipped[name]})" for name in files if name in skipped]
-    if not videos:
-        found = _count(len(files), "video")
-        raise InputError(f"no usable video in '{printable(options.path)}': found {found}, {_few(reasons)}")
-    notes = []
-    if reasons:
-        notes.append(f"skipped {len(reasons)} of {_count(len(files), 'video')}: {'; '.join(reasons)}")
-    if closed:
-        notes.append(f"could not look into {_count(len(closed), 'folder')}: {'; '.join(closed)}")
-    return videos, torch.cat(banks), notes
-
-
-def _squares(path: Path, options: VideoFolder) -> list[np.ndarray]:
-    """The videos that one is used as, (N, size, size, 3) each: its centre, or tiles that lie side by side."""
-    if options.tiles == 1:
-        return [read_frames(path, size=options.size)]
-    from tps_lab.data._seek import read_chosen
-
-    side = options.size
-    frames = read_chosen(path, range, size=options.tiles * side)
-    rows, columns = frames.shape[1] // side, frames.shape[2] // side
-    top, left = (frames.shape[1] - rows * side) // 2, (frames.shape[2] - columns * side) // 2
-    return [
-        frames[:, top + r * side : top + (r + 1) * side, left + c * side : left + (c + 1) * side]
-        for r in range(rows)
-        for c in range(columns)
-    ]
-
-
-def _find(folder: str) -> tuple[dict[str, Path], list[str]]:
-    """The videos of a folder by their path within it, and subfolders that could not be looked into."""
-    if folder == "samples":
-        return sample_clips(), []
-    if not folder:
-        raise InputError("video-folder needs a folder, such as video-folder(path=my_videos), or path=samples")
-    shown = printable(folder)
-    try:
-        root = Path(folder).expanduser()
-        is_folder = stat.S_ISDIR(root.stat().st_mode)
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: ~nobody
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot open the folder '{shown}': {why}; path must be a folder of videos") from error
-    if not is_folder:
-        raise InputError(f"'{shown}' is a file; path must be the folder that it is in")
-
-    files, others, errors = find_videos(root)
-    closed = [f"{printable(os.path.relpath(e.filename, root))} ({(e.strerror or str(e)).lower()})" for e in errors]
-    if not files:
-        found = f"{_count(others, 'file')}, none of them named *{', *'.join(SUFFIXES)}" if others else "no file at all"
-        unseen = f"; could not look into {_few(closed)}" if closed else ""
-        raise InputError(f"no video in '{shown}': found {found}{unseen}")
-    return files, closed
-
-
-def _check_memory(options: VideoFolder, frames: int) -> None:
-    needed = 3 * frames * options.size**2
-    if needed > _MOST_BYTES:
-        raise InputError(
-            f"the videos in '{printable(options.path)}' have {frames:,} frames or more, {needed / 1e9:.1f} GB at "
-            f"size={options.size}, and at most {_MOST_BYTES / 1e9:.1f} GB are kept in memory; "
-            "give a smaller size or a folder with less"
-        )
-
-
-def _few(items: list[str]) -> str:
-    return "; ".join(items[:3]) + (f"; and {len(items) - 3} more" if len(items) > 3 else "")
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" + ("" if n == 1 else "s")
