@@ -13,7 +13,7 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, facts, latex, method, paired, tables, time_use
+from tps_lab.report import cells, facts, latex, method, paired, tables, time_use, views
 from tps_lab.report.figures import Picture, picture
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.viz.plots import AXES
@@ -42,6 +42,7 @@ class Section:
     paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
     described: list[facts.Described] = field(default_factory=list)
     proofs: list[Confronted] = field(default_factory=list)
+    views: list[views.Viewed] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def _section(
         {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
         facts.described(_highest(groups, _MOST_CURVES)),
         proofs,
+        views.viewed(groups),
     )
 
 

@@ -1,0 +1,80 @@
+"""The part of a report on several views of each video: from the `views-KxC.json` that `tps-lab evaluate` leaves in
+the runs' folders. Papers print such figures without saying what the views cost; here both stand in one line.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tps_lab.errors import InputError
+from tps_lab.viz.groups import Group, Interval, student, wilson
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """One variant, tested over so many views.
+
+    Args:
+        label: the variant's.
+        views: "4×3": places in time × crops.
+        top1: of the averaged softmax, over seeds (over the test clips with one seed).
+        alone: mean accuracy of a single view, percent.
+        macs, macs_total: multiply-adds per view and for all views; None if disputed.
+        seeds: how many runs were tested so.
+    """
+
+    label: str
+    views: str
+    top1: Interval
+    alone: float
+    macs: int | None
+    macs_total: int | None
+    seeds: int
+
+    @property
+    def cost(self) -> tuple[str, str]:
+        """Multiply-adds as text, per view and in all."""
+        if self.macs is None or self.macs_total is None:
+            return "disputed", "disputed"
+        return f"{self.macs / 1e9:.4g} G", f"{self.macs_total / 1e9:.4g} G"
+
+
+def viewed(groups: Sequence[Group]) -> list[Viewed]:
+    """A line for every variant and every number of views that its runs were tested with.
+
+    Raises:
+        InputError: such a file is damaged.
+    """
+    lines = []
+    for group in groups:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in group.done:
+            folder = getattr(run, "path", None)  # runs may come from elsewhere than a folder
+            for file in sorted(Path(folder).glob("views-*x*.json")) if folder is not None else ():
+                row = _read(file)
+                found.setdefault(row["views"], []).append(row)
+        for views, rows in found.items():
+            top1 = [row["top1_pct"] for row in rows]
+            alone = statistics.fmean(value for row in rows for value in row["per_view_top1_pct"])
+            over = student(top1) if len(top1) > 1 else wilson(top1[0], rows[0]["test_clips"])
+            first = rows[0]
+            lines.append(
+                Viewed(group.label, views, over, alone, first["macs_per_view"], first["macs_total"], len(rows))
+            )
+    return lines
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(file.read_text())
+        missing = {"views", "top1_pct", "per_view_top1_pct", "macs_per_view", "macs_total", "test_clips"} - row.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"cannot read {file}: {error}; tps-lab evaluate writes it again") from error
+    if missing:
+        raise InputError(f"{file} lacks {', '.join(sorted(missing))}; tps-lab evaluate writes it again")
+    return dict(row)
