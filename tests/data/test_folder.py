@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_videos import needs_clips
 
 from tps_lab import data
@@ -163,7 +165,7 @@ def test_real_clips() -> None:
     clips = VideoFolder(path="samples", size=24).opened()
     assert list(clips.videos) == sorted(SAMPLE_CLIPS)
     assert [len(video) for video in clips.videos.values()] == [132, 250, 120]
-    assert clips.notes[0] == "3 videos, split by time into 351 train, 61 val, 62 test frames"
+    assert clips.notes[0] == "3 videos, split by time, into 351 train, 61 val, 62 test frames"
     assert "CC BY 3.0" in clips.notes[1]
     assert [clips.size(split) for split in SPLITS] == [1320, 80, 82]
     x, _ = clips.batch("train", torch.arange(200))
@@ -236,9 +238,9 @@ def test_too_short_means_too_short(frames: int, stride: int, task: str) -> None:
     assert options.span == (frames - 1) * stride * (4 if task == "speed" else 1) + 1
     for n in range(1500):
         parts = options.split(n)
-        assert options.usable(n) == all(len(part) >= options.span for part in parts.values())
+        assert options.usable(n) == all(len(part) >= options.span for (part,) in parts.values())
         if options.usable(n):
-            train, val, test = (parts[split] for split in SPLITS)
+            train, val, test = (parts[split][0] for split in SPLITS)
             assert train.start == 0
             assert test.stop == n
             assert min(val.start - train.stop, test.start - val.stop) >= max(stride, 0.025 * n)
@@ -289,3 +291,36 @@ def test_training_clips_are_cut_anew_in_every_epoch(two: Path) -> None:
     assert torch.equal(seam("train"), first)
     with pytest.raises(InputError, match="margin must be 0 or more"):
         VideoFolder(path=str(two), margin=-1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(n=st.integers(1, 400), block=st.integers(9, 60), frames=st.integers(2, 6), stride=st.integers(1, 3))
+def test_blocks_take_turns_with_a_gap_where_the_split_changes(n: int, block: int, frames: int, stride: int) -> None:
+    """Against a naive reading, frame by frame, of who a block belongs to."""
+    try:
+        options = VideoFolder(frames=frames, stride=stride, block=block)
+    except InputError as error:
+        least = int(str(error).partition("must be ")[2].split()[0])
+        assert least > block
+        VideoFolder(frames=frames, stride=stride, block=least)
+        return
+    gap = max(-(-block // 8), stride)
+    turns = ["train", "train", "test", "train", "val"]
+    owner = [turns[t // block % 5] for t in range(n)]
+    want = [who if owner[max(t - gap, 0) : t + 1].count(who) == min(t, gap) + 1 else "" for t, who in enumerate(owner)]
+    got = [""] * n
+    for split, parts in options.split(n).items():
+        for part in parts:
+            for t in part:
+                assert not got[t]
+                got[t] = split
+    assert got == want
+
+
+def test_blocks_share_no_frame(two: Path) -> None:
+    clips = VideoFolder(path=str(two), size=8, frames=3, block=8).opened()
+    assert "split by blocks of 8 frames, taking turns" in clips.notes[0]
+    seen = {split: read_numbers(everything(clips, split)[0])[0] for split in SPLITS}
+    assert {t // 8 % 5 for t in seen["test"].flatten().tolist()} == {2}
+    assert {t // 8 % 5 for t in seen["val"].flatten().tolist()} == {4}
+    assert {t // 8 % 5 for t in seen["train"].flatten().tolist()} == {0, 1, 3}

@@ -12,13 +12,16 @@ Every video is split by time, so that no test frame is ever seen in training::
     0 %                              70 %            85 %            100 %
 
 The gap, 2.5 % of the video and at least the stride, keeps frames that are nearly alike from
-standing on both sides. Scene and camera stay the same: what is measured is whether a model reads
-motion in videos it knows, not whether it understands new ones. Two files of the same footage, cut
-differently, would share frames between splits; identical copies do no harm.
+standing on both sides. An edited film shows other shots at its end than at its beginning; with `block=24`
+blocks of so many frames take turns (train, train, test, train, val), an eighth of a block being the gap, so
+that test clips are other moments of the shots that training shows. Scene and camera stay the same: what is
+measured is whether a model reads motion in videos it knows, not whether it understands new ones. Two files of
+the same footage, cut differently, would share frames between splits; identical copies do no harm.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from dataclasses import dataclass
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
 _GAP = 0.025
+_TURNS: tuple[Split, ...] = ("train", "train", "test", "train", "val")  # of blocks
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class VideoFolder(Data):
         stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
         tiles: squares along the short side that the picture is cut into, each used as a video of its own; 1
             takes the square in the middle. All tiles of a video are split at the same times.
+        block: frames of the video in a block, where blocks of the video take turns; 0 splits it in three.
         mirror: train on every clip mirrored left to right too; without it, which way things move in a picture is
             itself a sign of the arrow of time where the camera stands still.
         margin: pixels to each side of the picture that training clips are cut out with at random, anew in every epoch,
@@ -76,6 +81,7 @@ class VideoFolder(Data):
     tiles: int = 1
     mirror: bool = True
     margin: int = 0
+    block: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
@@ -91,6 +97,9 @@ class VideoFolder(Data):
         if self.margin < 0:
             raise InputError(f"margin must be 0 or more pixels, got {self.margin}")
         check(self.task, self.frames)
+        if self.block and self.block - self._gap(self.block) < self.span:
+            least = next(n for n in itertools.count(self.span) if n - self._gap(n) >= self.span)
+            raise InputError(f"a block must be {least} frames or more, for a clip and a gap, got block={self.block}")
         for split in SPLITS:
             if getattr(self, split) < len(TASKS[self.task].classes):
                 raise InputError(
@@ -113,15 +122,27 @@ class VideoFolder(Data):
         """Height and width, in pixels, of the pictures that clips are cut from."""
         return self.size + 2 * self.margin
 
-    def split(self, frames: int) -> dict[Split, range]:
-        """Which frames of a video with so many belong to which split."""
-        gap = max(math.ceil(_GAP * frames), self.stride)
-        cuts = {split: (int(low * frames), int(high * frames)) for split, (low, high) in _SHARES.items()}
-        return {split: range(low + gap if low else 0, high) for split, (low, high) in cuts.items()}
+    def split(self, frames: int) -> dict[Split, list[range]]:
+        """Which frames of a video with so many belong to which split, in stretches that clips do not leave."""
+        if not self.block:
+            gap = max(math.ceil(_GAP * frames), self.stride)
+            cuts = {split: (int(low * frames), int(high * frames)) for split, (low, high) in _SHARES.items()}
+            return {split: [range(low + gap if low else 0, high)] for split, (low, high) in cuts.items()}
+        found: dict[Split, list[range]] = {split: [] for split in SPLITS}
+        start = 0
+        turns = [_TURNS[i % len(_TURNS)] for i in range(math.ceil(frames / self.block))]
+        for split, same in itertools.groupby(turns):
+            stop = min(start + self.block * len(list(same)), frames)
+            found[split].append(range(min(start + self._gap(self.block), stop) if start else 0, stop))
+            start = stop
+        return found
 
     def usable(self, frames: int) -> bool:
         """Whether a video with so many frames gives every split a clip."""
-        return all(len(part) >= self.span for part in self.split(frames).values())
+        return all(any(len(part) >= self.span for part in parts) for parts in self.split(frames).values())
+
+    def _gap(self, block: int) -> int:
+        return max(math.ceil(block / 8), self.stride)
 
     def opened(self) -> FolderClips:
         return FolderClips(self)
@@ -207,11 +228,14 @@ class FolderClips(Clips):
         """Every place a clip can start, each mirrored too in training, thinned out to the limit."""
         import torch
 
-        parts = (  # (first frame in the bank, the split's frames)
-            (video.start, self.options.split(len(video))[split]) for video in self.videos.values()
-        )
+        span = self.options.span
         starts = torch.cat(
-            [torch.arange(base + part.start, base + part.stop - self.options.span + 1) for base, part in parts]
+            [
+                torch.arange(video.start + part.start, video.start + part.stop - span + 1)
+                for video in self.videos.values()
+                for part in self.options.split(len(video))[split]
+                if len(part) >= span
+            ]
         )
         mirrored = torch.zeros(len(starts), dtype=torch.bool)
         if split == "train" and self.options.mirror:
@@ -225,9 +249,11 @@ class FolderClips(Clips):
 
     def _about(self) -> list[str]:
         """What was read, and whose it is."""
-        parts = [self.options.split(len(video)) for video in self.videos.values()]
-        counts = ", ".join(f"{sum(len(part[split]) for part in parts)} {split}" for split in SPLITS)
-        notes = [f"{counted(len(parts), 'video')}, split by time into {counts} frames"]
+        found = [self.options.split(len(video)) for video in self.videos.values()]
+        frames = {split: sum(len(part) for parts in found for part in parts[split]) for split in SPLITS}
+        how = f"blocks of {self.options.block} frames, taking turns" if self.options.block else "time"
+        counts = ", ".join(f"{n} {split}" for split, n in frames.items())
+        notes = [f"{counted(len(found), 'video')}, split by {how}, into {counts} frames"]
         if self.options.path == "samples":
             names = dict.fromkeys(name.partition("#")[0] for name in self.videos)
             known = ((name, SAMPLE_CLIPS[name]) for name in names)
