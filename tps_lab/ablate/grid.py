@@ -1,65 +1,19 @@
-"""Grid files: one question, what varies, and every run that answers it.
-
-A key is one of a run's (`recipe.steps`, `data`, `attention`, …) or an option inside one of its
-three text forms (`attention.pattern`, `data.frames`, `backbone.position_bias`). What is said later
-wins: base, the scale's base, `--set`, then what varies, then conditions.
-"""
+"""Grid files: one question, what varies (`cells.py` makes the runs of it), and whether all of it makes sense."""
 
 from __future__ import annotations
 
 import fnmatch
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from tps_lab import data as data_sets
-from tps_lab import specs
-from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, Vary, explained
+from tps_lab.ablate.cells import Cell, Cells, Works, configuration
+from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
 from tps_lab.ablate.yaml_lines import Document
-from tps_lab.attention import parse as parse_variant
-from tps_lab.config import Recipe, RunConfig, backbone_text, make
 from tps_lab.errors import InputError, unknown
-
-_TEXT_FORMS = ("attention", "data", "backbone")
-
-
-Works = Callable[[RunConfig], Any]  # raises `InputError` for what does not
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid.
-
-    Args:
-        case: what tables call it; cells that differ only in their seed share it.
-        values: what varies, as the grid file says it.
-        config: the whole run.
-    """
-
-    case: str
-    values: tuple[tuple[str, Any], ...]
-    config: RunConfig
-
-    @property
-    def seed(self) -> int:
-        return self.config.seed
-
-    @cached_property
-    def id(self) -> str:
-        """The folder's name: the variant and the seed for people, and its identity (see `identity.cell_hash`).
-
-        What a grid calls the cell is no part of it: another grid may have the same cell.
-        """
-        from tps_lab.ablate.identity import cell_hash
-
-        readable = f"{self.config.variant.label[:50]}-seed{self.seed}"
-        safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
-        return f"{safe.strip('_.')}-{cell_hash(self.config)}"
 
 
 @dataclass(frozen=True)
@@ -137,233 +91,11 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    made = _Cells(document, read, name, chosen, rest)
+    made = Cells(document, read, name, chosen, rest)
     grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made.where)
     _check_names(grid, document)
     made.check_used()
     return grid
-
-
-class _Cells:
-    """Walks through what varies and makes the cells; knows which line to blame."""
-
-    def __init__(
-        self, document: Document, read: GridFile, scale_name: str, scale: Scale, settings: Mapping[str, Any]
-    ) -> None:
-        self.document, self.scale = document, scale
-        self.vary = read.vary.model_copy(update={k: v for k, v in scale.vary if v})
-        replaced = {key for key, value in scale.vary if value}
-        self.vary_at = {
-            key: ("scales", scale_name, "vary", key) if key in replaced else ("vary", key) for key in Vary.model_fields
-        }
-        # layers from weak to strong: (where it stands, values)
-        self.layers: list[tuple[tuple[str, ...] | None, Mapping[str, Any]]] = [
-            (("base",), read.base),
-            (("scales", scale_name, "base"), scale.base),
-            (None, settings),
-        ]
-        seeds = scale.seeds
-        self.seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            where = document.where(("scales", scale_name, "seeds"))
-            raise InputError(f"{where}: seeds must be 1 or more, or a list of different seeds, got {seeds}")
-        self.used: set[int] = set()  # ids of the exclusions and conditions that something fits
-        self.base = self._checked_base()
-
-    def __iter__(self) -> Iterator[Cell]:
-        cases = list(self._cases())
-        if not cases:
-            raise InputError(f"{self.document.where(('vary',))}: nothing varies, or everything is excluded")
-        known: dict[str, Any] = {}
-        for label, values, path in cases:
-            if label in known:
-                raise InputError(f"{self.document.where(path)}: two cases are called '{label}'")
-            known[label] = values
-        # a seed of every case before the next seed, so that what there is at any time is paired
-        for seed, (label, values, path) in itertools.product(self.seeds, cases):
-            try:
-                for key in values:
-                    _check_key(key)
-                config = configuration(self.base | values | {"seed": seed, "name": label})
-            except InputError as error:
-                raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
-            yield Cell(label, tuple((key, _plain(value)) for key, value in values.items()), config)
-
-    def _checked_base(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for at, layer in self.layers:
-            for key, value in layer.items():
-                try:
-                    _check_key(key)
-                    configuration(found | {key: value})
-                except InputError as error:
-                    where = self.document.where((*at, key)) if at else f"--set {key}"
-                    raise InputError(f"{where}: {error}") from None
-            if "attention" in layer or "data" in layer or "backbone" in layer:  # a new whole drops options of the old
-                found = {k: v for k, v in found.items() if k.partition(".")[0] not in layer or k in _TEXT_FORMS}
-            found |= layer
-        return found
-
-    def _cases(self) -> Iterator[tuple[str, dict[str, Any], tuple[str | int, ...]]]:
-        vary = self.vary
-        rows = list(self._combinations()) if vary.product or vary.zip else []
-        for labels, values in rows:
-            fitting = [excluded for excluded in vary.exclude if _holds(self.base | values, excluded)]
-            self.used |= set(map(id, fitting))
-            if fitting:
-                continue
-            yield _label(labels), self._conditioned(values), self.vary_at["product" if vary.product else "zip"]
-        for label, values in vary.cases.items():
-            yield label, self._conditioned(values), (*self.vary_at["cases"], label)
-
-    def _combinations(self) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-        axes = [[(key, name, value) for name, value in _named(values)] for key, values in self.vary.product.items()]
-        zipped = {key: list(_named(values)) for key, values in self.vary.zip.items()}
-        lengths = {len(values) for values in zipped.values()}
-        if len(lengths) > 1:
-            sizes = ", ".join(f"{key} {len(values)}" for key, values in zipped.items())
-            raise InputError(f"{self.document.where(self.vary_at['zip'])}: lists of one length are zipped, got {sizes}")
-        rows = [
-            [(key, *values[i]) for key, values in zipped.items()] for i in range(lengths.pop() if lengths else 0)
-        ] or [[]]
-        for row in rows:
-            for point in itertools.product(*axes):
-                entries = [*row, *point]
-                yield {key: name for key, name, _ in entries}, {key: value for key, _, value in entries}
-
-    def _conditioned(self, values: dict[str, Any]) -> dict[str, Any]:
-        found = dict(values)
-        for condition in self.vary.conditions:
-            if _holds(self.base | values, condition.if_):
-                self.used.add(id(condition))
-                found |= condition.then
-        return found
-
-    def check_used(self) -> None:
-        """What fits no cell was meant otherwise."""
-        rows: list[tuple[str, str, int, Any, Mapping[str, Any]]] = [
-            *(("exclude", "excludes nothing", i, e, e) for i, e in enumerate(self.vary.exclude)),
-            *(("conditions", "holds nowhere", i, c, c.if_) for i, c in enumerate(self.vary.conditions)),
-        ]
-        for kind, what, i, entry, wanted in rows:
-            if id(entry) not in self.used:
-                told = ", ".join(f"{key}: {value}" for key, value in wanted.items())
-                raise InputError(f"{self.document.where((*self.vary_at[kind], i))}: {what}: {told}")
-
-    def where(self, case: str, works: Works) -> str:
-        """Where the value stands that makes a case not work: file and line, or the option.
-
-        Args:
-            case: its label.
-            works: tells.
-        """
-        try:
-            works(configuration(self.base))
-        except InputError:
-            found: dict[str, Any] = {}
-            for at, layer in self.layers:
-                for key, value in layer.items():
-                    found[key] = value
-                    try:
-                        works(configuration(found))
-                    except InputError:
-                        return self.document.where((*at, key)) if at else f"--set {key}"
-        values, path = next((values, path) for label, values, path in self._cases() if label == case)
-        return self.document.where(self._blamed(values, path, works))
-
-    def _blamed(
-        self, values: Mapping[str, Any], path: tuple[str | int, ...], works: Works = lambda config: None
-    ) -> tuple[str | int, ...]:
-        """Where the value stands that is wrong by itself; else where the case does."""
-        for key, value in values.items():
-            try:
-                _check_key(key)
-                works(configuration(self.base | {key: value}))
-            except InputError:
-                for kind in ("product", "zip"):
-                    axis = getattr(self.vary, kind).get(key)
-                    if axis is not None and value in (entries := list(dict(_named(axis)).values())):
-                        position = list(axis)[entries.index(value)] if isinstance(axis, dict) else entries.index(value)
-                        return (*self.vary_at[kind], key, position)
-                for i, condition in enumerate(self.vary.conditions):
-                    if condition.then.get(key) == value:
-                        return (*self.vary_at["conditions"], i, "then", key)
-                return (*path, key)
-        return path
-
-
-def configuration(values: Mapping[str, Any]) -> RunConfig:
-    """A run from dotted keys, those inside the text forms included.
-
-    >>> configuration({"attention": "tps", "attention.pattern": "A", "data.frames": 8}).attention
-    'tps(pattern=A)'
-    """
-    plain: dict[str, Any] = {}
-    inside: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        head, dot, tail = key.partition(".")
-        if dot and head in _TEXT_FORMS:
-            inside.setdefault(head, {})[tail] = value
-        else:
-            plain[key] = value
-    default = {name: RunConfig.model_fields[name].default for name in _TEXT_FORMS}
-    for head, options in inside.items():
-        text = plain.get(head, default[head])
-        if not isinstance(text, str):
-            raise InputError(f"{head} must be text, such as '{default[head]}', got {text!r}")
-        options = {name: _as_option(value) for name, value in options.items()}
-        if head == "attention":
-            plain[head] = str(parse_variant(text, **options))
-        elif head == "data":
-            plain[head] = str(data_sets.parse(text, **options))
-        else:
-            name, given = specs.split("backbone", text)
-            plain[head] = backbone_text(name, given | options)
-    for key in plain:
-        if "." in key and not key.startswith("recipe."):
-            heads = ("recipe", *_TEXT_FORMS)
-            raise unknown("key", key, [*RunConfig.model_fields, *(f"{head}.…" for head in heads)])
-    return make(plain, "cell")
-
-
-def _check_key(key: str) -> None:
-    if key == "seed":
-        raise InputError("a grid's seeds are those of its scale: 'seeds: 5' or 'seeds: [3, 7]' under scales")
-    if key == "name":
-        raise InputError("'name' is the case's; cases are named under 'vary'")
-
-
-def _as_option(value: Any) -> Any:
-    if isinstance(value, list) and not any(isinstance(item, list) for item in value):
-        return tuple(value)
-    return value if isinstance(value, list) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, (list, dict)) else value
-
-
-def _named(axis: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    if isinstance(axis, dict):
-        yield from axis.items()
-    else:
-        for value in axis:
-            yield {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value), value
-
-
-def _label(labels: Mapping[str, str]) -> str:
-    if len(labels) == 1:
-        return next(iter(labels.values()))
-    # a variant's name needs no "attention=" before it, a number of frames needs its key
-    return ", ".join(name if key in _TEXT_FORMS else f"{key.rpartition('.')[2]}={name}" for key, name in labels.items())
-
-
-def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether all keys have the wanted value, or one of a wanted list."""
-    return all(
-        key in values and values[key] in (value if isinstance(value, list) else [value])
-        for key, value in wanted.items()
-    )
 
 
 def _check_names(grid: Grid, document: Document) -> None:
@@ -393,4 +125,4 @@ def _check_names(grid: Grid, document: Document) -> None:
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
 
 
-__all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "Recipe", "about", "configuration", "find", "load"]
+__all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "about", "configuration", "find", "load"]
