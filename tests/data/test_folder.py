@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -35,6 +36,9 @@ def read_numbers(clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     return number.round().long(), torch.maximum(left, right)[:, 0].round().long(), mirrored
 
 
+plain = functools.partial(VideoFolder, contrast=False)  # pixels say what they are
+
+
 def everything(clips: FolderClips, split: data.Split) -> tuple[torch.Tensor, torch.Tensor]:
     return clips.batch(split, torch.arange(clips.size(split)))
 
@@ -43,7 +47,7 @@ def everything(clips: FolderClips, split: data.Split) -> tuple[torch.Tensor, tor
 
 
 def test_direction_is_the_order_of_frames(two: Path) -> None:
-    clips = VideoFolder(path=str(two), size=16, stride=2, frames=5).opened()
+    clips = plain(path=str(two), size=16, stride=2, frames=5).opened()
     assert clips.classes == ("forwards", "backwards")
     assert (clips.pairs, clips.ceiling, clips.clip_shape) == (((0, 1),), 0.5, (3, 5, 16, 16))
     for split in SPLITS:
@@ -63,7 +67,7 @@ def test_backwards_is_the_exact_reversal(two: Path, split: data.Split) -> None:
 
 
 def test_speed_is_the_distance_of_frames(two: Path) -> None:
-    clips = VideoFolder(path=str(two), size=16, frames=3, task="speed").opened()
+    clips = plain(path=str(two), size=16, frames=3, task="speed").opened()
     assert clips.classes == ("1x", "2x", "4x")
     assert clips.ceiling is None
     assert "not bounded" in clips.ceiling_reason
@@ -76,7 +80,7 @@ def test_speed_is_the_distance_of_frames(two: Path) -> None:
 
 @pytest.mark.parametrize(("task", "twins"), [("direction", 2), ("order", 6), ("shift", 4)])
 def test_classes_of_a_scene_show_the_same_frames(two: Path, task: str, twins: int) -> None:
-    clips = VideoFolder(path=str(two), size=16, task=task, test=60).opened()
+    clips = plain(path=str(two), size=16, task=task, test=60).opened()
     assert (clips.twins, clips.ceiling, len(clips.classes)) == (twins, 1 / twins, twins)
     for split in SPLITS:
         x, label = everything(clips, split)
@@ -105,7 +109,7 @@ def test_orders_and_shifts_by_hand() -> None:
 
 @pytest.mark.parametrize("task", ["direction", "speed"])
 def test_splits_share_no_frame_and_keep_a_gap(two: Path, task: str) -> None:
-    clips = VideoFolder(path=str(two), size=8, frames=3, task=task).opened()
+    clips = plain(path=str(two), size=8, frames=3, task=task).opened()
     for video, n in ((230, 100), (250, 90)):
         seen = {}
         for split in SPLITS:
@@ -162,7 +166,7 @@ def test_importing_loads_neither_torch_nor_av() -> None:
 
 @needs_clips
 def test_real_clips() -> None:
-    clips = VideoFolder(path="samples", size=24).opened()
+    clips = plain(path="samples", size=24).opened()
     assert list(clips.videos) == sorted(SAMPLE_CLIPS)
     assert [len(video) for video in clips.videos.values()] == [132, 250, 120]
     assert clips.notes[0] == "3 videos, split by time, into 351 train, 61 val, 62 test frames"
@@ -270,7 +274,7 @@ def test_mirrored_or_not(two: Path) -> None:
 
 def test_training_clips_are_cut_anew_in_every_epoch(two: Path) -> None:
     """`numbered` pictures are cut in half: their seam says where a clip was cut out."""
-    clips = VideoFolder(path=str(two), size=16, margin=4, mirror=False).opened()
+    clips = plain(path=str(two), size=16, margin=4, mirror=False).opened()
     assert clips.augments
     assert clips.bank.shape[-2:] == (24, 24)
 
@@ -290,7 +294,7 @@ def test_training_clips_are_cut_anew_in_every_epoch(two: Path) -> None:
     clips.set_epoch(0)
     assert torch.equal(seam("train"), first)
     with pytest.raises(InputError, match="margin must be 0 or more"):
-        VideoFolder(path=str(two), margin=-1)
+        plain(path=str(two), margin=-1)
 
 
 @settings(max_examples=200, deadline=None)
@@ -318,9 +322,35 @@ def test_blocks_take_turns_with_a_gap_where_the_split_changes(n: int, block: int
 
 
 def test_blocks_share_no_frame(two: Path) -> None:
-    clips = VideoFolder(path=str(two), size=8, frames=3, block=8).opened()
+    clips = plain(path=str(two), size=8, frames=3, block=8).opened()
     assert "split by blocks of 8 frames, taking turns" in clips.notes[0]
     seen = {split: read_numbers(everything(clips, split)[0])[0] for split in SPLITS}
     assert {t // 8 % 5 for t in seen["test"].flatten().tolist()} == {2}
     assert {t // 8 % 5 for t in seen["val"].flatten().tolist()} == {4}
     assert {t // 8 % 5 for t in seen["train"].flatten().tolist()} == {0, 1, 3}
+
+
+@pytest.mark.parametrize("task", ["direction", "order", "shift"])
+def test_every_clip_has_zero_mean_and_unit_spread(two: Path, task: str) -> None:
+    as_they_are, clips = (
+        VideoFolder(path=str(two), task=task, size=16, contrast=contrast).opened() for contrast in (False, True)
+    )
+    x, labels = everything(clips, "test")
+    raw, same = everything(as_they_are, "test")
+    assert torch.equal(labels, same)
+    grey = (raw.double() + 2) * 63.75
+    want = (grey - grey.mean((1, 2, 3, 4), True)) / (grey.std((1, 2, 3, 4), unbiased=False, keepdim=True) + 3)
+    torch.testing.assert_close(x.double(), want, atol=1e-5, rtol=1e-5)
+    # the clips of a scene show the same frames, bit for bit
+    scenes = x.unflatten(0, (-1, clips.twins))
+    kept = scenes.sort(3).values
+    assert (kept == kept[:, :1]).all()
+
+
+def test_a_clip_of_one_colour_is_not_blown_up(two: Path) -> None:
+    from tps_lab.data.folder import _contrasted
+
+    grey = torch.full((2, 3, 4, 8, 8), 77, dtype=torch.uint8)
+    assert (_contrasted(grey) == 0).all()
+    grey[1, 0, 0, 0, 0] = 78
+    assert _contrasted(grey).abs().max() < 0.4

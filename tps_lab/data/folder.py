@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
 _GAP = 0.025
+_FLAT = 3.0  # grey levels of 255, below which contrast is taken for noise
 _TURNS: tuple[Split, ...] = ("train", "train", "test", "train", "val")  # of blocks
 
 
@@ -62,11 +63,14 @@ class VideoFolder(Data):
             itself a sign of the arrow of time where the camera stands still.
         margin: pixels to each side of the picture that training clips are cut out with at random, anew in every epoch,
             the same for all frames of a clip; val and test clips are the middle.
+        contrast: bring every clip to zero mean and unit spread, so that dark and pale videos move as much as others;
+            without it pixels are the video's own, scaled alike.
         train, val, test: at most so many clips per split, drawn from all there are.
         seed: of which clips are drawn (not of training).
     """
 
     name = "video-folder"
+    version = 2  # 1 had no contrast
     title = "Video folder"
 
     path: str = ""
@@ -82,6 +86,7 @@ class VideoFolder(Data):
     mirror: bool = True
     margin: int = 0
     block: int = 0
+    contrast: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
@@ -150,7 +155,8 @@ class VideoFolder(Data):
 
 class FolderClips(Clips):
     """The clips of a `VideoFolder`. All frames are kept in memory, scaled down, as bytes; pixels of
-    clips are (x / 255 - 0.5) / 0.25: between -2 and 2, of about zero mean and unit spread.
+    clips are (x / 255 - 0.5) / 0.25: between -2 and 2, of about zero mean and unit spread. With `contrast` each
+    clip has a mean and a spread of its own in place of the halves and quarters.
 
     Attributes:
         videos: the frames of each video used, by its path within the folder, as a range into `bank`.
@@ -204,7 +210,7 @@ class FolderClips(Clips):
         if split == "train":
             mirrored = self.mirrored[split][scene].to(device)
             clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
-        return clips.float().mul_(4 / 255).sub_(2), labels.to(device)
+        return (_contrasted(clips) if self.options.contrast else clips.float().mul_(4 / 255).sub_(2)), labels.to(device)
 
     def _cut(self, clips: Tensor, corners: Tensor | None) -> Tensor:
         """(B, T, 3, side, side) to (B, T, 3, size, size), from corners (B, 2) or the middle."""
@@ -259,3 +265,16 @@ class FolderClips(Clips):
             known = ((name, SAMPLE_CLIPS[name]) for name in names)
             notes.append("; ".join(f"{name}: {clip.source}, {clip.licence}" for name, clip in known))
         return notes
+
+
+def _contrasted(clips: Tensor) -> Tensor:
+    """Bytes (B, 3, T, H, W) as floats of zero mean and unit spread, each clip by itself.
+
+    Sums of whole numbers do not depend on the order of frames, so the clips of a scene stay equal bit for bit.
+    """
+    whole = clips.flatten(1).long()
+    mean = whole.sum(1).double() / whole.shape[1]
+    variance = (whole * whole).sum(1).double() / whole.shape[1] - mean**2
+    spread = variance.clamp(min=0).sqrt() + _FLAT
+    shape = (-1, 1, 1, 1, 1)
+    return (clips.float() - mean.float().reshape(shape)) / spread.float().reshape(shape)
