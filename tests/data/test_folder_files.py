@@ -120,7 +120,7 @@ def test_errors_about_the_folder(good: Path, tmp_path: Path, monkeypatch: pytest
         assert "\n" not in str(raised.value)
         return str(raised.value)
 
-    assert error("") == "video-folder needs a folder, such as video-folder(path=my_videos), or path=samples"
+    assert error("") == "video-folder needs a folder, such as video-folder(path=my_videos), or path=samples or earth"
     no = "cannot open the folder"
     assert error(tmp_path / "x") == f"{no} '{tmp_path}/x': No such file or directory; path must be a folder of videos"
     assert error("a\0b").startswith(rf"{no} 'a\x00b': embedded null byte")

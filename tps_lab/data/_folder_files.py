@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tps_lab.data._sample_clips import sample_clips
+from tps_lab.data._sample_clips import COLLECTIONS, sample_clips
 from tps_lab.data._video import SUFFIXES, UnreadableVideo, find_videos, printable, promised_frames, read_frames
 from tps_lab.errors import InputError
 
@@ -92,10 +92,10 @@ def _squares(path: Path, options: VideoFolder) -> list[np.ndarray]:
 
 def _find(folder: str) -> tuple[dict[str, Path], list[str]]:
     """The videos of a folder by their path within it, and subfolders that could not be looked into."""
-    if folder == "samples":
-        return sample_clips(), []
+    if folder in COLLECTIONS:
+        return sample_clips(folder), []
     if not folder:
-        raise InputError("video-folder needs a folder, such as video-folder(path=my_videos), or path=samples")
+        raise InputError("video-folder needs a folder, such as video-folder(path=my_videos), or path=samples or earth")
     shown = printable(folder)
     try:
         root = Path(folder).expanduser()

@@ -31,7 +31,7 @@ import numpy as np
 
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 from tps_lab.data._folder_files import counted, load
-from tps_lab.data._sample_clips import SAMPLE_CLIPS
+from tps_lab.data._sample_clips import COLLECTIONS
 from tps_lab.data._tasks import TASKS, check
 from tps_lab.errors import InputError, unknown
 
@@ -52,7 +52,7 @@ class VideoFolder(Data):
 
     Args:
         path: the folder, searched with its subfolders; "samples" for three real clips that come
-            with the extra `clips` (a folder of that name is "./samples").
+            with the extra `clips`, "earth" for a turning Earth (a folder of such a name is "./samples").
         task: "direction", "order", "shift" or "speed".
         frames, size: of a clip, size in pixels.
         stride: a clip takes every so many frames of the video; at 2x and 4x twice and four times that.
@@ -260,9 +260,9 @@ class FolderClips(Clips):
         how = f"blocks of {self.options.block} frames, taking turns" if self.options.block else "time"
         counts = ", ".join(f"{n} {split}" for split, n in frames.items())
         notes = [f"{counted(len(found), 'video')}, split by {how}, into {counts} frames"]
-        if self.options.path == "samples":
+        if collection := COLLECTIONS.get(self.options.path):
             names = dict.fromkeys(name.partition("#")[0] for name in self.videos)
-            known = ((name, SAMPLE_CLIPS[name]) for name in names)
+            known = ((name, collection.clips[name]) for name in names)
             notes.append("; ".join(f"{name}: {clip.source}, {clip.licence}" for name, clip in known))
         return notes
 
