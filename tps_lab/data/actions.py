@@ -74,6 +74,7 @@ class Actions(Data):
     """
 
     name = "actions"
+    licence = "Motion capture from pybullet 3.2.7, zlib licence (the package's); the pictures are drawn here."
     title = "Actions"
 
     frames: int = 16

@@ -33,6 +33,7 @@ class Hmdb51(Labelled):
     """
 
     name, title = "hmdb51", "HMDB51"
+    licence = "CC BY 4.0, say Kuehne et al.; the films that the clips are from have owners of their own."
     evaluated = "test"
     official: ClassVar[Mapping[str, int]] = {"train": 3_570, "test": 1_530}
 

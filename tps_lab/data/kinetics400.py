@@ -35,8 +35,10 @@ class Kinetics400(Labelled):
     """
 
     name, title = "kinetics400", "Kinetics-400"
+    licence = "The lists are Google's, CC BY 4.0; the videos belong to those who uploaded them."
     evaluated = "val"
-    # rows of the lists that the owners published, as commonly cited; every copy of the videos has fewer
+    # rows of the lists that the owners published; ActivityNet's issue 38 counts one more line in each, the headings.
+    # Every copy of the videos has fewer.
     official: ClassVar[Mapping[str, int]] = {"train": 246_534, "val": 19_906, "test": 38_685}
 
     sampling: str = "dense"
