@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import cards, data, runs
 from tps_lab.checkpoints import Checkpoints
 from tps_lab.config import RunConfig
-from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
+from tps_lab.training import trackers
 from tps_lab.training.loop import Loop
 from tps_lab.training.model import build, describe, restore
 from tps_lab.training.optimizer import learning_rate
@@ -24,7 +24,7 @@ from tps_lab.training.processes import NoWriter, Team, accelerator_for
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build", "check_trackers", "describe", "learning_rate", "restore", "train"]
+__all__ = ["build", "describe", "learning_rate", "restore", "train"]
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
-    check_trackers(config.trackers)
+    trackers.check(config.trackers)
     accelerator = accelerator_for(
         mixed_precision=config.recipe.precision, log_with=list(config.trackers) or None, project_dir=folder
     )
@@ -75,12 +75,9 @@ def train(
     writer: runs.RunWriter | NoWriter = NoWriter(folder)
     if team.is_first:
         writer = runs.RunWriter(folder, keep_bytes=stood[1]["metrics_bytes"] if stood else None)
-    writer.start(content)
     if config.trackers:
-        settings = {"run": folder.name, **runs.flat(content)}
-        accelerator.init_trackers(
-            "tps_lab", {key: v if isinstance(v, int | float) else str(v) for key, v in settings.items()}
-        )
+        trackers.begin(accelerator, {"run": folder.name, **runs.flat(content)})
+    writer.start(content)
     started = time.perf_counter()
     row: dict[str, Any] = facts | {"status": "done", "reason": "", "missing": {}, **more, "id": folder.name}
     row |= {"processes": team.count} if team.count > 1 else {}
@@ -104,7 +101,7 @@ def train(
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:
-            accelerator.end_training()
+            trackers.end(accelerator)
     if checkpoints and checkpoints.problem:
         row["checkpoint_problem"] = checkpoints.problem
     if not isinstance(writer, runs.RunWriter):
@@ -145,16 +142,3 @@ def _tested(loop: Loop) -> dict[str, Any]:
         runs.write_predictions(folder, logits.argmax(1).numpy(), labels.numpy())
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
     return found | {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test
-
-
-def check_trackers(names: tuple[str, ...]) -> None:
-    """Refuse names that Accelerate has no tracker for, and those whose package is not installed."""
-    if not names:
-        return
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-
-    for name in names:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            raise unknown("tracker", name, LOGGER_TYPE_TO_CLASS)
-        if name not in {str(getattr(found, "value", found)) for found in get_available_trackers()}:
-            raise InputError(f"tracker '{name}' is not installed: pip install {name}")

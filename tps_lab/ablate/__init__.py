@@ -136,11 +136,12 @@ def check(grid: Grid, cells: Sequence[Cell]) -> None:
         InputError: what cannot be built, the case that asks for it, and the line.
     """
     from tps_lab.errors import InputError
-    from tps_lab.train import build, check_trackers
+    from tps_lab.train import build
+    from tps_lab.training import trackers
     from tps_lab.workers import opened
 
     def works(config: RunConfig) -> None:
-        check_trackers(config.trackers)
+        trackers.check(config.trackers)
         build(config, opened(config.data))
 
     seen = set()

@@ -2,7 +2,7 @@
 
 The code is found by following imports inside the package, from the variant, the data set, the
 backbone's family and the training loop. So a changed mechanism gives its own cells a new identity,
-and nobody else's. Comments, docstrings and layout are no part of it.
+and nobody else's. Comments, docstrings, layout and the version of Python are no part of it.
 
 Three things are left out, each for a reason:
 
@@ -16,8 +16,10 @@ Three things are left out, each for a reason:
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -33,7 +35,7 @@ _WITHOUT_EFFECT = frozenset(
     [
         _PACKAGE,
         *(f"{_PACKAGE}.{name}" for name in "ablate cards checkpoints cli config errors plugins progress".split()),
-        *(f"{_PACKAGE}.{name}" for name in "report runs specs viz workers".split()),
+        *(f"{_PACKAGE}.{name}" for name in "report runs specs training.trackers viz workers".split()),
     ]
 ) | {f"{_PACKAGE}.measure{name}" for name in ("", ".flops", ".latency", ".memory", ".probe")}
 _NO_TIME_UNLESS_ASKED = {f"{_PACKAGE}.backbones.swin"}  # others ask the variant whether it wants an embedding of time
@@ -163,13 +165,29 @@ def normal_form(tree: ast.Module, leave_out: Iterable[str] = ()) -> str:
     """Code as text without comments, layout, docstrings and some module-level names."""
     tables = set(leave_out)
     kept = [node for node in tree.body if not tables & set(_assigned(node))]
-    copied = ast.parse(ast.unparse(ast.Module(kept, [])))  # the tree itself is shared
+    copied = copy.deepcopy(ast.Module(kept, []))  # the tree itself is shared
     for node in ast.walk(copied):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
                 node.body = node.body[1:]
-    return ast.dump(copied)
+    return _written(copied)
+
+
+def _written(node: Any) -> str:
+    """As `ast.dump`, without the empty fields that one version of Python has and another has not."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    if isinstance(node, ast.JoinedStr):  # its text comes in more pieces, even empty ones, from some versions
+        values: list[Any] = node.values
+        pieces = itertools.groupby(values, lambda piece: isinstance(piece, ast.Constant))
+        parts = [["".join(str(p.value) for p in run)] if text else list(map(_written, run)) for text, run in pieces]
+        return f"JoinedStr({[part for part in parts if part != ['']]})"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, getattr(node, name, None)) for name in sorted(node._fields))
+    inside = ", ".join(f"{name}={_written(value)}" for name, value in fields if value is not None and value != [])
+    return f"{type(node).__name__}({inside})"
 
 
 def _assigned(node: ast.AST) -> list[str]:

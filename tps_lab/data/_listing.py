@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tps_lab.data._video import SUFFIXES, printable
+from tps_lab.data._walk import walk
 from tps_lab.errors import InputError
 
 
@@ -126,15 +127,8 @@ class Files:
         if pictures:  # a folder of pictures is a clip: never look into those
             self._add(start, [entry.name for entry in self._scan(start) if entry.is_dir()], whole=True)
             return
-        seen: set[tuple[int, int]] = set()
-        for place, folders, names in os.walk(start, onerror=self._refused, followlinks=True):
-            about = os.stat(place)
-            if (about.st_dev, about.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((about.st_dev, about.st_ino))
-            folders.sort()
-            self._add(Path(place), [name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES])
+        for place, names in walk(start, self._refused):
+            self._add(place, [name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES])
 
     def get(self, stem: str, parent: str = "") -> str | None:
         """The name below the root of the file with this stem, in a folder of this name if one is given."""

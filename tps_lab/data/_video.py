@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.data._walk import walk
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,10 +126,7 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def find_videos(root: Path) -> tuple[dict[str, Path], int, list[OSError]]:
-    """Files named as videos, in a folder and those below it.
-
-    Links to folders are followed, as collections are often built of them, but no folder is entered
-    twice: a link may lead to one above it.
+    """Files named as videos, in a folder and those below it; links are followed.
 
     Returns:
         The files by their path within `root`, in order; how many other files there are; and an
@@ -137,16 +135,9 @@ def find_videos(root: Path) -> tuple[dict[str, Path], int, list[OSError]]:
     files: dict[str, Path] = {}
     others = 0
     errors: list[OSError] = []
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(root, onerror=errors.append, followlinks=True):
-        about = os.stat(place)
-        if (about.st_dev, about.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((about.st_dev, about.st_ino))
-        folders.sort()  # so that of two links to one folder the same is always the first
+    for place, names in walk(root, errors.append):
         for name in names:
-            path = Path(place, name)
+            path = place / name
             if path.suffix.lower() in SUFFIXES:
                 files[path.relative_to(root).as_posix()] = path
             else:

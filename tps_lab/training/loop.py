@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.errors import InputError
+from tps_lab.training import trackers
 from tps_lab.training.optimizer import learning_rate, parameter_groups
 from tps_lab.training.order import Feed, Order, how_many_workers
 from tps_lab.training.processes import NoWriter, Team
@@ -133,7 +134,7 @@ class Loop:
         self.writer.log(**common, split="train", loss=mean, top1_pct=round(100 * right / seen, 3), lr=lr)
         val = accuracy(*self.team.predict(self.result, self.clips, "val"), self.clips)
         self.writer.log(**common, split="val", loss=val.loss, top1_pct=val.top1_pct)
-        self.team.accelerator.log({"train loss": mean, "val top-1 %": val.top1_pct, "lr": lr}, step=step)
+        trackers.log(self.team.accelerator, step, train_loss=mean, val_loss=val.loss, val_top1_pct=val.top1_pct, lr=lr)
         return f"loss {mean:.3f}, validation {val.top1_pct:.1f} %"
 
     # ------------------------------------------------------------------ where it stands
