@@ -73,4 +73,4 @@ def test_one_that_cannot_begin_is_an_error_before_anything_is_written(
     monkeypatch.setattr(tracking.TensorBoardTracker, "__init__", refuses)
     with pytest.raises(InputError, match=r"the tracker \(tensorboard\) cannot begin: PermissionError: no api key"):
         train(make(TINY), tmp_path)
-    assert not list(tmp_path.rglob("config.yaml"))
+    assert not list(tmp_path.iterdir())
