@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import MadeUp, made_up
+from made_up import VARIANTS, MadeUp, made_up
 
 from tps_lab import report, runs, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
-from tps_lab.report.latex import escaped
+from tps_lab.report.latex import escaped, latex_table
 from tps_lab.report.paired import effects, paired
 from tps_lab.report.versus import answer, versus, write
 from tps_lab.viz.groups import group_runs
@@ -183,3 +183,15 @@ def test_ranks_are_those_of_paired_answers_not_of_overlapping_bars() -> None:
     assert second is not None
     assert first.overlaps(second)
     assert answer_of(groups).startswith("Joint is the most accurate")
+
+
+def test_latex_leaves_out_columns_that_say_nothing() -> None:
+    groups = group_runs([made_up(*VARIANTS[i], seed=seed, latency_ms=None) for i in range(2) for seed in range(3)])
+    text = latex_table(groups, [], {})
+    head = text.splitlines()[text.splitlines().index(r"\toprule") + 1]
+    assert head == r"Variant & Top-1 (\%) & Memory (MiB) \\"
+    assert "% Seeds: 3 for all" in text
+    assert "% MACs (M): 28.1 for all" in text
+    run = made_up(*VARIANTS[0])
+    run.row |= {"status": "failed", "top1_pct": None, "macs": None, "peak_memory_bytes": {}, "latency_ms": None}
+    assert r"Spatial & 0 \\ %" in latex_table(group_runs([run]), [], {})

@@ -29,15 +29,19 @@ def watching(out: Path, quiet: bool = False) -> Iterator[Watch]:
 
         table = Table(out)
         with Live(table.rich([]), console=Console(stderr=True), auto_refresh=False) as live:
-            last = 0.0
+            last, latest = 0.0, list[State]()
 
             def show(states: Sequence[State]) -> None:
-                nonlocal last
+                nonlocal last, latest
+                latest = list(states)
                 if time.monotonic() - last > 0.5:
                     last = time.monotonic()
                     live.update(table.rich(states), refresh=True)
 
-            yield show
+            try:
+                yield show
+            finally:  # what stays on the screen is how it ended, not how it stood half a second before
+                live.update(table.rich(latest), refresh=True)
 
 
 class Lines:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tps_lab.report.paired import Pair, names_of
 from tps_lab.report.tables import cost
-from tps_lab.viz.groups import Group
+from tps_lab.statistics import Comparison
+from tps_lab.viz.groups import Group, Interval
 from tps_lab.viz.units import unit_for
 
 _ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -27,34 +28,47 @@ def escaped(text: object) -> str:
 def latex_table(
     groups: Sequence[Group], pairs: Sequence[Pair], paper: Mapping[str, Mapping[str, float]], command: str = ""
 ) -> str:
-    """One `tabular` for a data set: accuracy with its interval, the paper's, the paired difference, the costs."""
+    """One `tabular` for a data set: accuracy with its interval, the paper's, the paired difference, the costs.
+
+    A column that says the same of all rows, or nothing of any, is left out: the page of an article is narrow.
+    """
     macs = unit_for("count", [cost(group, "macs") for group in groups])
     memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
-    found = {id(pair.group): pair for pair in pairs}
-    heads = ["Variant", "Seeds", r"Top-1 (\%)", r"95\,\%"]
-    heads += [r"Paper (\%)"] if paper else []
-    heads += [r"$\Delta$", r"95\,\%", f"MACs ({macs.name or 1})", f"Memory ({memory.name})", "Latency (ms)"]
-    lines = [f"% {line}" for line in ("needs \\usepackage{booktabs}", command) if line]
-    lines += [r"\begin{tabular}{l" + "r" * (len(heads) - 1) + "}", r"\toprule", " & ".join(heads) + r" \\", r"\midrule"]
-    for group in groups:
-        top1, pair = group.top1, found.get(id(group))
-        difference = pair.found if pair else None
-        latency = cost(group, "latency_ms")
-        cells = [
-            escaped(group.label),
-            str(len(group.done)),
-            f"{top1.mean:.1f}" if top1 else "--",
-            top1.span.replace("–", "--") if top1 else "",
-            *([paper_number(group, paper)] if paper else []),
-            "" if difference is None else f"${difference.difference:+.1f}${'*' if difference.settled else ''}",
-            "" if difference is None else f"${difference.low:+.1f}$ to ${difference.high:+.1f}$",
-            macs.number(cost(group, "macs")),
-            memory.number(cost(group, "training_memory_bytes")),
-            "--" if latency is None else f"{latency:.2f}",
-        ]
+    found = {id(pair.group): pair.found for pair in pairs}
+    columns = {
+        "Seeds": [str(len(group.done)) for group in groups],
+        r"Top-1 (\%)": [_interval(group.top1) for group in groups],
+        r"Paper (\%)": [paper_number(group, paper) for group in groups],
+        "Difference": [_difference(found.get(id(group))) for group in groups],
+        f"MACs ({macs.name or 1})": [macs.number(cost(group, "macs")) for group in groups],
+        f"Memory ({memory.name})": [memory.number(cost(group, "training_memory_bytes")) for group in groups],
+        "Latency (ms)": ["" if (ms := cost(group, "latency_ms")) is None else f"{ms:.2f}" for group in groups],
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
+    shared = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}
+    columns = {head: cells for head, cells in columns.items() if head not in shared}
+    said = ["needs \\usepackage{booktabs}", command, *(f"{head}: {cell} for all" for head, cell in shared.items())]
+    said += ["brackets: 95 % intervals; difference in points of top-1, * if settled after Holm's correction"]
+    lines = [f"% {line}" for line in said if line]
+    lines += [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\toprule"]
+    lines += [" & ".join(["Variant", *columns]) + r" \\", r"\midrule"]
+    for i, group in enumerate(groups):
+        cells = [column[i] for column in columns.values()]
         ids = " ".join(str(run.row.get("id")) for run in group.runs)
-        lines.append(" & ".join(cells).replace("–", "--") + rf" \\ % {ids}")
+        row = " & ".join([escaped(group.label), *(cell or "--" for cell in cells)]).replace("–", "--")
+        lines.append(rf"{row} \\ % {ids}")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _interval(top1: Interval | None) -> str:
+    return "" if top1 is None else f"{top1.mean:.1f}" + (f" ({top1.span})" if top1.span else "")
+
+
+def _difference(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    star = "*" if found.settled else ""
+    return f"${found.difference:+.1f}${star} (${found.low:+.1f}$, ${found.high:+.1f}$)"
 
 
 def paper_number(group: Group, paper: Mapping[str, Mapping[str, float]], key: str = "top1_pct") -> str:
