@@ -64,7 +64,7 @@ class VideoFolder(Data):
         margin: pixels to each side of the picture that training clips are cut out with at random, anew in every epoch,
             the same for all frames of a clip; val and test clips are the middle.
         contrast: bring every clip to zero mean and unit spread, so that dark and pale videos move as much as others;
-            without it pixels are the video's own, scaled alike.
+            without it pixels are the video's own, scaled alike, as pretrained image weights expect them.
         train, val, test: at most so many clips per split, drawn from all there are.
         seed: of which clips are drawn (not of training).
     """
