@@ -180,3 +180,8 @@ def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
     forecasts = [f for _, _, f in forecast.plan(grid, grid.chosen(limit=1), tmp_path).entries]
     assert forecasts[0].macs == pytest.approx(72.1e9, rel=0.002)  # the paper's 72 G
     assert "no data" in forecasts[0].notes
+
+
+def test_a_variant_serves_as_baseline_where_each_data_set_has_a_case_of_it(tmp_path):
+    text = GOOD.replace("baseline: plain", "baseline: spatial", 1)
+    assert load(written(tmp_path, text)).file.baseline == "spatial"

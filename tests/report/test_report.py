@@ -193,6 +193,15 @@ def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
     assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in words.remarks(groups)
 
 
+def test_a_rounded_figure_does_not_beat_its_ceiling() -> None:
+    """One sixth of the test clips is 16.667 % in a row, and the ceiling is 100 / 6."""
+    runs = [made_up(*VARIANTS[0], seed=s) for s in range(3)]
+    for run in runs:
+        run.row |= {"top1_pct": 16.667, "ceiling_pct": 100 / 6}
+    said = words.remarks(group_runs(runs))
+    assert any(line.startswith("Not shown to use the order of frames") for line in said)
+
+
 def test_grid_comes_from_the_backbone() -> None:
     def grid(**changes: object) -> tuple[int, int, int] | None:
         found = facts.grid_of(group_runs([made_up(*VARIANTS[3], **changes)])[0])  # type: ignore[arg-type]

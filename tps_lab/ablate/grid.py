@@ -103,8 +103,10 @@ def _check_names(grid: Grid, document: Document) -> None:
         if measure not in MEASURES:
             raise InputError(f"{document.where(('measures', i))}: {unknown('measure', measure, MEASURES)}")
     baseline = grid.file.baseline
-    if baseline is not None and baseline not in grid.cases:
-        raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, grid.cases)}")
+    # a variant serves too: with several data sets each has a case of it
+    names = dict.fromkeys([*grid.cases, *(cell.config.variant.name for cell in grid.cells)])
+    if baseline is not None and baseline not in names:
+        raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, names)}")
     # a scale may have cases that the other has not
     listed = [*grid.cases, *grid.file.vary.cases, *(case for s in grid.file.scales.values() for case in s.vary.cases)]
     for case, numbers in (grid.file.paper.numbers if grid.file.paper else {}).items():

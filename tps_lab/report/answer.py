@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report.paired import Pair, compare_groups, paired
 from tps_lab.report.tables import cost, over
 from tps_lab.viz.groups import Group, Interval
@@ -130,7 +131,7 @@ def remarks(groups: Sequence[Group], ranking: Ranking | None = None) -> list[str
     if len(scored) > 1 and ranking.one_seed:
         said.append("One seed each says nothing about other seeds: differences are of these very runs.")
     bounded = [(group, top1, ceiling) for group, top1 in scored if (ceiling := group.one("ceiling_pct")) is not None]
-    within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling]
+    within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling + SLACK_PCT]
     if bounded and within:
         said.append(f"Not shown to use the order of frames (interval not above the ceiling): {listed(within)}.")
     elif bounded:
