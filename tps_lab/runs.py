@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -156,6 +157,14 @@ class RunWriter:
     def metrics_bytes(self) -> int:
         """How long the metrics are by now."""
         return self._metrics.tell()
+
+    def discard(self) -> None:
+        """Take the folder away again if nothing has been written yet."""
+        self._metrics.close()
+        with suppress(OSError):
+            if not (self.folder / "metrics.jsonl").stat().st_size:
+                (self.folder / "metrics.jsonl").unlink()
+            self.folder.rmdir()
 
     def start(self, config: dict[str, Any]) -> None:
         import yaml

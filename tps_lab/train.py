@@ -72,11 +72,15 @@ def train(
     facts = describe(config, clips, model)
     stood = checkpoints.newest() if checkpoints else None
     accelerator.wait_for_everyone()  # until all have read what the first is about to change
-    if config.trackers:
-        trackers.begin(accelerator, {"run": folder.name, **runs.flat(content)})
     writer: runs.RunWriter | NoWriter = NoWriter(folder)
     if team.is_first:
         writer = runs.RunWriter(folder, keep_bytes=stood[1]["metrics_bytes"] if stood else None)
+    if config.trackers:
+        try:  # in the run's folder, once it is there
+            trackers.begin(accelerator, {"run": folder.name, **runs.flat(content)})
+        except InputError:
+            writer.discard()
+            raise
     writer.start(content)
     started = time.perf_counter()
     row: dict[str, Any] = facts | {"status": "done", "reason": "", "missing": {}, **more, "id": folder.name}

@@ -35,6 +35,7 @@ def test_names_that_every_service_takes(heard: list[tuple[dict[str, Any], int]],
     run = train(make(TINY), tmp_path)
     assert run.row["status"] == "done"
     assert [step for _, step in heard] == [1, 2]
+    assert list(run.path.rglob("events.out.tfevents*"))
     for values, _ in heard:
         assert set(values) == {"train_loss", "val_loss", "val_top1_pct", "lr"}
         assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in values)

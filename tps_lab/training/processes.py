@@ -128,6 +128,9 @@ class NoWriter:
     folder: Path
     metrics_bytes: int = 0
 
+    def discard(self) -> None:
+        pass
+
     def start(self, config: dict[str, Any]) -> None:
         pass
 
