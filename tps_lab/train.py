@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import cards, data, runs
 from tps_lab.checkpoints import Checkpoints
 from tps_lab.config import RunConfig
+from tps_lab.errors import InputError
 from tps_lab.progress import Progress
 from tps_lab.training import trackers
 from tps_lab.training.loop import Loop
