@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -159,11 +158,11 @@ class RunWriter:
         return self._metrics.tell()
 
     def discard(self) -> None:
-        """Take the folder away again if nothing has been written yet."""
+        """Take the folder away again if it is new; one that a training can go on in stays as it is."""
+        empty = not self.metrics_bytes
         self._metrics.close()
-        with suppress(OSError):
-            if not (self.folder / "metrics.jsonl").stat().st_size:
-                (self.folder / "metrics.jsonl").unlink()
+        if empty and [file.name for file in self.folder.iterdir()] == ["metrics.jsonl"]:
+            (self.folder / "metrics.jsonl").unlink()
             self.folder.rmdir()
 
     def start(self, config: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tps_lab.config import make
 from tps_lab.errors import InputError
+from tps_lab.runs import RunWriter
 from tps_lab.train import train
 
 TINY = {
@@ -75,3 +76,12 @@ def test_one_that_cannot_begin_is_an_error_before_anything_is_written(
     with pytest.raises(InputError, match=r"the tracker \(tensorboard\) cannot begin: PermissionError: no api key"):
         train(make(TINY), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_discarding_takes_away_only_what_is_new(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "new").discard()
+    assert not (tmp_path / "new").exists()
+    RunWriter(tmp_path / "begun")
+    (tmp_path / "begun" / "checkpoint-000000003").mkdir()
+    RunWriter(tmp_path / "begun", keep_bytes=0).discard()  # killed before its first validation
+    RunWriter(tmp_path / "begun", keep_bytes=0)  # it can still be gone on with

@@ -42,7 +42,7 @@ def begin(accelerator: Any, settings: Mapping[str, Any]) -> None:
 
 
 def log(accelerator: Any, step: int, **figures: float) -> None:
-    """Tell the trackers figures of a step. Names are those of metrics.jsonl: all services take letters and _."""
+    """Tell the trackers figures of a step. Letters, digits and _ make names that every service takes."""
     for tracker in list(accelerator.trackers):
         try:
             tracker.log(figures, step=step)
