@@ -35,3 +35,8 @@ def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None
     """
     found = difflib.get_close_matches(given, list(names), n=5, cutoff=cutoff)
     return next((name for name in found if sorted(name) == sorted(given)), found[0] if found else None)
+
+
+def told(error: BaseException) -> str:
+    """An error of somebody else's code in one line: "ValueError: why"."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import cards, data, runs
 from tps_lab.checkpoints import Checkpoints
 from tps_lab.config import RunConfig
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, told
 from tps_lab.progress import Progress
 from tps_lab.training import trackers
 from tps_lab.training.loop import Loop
@@ -102,7 +102,7 @@ def train(
     except Exception as error:
         if team.count > 1 and not team.is_first:
             raise
-        row |= {"status": "failed", "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
+        row |= {"status": "failed", "reason": told(error)}
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from tps_lab import workers
 from tps_lab.ablate import cell as cells
 from tps_lab.ablate.cell import Job
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, told, unknown
 
 Outcome = Literal["done", "failed", "busy", "died"]
 
@@ -76,7 +76,7 @@ class Inline:
         try:
             return _Over(outcome_of(cells.run(job.plain())))
         except Exception as error:
-            return _Over(Ended("died", f"{type(error).__name__}: {error}".splitlines()[0]))
+            return _Over(Ended("died", told(error)))
 
     def close(self) -> None:
         pass

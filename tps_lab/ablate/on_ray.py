@@ -7,7 +7,7 @@ from typing import Any
 
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Handle, outcome_of
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, told
 
 
 class OnRay:
@@ -65,9 +65,9 @@ class _OnRay:
         try:
             return outcome_of(self.ray.get(self.task))
         except self.ray.exceptions.RayTaskError as error:
-            return Ended("died", f"{type(error.cause).__name__}: {error.cause}".splitlines()[0])
+            return Ended("died", told(error.cause))
         except self.ray.exceptions.RayError as error:  # a worker or a whole node is gone
-            return Ended("died", f"{type(error).__name__}: {error}".splitlines()[0])
+            return Ended("died", told(error))
 
     def kill(self) -> None:
         self.ray.cancel(self.task, force=True)
