@@ -33,6 +33,13 @@ def test_the_p_value_and_the_interval_agree():
         assert found.low < found.difference < found.high
 
 
+def test_turned_round_it_is_the_comparison_of_b_with_a():
+    a, b = simulate(np.random.default_rng(1), 4, 100, gap=0.6)
+    turned, other = -compare(a, b), compare(b, a)
+    for key, value in vars(other).items():
+        assert getattr(turned, key) == (value if isinstance(value, str) else pytest.approx(value, rel=1e-6)), key
+
+
 def test_permutation_test_is_exact():
     a = np.zeros((6, 10))
     a[:, :3] = 1  # A is right three times more in every seed

@@ -88,6 +88,10 @@ class Comparison:
         """Whether one may be called better: with two seeds or more, after Holm's correction."""
         return self.p_holm < ALPHA
 
+    def __neg__(self) -> Comparison:
+        """B minus A."""
+        return replace(self, difference=-self.difference, low=-self.high, high=-self.low, effect=-self.effect)
+
     def __str__(self) -> str:
         return f"{self.difference:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
 

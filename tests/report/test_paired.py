@@ -15,10 +15,13 @@ from made_up import VARIANTS, MadeUp, made_up
 from tps_lab import report, runs, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
+from tps_lab.report.answer import remarks
+from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.report.latex import escaped, latex_table
 from tps_lab.report.paired import effects, paired
 from tps_lab.report.versus import answer, versus, write
 from tps_lab.viz.groups import group_runs
+from tps_lab.viz.varied import axis_to_draw, lines
 
 N = 240
 LABELS = np.arange(N) % 12
@@ -157,10 +160,71 @@ def test_compare_from_the_command_line(tmp_path: Path) -> None:
 
 def test_the_answer_to_a_grid_with_a_baseline_names_what_differs_from_it() -> None:
     groups = group_runs(study())
-    said = answer_of(groups, baseline=next(group for group in groups if group.label == "Spatial"))
+    ranking = Ranking(groups)
+    said = answer_of(ranking, compared(ranking, baseline="Spatial"))
     assert said.startswith("Against Spatial (")
     assert "better is Joint +" in said
     assert "not told apart from it is Axial" in said
+
+
+def crossed() -> list[MadeUp]:
+    """Two mixings with a border each way: the border helps joint attention alone."""
+    accuracy = {("spatial", "zero"): 0.5, ("spatial", "edge"): 0.5, ("joint", "zero"): 0.6, ("joint", "edge"): 0.9}
+    return [
+        run(mixing, mixing, right, seed, case=f"{mixing}, border={border}", place=place,
+            varied={"attention": mixing, "attention.border": border})
+        for place, ((mixing, border), right) in enumerate(accuracy.items()) for seed in range(4)
+    ]  # fmt: skip
+
+
+def test_a_question_along_an_axis_is_answered_by_cases_that_are_alike_in_all_else(tmp_path: Path) -> None:
+    ranking = Ranking(group_runs(crossed()))
+    found = compared(ranking, axis="attention.border")
+    told = {(pair.group.label, pair.against.label) for pair in found.pairs}
+    assert told == {(f"{name}, border=edge", f"{name}, border=zero") for name in ("spatial", "joint")}
+    said = answer_of(ranking, found)
+    assert said.startswith("border=edge against border=zero, in points")
+    assert "better is joint +" in said
+    assert "not told apart is spatial" in said
+    report.build(crossed(), tmp_path, compare="attention.border")
+    text = (tmp_path / "report.md").read_text()
+    assert "| border=edge against border=zero |" in text
+    assert "| joint | +" in text
+    assert "Accuracy along attention.border" in text
+    assert "difference to the same with border=zero" in (tmp_path / "results.tex").read_text()
+
+
+def test_lines_along_an_axis_are_named_by_what_they_have_in_common() -> None:
+    groups = group_runs(crossed())
+    found = lines(groups, "attention.border")
+    assert [(line.name, list(line.at)) for line in found] == [
+        ("spatial", ["zero", "edge"]),
+        ("joint", ["zero", "edge"]),
+    ]
+    assert axis_to_draw(groups, "attention.border") == "attention.border"
+    assert axis_to_draw(groups) is None  # neither axis is one of numbers
+
+
+def test_what_a_ranking_says_is_what_its_table_says() -> None:
+    """Without a baseline, both rest on the same p values, corrected for all pairs."""
+    ranking = Ranking(group_runs(study()))
+    table = compared(ranking)
+    assert not table.asked
+    by_label = {group.label: (group, top1) for group, top1 in ranking.scored}
+    for pair in table.pairs:
+        high, low = sorted((by_label[pair.group.label], by_label[pair.against.label]), key=lambda s: -s[1].mean)
+        assert ranking.apart(high, low) == pair.found.settled
+        assert pair.found.difference == pytest.approx(
+            by_label[pair.group.label][1].mean - by_label[pair.against.label][1].mean
+        )
+        assert pair.found.low <= pair.found.difference <= pair.found.high
+
+
+def test_a_pair_that_the_answer_settled_is_not_called_open_below_it() -> None:
+    ranking = Ranking(group_runs(study()))
+    table = compared(ranking, baseline="Spatial")
+    assert any("told apart: Axial and Spatial" in remark for remark in remarks(ranking))
+    assert not any("told apart" in remark for remark in remarks(ranking, table))
 
 
 def test_ranks_are_those_of_paired_answers_not_of_overlapping_bars() -> None:
@@ -182,16 +246,17 @@ def test_ranks_are_those_of_paired_answers_not_of_overlapping_bars() -> None:
     assert first is not None
     assert second is not None
     assert first.overlaps(second)
-    assert answer_of(groups).startswith("Joint is the most accurate")
+    assert answer_of(Ranking(groups)).startswith("Joint is the most accurate")
 
 
 def test_latex_leaves_out_columns_that_say_nothing() -> None:
     groups = group_runs([made_up(*VARIANTS[i], seed=seed, latency_ms=None) for i in range(2) for seed in range(3)])
-    text = latex_table(groups, [], {})
+    text = latex_table(groups, compared(Ranking(groups)), {})
     head = text.splitlines()[text.splitlines().index(r"\toprule") + 1]
     assert head == r"Variant & Top-1 (\%) & Memory (MiB) \\"
     assert "% Seeds: 3 for all" in text
     assert "% MACs (M): 28.1 for all" in text
     run = made_up(*VARIANTS[0])
     run.row |= {"status": "failed", "top1_pct": None, "macs": None, "peak_memory_bytes": {}, "latency_ms": None}
-    assert r"Spatial & 0 \\ %" in latex_table(group_runs([run]), [], {})
+    groups = group_runs([run])
+    assert r"Spatial & 0 \\ %" in latex_table(groups, compared(Ranking(groups)), {})

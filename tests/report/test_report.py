@@ -20,6 +20,7 @@ from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import facts, tables
+from tps_lab.report.comparisons import Ranking
 from tps_lab.viz.groups import group_runs
 
 EVIL = "A <script>alert(1)</script> | & *plugin*"
@@ -170,27 +171,31 @@ def test_no_runs_are_an_input_error(tmp_path: Path) -> None:
 
 def test_overlapping_intervals_are_not_ranked() -> None:
     tied = group_runs([made_up(*VARIANTS[i], seed=s) for i in (5, 6) for s in range(3)])
-    assert "can’t be told apart from" in words.answer(tied)
+    assert "can’t be told apart from" in words.answer(Ranking(tied))
     apart = group_runs([made_up(*VARIANTS[i], seed=s) for i in (1, 3) for s in range(3)])
-    assert "TPS-C is the most accurate" in words.answer(apart)
-    assert "at most 50 %" in words.answer(apart)
+    assert "TPS-C is the most accurate" in words.answer(Ranking(apart))
+    assert "at most 50 %" in words.answer(Ranking(apart))
 
 
 def test_the_interval_of_one_seed_says_that_it_is_over_clips() -> None:
-    assert "95 % interval over 2,000 clips" in words.answer(group_runs([made_up(*VARIANTS[3])]))
-    assert "95 % interval over 2 seeds" in words.answer(group_runs([made_up(*VARIANTS[3], seed=s) for s in (0, 1)]))
+    assert "95 % interval over 2,000 clips" in words.answer(Ranking(group_runs([made_up(*VARIANTS[3])])))
+    assert "95 % interval over 2 seeds" in words.answer(
+        Ranking(group_runs([made_up(*VARIANTS[3], seed=s) for s in (0, 1)]))
+    )
 
 
 def test_without_an_interval_nothing_is_ranked() -> None:
     runs = [made_up(*VARIANTS[i], test_clips=None) for i in (1, 3)]
-    answer = words.answer(group_runs(runs))
+    answer = words.answer(Ranking(group_runs(runs)))
     assert "interval unknown" in answer
     assert "can’t be told apart" in answer
 
 
 def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
     groups = group_runs([made_up(*VARIANTS[i], seed=s) for i in (0, 3) for s in range(3)])
-    assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in words.remarks(groups)
+    assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in words.remarks(
+        Ranking(groups)
+    )
 
 
 def test_a_rounded_figure_does_not_beat_its_ceiling() -> None:
@@ -198,7 +203,7 @@ def test_a_rounded_figure_does_not_beat_its_ceiling() -> None:
     runs = [made_up(*VARIANTS[0], seed=s) for s in range(3)]
     for run in runs:
         run.row |= {"top1_pct": 16.667, "ceiling_pct": 100 / 6}
-    said = words.remarks(group_runs(runs))
+    said = words.remarks(Ranking(group_runs(runs)))
     assert any(line.startswith("Not shown to use the order of frames") for line in said)
 
 

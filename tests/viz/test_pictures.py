@@ -63,6 +63,22 @@ RUNS = [
     ]
     for seed in (0, 1)
 ]
+
+
+def crossed(name: str, macs: int, frames: int, seed: int) -> Any:
+    label = f"{name}, frames={frames}"
+    made = run(name, label, macs, 40 + 2.0 * frames + macs / 1e6, seed)
+    varied = {"attention": name, "data.frames": frames}
+    made.row |= {"frames": frames, "case": label, "place": frames, "varied": varied}
+    return made
+
+
+CROSSED = [
+    crossed(name, macs, frames, seed)
+    for name, macs in (("spatial", 2_000_000), ("joint", 20_000_000))
+    for frames in (4, 8, 16)
+    for seed in (0, 1)
+]
 WEIGHTS = np.zeros((8, 2, 3))
 WEIGHTS[3], WEIGHTS[4, 0, 2], WEIGHTS[6, 1, 1] = 0.05, 0.5, 0.2
 EFFECTS = [
@@ -112,6 +128,7 @@ PICTURES: dict[str, Any] = {
     "dots": lambda ax: viz.dots({"as it is": [91.0, 88.0], "reversed": 4.7}, "test top-1", ax=ax),
     "exploded_cube": lambda ax: viz.exploded_cube(clip(), "A", 16, ax=ax),
     "heard": lambda ax: viz.heard("tps(pattern=A)", (8, 3, 3), 4, ax=ax),
+    "interaction": lambda ax: viz.interaction(viz.group_runs(CROSSED), "data.frames", ax=ax),
     "learning_curves": lambda ax: viz.learning_curves(RUNS, ax=ax),
     "main_effects": lambda ax: viz.main_effects(EFFECTS, ax=ax),
     "mixed_frames": lambda ax: viz.mixed_frames(clip(), ["A", "B"], 16, ax=ax),

@@ -107,6 +107,11 @@ def _check_names(grid: Grid, document: Document) -> None:
     names = dict.fromkeys([*grid.cases, *(cell.config.variant.name for cell in grid.cells)])
     if baseline is not None and baseline not in names:
         raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, names)}")
+    axis, several = grid.file.compare, _axes_of_several(grid)
+    if axis is not None and baseline is not None:
+        raise InputError(f"{document.where(('compare',))}: a grid has a baseline or an axis to compare along, not both")
+    if axis is not None and axis not in several:
+        raise InputError(f"{document.where(('compare',))}: {unknown('axis', axis, several)}")
     # a scale may have cases that the other has not
     listed = [*grid.cases, *grid.file.vary.cases, *(case for s in grid.file.scales.values() for case in s.vary.cases)]
     for case, numbers in (grid.file.paper.numbers if grid.file.paper else {}).items():
@@ -125,6 +130,15 @@ def _check_names(grid: Grid, document: Document) -> None:
         for key in condition.if_.keys() - axes:
             where = document.where(("vary", "conditions", i, "if", key))
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
+
+
+def _axes_of_several(grid: Grid) -> list[str]:
+    """The keys that have several values."""
+    values: dict[str, set[str]] = {}
+    for cell in grid.cells:
+        for key, value in cell.values:
+            values.setdefault(key, set()).add(repr(value))
+    return [key for key, found in values.items() if len(found) > 1]
 
 
 __all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "about", "configuration", "find", "load"]

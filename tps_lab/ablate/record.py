@@ -43,7 +43,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Record:
-    """A grid's cells, what its file says of them (title, question, baseline, measures, paper), and what
+    """A grid's cells, what its file says of them (title, question, baseline, compare, measures, paper), and what
     `--set` replaced.
     """
 
@@ -63,7 +63,7 @@ def of(grid: Grid) -> Record:
 
 def about(file: GridFile) -> dict[str, Any]:
     """What of a grid file a report shows."""
-    return file.model_dump(mode="json", include={"title", "question", "baseline", "measures", "paper"})
+    return file.model_dump(mode="json", include={"title", "question", "baseline", "compare", "measures", "paper"})
 
 
 def write(grid: Grid, out: Path) -> None:

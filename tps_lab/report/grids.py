@@ -196,6 +196,8 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
 
 def _written(grid: GridRuns, out: Path, command: str, **said: Any) -> page.Built:
     about = page.said_about(grid.record.about) | {"remake": remake(grid.record)}
+    if "baseline" in said:
+        about.pop("compare", None)
     return page.write(grid.runs, out, command=command, **about | said)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tps_lab.report.paired import Pair, names_of
+from tps_lab.report.comparisons import Compared
+from tps_lab.report.paired import names_of
 from tps_lab.report.tables import cost
 from tps_lab.statistics import Comparison
 from tps_lab.viz.groups import Group, Interval
@@ -26,7 +27,7 @@ def escaped(text: object) -> str:
 
 
 def latex_table(
-    groups: Sequence[Group], pairs: Sequence[Pair], paper: Mapping[str, Mapping[str, float]], command: str = ""
+    groups: Sequence[Group], compared: Compared, paper: Mapping[str, Mapping[str, float]], command: str = ""
 ) -> str:
     """One `tabular` for a data set: accuracy with its interval, the paper's, the paired difference, the costs.
 
@@ -34,7 +35,7 @@ def latex_table(
     """
     macs = unit_for("count", [cost(group, "macs") for group in groups])
     memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
-    found = {id(pair.group): pair.found for pair in pairs}
+    found = {id(pair.group): pair.found for pair in compared.pairs}
     columns = {
         "Seeds": [str(len(group.done)) for group in groups],
         r"Top-1 (\%)": [_interval(group.top1) for group in groups],
@@ -48,7 +49,7 @@ def latex_table(
     shared = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}
     columns = {head: cells for head, cells in columns.items() if head not in shared}
     said = ["needs \\usepackage{booktabs}", command, *(f"{head}: {cell} for all" for head, cell in shared.items())]
-    said += ["brackets: 95 % intervals; difference in points of top-1, * if settled after Holm's correction"]
+    said += [f"brackets: 95 % intervals; difference to {compared.against} in points of top-1, * if settled (Holm)"]
     lines = [f"% {line}" for line in said if line]
     lines += [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\toprule"]
     lines += [" & ".join(["Variant", *columns]) + r" \\", r"\midrule"]

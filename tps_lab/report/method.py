@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tps_lab.report.answer import listed
 from tps_lab.report.tables import is_disputed
+from tps_lab.report.wording import listed
 from tps_lab.viz.groups import Group
 
 # what to print of an environment: term → keys, and the words around their values

@@ -13,16 +13,14 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, facts, latex, method, paired, tables, time_use, views
+from tps_lab.report import cells, comparisons, facts, latex, method, paired, tables, time_use, views
 from tps_lab.report.figures import Picture, picture
+from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
+from tps_lab.report.wording import listed
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
-from tps_lab.viz.plots import AXES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_MOST_CURVES = 12  # variants in one picture of curves
-_COSTS = ("macs", "training_memory_bytes", "latency_ms", "train_seconds")
 
 
 @dataclass
@@ -35,10 +33,11 @@ class Section:
     setting: str
     results: cells.Results
     tradeoffs: list[Picture]
-    curves: list[Picture]
-    pairs: list[Picture]
-    compared: list[paired.Pair] = field(default_factory=list)
-    effects: list[paired.Effect] = field(default_factory=list)
+    learning: list[Picture]
+    compared: comparisons.Compared
+    differences: list[Picture]
+    effects: list[paired.Effect]
+    along: list[Picture]
     paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
     described: list[facts.Described] = field(default_factory=list)
     proofs: list[Confronted] = field(default_factory=list)
@@ -76,6 +75,7 @@ def write(
     paper: Mapping[str, Mapping[str, float]] | None = None,
     paper_source: str = "",
     remake: str = "",
+    compare: str | None = None,
 ) -> Built:
     """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
@@ -94,6 +94,8 @@ def write(
             number.
         paper_source: which table of which paper that is, and on what data.
         remake: the command that makes a run again, if it is no `tps-lab train`.
+        compare: instead of a baseline, the axis of a grid ("attention.border") along which cases are
+            compared with the one that differs from them there alone.
 
     Raises:
         InputError: there are no runs.
@@ -111,7 +113,7 @@ def write(
         paired.baseline_of(groups, baseline)
     members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
     sections = [
-        _section(data, by, number, figures, baseline, paper or {})
+        _section(data, by, number, figures, baseline, compare, paper or {})
         for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
     ]
     content = {
@@ -146,69 +148,28 @@ def _section(
     number: int,
     figures: Path,
     baseline: str | None,
+    compare: str | None,
     paper: Mapping[str, Mapping[str, float]],
 ) -> Section:
-    runs = [run for group in groups for run in group.runs]
-    table = tables.table(runs)
-
-    def plot(name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
-        return picture(ax.get_figure(root=True), f"{name}-{number}", caption, figures, wide)
-
-    scored = table["top1_pct"].notna()
-    tradeoffs = [
-        plot(
-            x.split("_")[0] if x != "train_seconds" else "time",
-            viz.tradeoff(table, x),
-            f"Accuracy against {AXES[x][0].lower()}.",
-            False,
-        )
-        for x in _COSTS
-        if (scored & table[x].notna()).any()
-    ]
-    curves, pairs = [], []
-    several = any(len(group.done) > 1 for group in groups)
-    seeds = " The marker is the mean, ticks are seeds." if several else ""
-    if any(line.get("split") == "val" and line.get("top1_pct") is not None for run in runs for line in run.metrics):
-        caption = "Validation accuracy while training." + (" Pale lines are single seeds." if several else "")
-        drawn = _highest(groups, _MOST_CURVES)
-        if len(drawn) < len(groups):
-            caption += f" The {len(drawn)} of {len(groups)} with the highest test means."
-        curves.append(plot("curves", viz.learning_curves([run for group in drawn for run in group.runs]), caption))
-    by = "pair" if any(run.row.get("per_pair_pct") for run in runs) else "class"
-    if len(groups) > _MOST_CURVES:
-        if any(run.row.get(f"per_{by}_pct") for run in runs):
-            drawn = _highest(groups, 40)
-            of = "within each pair of opposite classes" if by == "pair" else "on each class"
-            caption = f"Accuracy {of} (%), means over the seeds."
-            if len(drawn) < len(groups):
-                caption += f" The {len(drawn)} of {len(groups)} with the highest test means."
-            pairs.append(plot("map", viz.accuracy_map([run for group in drawn for run in group.runs], by), caption))
-    elif by == "pair":
-        caption = f"Accuracy within each pair of opposite classes; blind to frame order, at most 50 %.{seeds}"
-        pairs.append(plot("pairs", viz.pair_accuracy(runs), caption))
-    elif 1 < len({name for run in runs for name in run.row.get("per_class_pct") or {}}) <= 8:
-        pairs.append(plot("classes", viz.pair_accuracy(runs, by="class"), f"Accuracy on each class.{seeds}"))
-    confused = [group for group in _highest(groups, 6) if any(getattr(r, "predictions", None) for r in group.done)]
-    if confused:
-        caption = "What is taken for what: rows are what a clip shows, columns what the model said, % of the row."
-        pairs.append(plot("confusion", viz.confusion(confused), caption))
-    # a baseline that has not run is none yet
-    here = baseline if any(baseline in paired.names_of(group) for group in groups if group.done) else None
-    ranking = words.Ranking(groups)
+    draw = Pictures(groups, number, figures)
+    ranking = comparisons.Ranking(groups)
+    compared = comparisons.compared(ranking, baseline, compare)
+    effects = paired.effects(groups)
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
         data,
-        words.answer(groups, ranking, paired.baseline_of(groups, here) if here else None),
-        [*proofs_said(proofs), *words.remarks(groups, ranking)],
+        words.answer(ranking, compared),
+        [*proofs_said(proofs), *words.remarks(ranking, compared)],
         _shared_setting(groups),
         cells.results(groups),
-        tradeoffs,
-        curves,
-        pairs,
-        paired.paired(groups, here) if len(groups) > 1 else [],
-        paired.effects(groups),
+        draw.tradeoffs(),
+        [*draw.curves(), *draw.answers()],
+        compared,
+        draw.differences(compared, paper),
+        effects,
+        draw.effects(effects, compare),
         {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
-        facts.described(_highest(groups, _MOST_CURVES)),
+        facts.described(highest(groups, MOST_CURVES)),
         proofs,
         views.viewed(groups),
     )
@@ -220,20 +181,12 @@ def proofs_said(proofs: Sequence[Confronted]) -> list[str]:
         return []
     broken = [proof for proof in proofs if not proof.kept]
     if broken:
-        named = words.listed(
+        named = listed(
             [f"{proof.name} ({proof.highest_pct:.1f} % where {proof.ceiling_pct:.1f} % was proved)" for proof in broken]
         )
         return [f"A proved ceiling was passed, so the proof or the measurement is wrong: {named}."]
     runs = sum(proof.runs for proof in proofs)
     return [f"Of {runs} run{'s' if runs != 1 else ''} with a ceiling proved before training, none passed it."]
-
-
-def _highest(groups: list[Group], most: int) -> list[Group]:
-    """The groups with the highest mean accuracies, in the order of the table; for pictures with room for few."""
-    if len(groups) <= most:
-        return groups
-    scored = sorted((group for group in groups if group.top1), key=lambda group: -(group.mean("top1_pct") or 0))
-    return [group for group in groups if group in scored[:most]]
 
 
 def _shared_setting(groups: Sequence[Group]) -> str:
@@ -263,7 +216,7 @@ def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern,
 
 def said_about(grid: Mapping[str, Any]) -> dict[str, Any]:
     """What a grid file says that a report shows, as arguments of `build`."""
-    found = {key: grid[key] for key in ("title", "question", "baseline") if grid.get(key)}
+    found = {key: grid[key] for key in ("title", "question", "baseline", "compare") if grid.get(key)}
     if isinstance(grid.get("paper"), Mapping):
         found |= {"paper": grid["paper"].get("numbers") or {}, "paper_source": str(grid["paper"].get("source") or "")}
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from tps_lab.errors import unknown
 from tps_lab.statistics import Comparison, compare_all
 from tps_lab.viz.groups import Group, Run, figure
+from tps_lab.viz.varied import level_text, lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,19 @@ def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
     base = baseline_of(groups, wanted)
     others = [group for group in groups if group is not base and group.done]
     return compare_groups([(group, base) for group in others])
+
+
+def along(groups: Sequence[Group], axis: str) -> list[Pair]:
+    """Each group against that with the axis' first value and all else equal; p values corrected for all of them."""
+    by_line = [list(line.at.items()) for line in lines(groups, axis)]
+    first = by_line[0][0][0] if by_line else None
+    pairs = [
+        (group, dict(line)[first])
+        for line in by_line
+        for level, group in line
+        if level != first and first in dict(line)
+    ]
+    return compare_groups([(group, base) for group, base in pairs if group.done and base.done])
 
 
 def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) -> list[Pair]:
@@ -133,9 +147,9 @@ def effects(groups: Sequence[Group]) -> list[Effect]:
     runs = [run for group in groups for run in group.done if figure(run.row, "top1_pct") is not None]
     varied: list[Mapping[str, Any]] = [run.row.get("varied") or {} for run in runs]
     keys = sorted({key for values in varied for key in values})
-    axes = [key for key in keys if len({str(values.get(key)) for values in varied}) > 1]
-    levels = {axis: list(dict.fromkeys(str(values.get(axis)) for values in varied)) for axis in axes}
-    cells = {tuple(str(values.get(axis)) for axis in axes) for values in varied}
+    axes = [key for key in keys if len({level_text(values.get(key)) for values in varied}) > 1]
+    levels = {axis: list(dict.fromkeys(level_text(values.get(axis)) for values in varied)) for axis in axes}
+    cells = {tuple(level_text(values.get(axis)) for axis in axes) for values in varied}
     whole = int(np.prod([len(values) for values in levels.values()]))
     if not 2 <= len(axes) <= 4 or len(cells) < whole or len(runs) < 2 * whole:
         return []
@@ -144,7 +158,7 @@ def effects(groups: Sequence[Group]) -> list[Effect]:
     from statsmodels.stats.anova import anova_lm
     from statsmodels.stats.multitest import multipletests
 
-    table = pd.DataFrame({f"x{i}": [str(values.get(axis)) for values in varied] for i, axis in enumerate(axes)})
+    table = pd.DataFrame({f"x{i}": [level_text(values.get(axis)) for values in varied] for i, axis in enumerate(axes)})
     table["seed"] = [str(run.row.get("seed")) for run in runs]
     table["y"] = [figure(run.row, "top1_pct") for run in runs]
     singles = [f"C(x{i})" for i in range(len(axes))]

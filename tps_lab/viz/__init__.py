@@ -17,7 +17,7 @@ from tps_lab.viz.bars import dots, stacked
 from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
-from tps_lab.viz.effects import differences, main_effects
+from tps_lab.viz.effects import differences, interaction, main_effects
 from tps_lab.viz.groups import group_runs
 from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
@@ -46,6 +46,7 @@ __all__ = [
     "exploded_cube",
     "group_runs",
     "heard",
+    "interaction",
     "learning_curves",
     "look",
     "looks",

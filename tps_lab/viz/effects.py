@@ -1,12 +1,14 @@
-"""What the axes of a grid do, and how far variants are from a baseline."""
+"""What the axes of a grid do, alone and together, and how far variants are from a baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tps_lab.viz.groups import Group
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.style import INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
+from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
+from tps_lab.viz.varied import lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +84,12 @@ def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
 
 
 @styled
-def differences(pairs: Sequence[Pair], published: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
+def differences(
+    pairs: Sequence[Pair],
+    published: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+    against: str = "",
+) -> Axes:
     """How far each variant is from the baseline, in points, with the 95 % interval of the paired difference.
 
     Filled where the difference is settled (Holm's correction for all of them), hollow where it is open.
@@ -92,12 +99,14 @@ def differences(pairs: Sequence[Pair], published: Mapping[str, float] | None = N
         pairs: `tps_lab.report.paired.paired(groups)`; pairs without a comparison are left out.
         published: label → the paper's difference to its own baseline, in points.
         ax: where to draw; None makes a figure.
+        against: what they are compared with, if it is not one and the same group.
 
     >>> ax = viz.differences(paired(groups), {"joint": 10.9})  # doctest: +SKIP
     """
     shown = [pair for pair in pairs if pair.found is not None]
     if not shown:
         return nothing(ax or new_axes(), "nothing could be compared")
+    against = against or shown[0].against.label
     ax = ax or new_axes(6.4, 0.9 + 0.36 * len(shown))
     ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
     for row, (pair, used) in enumerate(zip(shown, looks(pair.group.attention for pair in shown), strict=True)):
@@ -112,8 +121,48 @@ def differences(pairs: Sequence[Pair], published: Mapping[str, float] | None = N
     ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair in shown], color=INK)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(f"test top-1 minus {wrap(shown[0].against.label, 60)} (points)")
+    ax.set_xlabel(f"test top-1 minus {wrap(against, 60)} (points)")
     if published:
         ax.plot([], [], "D", color=INK, markersize=5.5, markerfacecolor="none", label="the paper (one seed)")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8.5)
+    return ax
+
+
+@styled
+def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> Axes:
+    """Test accuracy along one axis of a grid, a line for all cases that are alike in the others.
+
+    Bars are 95 % intervals. Where lines are not parallel, the axis does not do the same to all.
+
+    Args:
+        groups: of one data set.
+        axis: its key, such as "data.frames".
+        ax: where to draw; None makes a figure.
+
+    >>> ax = viz.interaction(viz.group_runs(runs), "data.frames")  # doctest: +SKIP
+    """
+    drawn = [line for line in lines(groups, axis) if any(group.top1 for group in line.at.values())]
+    if not drawn:
+        return nothing(ax or new_axes(), f"no finished run varies {axis}")
+    levels = list(dict.fromkeys(level for line in drawn for level in line.at))
+    ax = ax or new_axes(max(5.2, 1.1 * len(levels) + 3.4), 3.8)
+    firsts = [next(iter(line.at.values())).attention for line in drawn]
+    step = min(0.06, 0.5 / len(drawn))
+    for i, (line, used) in enumerate(zip(drawn, looks(firsts), strict=True)):
+        aside = (i - (len(drawn) - 1) / 2) * step  # so that bars at one value stand side by side
+        tops = [(levels.index(level) + aside, top1) for level, group in line.at.items() if (top1 := group.top1)]
+        ax.vlines([x for x, _ in tops], [t.low for _, t in tops], [t.high for _, t in tops], used.colour, linewidth=1.4)
+        ax.plot(
+            [x for x, _ in tops], [t.mean for _, t in tops], color=used.colour, linestyle=used.line,
+            marker=used.marker, markersize=used.marker_size(7), markeredgecolor="white", label=wrap(line.name, 28),
+        )  # fmt: skip
+    ceilings = {group.one("ceiling_pct") for line in drawn for group in line.at.values()}
+    if len(ceilings) == 1 and (ceiling := ceilings.pop()) is not None:
+        ax.axhline(ceiling, color=CEILING, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label="order-blind ceiling")
+    ax.set_xticks(range(len(levels)), [wrap(level, 16) for level in levels])
+    ax.set_xlim(-0.4, len(levels) - 0.6)
+    ax.grid(axis="x", visible=False)
+    ax.set_xlabel(axis)
+    ax.set_ylabel("test top-1 (%)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax

@@ -1,0 +1,164 @@
+"""What a question compares, and the sentence that these comparisons support.
+
+A grid file may name a baseline, which all cases are compared with, or an axis (`compare`), along
+which each case is compared with the one that differs from it there alone. If it names neither, the
+best is looked for, which is a look at all pairs; p values are corrected for that many then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+from tps_lab.report.paired import Pair, along, baseline_of, compare_groups, names_of, paired
+from tps_lab.report.wording import interval, listed
+from tps_lab.viz.groups import Group, Interval
+from tps_lab.viz.varied import level_text, lines, short
+
+_ALL_PAIRS = 14  # groups; of more, only neighbours of the best are compared, corrected for all pairs
+_MOST_NAMED = 8
+_IN_THE_TABLE = "all comparisons in the table"
+
+Scored = tuple[Group, Interval]
+
+
+class Ranking:
+    """Groups by mean accuracy, and which of them may be ranked."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+        self.scored: list[Scored] = [(group, top1) for group in groups if (top1 := group.top1) is not None]
+        self.scored.sort(key=lambda pair: -pair[1].mean)
+        wanted = list(combinations([group for group, _ in self.scored], 2))
+        self.every = len(wanted)
+        if len(self.scored) > _ALL_PAIRS:
+            wanted = wanted[: len(self.scored) - 1]  # the best against each
+        self.found = {(id(p.group), id(p.against)): p for p in compare_groups(wanted, of=self.every)}
+
+    @property
+    def one_seed(self) -> bool:
+        return any(len(group.done) < 2 for group, _ in self.scored)
+
+    def apart(self, one: Scored, other: Scored) -> bool:
+        """Whether two groups, the first the higher, may be ranked."""
+        pair = self.found.get((id(one[0]), id(other[0])))
+        if pair is None or pair.found is None:
+            return not one[1].overlaps(other[1])
+        return pair.found.settled if pair.found.seeds > 1 else pair.found.low > 0
+
+    def top(self) -> list[Group]:
+        """The best and all that cannot be told apart from it."""
+        best = self.scored[0]
+        return [best[0], *(other[0] for other in self.scored[1:] if not self.apart(best, other))]
+
+    def against(self, base: Group) -> list[Pair]:
+        """Every finished group against one of them, with the p values that this ranking rests on."""
+        others = [group for group in self.groups if group.done and group is not base]
+        if len(self.scored) > _ALL_PAIRS:
+            return compare_groups([(group, base) for group in others], of=self.every)
+        return [pair for group in others if (pair := self._pair(group, base)) is not None]
+
+    def _pair(self, one: Group, other: Group) -> Pair | None:
+        if pair := self.found.get((id(one), id(other))):
+            return pair
+        turned = self.found.get((id(other), id(one)))
+        return turned and Pair(one, other, turned.found and -turned.found, turned.why_not)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The comparisons of a data set.
+
+    Args:
+        pairs: what was compared.
+        against: with what, in words: a label, or "the same with border=circular".
+        corrected_for: what p values are corrected for, in words.
+        asked: whether the question names what to compare with; else it asks for the best.
+        heading: of the list of pairs; None says "Against …".
+        short_names: a pair's label → its name under that heading.
+    """
+
+    pairs: list[Pair]
+    against: str
+    corrected_for: str
+    asked: bool
+    heading: str | None = None
+    short_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str:
+        """What stands above the names of the pairs."""
+        return self.heading or f"Against {self.against}"
+
+    def name(self, pair: Pair) -> str:
+        """A pair under that heading."""
+        return self.short_names.get(pair.group.label, pair.group.label)
+
+    @property
+    def comparable(self) -> list[Pair]:
+        """Those that there is a difference of."""
+        return [pair for pair in self.pairs if pair.found is not None]
+
+    def sentence(self) -> str:
+        """What differs, with intervals, and what does not; empty if nothing is asked or has an accuracy."""
+        pairs = [pair for pair in self.pairs if pair.group.top1 is not None and pair.against.top1 is not None]
+        if not self.asked or not pairs:
+            return ""
+        words: dict[str, list[Pair]] = {"better": [], "worse": [], "open": []}
+        for pair in pairs:
+            words[pair.verdict if pair.verdict in words else "open"].append(pair)
+        alone = any(pair.found and pair.found.low * pair.found.high > 0 for pair in words["open"])
+        # an interval is of one comparison by itself; being one of several takes more
+        once = f" once all {len(pairs)} comparisons count" if alone and len(pairs) > 1 else ""
+        from_it = "" if self.heading else " from it"
+        parts = []
+        for kind, said in (("better", "better"), ("worse", "worse"), ("open", f"not told apart{from_it}{once}")):
+            if few := words[kind]:
+                parts.append(f"{said} {'is' if len(few) == 1 else 'are'} {self._named(few)}")
+        points = ", in points with 95 % intervals" if any(pair.found for pair in pairs) else ""
+        bases = {id(pair.against): pair.against for pair in pairs}
+        base = next(iter(bases.values()))
+        reached = f" ({base.top1.mean:.1f} %, {interval(base, base.top1)})" if len(bases) == 1 and base.top1 else ""
+        return f"{self.head}{reached}{points}: {'; '.join(parts)}"
+
+    def _named(self, pairs: Sequence[Pair]) -> str:
+        few = sorted(pairs, key=lambda pair: -(pair.found.difference if pair.found else 0))
+        said = [
+            f"{self.name(pair)} {str(pair.found).replace('-', '−')}" if pair.found else self.name(pair)
+            for pair in few[:_MOST_NAMED]
+        ]
+        return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
+
+
+def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = None) -> Compared:
+    """What is compared among the groups of one data set.
+
+    Args:
+        ranking: of the groups.
+        baseline: the label or case that all are compared with, if the question names one.
+        axis: the key along which cases are compared, if the question names one.
+    """
+    groups = ranking.groups
+    if axis is not None and (pairs := along(groups, axis)):
+        return _along(pairs, axis, groups)
+    # a baseline that has not run is none yet
+    if baseline is not None and any(baseline in names_of(group) for group in groups if group.done):
+        pairs = paired(groups, baseline)
+        return Compared(pairs, baseline_of(groups, baseline).label, _IN_THE_TABLE, True)
+    base = baseline_of(groups)
+    why = f"all {ranking.every} pairs of variants, because the question names none to compare with"
+    return Compared(ranking.against(base), base.label, why if ranking.every > 1 else "this comparison", False)
+
+
+def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Compared:
+    def said(group: Group) -> str:
+        return f"{short(axis)}={level_text(group.first['varied'][axis])}"
+
+    first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
+    found = Compared(pairs, f"the same with {first}", _IN_THE_TABLE, True)
+    if len(levels) > 1:
+        return found
+    # with two values, they are said once for all
+    names = {group.label: line.name for line in lines(groups, axis) for group in line.at.values()}
+    return replace(found, heading=f"{levels.pop()} against {first}", short_names=names)

@@ -1,0 +1,141 @@
+"""The pictures of a data set's runs, by the section of the page that they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tps_lab import viz
+from tps_lab.report import tables
+from tps_lab.report.comparisons import Compared
+from tps_lab.report.figures import Picture, picture
+from tps_lab.report.latex import paper_number
+from tps_lab.report.paired import Effect
+from tps_lab.viz.groups import Group
+from tps_lab.viz.plots import AXES
+from tps_lab.viz.varied import axis_to_draw, lines
+
+MOST_CURVES = 12  # variants in one picture of curves
+_MOST_DIFFERENCES = 40
+_MOST_LINES = 12
+_COSTS = ("macs", "training_memory_bytes", "latency_ms", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draws for one data set.
+
+    Args:
+        groups: of the data set.
+        number: of the data set on the page, which sets its files apart.
+        folder: for the PNG files.
+    """
+
+    groups: list[Group]
+    number: int
+    folder: Path
+    runs: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runs", [run for group in self.groups for run in group.runs])
+
+    def tradeoffs(self) -> list[Picture]:
+        """Accuracy against each cost that is known."""
+        table = tables.table(self.runs)
+        scored = table["top1_pct"].notna()
+        return [
+            self._plot(
+                x.split("_")[0] if x != "train_seconds" else "time",
+                viz.tradeoff(table, x),
+                f"Accuracy against {AXES[x][0].lower()}.",
+                wide=False,
+            )
+            for x in _COSTS
+            if (scored & table[x].notna()).any()
+        ]
+
+    def differences(self, compared: Compared, paper: Mapping[str, Mapping[str, float]]) -> list[Picture]:
+        """What was compared, as intervals; beside the table from two comparisons on."""
+        pairs = compared.comparable
+        if len(pairs) < 2:
+            return []
+        gaps = {}
+        for pair in pairs:
+            own, base = paper_number(pair.group, paper), paper_number(pair.against, paper)
+            if own and base:
+                gaps[pair.group.label] = float(own) - float(base)
+        shown = pairs[:_MOST_DIFFERENCES]
+        caption = "Filled where the difference is settled, hollow where it is open; bars are 95 % intervals."
+        if len(shown) < len(pairs):
+            caption += f" The first {len(shown)} of {len(pairs)}."
+        return [self._plot("differences", viz.differences(shown, gaps, against=compared.against), caption)]
+
+    def effects(self, found: Sequence[Effect], compare: str | None) -> list[Picture]:
+        """The lines along one axis, which show whether it acts alone; else mean accuracies along all axes."""
+        axis = axis_to_draw(self.groups, compare)
+        if axis and len(lines(self.groups, axis)) <= _MOST_LINES:
+            caption = f"Accuracy along {axis}; bars are 95 % intervals. Lines that are not parallel are interactions."
+            return [self._plot("interaction", viz.interaction(self.groups, axis), caption)]
+        if found:
+            return [self._plot("effects", viz.main_effects(found), "Mean accuracy at every value of every axis.")]
+        return []
+
+    def curves(self) -> list[Picture]:
+        """Validation accuracy over training."""
+        if not any(
+            line.get("split") == "val" and line.get("top1_pct") is not None for run in self.runs for line in run.metrics
+        ):
+            return []
+        caption = "Validation accuracy while training." + (" Pale lines are single seeds." if self._several else "")
+        drawn = highest(self.groups, MOST_CURVES)
+        return [self._plot("curves", viz.learning_curves(_runs(drawn)), caption + self._of_all(drawn))]
+
+    def answers(self) -> list[Picture]:
+        """Accuracy by pair or class, and what is taken for what."""
+        drawn, by = [], "pair" if any(run.row.get("per_pair_pct") for run in self.runs) else "class"
+        seeds = " The marker is the mean, ticks are seeds." if self._several else ""
+        if len(self.groups) > MOST_CURVES:
+            if any(run.row.get(f"per_{by}_pct") for run in self.runs):
+                shown = highest(self.groups, 40)
+                of = "within each pair of opposite classes" if by == "pair" else "on each class"
+                caption = f"Accuracy {of} (%), means over the seeds.{self._of_all(shown)}"
+                drawn.append(self._plot("map", viz.accuracy_map(_runs(shown), by), caption))
+        elif by == "pair":
+            caption = f"Accuracy within each pair of opposite classes; blind to frame order, at most 50 %.{seeds}"
+            drawn.append(self._plot("pairs", viz.pair_accuracy(self.runs), caption))
+        elif 1 < len({name for run in self.runs for name in run.row.get("per_class_pct") or {}}) <= 8:
+            caption = f"Accuracy on each class.{seeds}"
+            drawn.append(self._plot("classes", viz.pair_accuracy(self.runs, by="class"), caption))
+        confused = [
+            group for group in highest(self.groups, 6) if any(getattr(run, "predictions", None) for run in group.done)
+        ]
+        if confused:
+            caption = "What is taken for what: rows are what a clip shows, columns what the model said, % of the row."
+            drawn.append(self._plot("confusion", viz.confusion(confused), caption))
+        return drawn
+
+    @property
+    def _several(self) -> bool:
+        return any(len(group.done) > 1 for group in self.groups)
+
+    def _of_all(self, shown: Sequence[Group]) -> str:
+        if len(shown) == len(self.groups):
+            return ""
+        return f" The {len(shown)} of {len(self.groups)} with the highest test means."
+
+    def _plot(self, name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
+        return picture(ax.get_figure(root=True), f"{name}-{self.number}", caption, self.folder, wide)
+
+
+def highest(groups: list[Group], most: int) -> list[Group]:
+    """The groups with the highest mean accuracies, in the order of the table; for pictures with room for few."""
+    if len(groups) <= most:
+        return groups
+    scored = sorted((group for group in groups if group.top1), key=lambda group: -(group.mean("top1_pct") or 0))
+    return [group for group in groups if group in scored[:most]]
+
+
+def _runs(groups: Sequence[Group]) -> list[Any]:
+    return [run for group in groups for run in group.runs]
