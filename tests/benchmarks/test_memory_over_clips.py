@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
-from layouts import clip, encode
+from layouts import clip
+from small_videos import encode
 
 from tps_lab import data
 

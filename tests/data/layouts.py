@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 import av
 import numpy as np
+from small_videos import encode
 
 TEMPLATES = (
     "Holding [something] next to [something]",
@@ -36,32 +36,6 @@ def clip(i: int, frames: int = 20) -> np.ndarray:
     """The i-th piece of the footage."""
     start = 7 * i % (120 - frames)
     return footage()[start : start + frames]
-
-
-def encode(
-    path: Path, frames: np.ndarray, codec: str = "mpeg4", rate: int = 25, times: list[int] | None = None
-) -> Path:
-    """Write (T, H, W, 3) uint8 as a video; `times`: when each frame is shown, in 1/1000 s."""
-    from fractions import Fraction
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(os.fspath(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.height, stream.width = (n // 2 * 2 for n in frames.shape[1:3])
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        if codec.startswith("libvpx"):
-            stream.options = {"deadline": "realtime", "cpu-used": "8"}
-        if times:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for i, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(pixels[: stream.height, : stream.width]), format="rgb24"
-            )
-            if times:
-                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def webm(path: Path, frames: np.ndarray) -> Path:

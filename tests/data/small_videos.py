@@ -16,14 +16,33 @@ needs_clips = pytest.mark.skipif(
 )
 
 
-def encode(path: Path, frames: np.ndarray, codec: str = "mpeg4", pix_fmt: str = "yuv420p", **options: str) -> Path:
-    """Write (T, H, W, 3) uint8 frames as a video of 25 frames a second."""
+def encode(
+    path: Path,
+    frames: np.ndarray,
+    codec: str = "mpeg4",
+    pix_fmt: str | None = None,
+    rate: int = 25,
+    times: list[int] | None = None,
+    **options: str,
+) -> Path:
+    """Write (T, H, W, 3) uint8 as a video; `times`: when each frame is shown, in 1/1000 s; `options`: the file's."""
+    from fractions import Fraction
+
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(os.fspath(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pix_fmt
-        for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = (n // 2 * 2 for n in frames.shape[1:3])
+        stream.pix_fmt = pix_fmt or ("yuvj420p" if codec == "mjpeg" else "yuv420p")
+        if codec.startswith("libvpx"):
+            stream.options = {"deadline": "realtime", "cpu-used": "8"}
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i, pixels in enumerate(frames):
+            inside = np.ascontiguousarray(pixels[: stream.height, : stream.width])
+            frame = av.VideoFrame.from_ndarray(inside, format="rgb24")
+            if times:
+                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

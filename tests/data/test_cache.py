@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import clip, encode
+from layouts import clip
+from small_videos import encode
 
 from tps_lab.data import _frames
 from tps_lab.data._cache import Cache, configured

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import LAYOUTS, clip, encode
+from layouts import LAYOUTS, clip
+from small_videos import encode
 
 from tps_lab import data
 from tps_lab.data.check import check, recognise, text

@@ -10,7 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from layouts import clip, encode, footage, webm
+from layouts import clip, footage, webm
+from small_videos import encode
 
 from tps_lab.data._seek import look, read_chosen
 from tps_lab.data._video import UnreadableVideo
