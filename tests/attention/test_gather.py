@@ -42,6 +42,17 @@ def test_on_a_cpu_the_plain_way_runs_whatever_is_asked_for(monkeypatch):
         way()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 511, 512, 513, 514, 768, 1031, 1024, 4096, 5000])
+def test_long_rows_are_copied_in_parts_and_come_out_the_same(channels, dtype):
+    x = torch.randn(7, channels).to(dtype)
+    rows = torch.tensor([6, 0, 0, 3, 5, 1])
+    assert torch.equal(gather_rows(x, rows), x[rows])
+    turned = torch.randn(channels, 7).to(dtype).T
+    assert torch.equal(gather_rows(turned, rows), turned[rows])
+    assert gather_rows(x, rows[:0]).shape == (0, channels)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -265,11 +265,12 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
 
     The tokens (B, …, C) may stand in several axes between the first and the last, N in all.
     """
-    wants_grad = torch.is_grad_enabled() and x_BxC.requires_grad
-    if not wants_grad or torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active():
         return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
     b, n = x_BxC.shape[0], index_N.shape[0]
-    return _Permute.apply(x_BxC, _rows(index_N, b, n), _rows(inverse_N, b, n))
+    if torch.is_grad_enabled() and x_BxC.requires_grad:
+        return _Permute.apply(x_BxC, _rows(index_N, b, n), _rows(inverse_N, b, n))
+    return gather_rows(x_BxC.reshape(b * n, -1), _rows(index_N, b, n)).view(x_BxC.shape)
 
 
 def rearrange_tokens(x_BNC: Tensor, index_K: Tensor, inverse_N: Tensor, permutes: bool) -> Tensor:
