@@ -41,10 +41,11 @@ def picture(figure: Figure, name: str, caption: str, folder: Path, wide: bool = 
     from tps_lab.viz.style import RC
 
     with matplotlib.rc_context(RC | {"svg.hashsalt": name}):
-        figure.savefig(folder / f"{name}.png")
         markup = inline_svg(figure, name, caption)
-        if len(markup) > _LARGEST_SVG:
+        photographs = len(markup) > _LARGEST_SVG
+        if photographs:
             markup = _inline_jpeg(figure, caption)
+        _write_png(figure, folder / f"{name}.png", all_colours=photographs)
     return Picture(markup, f"{folder.name}/{name}.png", caption, wide)
 
 
@@ -69,6 +70,16 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
         f'xmlns:xlink="http://www.w3.org/1999/xlink" {box[0] if box else ""} style="max-width:{width:.0f}px">'
     )
     return new + svg[opening.end() :].rstrip()
+
+
+def _write_png(figure: Figure, file: Path, all_colours: bool) -> None:
+    """With 256 colours, which are enough for lines and text, a third of the size: reports live in repositories."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    figure.savefig(written, format="png")
+    drawn = Image.open(written).convert("RGB")
+    (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(file)
 
 
 def _inline_jpeg(figure: Figure, title: str) -> str:

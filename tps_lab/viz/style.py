@@ -12,6 +12,7 @@ import functools
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -144,18 +145,19 @@ def looks(texts: Iterable[str]) -> list[Look]:
     >>> first.colour == second.colour, first.marker == second.marker
     (True, False)
     """
-    texts = list(texts)
-    given: dict[Any, Look] = {_key(text): _KNOWN[_key(text)] for text in texts if _key(text) in _KNOWN}
-    for key in sorted({_key(text) for text in texts} - set(given)):
+    keys = [_key(text) for text in texts]
+    given: dict[Any, Look] = {key: _KNOWN[key] for key in keys if key in _KNOWN}
+    for key in sorted(set(keys) - set(given)):
         start = zlib.crc32(repr(key).encode())
         turns = (_SPARE[(start + step) % len(_SPARE)] for step in range(len(_SPARE)))
         taken = {used.colour for used in given.values()}
         given[key] = next((spare for spare in turns if spare.colour not in taken), _SPARE[start % len(_SPARE)])
     markers = "osD^vPX*ph<>d8H"
     result: list[Look] = []
-    for index, text in enumerate(texts):
-        before = sum(_key(other) == _key(text) for other in texts[:index])
-        base = given[_key(text)]
+    times: Counter[Any] = Counter()
+    for key in keys:
+        before, base = times[key], given[key]
+        times[key] += 1
         turned = markers[(markers.index(base.marker) + before) % len(markers)]
         line = _DASHES[(_DASHES.index(base.line) + before) % len(_DASHES)]
         result.append(dataclasses.replace(base, marker=turned, line=line))
