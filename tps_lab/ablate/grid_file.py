@@ -68,7 +68,7 @@ class GridFile(_Strict):
     base: dict[str, Any] = {}
     vary: Vary
     baseline: str | None = Field(None, description="the case that others are compared with")
-    compare: str | None = Field(None, description="instead: the axis along which cases that are alike in all else are")
+    compare: str | None = Field(None, description="or the axis along which cases that are alike in all else are")
     measures: list[str] = ["top1_pct", "macs", "peak_memory_bytes.training", "train_step_ms.median"]
     paper: Paper | None = None
     scales: dict[ScaleName, Scale]

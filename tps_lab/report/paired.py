@@ -70,13 +70,13 @@ def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
 
 def along(groups: Sequence[Group], axis: str) -> list[Pair]:
     """Each group against that with the axis' first value and all else equal; p values corrected for all of them."""
-    by_line = [list(line.at.items()) for line in lines(groups, axis)]
-    first = by_line[0][0][0] if by_line else None
+    found = lines(groups, axis)
+    first = next(iter(found[0].at)) if found else ""
     pairs = [
-        (group, dict(line)[first])
-        for line in by_line
-        for level, group in line
-        if level != first and first in dict(line)
+        (group, line.at[first])
+        for line in found
+        for level, group in line.at.items()
+        if level != first and first in line.at
     ]
     return compare_groups([(group, base) for group, base in pairs if group.done and base.done])
 
