@@ -1,4 +1,4 @@
-"""Several views of each video, in a report: accuracy beside what all the views cost."""
+"""What a report takes from files beside its runs: several views of each video, and probes of time."""
 
 from __future__ import annotations
 
@@ -57,3 +57,11 @@ def test_a_damaged_file_is_named(tmp_path: Path, wrong: str) -> None:
     (tmp_path / "seed0" / "views-4x3.json").write_text(wrong)
     with pytest.raises(InputError, match=r"views-4x3.json.*tps-lab evaluate writes it again"):
         viewed(group_runs([run]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("wrong", ["{", "[]", '{"probes": []}'])
+def test_a_damaged_file_of_probes_is_named_too(tmp_path: Path, wrong: str) -> None:
+    run = seen(tmp_path, 0, 50)
+    (tmp_path / "seed0" / "time_use.json").write_text(wrong)
+    with pytest.raises(InputError, match=r"time_use.json.*tps-lab probe writes it again"):
+        write([run], tmp_path / "report")  # type: ignore[list-item]

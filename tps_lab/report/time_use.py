@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.report.beside import read_beside
 from tps_lab.viz.time_use import time_use
 
 if TYPE_CHECKING:
@@ -21,12 +20,14 @@ FILE = "time_use.json"
 
 
 def pictures(runs: Iterable[Run]) -> list[tuple[str, Figure]]:
-    """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`."""
+    """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`.
+
+    Raises:
+        InputError: such a file is damaged.
+    """
     by_data: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
-        folder = getattr(run, "path", None)  # runs may come from elsewhere than a folder
-        if folder is not None and (file := Path(folder) / FILE).exists():
-            found = json.loads(file.read_text())
+        for found in read_beside(run, FILE, {"probes", "answer", "chance_pct", "ceiling_pct"}, "tps-lab probe"):
             by_data.setdefault(str(run.row.get("data")), {}).setdefault(str(run.row.get("label")), []).append(found)
     made = []
     for data, labels in by_data.items():

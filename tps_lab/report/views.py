@@ -4,15 +4,15 @@ the runs' folders. Papers print such figures without saying what the views cost;
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tps_lab.errors import InputError
+from tps_lab.report.beside import read_beside
 from tps_lab.viz.groups import Group, Interval, student, wilson
+
+_NEEDED = {"views", "top1_pct", "per_view_top1_pct", "macs_per_view", "macs_total", "test_clips"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ def viewed(groups: Sequence[Group]) -> list[Viewed]:
     for group in groups:
         found: dict[str, list[dict[str, Any]]] = {}
         for run in group.done:
-            folder = getattr(run, "path", None)  # runs may come from elsewhere than a folder
-            for file in sorted(Path(folder).glob("views-*x*.json")) if folder is not None else ():
-                row = _read(file)
+            for row in read_beside(run, "views-*x*.json", _NEEDED, "tps-lab evaluate"):
                 found.setdefault(row["views"], []).append(row)
         for views, rows in found.items():
             top1 = [row["top1_pct"] for row in rows]
@@ -67,14 +65,3 @@ def viewed(groups: Sequence[Group]) -> list[Viewed]:
                 Viewed(group.label, views, over, alone, first["macs_per_view"], first["macs_total"], len(rows))
             )
     return lines
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        row = json.loads(file.read_text())
-        missing = {"views", "top1_pct", "per_view_top1_pct", "macs_per_view", "macs_total", "test_clips"} - row.keys()
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"cannot read {file}: {error}; tps-lab evaluate writes it again") from error
-    if missing:
-        raise InputError(f"{file} lacks {', '.join(sorted(missing))}; tps-lab evaluate writes it again")
-    return dict(row)
