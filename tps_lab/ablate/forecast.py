@@ -13,6 +13,7 @@ from typing import Any
 
 from tps_lab import data as data_sets
 from tps_lab import measure, runs
+from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, Grid
 from tps_lab.config import RunConfig
 from tps_lab.errors import InputError
@@ -177,7 +178,8 @@ def forecast(config: RunConfig, jobs: int = 1, earlier_seconds: float | None = N
         if heavy or notes:
             step_seconds, how = step_macs / _macs_per_second(), "from multiply-adds"
         else:
-            step_seconds, how = _timed_step(config, model, clips), "timed steps"
+            with deterministic(True):  # as cells run; two threads here would fight with cells that run already
+                step_seconds, how = _timed_step(config, model, clips), "timed steps"
         seconds = _whole(config, clips, step_seconds)
     limit = _device_bytes() / (1 if measure.best_device().type == "cuda" else jobs)
     return Forecast(macs, memory, seconds, how, None if memory is None else memory < 0.9 * limit, notes)
