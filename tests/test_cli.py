@@ -160,6 +160,8 @@ def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
         [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path), "--timing-seconds", "1", *steps],
         stderr=subprocess.PIPE,
         text=True,
+        # what a shell starts in the background ignores Ctrl-C, and so does what that starts: these tests, say
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
