@@ -8,6 +8,7 @@ that overlap are not ranked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from tps_lab.ablate.proofs import SLACK_PCT
@@ -67,6 +68,9 @@ def remarks(ranking: Ranking, compared: Compared | None = None) -> list[str]:
     within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling + SLACK_PCT]
     if bounded and within:
         said.append(f"Not shown to use the order of frames (interval not above the ceiling): {listed(within)}.")
+        if single := _single_runs_above([group for group, *_ in bounded if group.label in within]):
+            why = "where each test clip has a twin, no model blind to the order can be"
+            said.append(f"Single runs are above it all the same; {why}: {listed(single)}.")
     elif bounded:
         them = "All variants are" if len(bounded) > 1 else f"{bounded[0][0].label} is"
         said.append(f"{them} above the ceiling, which takes the order of frames.")
@@ -103,3 +107,14 @@ def remarks(ranking: Ranking, compared: Compared | None = None) -> list[str]:
             what = "have not been run yet" if missing else "did not finish and count for nothing here"
             said.append(f"Some runs {what}: {listed(undone)}.")
     return said
+
+
+def _single_runs_above(groups: Sequence[Group]) -> list[str]:
+    """Of groups whose interval reaches the ceiling: how many runs are above it, where it holds for each run."""
+    found = []
+    for group in groups:
+        ceiling, tops = group.one("ceiling_pct"), group.values("top1_pct")
+        above = [top1 for top1 in tops if ceiling is not None and top1 > ceiling + SLACK_PCT]
+        if above and (group.one("twins") or 1) > 1:
+            found.append(f"{group.label} ({len(above)} of {len(tops)}, the best {max(above):.1f} %)")
+    return found
