@@ -20,6 +20,7 @@ from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import facts, tables
+from tps_lab.report.cells import results
 from tps_lab.report.comparisons import Ranking
 from tps_lab.viz.groups import group_runs
 
@@ -196,6 +197,22 @@ def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
     assert "Not shown to use the order of frames (interval not above the ceiling): Spatial." in words.remarks(
         Ranking(groups)
     )
+
+
+def test_a_column_without_a_figure_is_a_sentence_instead(tmp_path: Path) -> None:
+    why = {"latency_ms": "withdrawn", "clips_per_second": "withdrawn"}
+    runs = [made_up(*VARIANTS[i], latency_ms=None, clips_per_second=None, missing=why) for i in (0, 3)]
+    found = results(group_runs(runs))
+    assert found.unshown == ["Latency and throughput: withdrawn."]
+    assert not {"Latency", "Throughput"} & {column.head for column in found.columns}
+    assert all(len(row.cells) == len(found.columns) for row in found.rows)
+    page = report.build(runs, tmp_path)
+    for text in (page.read_text(), (tmp_path / "report.md").read_text()):
+        assert "Not shown: Latency and throughput: withdrawn." in text
+    runs[0].row["latency_ms"] = {"median": 2.0, "iqr": 0.1, "how": "timed"}
+    found = results(group_runs(runs))
+    assert "Latency" in {column.head for column in found.columns}
+    assert found.unshown == ["Throughput: withdrawn."]
 
 
 def test_a_single_run_above_an_exact_ceiling_is_named() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tps_lab.report.tables import COSTS, cost, is_disputed, over
+from tps_lab.report.wording import listed
 from tps_lab.viz.groups import SETTINGS, Group, setting_text
 from tps_lab.viz.style import Look, looks, marker_path
 from tps_lab.viz.units import Kind, Unit, unit_for
@@ -53,16 +54,25 @@ class Row:
 
 @dataclass
 class Results:
-    """The whole table, ready to be printed by a template."""
+    """The whole table, ready to be printed by a template.
+
+    Args:
+        notes: letter, text.
+        unshown: why there are no columns of figures that no variant has, in sentences.
+    """
 
     columns: list[Column]
     rows: list[Row]
-    notes: list[tuple[str, str]] = field(default_factory=list)  # letter, text
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    unshown: list[str] = field(default_factory=list)
 
 
 def results(groups: Sequence[Group]) -> Results:
     """The results table of groups that share a data set."""
-    found = Results(_columns(groups), [])
+    left_out = _left_out(groups)
+    units = {name: unit for name, unit in _units(groups).items() if name not in left_out}
+    percents = {key: head for key, head in _PERCENTS.items() if key not in left_out}
+    found = Results(_columns(percents, units), [], unshown=_said(left_out))
     letters = _letters()
     known: dict[str, str] = {}
 
@@ -73,12 +83,10 @@ def results(groups: Sequence[Group]) -> Results:
         return known[text]
 
     varying = [key for key in SETTINGS if len({str(group.first.get(key)) for group in groups if group.done}) > 1]
-    units = _units(groups)
     for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
         # most have none, so only a time embedding that is there gets mentioned
         settings = (setting_text(group.first, key) for key in varying if group.first.get(key) is not False)
-        cells = [_top1(group, note), _percent(group, "top5_pct", note)]
-        cells.append(_percent(group, "ceiling_pct", note))
+        cells = [_top1(group, note), *(_percent(group, key, note) for key in percents)]
         cells += [_cost(group, name, units[name], note) for name in units]
         found.rows.append(
             Row(
@@ -105,6 +113,7 @@ def trouble(group: Group) -> list[str]:
 
 # ---------------------------------------------------------------------- parts
 
+_PERCENTS = {"top5_pct": "Top-5", "ceiling_pct": "Ceiling"}
 # column name → heading, what it shares with its neighbours, kind
 _COSTS: dict[str, tuple[str, str, Kind]] = {
     "params": ("Params", "", "count"),
@@ -121,10 +130,33 @@ def _units(groups: Sequence[Group]) -> dict[str, Unit]:
     return {name: unit_for(kind, [cost(group, name) for group in groups]) for name, (_, _, kind) in _COSTS.items()}
 
 
-def _columns(groups: Sequence[Group]) -> list[Column]:
-    units = _units(groups)
-    columns = [Column("Top-1", "%"), Column("Top-5", "%"), Column("Ceiling", "%")]
-    for name, (head, shared, _) in _COSTS.items():
+def _left_out(groups: Sequence[Group]) -> dict[str, str]:
+    """Columns that no variant has a figure for, all for one reason → that reason."""
+    done = [group for group in groups if group.done]
+    keys = {key: key for key in _PERCENTS} | {
+        name: COSTS[name] for name, (_, shared, _) in _COSTS.items() if not shared
+    }
+    found = {}
+    for name, key in keys.items():
+        there = any((group.one(key) if name in _PERCENTS else cost(group, name)) is not None for group in groups)
+        reasons = {group.why_missing(key) for group in done}
+        if not there and len(reasons) == 1:
+            found[name] = reasons.pop()
+    return found
+
+
+def _said(left_out: Mapping[str, str]) -> list[str]:
+    heads = _PERCENTS | {name: " ".join(head.split()) for name, (head, _, _) in _COSTS.items()}
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(heads[name] if not by_reason.get(reason) else heads[name].lower())
+    return [f"{listed(names)}: {reason}." for reason, names in by_reason.items()]
+
+
+def _columns(percents: Mapping[str, str], units: Mapping[str, Unit]) -> list[Column]:
+    columns = [Column("Top-1", "%"), *(Column(head, "%") for head in percents.values())]
+    for name in units:
+        head, shared, _ = _COSTS[name]
         unit = units[name].name
         if name == "macs":
             unit = f"{unit} multiply-adds\nper clip".strip()
@@ -176,8 +208,8 @@ def disputed_text(group: Group) -> str:
             text = f"{value:,}" if isinstance(value, (int, float)) else str(value or "–")
             if text not in counts.setdefault(counter, []):
                 counts[counter].append(text)
-    listed = ", ".join(f"{counter} {' or '.join(values)}" for counter, values in counts.items())
-    return f"{group.label}: the counters of multiply-adds disagree ({listed or 'no counts recorded'})"
+    said = ", ".join(f"{counter} {' or '.join(values)}" for counter, values in counts.items())
+    return f"{group.label}: the counters of multiply-adds disagree ({said or 'no counts recorded'})"
 
 
 def _missing(group: Group, key: str, note: Callable[[str], str]) -> Cell:
