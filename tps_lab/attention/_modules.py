@@ -267,8 +267,8 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
     """
     if torch._C._are_functorch_transforms_active():
         return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
-    b, n = x_BxC.shape[0], index_N.shape[0]
-    if torch.is_grad_enabled() and x_BxC.requires_grad:
+    b, n = len(x_BxC), len(index_N)
+    if x_BxC.requires_grad and torch.is_grad_enabled():
         return _Permute.apply(x_BxC, _rows(index_N, b, n), _rows(inverse_N, b, n))
     return gather_rows(x_BxC.reshape(b * n, -1), _rows(index_N, b, n)).view(x_BxC.shape)
 
