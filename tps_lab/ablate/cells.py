@@ -18,6 +18,7 @@ from tps_lab import specs
 from tps_lab.ablate.grid_file import GridFile, Scale, Vary
 from tps_lab.ablate.yaml_lines import Document
 from tps_lab.attention import parse as parse_variant
+from tps_lab.axes import level_text, short
 from tps_lab.config import RunConfig, backbone_text, make
 from tps_lab.errors import InputError, unknown
 
@@ -261,14 +262,14 @@ def _named(axis: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from axis.items()
     else:
         for value in axis:
-            yield {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value), value
+            yield level_text(value), value
 
 
 def _label(labels: Mapping[str, str]) -> str:
     if len(labels) == 1:
         return next(iter(labels.values()))
     # a variant's name needs no "attention=" before it, a number of frames needs its key
-    return ", ".join(name if key in _TEXT_FORMS else f"{key.rpartition('.')[2]}={name}" for key, name in labels.items())
+    return ", ".join(name if key in _TEXT_FORMS else f"{short(key)}={name}" for key, name in labels.items())
 
 
 def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
 from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
 from tps_lab.ablate.yaml_lines import Document
+from tps_lab.axes import of_several
 from tps_lab.errors import InputError, unknown
 
 
@@ -107,7 +108,7 @@ def _check_names(grid: Grid, document: Document) -> None:
     names = dict.fromkeys([*grid.cases, *(cell.config.variant.name for cell in grid.cells)])
     if baseline is not None and baseline not in names:
         raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, names)}")
-    axis, several = grid.file.compare, _axes_of_several(grid)
+    axis, several = grid.file.compare, of_several(dict(cell.values) for cell in grid.cells)
     if axis is not None and baseline is not None:
         raise InputError(f"{document.where(('compare',))}: a grid has a baseline or an axis to compare along, not both")
     if axis is not None and axis not in several:
@@ -130,15 +131,6 @@ def _check_names(grid: Grid, document: Document) -> None:
         for key in condition.if_.keys() - axes:
             where = document.where(("vary", "conditions", i, "if", key))
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
-
-
-def _axes_of_several(grid: Grid) -> list[str]:
-    """The keys that have several values."""
-    values: dict[str, set[str]] = {}
-    for cell in grid.cells:
-        for key, value in cell.values:
-            values.setdefault(key, set()).add(repr(value))
-    return [key for key, found in values.items() if len(found) > 1]
 
 
 __all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "about", "configuration", "find", "load"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,10 @@ class Pictures:
     groups: list[Group]
     number: int
     folder: Path
-    runs: list[Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "runs", [run for group in self.groups for run in group.runs])
+    @property
+    def runs(self) -> list[Any]:
+        return _runs(self.groups)
 
     def tradeoffs(self) -> list[Picture]:
         """Accuracy against each cost that is known."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from tps_lab.axes import level_text, of_several
 from tps_lab.viz.groups import Group
 
 
@@ -33,26 +33,12 @@ def lines(groups: Sequence[Group], axis: str) -> list[Line]:
     return [Line(_in_common([group.label for group in at.values()]), at) for at in found.values()]
 
 
-def level_text(value: Any) -> str:
-    """A value of an axis as cases are named by it: "on", "16", "zero"."""
-    return ("on" if value else "off") if isinstance(value, bool) else str(value)
-
-
-def short(axis: str) -> str:
-    """An axis as labels write it: "border" for attention.border."""
-    return axis.rpartition(".")[2]
-
-
 def axis_to_draw(groups: Sequence[Group], asked: str | None = None) -> str | None:
     """The axis that is worth a picture: the one asked for, else the one of numbers; None if there is none.
 
     One axis alone is a table's column, so there must be another beside it.
     """
-    levels: dict[str, list[Any]] = {}
-    for group in groups:
-        for key, value in (group.first.get("varied") or {}).items():
-            levels.setdefault(key, []).append(value)
-    several = {key: values for key, values in levels.items() if len({repr(value) for value in values}) > 1}
+    several = of_several(group.first.get("varied") or {} for group in groups)
     if len(several) < 2:
         return None
     if asked in several:
