@@ -14,9 +14,12 @@ from tps_lab.errors import InputError
 INTERPRETED = """
 import torch
 from tps_lab.attention._gather_triton import copy_rows
-for rows, channels, dtype in ((13, 7, torch.float32), (11, 130, torch.bfloat16), (5, 600, torch.float16)):
-    x = torch.randn(rows, channels).to(dtype)
-    index = torch.randint(rows, (17,))
+for rows, channels, dtype in (
+    (13, 7, torch.float32), (11, 130, torch.bfloat16), (5, 600, torch.float16), (9, 96, torch.float64), (3, 8, torch.int8)
+):
+    x = (8 * torch.randn(rows, channels)).to(dtype)
+    index = torch.randint(rows, (217,))
+    assert copy_rows(x, index[:0]).shape == (0, channels)
     assert torch.equal(copy_rows(x, index), x.index_select(0, index)), (rows, channels, dtype)
 print("equal")
 """
@@ -31,6 +34,35 @@ def test_the_triton_kernel_is_index_select_bit_for_bit_when_interpreted():
         text=True,
     )
     assert run.stdout.strip() == "equal", run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("type_", "bytes_each"), [("fp32", 4), ("bf16", 2)])
+def test_compiled_for_a_gpu_the_triton_kernel_moves_16_bytes_at_once(type_, bytes_each, capability):
+    pytest.importorskip("triton", reason="needs Triton, which comes with CUDA builds of torch")
+    from tps_lab.attention import _gather_triton as gather
+
+    channels = 96
+    width = gather.width(channels, bytes_each)
+    try:
+        import triton
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource
+
+        pointer = f"*{type_}"
+        source = ASTSource(
+            gather.kernel,
+            {"source": pointer, "rows": "*i64", "target": pointer, "count": "i32"}
+            | dict.fromkeys(("IN_A_ROW", "WIDTH", "PIECES"), "constexpr"),
+            {"IN_A_ROW": channels // width, "WIDTH": width, "PIECES": gather.PIECES},
+            {(place,): [["tt.divisibility", 16]] for place in range(3)},
+        )
+        code = triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["ptx"]
+    except (ImportError, AttributeError, TypeError) as error:
+        pytest.skip(f"this Triton compiles without a GPU in another way: {error}")
+    moved = code.count("ld.global.v4.b32")
+    assert moved == code.count("st.global.v4.b32") > 0
+    assert code.count("ld.global") == 2 * moved  # one look-up of the row for each
 
 
 def test_on_a_cpu_the_plain_way_runs_whatever_is_asked_for(monkeypatch):

@@ -1,9 +1,9 @@
 """Rows of a matrix in another order: the one kernel that a patch shift costs.
 
 `index_select` is the reference, and what runs everywhere, on a CPU in shorter rows. On CUDA there
-is a Triton kernel besides, asked for with TPS_LAB_GATHER=triton: whole rows in wide loads, where
-index_select works out every element's place by divisions. **It has never run on a GPU here**:
-Triton's interpreter and the tests hold it equal to index_select bit for bit; whether it is faster,
+is a Triton kernel besides, asked for with TPS_LAB_GATHER=triton: 16 bytes to a load, and one division
+for each of them. **It has never run on a GPU here**: in Triton's interpreter the tests hold it equal to
+index_select bit for bit, and they compile it for GPUs and look at its loads; whether it is faster,
 `make benchmark` says on a GPU.
 """
 

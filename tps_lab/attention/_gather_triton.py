@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,26 +10,35 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_ROWS, _MOST_COLUMNS = 4, 512  # of a program: some 2,000 elements in flight
+PIECES = 512  # of a program; one is what a thread moves at once
+_WIDEST = 16  # bytes, of one load
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _copy_rows(source, rows, target, count, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = row < count
-    origin = tl.load(rows + row, mask=inside, other=0).to(tl.int64)
-    for start in range(0, channels, COLUMNS):
-        column = start + tl.arange(0, COLUMNS)
-        mask = inside[:, None] & (column < channels)[None, :]
-        values = tl.load(source + origin[:, None] * channels + column[None, :], mask=mask)
-        tl.store(target + row.to(tl.int64)[:, None] * channels + column[None, :], values, mask=mask)
+def kernel(source, rows, target, count, IN_A_ROW: tl.constexpr, WIDTH: tl.constexpr, PIECES: tl.constexpr):  # type: ignore[no-untyped-def]
+    # The target's elements in their order, in pieces of WIDTH neighbours, whatever rows they are of: no lane is idle
+    # where the channels are no power of two. Each piece looks its row up once.
+    piece = tl.program_id(0) * PIECES + tl.arange(0, PIECES)
+    inside = piece < count
+    origin = tl.load(rows + piece // IN_A_ROW, mask=inside, other=0).to(tl.int64) * IN_A_ROW + piece % IN_A_ROW
+    element = tl.arange(0, WIDTH)[None, :]
+    values = tl.load(source + origin[:, None] * WIDTH + element, mask=inside[:, None])
+    tl.store(target + piece.to(tl.int64)[:, None] * WIDTH + element, values, mask=inside[:, None])
+
+
+def width(channels: int, bytes_each: int) -> int:
+    """Elements that are moved at once: 16 bytes, or less where a row does not divide into such pieces."""
+    return math.gcd(channels, max(1, _WIDEST // bytes_each))
 
 
 def copy_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
     """x[rows]: (R, C) → (K, C)."""
-    x, (count,), channels = x_RC.contiguous(), rows_K.shape, x_RC.shape[1]
-    out = torch.empty(count, channels, dtype=x.dtype, device=x.device)
-    kernel: Any = _copy_rows
-    columns = min(_MOST_COLUMNS, triton.next_power_of_2(channels))
-    kernel[(triton.cdiv(count, _ROWS),)](x, rows_K, out, count, channels, ROWS=_ROWS, COLUMNS=columns)
+    x, (rows,), channels = x_RC.contiguous(), rows_K.shape, x_RC.shape[1]
+    out = torch.empty(rows, channels, dtype=x.dtype, device=x.device)
+    if not out.numel():
+        return out
+    at_once = width(channels, x.element_size())
+    pieces, launch = out.numel() // at_once, kernel
+    start: Any = launch[(triton.cdiv(pieces, PIECES),)]  # type: ignore[index]
+    start(x, rows_K, out, pieces, channels // at_once, at_once, PIECES)
     return out
