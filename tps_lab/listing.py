@@ -189,7 +189,9 @@ def memory_facts(
         "peak_memory_bytes": {
             "training": predicted.training,
             "inference": predicted.inference,
-            "how": "predicted for CUDA on fake tensors, allocated bytes; unvalidated on CUDA",
+            "training_reserved": predicted.training_reserved,
+            "inference_reserved": predicted.inference_reserved,
+            "how": "predicted for CUDA: fake tensors in a model of its allocator; unvalidated on CUDA",
         },
         "training_parts_bytes": predicted.parts,
         "most_of_each_part_bytes": predicted.most,
@@ -201,14 +203,16 @@ def memory_facts(
 def memory_text(facts: Mapping[str, Any]) -> str:
     """`memory_facts` for the terminal."""
     memory = facts["peak_memory_bytes"]
+    reserved = {what: memory[f"{what}_reserved"] / 2**30 for what in ("inference", "training")}
     attention = "fused attention" if facts["fused"] else "unfused attention"
     checkpointing = ", gradient checkpointing" if facts["checkpointing"] else ""
     lines = [
         f"{facts['backbone']}, {facts['attention']}",
         f"batch {facts['batch']}, {facts['precision']}, {facts['optimizer']}, {attention}{checkpointing}",
         "",
-        f"inference      {memory['inference'] / 2**30:8.3f} GiB peak",
-        f"training       {memory['training'] / 2**30:8.3f} GiB peak, of it (and the most at any moment of the step)",
+        f"inference      {memory['inference'] / 2**30:8.3f} GiB peak, {reserved['inference']:.3f} GiB reserved",
+        f"training       {memory['training'] / 2**30:8.3f} GiB peak, {reserved['training']:.3f} GiB reserved; "
+        "of the peak (and the most at any moment of the step)",
         *(
             f"  {part:<13}{size / 2**30:8.3f} GiB    ({facts['most_of_each_part_bytes'][part] / 2**30:.3f})"
             for part, size in facts["training_parts_bytes"].items()

@@ -14,9 +14,8 @@ from tps_lab.errors import InputError
 INTERPRETED = """
 import torch
 from tps_lab.attention._gather_triton import copy_rows
-for rows, channels, dtype in (
-    (13, 7, torch.float32), (11, 130, torch.bfloat16), (5, 600, torch.float16), (9, 96, torch.float64), (3, 8, torch.int8)
-):
+shapes = (13, 7, torch.float32), (11, 130, torch.bfloat16), (5, 600, torch.float16), (9, 96, torch.float64)
+for rows, channels, dtype in (*shapes, (3, 8, torch.int8)):
     x = (8 * torch.randn(rows, channels)).to(dtype)
     index = torch.randint(rows, (217,))
     assert copy_rows(x, index[:0]).shape == (0, channels)

@@ -192,10 +192,14 @@ def counters(
 def validate_memory(
     out: Annotated[Path, typer.Option(help="Where report.md and the cells go; what is there is not run again.")],
     cells: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
+    jobs: Annotated[int, typer.Option(help="Cells at once; on a GPU, whose memory they share.")] = 1,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Peak memory predicted against measured, over a grid, on the device at hand."""
+    """Peak memory predicted against measured, over a grid, on the device at hand.
+
+    On a GPU every cell runs in a fresh process, and what the allocator reserves is compared, too.
+    """
     from tps_lab import progress
     from tps_lab.measure import best_device
     from tps_lab.measure.validate import grid, validate
@@ -206,7 +210,7 @@ def validate_memory(
     wanted = grid(large=device == "cuda")[:cells]
     try:
         with progress.for_this_terminal(quiet or json_).run("cells", len(wanted)) as advance:
-            summary = validate(out, device, wanted, advance)
+            summary = validate(out, device, wanted, advance, jobs)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     if json_:
@@ -216,6 +220,11 @@ def validate_memory(
             f"{summary['measured']} of {summary['cells']} cells: median error {summary['median_error_pct']} %, "
             f"95th percentile {summary['p95_error_pct']} %"
         )
+        if device == "cuda":
+            print(
+                f"reserved: median error {summary['reserved_median_error_pct']} %, "
+                f"95th percentile {summary['reserved_p95_error_pct']} %"
+            )
         print(out / "report.md")
     if summary["measured"] < summary["cells"]:
         raise typer.Exit(1)

@@ -10,7 +10,9 @@
   every group, its rows padded to 16 numbers, before that is summed.
 * Autocast computes norms, softmax and the loss in float32, which on a CPU it does not.
 
-Not modelled: workspaces of cuBLAS and cuDNN, fragmentation, the CUDA context (hundreds of MB per process).
+The allocator and cuBLAS's workspaces are in `caching_allocator` and `replay`. Not modelled: cuDNN, which on
+data-centre GPUs since Hopper takes half-precision attention over (torch 2.13; its backward sums in float32
+as FlashAttention's does) and has workspaces for convolutions; the CUDA context (hundreds of MB per process).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ Row = dict[str, Any]
 
 
 def kept_cells(
-    file: Path, cells: Iterable[Mapping[str, Any]], cell: Callable[..., Row], fresh_without: str | None = None
+    file: Path,
+    cells: Iterable[Mapping[str, Any]],
+    cell: Callable[..., Row],
+    fresh_without: str | None = None,
+    jobs: int = 1,
 ) -> Iterator[Row]:
     """The row of every cell, in order; those that `file` (JSON lines) does not hold yet are computed and added to it.
 
@@ -21,18 +26,33 @@ def kept_cells(
         cells: the arguments of `cell`, plain values.
         cell: a module's function from arguments to a row.
         fresh_without: compute in a fresh process each; the argument that a failed cell's row leaves out.
+        jobs: how many fresh processes at once.
     """
     known: dict[str, Row] = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         entry = json.loads(line)
-        known[json.dumps(entry["cell"], sort_keys=True)] = entry["row"]
-    for given in cells:
-        key = json.dumps(given, sort_keys=True)
-        if key not in known:
-            known[key] = cell(**given) if fresh_without is None else _in_fresh_process(cell, given, fresh_without)
-            with file.open("a") as log:
-                log.write(json.dumps({"cell": given, "row": known[key]}) + "\n")
-        yield known[key]
+        known[_key(entry["cell"])] = entry["row"]
+    wanted = list(cells)
+    todo = list({_key(given): given for given in wanted if _key(given) not in known}.values())
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        coming: Iterator[Row] = (
+            (cell(**given) for given in todo)
+            if fresh_without is None
+            else pool.map(lambda given: _in_fresh_process(cell, given, fresh_without), todo)
+        )
+        for given in wanted:
+            if _key(given) not in known:
+                known[_key(given)] = row = next(coming)
+                with file.open("a") as log:
+                    log.write(json.dumps({"cell": given, "row": row}) + "\n")
+            yield known[_key(given)]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _key(cell: Mapping[str, Any]) -> str:
+    return json.dumps(cell, sort_keys=True)
 
 
 def _in_fresh_process(cell: Callable[..., Row], given: Mapping[str, Any], without: str) -> Row:

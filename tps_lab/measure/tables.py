@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary")
+_PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary", "overhead")
 
 
 def memory_table(rows: Sequence[Mapping[str, Any]], impossible: Mapping[str, str]) -> str:
@@ -14,17 +14,18 @@ def memory_table(rows: Sequence[Mapping[str, Any]], impossible: Mapping[str, str
         return "\n".join(f"{name}: {why}" for name, why in impossible.items())
     wide = max(len(_name(row)) for row in rows)
     sizes = list(rows[0]["largest_batch"])
-    head = ["training", *_PARTS, "inference"]
+    head = ["training", *_PARTS, "reserved", "inference"]
     lines = [
         f"{rows[0]['backbone']}, batch {rows[0]['batch']}, {rows[0]['precision']}, {rows[0]['optimizer']}: "
         f"{rows[0]['peak_memory_bytes']['how']}",
         "",
-        f"{'':{wide}}  GiB at the training step's peak" + " " * 56 + "largest batch on a GPU of",
+        f"{'':{wide}}  GiB at the training step's peak" + " " * 82 + "largest batch on a GPU of",
         f"{'':{wide}}  " + "".join(f"{word:>13}" for word in head) + "".join(f"{size:>8}" for size in sizes),
     ]
     for row in rows:
         memory, parts = row["peak_memory_bytes"], row["training_parts_bytes"]
-        figures = [memory["training"], *(parts[part] for part in _PARTS), memory["inference"]]
+        figures = [memory["training"], *(parts[part] for part in _PARTS)]
+        figures += [memory["training_reserved"], memory["inference"]]
         batches = "".join(f"{row['largest_batch'][size] or 'none':>8}" for size in sizes)
         lines.append(f"{_name(row):{wide}}  " + "".join(f"{figure / 2**30:>13.3f}" for figure in figures) + batches)
     lines += [f"{name}: {why}" for name, why in impossible.items()]

@@ -8,14 +8,13 @@ so; on a CPU the events are differences, which nothing left over can change, and
 
 from __future__ import annotations
 
-import csv
 import itertools
-import platform
-import statistics
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tps_lab.errors import InputError
+from tps_lab.measure import validation_report
 from tps_lab.measure.kept_cells import kept_cells
 
 # Products of axes, one after another. Tiny models that a laptop's CPU runs in minutes …
@@ -111,9 +110,11 @@ def cell(
     fused: bool = True,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Predict and measure one training step; bytes, and the prediction's error in percent."""
+    """Predict and measure one training step; bytes, and the prediction's error in percent.
+
+    On CUDA likewise of what the allocator has reserved.
+    """
     from tps_lab.backbones import create_model
-    from tps_lab.errors import InputError
     from tps_lab.measure.memory import is_out_of_memory
     from tps_lab.measure.predict import Setting, predict
 
@@ -127,7 +128,8 @@ def cell(
     target: Any = "cuda" if device == "cuda" else "cpu"
     try:
         setting = Setting(batch, precision, optimizer, checkpointing, fused, target)
-        row["predicted_bytes"] = predicted = predict(make, setting).training
+        predicted = predict(make, setting)
+        row["predicted_bytes"] = predicted.training
         measured, reserved = _measured(make().to(device), setting)
     except InputError as error:
         return row | {"status": f"impossible: {error}"}
@@ -135,8 +137,15 @@ def cell(
         if not is_out_of_memory(error):
             raise
         return row | {"status": "out of memory"}
-    row |= {"measured_bytes": measured, "reserved_bytes": reserved}
-    return row | {"error_pct": round(100 * (predicted / measured - 1), 3), "status": "done"}
+    row |= {"measured_bytes": measured, "error_pct": _error(predicted.training, measured)}
+    if predicted.training_reserved is not None and reserved is not None:
+        row |= {"predicted_reserved_bytes": predicted.training_reserved, "reserved_bytes": reserved}
+        row["reserved_error_pct"] = _error(predicted.training_reserved, reserved)
+    return row | {"status": "done"}
+
+
+def _error(predicted: int, measured: int) -> float:
+    return round(100 * (predicted / measured - 1), 3)
 
 
 def _measured(model: Any, setting: Any) -> tuple[int, int | None]:
@@ -193,76 +202,30 @@ def _allocated(work: Callable[[], None]) -> int:
 
 
 def validate(
-    out: Path, device: str, cells: Iterable[Mapping[str, Any]], advance: Callable[[int, str | None], None]
+    out: Path,
+    device: str,
+    cells: Iterable[Mapping[str, Any]],
+    advance: Callable[[int, str | None], None],
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Run the cells that `out/cells.jsonl` does not hold yet; write the report.
 
+    Args:
+        jobs: cells at once, on CUDA: each process's allocator counts its own, but they share the GPU's memory.
+
+    Raises:
+        InputError: several at once on a CPU, where one process measures them all.
+
     Returns:
-        The summary: device, cells, median_error_pct and p95_error_pct (of absolute errors).
+        The summary: device, cells, median_error_pct and p95_error_pct (of absolute errors), on CUDA
+        likewise of what is reserved.
     """
+    if jobs < 1 or (jobs > 1 and device != "cuda"):
+        raise InputError(f"jobs must be 1 or more, and 1 without a GPU, got {jobs}")
     out.mkdir(parents=True, exist_ok=True)
     wanted = [{**given, "device": device} for given in cells]
     rows = []
-    for row in kept_cells(out / "cells.jsonl", wanted, cell, "device" if device == "cuda" else None):
+    for row in kept_cells(out / "cells.jsonl", wanted, cell, "device" if device == "cuda" else None, jobs):
         rows.append(row)
         advance(len(rows), row["status"])
-    return _report(out, device, rows)
-
-
-def _report(out: Path, device: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    import timm
-    import torch
-
-    finished = [row for row in rows if row["status"] == "done"]
-    errors = sorted(abs(row["error_pct"]) for row in finished)
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU ({platform.machine()})"
-    summary = {
-        "device": name,
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "python": platform.python_version(),
-        "cells": len(rows),
-        "measured": len(finished),
-        "median_error_pct": round(statistics.median(errors), 3) if errors else None,
-        "p95_error_pct": round(errors[-(-95 * len(errors) // 100) - 1], 3) if errors else None,
-    }
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with (out / "cells.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    how = (
-        "the CUDA allocator's counters"
-        if device == "cuda"
-        else "the allocator's events as torch's profiler records them"
-    )
-    whole = len(grid(large=device == "cuda"))
-    lines = [
-        "# Peak memory: predicted against measured",
-        "",
-        f"Device: {name}; torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}. "
-        f"Measured: {how}, second training step.",
-        "",
-        *([] if device == "cuda" else ["**CUDA: unvalidated.** No figure here was measured on a GPU.", ""]),
-        f"Of {len(rows)} cells (the whole grid has {whole}) {len(finished)} were measured; absolute error: "
-        f"median {summary['median_error_pct']} %, 95th percentile {summary['p95_error_pct']} %.",
-        "",
-        "| backbone | attention | frames | size | batch | setting | predicted (MiB) | measured (MiB) | error (%) |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        figures = (
-            f"{row['predicted_bytes'] / 2**20:.2f} | {row['measured_bytes'] / 2**20:.2f} | {row['error_pct']:+.2f}"
-            if row["status"] == "done"
-            else f" | | {row['status']}"
-        )
-        model = " | ".join(str(row[key]) for key in ("backbone", "attention", "frames", "size", "batch"))
-        lines.append(f"| {model} | {_setting(row)} | {figures} |")
-    (out / "report.md").write_text("\n".join(lines) + "\n")
-    return summary
-
-
-def _setting(row: Mapping[str, Any]) -> str:
-    extra = ["checkpointing"] if row.get("checkpointing") else []
-    extra += ["unfused"] if row.get("fused") is False else []
-    return ", ".join([row.get("precision", "fp32"), row.get("optimizer", "adamw"), *extra])
+    return validation_report.write(out, device, rows, len(grid(large=device == "cuda")))

@@ -1,0 +1,97 @@
+"""`tps-lab validate-memory`: its table, on whatever device, and its cells, kept as they come."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tps_lab.errors import InputError
+from tps_lab.measure import validate, validation_report
+from tps_lab.measure.kept_cells import kept_cells
+
+ROW = {"backbone": "vit_micro", "attention": "tps", "frames": 8, "size": 32, "batch": 2, "precision": "bf16"}
+MIB = 2**20
+
+
+def row(error_pct, **figures):
+    measured = {"predicted_bytes": 100 * MIB, "measured_bytes": 98 * MIB, "error_pct": error_pct, "status": "done"}
+    return ROW | measured | figures
+
+
+def test_on_a_cpu_two_real_cells_are_measured_once(tmp_path):
+    told = []
+    cells = validate.grid(large=False)[:2]
+    summary = validate.validate(tmp_path, "cpu", cells, lambda *news: told.append(news))
+    assert (summary["cells"], summary["measured"]) == (2, 2)
+    assert summary["p95_error_pct"] < 5
+    assert told == [(1, "done"), (2, "done")]
+    report = (tmp_path / "report.md").read_text()
+    assert "CUDA: unvalidated" in report
+    assert "reserved" not in report
+    kept = (tmp_path / "cells.jsonl").read_text()
+    assert validate.validate(tmp_path, "cpu", cells, lambda *news: None) == summary
+    assert (tmp_path / "cells.jsonl").read_text() == kept
+
+
+def test_a_gpus_table_compares_what_is_reserved_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    reserved = {"predicted_reserved_bytes": 120 * MIB, "reserved_bytes": 100 * MIB, "reserved_error_pct": 20.0}
+    rows = [row(-4.0, **reserved), row(2.0, **reserved), ROW | {"status": "out of memory"}]
+    summary = validation_report.write(tmp_path, "cuda", rows, 108)
+    assert (summary["cells"], summary["measured"], summary["median_error_pct"], summary["p95_error_pct"]) == (
+        3,
+        2,
+        3,
+        4,
+    )
+    assert summary["reserved_median_error_pct"] == 20
+    *_, first, _, last = (tmp_path / "report.md").read_text().splitlines()
+    assert first.endswith("| bf16, adamw | 100.00 | 98.00 | -4.00 | 120.00 | 100.00 | +20.00 |")
+    assert last.endswith("|  | out of memory |")
+    assert first.count("|") == last.count("|")
+    with (tmp_path / "cells.csv").open() as file:
+        assert [cell["status"] for cell in csv.DictReader(file)] == ["done", "done", "out of memory"]
+
+
+def test_nothing_measured_has_no_error(tmp_path):
+    assert validation_report.write(tmp_path, "cpu", [ROW | {"status": "impossible: so"}], 1)["median_error_pct"] is None
+
+
+def test_several_at_once_only_on_a_gpu(tmp_path):
+    for device, jobs in (("cpu", 2), ("cuda", 0)):
+        with pytest.raises(InputError, match=str(jobs)):
+            validate.validate(tmp_path, device, [], lambda *news: None, jobs)
+
+
+def squared(number, device):
+    """A cell for the tests below, found by fresh processes by its module's name."""
+    if number == 3:
+        raise ValueError("three")
+    return {"number": number, "squared": number**2}
+
+
+def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(squared, "__module__", Path(__file__).stem)
+    file = tmp_path / "cells.jsonl"
+    file.write_text(
+        json.dumps({"cell": {"number": 2, "device": "cuda"}, "row": {"number": 2, "squared": "kept"}}) + "\n"
+    )
+    cells = [{"number": number, "device": "cuda"} for number in (1, 2, 3, 4, 1)]
+    rows = list(kept_cells(file, cells, squared, "device", jobs=2))
+    assert [row.get("squared") for row in rows] == [1, "kept", None, 16, 1]
+    assert rows[2] == {"number": 3, "status": "failed: ValueError: three"}
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_who_stops_listening_leaves_what_came(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(squared, "__module__", Path(__file__).stem)
+    coming = kept_cells(
+        tmp_path / "cells.jsonl", [{"number": n, "device": "cuda"} for n in range(50)], squared, "device"
+    )
+    assert next(coming)["squared"] == 0
+    coming.close()
+    assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,143 @@
+"""A recorded step played through CUDA's caching allocator: the peaks that its counters would show.
+
+A step is recorded once, on fake tensors (`live_parts`). Played, it runs twice: the first step makes the
+optimizer's state in whatever gaps its tensors leave, the second is as all later ones, and its peaks count.
+Besides the model's own tensors a process holds cuBLAS's workspaces, and blocks that are larger than what
+was asked of them.
+
+The sequence of allocations does not depend on the batch, and every size is affine in it. So two recorded
+batches give every other one: `Recording.at_batch`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tps_lab.measure.caching_allocator import MIB, CachingAllocator
+
+# optimizer → (state per weight, in tensors; temporaries of its step on a GPU, in weights' sizes). AdamW takes the
+# square root of all second moments at once ("foreach").
+OPTIMIZERS = {"adamw": (2, 1), "sgd": (1, 0)}
+
+
+def in_order(events: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """What is freed at one moment, by number: autocast empties its cache in the order of addresses."""
+    ordered: list[tuple[int, int]] = []
+    for is_free, group in itertools.groupby(events, lambda event: event[1] == 0):
+        run = list(group)
+        ordered += sorted(run) if is_free else run
+    return tuple(ordered)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One step, or one forward pass if it has no optimizer.
+
+    Args:
+        batch: clips.
+        held: bytes of what is there before the first step: parameters, buffers, clips and labels.
+        events: (number, bytes) for an allocation, (number, 0) when it is freed, `in_order`; gradients stay.
+        backward_at: the event with which backward begins; None if it never does.
+        weights: bytes of the parameters that are trained.
+        optimizer: of `OPTIMIZERS`.
+    """
+
+    batch: int
+    held: tuple[int, ...]
+    events: tuple[tuple[int, int], ...]
+    backward_at: int | None = None
+    weights: tuple[int, ...] = ()
+    optimizer: str | None = None
+
+    def at_batch(self, other: Recording, batch: int) -> Recording | None:
+        """The same step with another batch, from this one's sizes and another's; None if the two differ in more.
+
+        >>> Recording(2, (8,), ((1, 20), (1, 0))).at_batch(Recording(4, (8,), ((1, 40), (1, 0))), 8).events
+        ((1, 80), (1, 0))
+        """
+        alike = [number for number, _ in self.events] == [number for number, _ in other.events]
+        if not alike or len(self.held) != len(other.held) or self.batch == other.batch:
+            return None
+
+        def scaled(one: int, another: int) -> int:
+            return one + (another - one) * (batch - self.batch) // (other.batch - self.batch)
+
+        events = tuple(
+            (number, scaled(one, another))
+            for (number, one), (_, another) in zip(self.events, other.events, strict=True)
+        )
+        held = tuple(scaled(one, another) for one, another in zip(self.held, other.held, strict=True))
+        return replace(self, batch=batch, held=held, events=events)
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Bytes that torch's allocator would report: handed out, and taken from the device for it."""
+
+    allocated: int
+    reserved: int
+
+
+def peaks(recording: Recording, workspace: int) -> Peaks:
+    """Play a recording: a forward pass once, a training step twice, of which the second counts.
+
+    Args:
+        workspace: bytes of cuBLAS's, see `matmul_workspace`; forward and backward, which run in threads of
+            their own, have one each.
+    """
+    allocator = CachingAllocator()
+    for place, size in enumerate(recording.held):
+        allocator.allocate(("held", place), size)
+    allocator.allocate("workspace of forward", workspace)
+    if recording.optimizer is None:
+        _pass(allocator, recording, 0)
+        return Peaks(allocator.peak_allocated, allocator.peak_reserved)
+    state, temporary = OPTIMIZERS[recording.optimizer]
+    for step in (1, 2):
+        allocator.reset_peaks()
+        left = _pass(allocator, recording, workspace if step == 1 else 0)
+        for place, size in enumerate(recording.weights) if step == 1 else ():
+            for tensor in range(state):
+                allocator.allocate(("state", place, tensor), size)
+        for place, size in enumerate(recording.weights):
+            allocator.allocate(("temporary", place), temporary * size)
+        for place in range(len(recording.weights)):
+            allocator.free(("temporary", place))
+        for number in left:  # gradients, set to None
+            allocator.free(number)
+    return Peaks(allocator.peak_allocated, allocator.peak_reserved)
+
+
+def _pass(allocator: CachingAllocator, recording: Recording, workspace_of_backward: int) -> list[int]:
+    """Play the events once; the numbers that are still there afterwards."""
+    left: dict[int, None] = {}
+    for at, (number, size) in enumerate(recording.events):
+        if at == recording.backward_at:
+            allocator.allocate("workspace of backward", workspace_of_backward)
+        if size:
+            allocator.allocate(number, size)
+            left[number] = None
+        else:
+            allocator.free(number)
+            left.pop(number, None)
+    return list(left)
+
+
+def matmul_workspace() -> int:
+    """Bytes that cuBLAS gets from torch for every thread that multiplies matrices, and keeps.
+
+    What CUBLAS_WORKSPACE_CONFIG says (":SIZE:COUNT" in KiB, several add up); otherwise 32 MiB since Hopper
+    and 8.125 MiB before, by the GPU at hand, or as for Hopper without one (aten/src/ATen/cuda/
+    CublasHandlePool.cpp, torch 2.11 to 2.14).
+    """
+    import torch
+
+    configured = re.findall(r":(\d+):(\d+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
+    if configured:
+        return sum(int(size) * int(count) for size, count in configured) * 1024
+    major = torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else 9
+    return 32 * MIB if major >= 9 else 2 * 4 * MIB + 8 * 16 * 1024
