@@ -1,5 +1,8 @@
 """The report on fused attention: from made-up rows, and one real cell."""
 
+import pytest
+
+from tps_lab.errors import InputError
 from tps_lab.report import fused_attention
 from tps_lab.report.fused_attention import answer, build, cell, grid
 
@@ -33,6 +36,8 @@ def test_the_answer_follows_from_the_figures():
 
 def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(fused_attention, "cell", lambda label, attention, frames, size, fused: next(left))
+    with pytest.raises(InputError, match="jobs"):
+        build(tmp_path, [], jobs=0)
     left = iter(rows(10.5, 2))
     cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10.5, 2)]
     page = build(tmp_path, cells).read_text()
@@ -47,6 +52,23 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     page = fused_attention.write(tmp_path, starved).read_text()
     assert "4 of 8 cells were measured on a GPU, 4 ran out of its memory" in page
     assert "| Joint | out of memory / out of memory |" in page
+
+
+def test_where_all_that_is_fused_was_measured_the_answer_goes_by_that():
+    measured = [
+        r | {"measured_ms": 4.0 * r["step_ms"], "measured_bytes": 3 * r["training_bytes"]} if r["fused"] else r
+        for r in rows(10.5, 2)
+    ]
+    for r in measured:
+        if r["label"] == "Joint" and r["fused"]:
+            r["measured_ms"] *= 2
+        elif not r["fused"]:
+            r["status"] = "out of memory"
+    found = answer(measured)
+    assert found.startswith("Yes, but against joint attention TPS pays only in time (from 8 frames on)")
+    assert "joint takes 4.2 times as long as TPS with fused attention (unfused it ran out of memory)" in found
+    assert answer([r for r in measured if r["label"] != "Joint"]).startswith("No answer")
+    assert answer([]).startswith("No answer")
 
 
 def test_a_real_cell(monkeypatch):

@@ -120,6 +120,7 @@ def benchmark_compare(
 def fused_report(
     out: Annotated[Path, typer.Option(help="Where report.md goes; cells that are there are not computed again.")],
     frames: Annotated[list[int] | None, typer.Option(help="Frames per clip; can be given several times.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes at once; on a GPU they take turns.")] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
@@ -132,6 +133,6 @@ def fused_report(
     cells = fused_attention.grid(sorted(set(frames)) if frames else fused_attention.FRAMES)
     try:
         with progress.for_this_terminal(quiet).run("cells", len(cells)) as advance:
-            print(fused_attention.build(out, cells, advance, measure=best_device().type == "cuda"))
+            print(fused_attention.build(out, cells, advance, measure=best_device().type == "cuda", jobs=jobs))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error

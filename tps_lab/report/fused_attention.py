@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tps_lab.errors import InputError
 from tps_lab.measure.kept_cells import kept_cells
 
 BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
@@ -30,6 +31,7 @@ COLUMNS = (
     "measured_reserved_bytes measured_ms measured_iqr_ms status"
 ).split()
 _CLEARLY = 1.1  # what costs at most so many times as much counts as equal
+_SECONDS = 5.0  # of measuring, per cell
 
 
 def grid(frames: Sequence[int] = FRAMES, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
@@ -64,7 +66,15 @@ def cell(label: str, attention: str, frames: int, size: int, fused: bool, measur
 
 
 def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
-    """A real training step on the GPU: peak bytes, then milliseconds."""
+    """A real training step on the GPU, alone there: peak bytes, then milliseconds."""
+    from tps_lab.measure.exclusive import alone
+
+    model = make()
+    with alone("gpu"):
+        return _on_gpu(model, fused)
+
+
+def _on_gpu(model: Any, fused: bool) -> dict[str, Any]:
     import torch
 
     from tps_lab.measure.latency import interleaved
@@ -72,7 +82,7 @@ def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
     from tps_lab.measure.steps import How, prepared
 
     try:
-        model = make().cuda()
+        model = model.cuda()
         for module in model.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = fused
@@ -85,7 +95,7 @@ def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
         torch.cuda.synchronize()
         peaks = {"measured_bytes": torch.cuda.max_memory_allocated()}
         peaks["measured_reserved_bytes"] = torch.cuda.max_memory_reserved()
-        timing = interleaved({"step": step}, seconds=15)["step"]
+        timing = interleaved({"step": step}, seconds=_SECONDS)["step"]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -102,19 +112,26 @@ def build(
     cells: Sequence[Mapping[str, Any]],
     advance: Callable[[int, str | None], None] = lambda step, news: None,
     measure: bool = False,
+    jobs: int = 1,
 ) -> Path:
     """Compute the cells that `out/cells.jsonl` does not hold yet, then write report.md, over_frames.png and cells.csv.
 
     Args:
         measure: run every cell on the GPU too, in a fresh process.
+        jobs: processes at once. On the GPU they take turns: meanwhile the others predict.
+
+    Raises:
+        InputError: less than one job.
 
     Returns:
         The path of report.md.
     """
+    if jobs < 1:
+        raise InputError(f"jobs must be 1 or more, got {jobs}")
     out.mkdir(parents=True, exist_ok=True)
     wanted = [{**given, "measure": True} if measure else dict(given) for given in cells]
     rows = []
-    for row in kept_cells(out / "cells.jsonl", wanted, cell, "measure" if measure else None):
+    for row in kept_cells(out / "cells.jsonl", wanted, cell, "measure" if measure or jobs > 1 else None, jobs):
         rows.append(row)
         advance(len(rows), None)
     return write(out, rows)
@@ -126,9 +143,10 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     from tps_lab.viz.fused import over_frames
 
     device = DEVICES[ON].name
-    over_frames([row for row in rows if row.get("macs")], f"roofline, {device}").savefig(
-        out / "over_frames.png", dpi=110
-    )
+    shown = [row for row in rows if row.get("macs")]
+    time, memory = _best(shown)
+    clock = "measured" if time == "measured_ms" else f"at best, roofline, {device}"
+    over_frames(shown, time, clock, memory).savefig(out / "over_frames.png", dpi=110)
     with (out / "cells.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -137,21 +155,38 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return out / "report.md"
 
 
+def _best(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The columns of time and memory to go by: measured, if all that is fused was, else predicted."""
+    fused = [row for row in rows if row["fused"]]
+    measured = bool(fused) and all(row.get("measured_ms") and row.get("measured_bytes") for row in fused)
+    return ("measured_ms", "measured_bytes") if measured else ("step_ms", "training_bytes")
+
+
 def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     """The answer, for the smallest frames: where joint attention costs clearly more than TPS, and how much."""
-    size = min(_sizes(rows))
+    size = min(_sizes(rows), default=0)
     of = {(row["label"], row["frames"], row["fused"]): row for row in rows if row["size"] == size}
     lengths = sorted({frames for _, frames, _ in of})
+    missing = [n for n in lengths for label in ("Joint", "TPS-C") if (label, n, True) not in of]
+    if missing or not lengths:
+        return "No answer: cells of joint attention or TPS failed, see below."
     first, last = lengths[0], lengths[-1]
+    time_in, memory_in = _best(list(of.values()))
 
-    def ratio(key: str, frames: int, fused: bool = True, label: str = "Joint", base: str = "TPS-C") -> float:
-        return float(of[label, frames, fused][key] / of[base, frames, fused][key])
+    def ratio(key: str, frames: int, label: str = "Joint") -> float:
+        return float(of[label, frames, True][key] / of["TPS-C", frames, True][key])
+
+    def unfused(key: str, frames: int, digits: int) -> str:
+        joint, tps = (of.get((label, frames, False), {}) for label in ("Joint", "TPS-C"))
+        if joint.get(key) and tps.get(key):
+            return f"{joint[key] / tps[key]:.{digits}f} times unfused"
+        return "unfused it ran out of memory" if joint.get("status") == "out of memory" else "unfused: no figure"
 
     def beyond(key: str, where: str) -> tuple[bool, str]:
         found = next((n for n in lengths if ratio(key, n) > _CLEARLY), None)
         return found is not None, where if found is None else f"{where} (from {found} frames on)"
 
-    (slower, time), (hungrier, memory) = beyond("step_ms", "in time"), beyond("training_bytes", "in memory")
+    (slower, time), (hungrier, memory) = beyond(time_in, "in time"), beyond(memory_in, "in memory")
     if slower and hungrier:
         verdict = f"Yes: against joint attention TPS still pays {time} and {memory}."
     elif slower or hungrier:
@@ -160,16 +195,15 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     else:
         verdict = "No: joint attention costs hardly more than TPS, in time or in memory."
     figures = (
-        f" At {last} frames of {size}² joint takes {ratio('step_ms', last):.1f} times as long as TPS with fused "
-        "attention "
-        f"({ratio('step_ms', last, False):.1f} times unfused) and {ratio('training_bytes', last):.2f} times its memory "
-        f"({ratio('training_bytes', last, False):.1f} times unfused); at {first} frames "
-        f"{ratio('step_ms', first):.2f} times as long ({ratio('step_ms', first, False):.2f} unfused) and "
-        f"{ratio('training_bytes', first):.2f} times its memory ({ratio('training_bytes', first, False):.2f} unfused)."
+        f" At {last} frames of {size}² joint takes {ratio(time_in, last):.1f} times as long as TPS with fused "
+        f"attention ({unfused(time_in, last, 1)}) and {ratio(memory_in, last):.2f} times its memory "
+        f"({unfused(memory_in, last, 1)}); at {first} frames "
+        f"{ratio(time_in, first):.2f} times as long ({unfused(time_in, first, 2)}) and "
+        f"{ratio(memory_in, first):.2f} times its memory ({unfused(memory_in, first, 2)})."
     )
     others = [
-        f"{label} {ratio('step_ms', last, label=label):.2f} times the time and "
-        f"{ratio('training_bytes', last, label=label):.2f} times the memory"
+        f"{label} {ratio(time_in, last, label):.2f} times the time and "
+        f"{ratio(memory_in, last, label):.2f} times the memory"
         for label in ("Spatial", "Divided (T+S)", "Local")
         if (label, last, True) in of
     ]
@@ -195,8 +229,11 @@ def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
         answer(whole),
         "",
         f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention "
-        "products included. Memory is the peak of a training step with AdamW, predicted on fake tensors for CUDA; "
-        f"the prediction is unvalidated there. Milliseconds are a roofline for the {device}, forward and backward "
+        "products included. Memory is the peak of a training step with AdamW, "
+        + ("" if measured else "predicted for CUDA; the prediction is unvalidated there; ")
+        + "the workspaces of cuBLAS are in it. "
+        + ("Measured milliseconds are a training step's, the optimizer included. " if measured else "")
+        + f"Milliseconds at best are a roofline for the {device}, forward and backward "
         "without the optimizer: a lower bound that charges nothing for launching kernels, good for orders and "
         "ratios. It takes fused attention at the matrix peak, which real kernels do not reach, so joint "
         "attention's real times are further above it than the others'.",

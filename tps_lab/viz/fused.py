@@ -12,31 +12,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GPU_SIZES_GB = (24, 80)
-# key of a row → what the axis says, what it is divided by
-_PANELS = (
-    ("macs", "Multiply-adds per clip (T)", 1e12),
-    ("training_bytes", "Peak memory, training (GiB)", 2**30),
-    ("step_ms", "Forward + backward, at best (ms)", 1.0),
-)
 
 
 @styled
-def over_frames(rows: Sequence[Mapping[str, Any]], clock: str) -> Figure:
+def over_frames(rows: Sequence[Mapping[str, Any]], time: str, clock: str, memory: str) -> Figure:
     """A row of panels for every cost, a column for every size of frames; both axes logarithmic.
 
     Args:
-        rows: of `report.fused_attention.cell`: attention, label, frames, size, fused and the three costs.
+        rows: of `report.fused_attention.cell`: attention, label, frames, size, fused, macs, and the next two.
+        time, memory: the columns with milliseconds and bytes of a training step.
         clock: what the milliseconds are, for the axis, such as "roofline, H100".
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    # column → what the axis says, what it is divided by
+    costs = (
+        ("macs", "Multiply-adds per clip (T)", 1e12),
+        (memory, "Peak memory, training (GiB)", 2**30),
+        (time, f"Training step (ms)\n{clock}", 1.0),
+    )
     sizes = sorted({row["size"] for row in rows})
     labels = list(dict.fromkeys(row["label"] for row in rows))
     used = dict(zip(labels, looks(labels), strict=True))
     figure = Figure(figsize=(4.3 * len(sizes) + 0.4, 9.6), layout="constrained")
-    grid = figure.subplots(len(_PANELS), len(sizes), sharex=True, sharey="row", squeeze=False)
-    for panels, (key, title, divisor) in zip(grid, _PANELS, strict=True):
+    grid = figure.subplots(len(costs), len(sizes), sharex=True, sharey="row", squeeze=False)
+    for panels, (key, title, divisor) in zip(grid, costs, strict=True):
         for ax, size in zip(panels, sizes, strict=True):
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
@@ -56,9 +57,9 @@ def over_frames(rows: Sequence[Mapping[str, Any]], clock: str) -> Figure:
                         linewidth=1.4,
                         clip_on=False,
                     )
-            if key == "training_bytes":
+            if key == memory:
                 _gpu_sizes(ax)
-        panels[0].set_ylabel(title + (f"\n{clock}" if key == "step_ms" else ""))
+        panels[0].set_ylabel(title)
     for ax, size in zip(grid[0], sizes, strict=True):
         ax.set_title(f"frames of {size}²")
     frames = sorted({row["frames"] for row in rows})
