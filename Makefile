@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test notebooks lint types benchmark environment clean
+.PHONY: help quickstart test notebooks lint types benchmark gpu environment clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
@@ -14,6 +14,7 @@ help:
 	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
 	@echo 'make lint types   ruff and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
+	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
 	@echo 'make environment  write environment.yml from pyproject.toml'
 	@echo 'make clean        remove .venv and caches (no runs, no reports)'
 
@@ -41,6 +42,16 @@ benchmark: $(VENV)/.dev
 		--benchmark-group-by=group --benchmark-sort=fullname --benchmark-json=build/benchmark.json $(ARGS)
 	@if [ -f $(BASELINE) ]; then $(BIN)/tps-lab benchmark-compare $(BASELINE) build/benchmark.json; \
 		else cp build/benchmark.json $(BASELINE) && echo 'baseline: $(BASELINE)'; fi
+
+# what a machine without a GPU skips or only predicts; a stopped run goes on where it was
+gpu: $(VENV)/.dev
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make gpu needs a CUDA device: torch sees none")'
+	@$(BIN)/python -m pytest tests -m gpu --ignore tests/benchmarks $(ARGS)
+	@mkdir -p build
+	@$(BIN)/python -m pytest tests/benchmarks -m gpu -o addopts='' --benchmark-only --benchmark-group-by=group \
+		--benchmark-columns=min,median,iqr,rounds --benchmark-json=build/benchmark-gpu.json
+	@$(BIN)/tps-lab validate-memory --out reports/memory/cuda --jobs 4
+	@$(BIN)/tps-lab fused-report --out reports/fused --jobs 4
 
 environment: $(VENV)/.base
 	@$(BIN)/python -m tps_lab.environment_file > environment.yml

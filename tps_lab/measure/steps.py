@@ -82,7 +82,7 @@ def prepared(model: nn.Module, clip_shape: Sequence[int], how: How) -> tuple[Cal
         step()
         synchronise(device)
         seconds = time.perf_counter() - started
-    return (_graphed(step) if how.graphs else step), seconds
+    return (graphed(step) if how.graphs else step), seconds
 
 
 def _inference(run: Any, clips: torch.Tensor, how: How) -> Callable[[], Any]:
@@ -113,8 +113,14 @@ def _autocast(device: torch.device, how: How) -> Any:
     return nullcontext() if lower is None else torch.autocast(device.type, lower, cache_enabled=not how.graphs)
 
 
-def _graphed(step: Callable[[], Any]) -> Callable[[], Any]:
-    """Capture a step: three times on a side stream first, as torch's documentation asks for."""
+def graphed(step: Callable[[], Any], times: int = 1) -> Callable[[], Any]:
+    """Capture a step as a CUDA graph, so that replaying it costs no Python; it must not wait for the device.
+
+    It runs three times on a side stream first, as torch's documentation asks for.
+
+    Args:
+        times: how many steps, one after another, are one graph: kernels of some microseconds are timed together.
+    """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -123,7 +129,8 @@ def _graphed(step: Callable[[], Any]) -> Callable[[], Any]:
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
+        for _ in range(times):
+            step()
 
     def replay(_kept: Any = step) -> None:  # the graph reads and writes tensors that only the step holds
         graph.replay()
