@@ -8,7 +8,8 @@
 * With a mask, or in float32, it takes the "memory-efficient" kernel (aten/src/ATen/native/transformers):
   32 queries to a block; a mask's rows are padded to 8 numbers; a mask that learns gets a gradient for
   every group, its rows padded to 16 numbers, before that is summed.
-* Autocast computes norms, softmax and the loss in float32, which on a CPU it does not.
+* Autocast computes norms, softmax and the loss in float32, which on a CPU it does not. (The tests compare with
+  CUDA's own autocast, which works on fake CUDA tensors without a GPU; their backward pass does not.)
 
 The allocator and cuBLAS's workspaces are in `caching_allocator` and `replay`. Not modelled: cuDNN, which on
 data-centre GPUs since Hopper takes half-precision attention over (torch 2.13; its backward sums in float32
@@ -43,8 +44,11 @@ class AsOnCuda(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             return self._attention(*args, **kwargs)
-        if func in _IN_FLOAT32 and torch.is_autocast_enabled("cpu"):
-            args = tuple(_float32(value) for value in args)
+        if torch.is_autocast_enabled("cpu"):
+            if func is F.normalize:
+                return _normalize(*args, **kwargs)
+            if func in _IN_FLOAT32:
+                args = tuple(_float32(value) for value in args)
         return func(*args, **kwargs)
 
     def _attention(
@@ -78,7 +82,10 @@ class _FusedAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         b, heads, n, _ = q.shape
         ctx.flash = mask is None and q.dtype in _HALF
-        out = q.new_empty(b, n, heads, v.shape[-1]).transpose(1, 2)
+        # FlashAttention's result is laid out as the queries are, the other kernel's token by token
+        out = (torch.empty_like(q.transpose(1, 2)) if ctx.flash else q.new_empty(b, n, heads, v.shape[-1])).transpose(
+            1, 2
+        )
         if mask is not None and mask.shape[-1] % 8:
             mask = mask.new_empty(*mask.shape[:-1], _up(mask.shape[-1], 8))[..., : mask.shape[-1]]
         per_query = q.new_empty(b, heads, n if ctx.flash else _up(n, 32), dtype=torch.float32)
@@ -98,6 +105,11 @@ class _FusedAttention(torch.autograd.Function):
             del row_sums, summed
             grad_mask = of_groups.sum_to_size(mask.shape)
         return *grads, grad_mask
+
+
+def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Tensor:
+    """`F.normalize`, whose norm CUDA's autocast computes in float32, without a copy of x; so is then the quotient."""
+    return x / torch.linalg.vector_norm(x, p, dim, True, dtype=torch.float32).clamp_min(eps).expand_as(x)
 
 
 def _up(number: int, step: int) -> int:
