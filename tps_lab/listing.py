@@ -211,13 +211,14 @@ def memory_text(facts: Mapping[str, Any]) -> str:
         f"batch {facts['batch']}, {facts['precision']}, {facts['optimizer']}, {attention}{checkpointing}",
         "",
         f"inference      {memory['inference'] / 2**30:8.3f} GiB peak, {reserved['inference']:.3f} GiB reserved",
-        f"training       {memory['training'] / 2**30:8.3f} GiB peak, {reserved['training']:.3f} GiB reserved; "
-        "of the peak (and the most at any moment of the step)",
+        f"training       {memory['training'] / 2**30:8.3f} GiB peak, {reserved['training']:.3f} GiB reserved",
+        "  of the peak (and the most at any moment of the step):",
         *(
             f"  {part:<13}{size / 2**30:8.3f} GiB    ({facts['most_of_each_part_bytes'][part] / 2**30:.3f})"
             for part, size in facts["training_parts_bytes"].items()
         ),
-        f"               ({memory['how']})",
+        "  overhead: cuBLAS's workspaces, and what memory blocks have beyond what was asked for",
+        f"  {memory['how']}",
         "",
         "GPU       trains at this batch   largest batch",
     ]
