@@ -194,6 +194,14 @@ def test_a_question_along_an_axis_is_answered_by_cases_that_are_alike_in_all_els
     assert "difference to the same with border=zero" in (tmp_path / "results.tex").read_text()
 
 
+def test_an_axis_that_the_runs_do_not_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"attention.bordr.*attention.border"):
+        report.build(crossed(), tmp_path / "page", compare="attention.bordr")
+    with pytest.raises(InputError, match="not of a grid"):
+        report.build(study(), tmp_path / "page", compare="frames")
+    assert not (tmp_path / "page").exists()
+
+
 def test_lines_along_an_axis_are_named_by_what_they_have_in_common() -> None:
     groups = group_runs(crossed())
     found = lines(groups, "attention.border")

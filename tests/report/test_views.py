@@ -9,7 +9,7 @@ import pytest
 from made_up import VARIANTS, made_up
 
 from tps_lab.errors import InputError
-from tps_lab.report.page import write
+from tps_lab.report import build
 from tps_lab.report.views import viewed
 from tps_lab.viz.groups import group_runs
 
@@ -43,11 +43,11 @@ def test_lines_over_seeds_and_by_views(tmp_path: Path) -> None:
 
 def test_a_page_shows_them(tmp_path: Path) -> None:
     runs = [seen(tmp_path, seed, 50 + seed, macs=None) for seed in range(3)]
-    page = write(runs, tmp_path / "report").page  # type: ignore[arg-type]
+    page = build(runs, tmp_path / "report")  # type: ignore[arg-type]
     for text in (page.read_text(), (page.parent / "report.md").read_text()):
         assert "4×3" in text
         assert "disputed" in text
-    plain = write([made_up(*VARIANTS[0])], tmp_path / "plain").page
+    plain = build([made_up(*VARIANTS[0])], tmp_path / "plain")
     assert "Several views" not in plain.read_text()
 
 
@@ -64,4 +64,4 @@ def test_a_damaged_file_of_probes_is_named_too(tmp_path: Path, wrong: str) -> No
     run = seen(tmp_path, 0, 50)
     (tmp_path / "seed0" / "time_use.json").write_text(wrong)
     with pytest.raises(InputError, match=r"time_use.json.*tps-lab probe writes it again"):
-        write([run], tmp_path / "report")  # type: ignore[list-item]
+        build([run], tmp_path / "report")  # type: ignore[list-item]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +38,7 @@ def report(
     if grids is not None and (about or title or baseline):
         raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
     command = runs.environment()["command"]
-    said = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
+    said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     try:
         if grids is not None:
             overview = reports.build_all(folders, grids, out, scale, command)

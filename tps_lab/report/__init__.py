@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tps_lab.report import tables
-from tps_lab.report.page import build, said_about
+from tps_lab.report.page import build
 
-__all__ = ["build", "said_about", "tables"]
+__all__ = ["build", "tables"]

@@ -14,6 +14,8 @@ from tps_lab.ablate.grid import find
 from tps_lab.ablate.record import Record, Recorded
 from tps_lab.errors import InputError
 from tps_lab.report import page
+from tps_lab.report.about import About
+from tps_lab.report.render import render
 from tps_lab.viz.groups import Run
 
 
@@ -114,7 +116,7 @@ def build(grid: GridRuns, out: Path, command: str = "", **said: Any) -> Path:
     """A grid's report; see `page.write`.
 
     Args:
-        **said: replaces what the grid file says (title, baseline).
+        **said: fields of `About`, which replace what the grid file says.
     """
     return _written(grid, out, command, **said).page
 
@@ -189,16 +191,14 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
     out.mkdir(parents=True, exist_ok=True)
     overview = Overview(out, scale, sorted(lines, key=lambda line: not line.answers))  # what was not run comes last
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
-        text = page.render(template, {"overview": overview, "command": command})
+        text = render(template, {"overview": overview, "command": command})
         (out / name).write_text(text, encoding="utf-8")
     return overview
 
 
 def _written(grid: GridRuns, out: Path, command: str, **said: Any) -> page.Built:
-    about = page.said_about(grid.record.about) | {"remake": remake(grid.record)}
-    if "baseline" in said:
-        about.pop("compare", None)
-    return page.write(grid.runs, out, command=command, **about | said)
+    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
+    return page.write(grid.runs, out, about)
 
 
 def remake(of: Record) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import viz
 from tps_lab.ablate.proofs import Confronted, confront
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
 from tps_lab.report import cells, comparisons, facts, latex, method, paired, tables, time_use, views
+from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
+from tps_lab.report.render import render
 from tps_lab.report.wording import listed
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 
@@ -59,23 +60,21 @@ class Built:
     proofs: list[Confronted]
 
 
-def build(runs: Iterable[Run], out_dir: Path | str, *args: Any, **said: Any) -> Path:
-    """As `write`, which documents the arguments; returns the path of `index.html`."""
-    return write(runs, out_dir, *args, **said).page
+def build(
+    runs: Iterable[Run], out_dir: Path | str, *, extra_figures: Sequence[tuple[str, Figure]] = (), **about: Any
+) -> Path:
+    """As `write`, with the fields of `About` as arguments; returns the path of `index.html`.
+
+    >>> build(runs, "reports/patterns", title="Which pattern?", baseline="Spatial")  # doctest: +SKIP
+    """
+    return write(runs, out_dir, About(**about), extra_figures).page
 
 
 def write(
     runs: Iterable[Run],
     out_dir: Path | str,
-    title: str = "Attention variants compared",
-    command: str = "",
+    about: About,
     extra_figures: Sequence[tuple[str, Figure]] = (),
-    question: str = "",
-    baseline: str | None = None,
-    paper: Mapping[str, Mapping[str, float]] | None = None,
-    paper_source: str = "",
-    remake: str = "",
-    compare: str | None = None,
 ) -> Built:
     """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
@@ -84,43 +83,27 @@ def write(
     Args:
         runs: as read by `tps_lab.runs`; finished ones, and also failed and interrupted ones.
         out_dir: made if it is missing; files of an earlier report there are replaced.
-        title: the page's heading.
-        command: what makes this report again, shown in it.
+        about: title, question, what is compared with what.
         extra_figures: captions and figures for a section of their own.
-        question: what the runs should answer, in a sentence.
-        baseline: label or case that all others are compared with; None takes spatial attention, or
-            the first.
-        paper: a paper's numbers to stand beside ours: label, case, variant or pattern → measure →
-            number.
-        paper_source: which table of which paper that is, and on what data.
-        remake: the command that makes a run again, if it is no `tps-lab train`.
-        compare: instead of a baseline, the axis of a grid ("attention.border") along which cases are
-            compared with the one that differs from them there alone.
 
     Raises:
-        InputError: there are no runs.
-
-    >>> write(runs, "reports/patterns", title="Which pattern?").page  # doctest: +SKIP
+        InputError: there are no runs, or none that `about` names.
     """
     runs = list(runs)
     if not runs:
         raise InputError("no runs to report on")
+    groups = group_runs(runs)
+    _check(about, groups)
     out = Path(out_dir)
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    groups = group_runs(runs)
-    if baseline is not None:
-        paired.baseline_of(groups, baseline)
     members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
     sections = [
-        _section(data, by, number, figures, baseline, compare, paper or {})
+        _section(data, by, number, figures, about)
         for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
     ]
     content = {
-        "title": title,
-        "question": question,
-        "paper_source": paper_source,
-        "command": command,
+        "about": about,
         "count": len(runs),
         "sections": sections,
         "mosaics": _mosaics(groups, figures),
@@ -130,16 +113,27 @@ def write(
         ],
         "measured": method.measured(groups),
         "groups": groups,
-        "remake": remake,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
-    written = [latex.latex_table(by, s.compared, paper or {}, command) for s, by in zip(sections, members, strict=True)]
-    (out / "results.tex").write_text("\n".join(written), encoding="utf-8")
+    latexes = [
+        latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
+    ]
+    (out / "results.tex").write_text("\n".join(latexes), encoding="utf-8")
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         (out / file).write_text(render(template, content), encoding="utf-8")
     answers = {section.data: section.answer for section in sections}
     return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
+
+
+def _check(about: About, groups: Sequence[Group]) -> None:
+    if about.baseline is not None:
+        paired.baseline_of(groups, about.baseline)
+    axes = {axis for group in groups for axis in group.first.get("varied") or {}}
+    if about.compare is not None and about.compare not in axes:
+        if not axes:
+            raise InputError(f"no axis to compare along, such as {about.compare!r}: the runs are not of a grid")
+        raise unknown("axis", about.compare, sorted(axes))
 
 
 def _section(
@@ -147,13 +141,11 @@ def _section(
     groups: list[Group],
     number: int,
     figures: Path,
-    baseline: str | None,
-    compare: str | None,
-    paper: Mapping[str, Mapping[str, float]],
+    about: About,
 ) -> Section:
     draw = Pictures(groups, number, figures)
     ranking = comparisons.Ranking(groups)
-    compared = comparisons.compared(ranking, baseline, compare)
+    compared = comparisons.compared(ranking, about.baseline, about.compare)
     effects = paired.effects(groups)
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
@@ -165,10 +157,10 @@ def _section(
         draw.tradeoffs(),
         [*draw.curves(), *draw.answers()],
         compared,
-        draw.differences(compared, paper),
+        draw.differences(compared, about.paper),
         effects,
-        draw.effects(effects, compare),
-        {group.label: text for group in groups if (text := latex.paper_number(group, paper))},
+        draw.effects(effects, about.compare),
+        {group.label: text for group in groups if (text := latex.paper_number(group, about.paper))},
         facts.described(highest(groups, MOST_CURVES)),
         proofs,
         views.viewed(groups),
@@ -212,49 +204,3 @@ def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern,
         caption = f"{note} {facts.pattern_text(pattern).capitalize()}.".strip()
         shown.append((pattern, picture(figure, f"mosaic-{number}", caption, figures, wide=False)))
     return shown
-
-
-def said_about(grid: Mapping[str, Any]) -> dict[str, Any]:
-    """What a grid file says that a report shows, as arguments of `build`."""
-    found = {key: grid[key] for key in ("title", "question", "baseline", "compare") if grid.get(key)}
-    if isinstance(grid.get("paper"), Mapping):
-        found |= {"paper": grid["paper"].get("numbers") or {}, "paper_source": str(grid["paper"].get("source") or "")}
-    return found
-
-
-def render(template: str, content: dict[str, Any]) -> str:
-    """A template of this package as text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tps_lab.report"),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["md"] = markdown
-    environment.filters["tied"] = tied
-    environment.filters["p"] = p_text
-    environment.filters["points"] = lambda value: f"{value:+.1f}".replace("-", "−")
-    environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
-    return environment.get_template(template).render(content)
-
-
-def p_text(p: float) -> str:
-    """A p value as people write it."""
-    if p != p:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def tied(text: str) -> str:
-    """Text whose ranges and percentages do not break over two lines."""
-    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
-    return re.sub(r"(?<=\d) (?=(%|M|G|×)(\W|$))", "\u00a0", text)
-
-
-def markdown(text: object) -> str:
-    """Text that Markdown prints as it is, also inside a table."""
-    escaped = "".join(f"\\{sign}" if sign in "\\`*_[]|#~" else sign for sign in str(text))
-    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())

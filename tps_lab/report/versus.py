@@ -113,7 +113,7 @@ def write(found: Versus, out: Path, command: str = "") -> None:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
         writer.writeheader()
         writer.writerows(lines)
-    from tps_lab.report.page import render
+    from tps_lab.report.render import render
 
     heads = ["Variant", "Seeds", "A (%)", "B (%)", "B − A (points)", "Verdict", "Costs, B / A"]
     content = {
