@@ -84,6 +84,8 @@ def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path,
     assert [row.get("squared") for row in rows] == [1, "kept", None, 16, 1]
     assert rows[2] == {"number": 3, "status": "failed: ValueError: three"}
     assert len(file.read_text().splitlines()) == 4
+    list(kept_cells(file, cells, squared, "device"))
+    assert len(file.read_text().splitlines()) == 5  # only the one that failed was tried again
 
 
 def test_who_stops_listening_leaves_what_came(tmp_path, monkeypatch):

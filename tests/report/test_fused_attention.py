@@ -54,6 +54,14 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     assert "| Joint | out of memory / out of memory |" in page
 
 
+def test_cells_that_failed_are_named(tmp_path):
+    some = rows(10, 2)
+    failed = [{key: some[-1][key] for key in ("label", "frames", "size", "fused")} | {"status": "failed: no disk"}]
+    page = fused_attention.write(tmp_path, some[:-1] + failed).read_text()
+    assert "**1 cell failed** (Joint unfused with 16 frames of 224²): no disk" in page
+    assert "(unfused: no figure)" in page
+
+
 def test_where_all_that_is_fused_was_measured_the_answer_goes_by_that():
     measured = [
         r | {"measured_ms": 4.0 * r["step_ms"], "measured_bytes": 3 * r["training_bytes"]} if r["fused"] else r

@@ -22,6 +22,8 @@ def kept_cells(
 ) -> Iterator[Row]:
     """The row of every cell, in order; those that `file` (JSON lines) does not hold yet are computed and added to it.
 
+    A cell that failed is a row, too, but the next call tries it again.
+
     Args:
         cells: the arguments of `cell`, plain values.
         cell: a module's function from arguments to a row.
@@ -31,7 +33,8 @@ def kept_cells(
     known: dict[str, Row] = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         entry = json.loads(line)
-        known[_key(entry["cell"])] = entry["row"]
+        if not _failed(entry["row"]):
+            known[_key(entry["cell"])] = entry["row"]
     wanted = list(cells)
     todo = list({_key(given): given for given in wanted if _key(given) not in known}.values())
     pool = ThreadPoolExecutor(jobs)
@@ -49,6 +52,10 @@ def kept_cells(
             yield known[_key(given)]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _failed(row: Row) -> bool:
+    return str(row.get("status", "")).startswith("failed")
 
 
 def _key(cell: Mapping[str, Any]) -> str:

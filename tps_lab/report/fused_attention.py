@@ -223,11 +223,21 @@ def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
         if measured or starved
         else f"**All figures are predicted; nothing here was measured on a GPU** ({len(rows)} cells)."
     )
+    failed: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"].startswith("failed"):
+            way = "fused" if row["fused"] else "unfused"
+            cell = f"{row['label']} {way} with {row['frames']} frames of {row['size']}²"
+            failed.setdefault(row["status"].removeprefix("failed: "), []).append(cell)
     lines = [
         "# Does TPS still pay now that attention is fused?",
         "",
         answer(whole),
         "",
+        *(
+            f"**{len(cells)} cell{'s' * (len(cells) > 1)} failed** ({'; '.join(cells)}): {why}\n"
+            for why, cells in failed.items()
+        ),
         f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention "
         "products included. Memory is the peak of a training step with AdamW, "
         + ("" if measured else "predicted for CUDA; the prediction is unvalidated there; ")
