@@ -1,0 +1,96 @@
+"""Clips, parts and image models that do not fit: refused, by name."""
+
+import pytest
+import timm
+import torch
+from tiny_vits import CLASSES, SIZE, image_model, random_clip, video_model
+
+from tps_lab import InputError, create_model, videoize
+from tps_lab.backbones import PAPER, SMALL, backbones
+
+
+@pytest.mark.parametrize(
+    ("clip", "shown"),
+    [
+        (torch.zeros(2, 3, 4, *SIZE), "(B, 3, 5, 10, 15) = (B, C, T, H, W), got (2, 3, 4, 10, 15)"),
+        (torch.zeros(2, 1, 5, *SIZE), "got (2, 1, 5, 10, 15)"),
+        (torch.zeros(2, 3, 5, 15, 10), "got (2, 3, 5, 15, 10)"),
+        (torch.zeros(2, 5, 3, *SIZE), "got (2, 5, 3, 10, 15)"),
+        (torch.zeros(3, 5, *SIZE), "got (3, 5, 10, 15)"),
+        (torch.zeros(2, 3, 5, *SIZE, dtype=torch.uint8), "torch.uint8"),
+    ],
+)
+def test_a_clip_that_does_not_fit_is_refused_and_shown(clip, shown):
+    with pytest.raises(InputError) as error:
+        video_model()(clip)
+    assert shown in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 9, "tubelet": 2}, "multiple of the tubelet's length, got 9 frames, tubelet 2"),
+        ({"frames": 0}, "got 0 frames"),
+        ({"frames": 5, "tubelet": 0}, "tubelet 0"),
+        ({"frames": 4}, "offset -4, which a clip of 4 frames cannot hold"),
+        ({"frames": 8, "tubelet": 2}, "offset -4, which a clip of 4 frames cannot hold"),
+        ({"frames": 8, "bias": "fixed"}, "bias=fixed: a plain ViT has no relative position bias"),
+        ({"frames": 8, "patern": "A"}, "did you mean 'pattern'"),
+        ({"frames": 8, "attention": "jiont"}, "did you mean 'joint'"),
+        ({"frames": 8, "attention": "tokshift"}, "tokshift needs a class token in every frame, and this image model"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        videoize(image_model(), **options)
+
+
+def test_the_error_says_it_before_the_image_model_is_changed():
+    image = image_model()
+    for _ in range(2):
+        with pytest.raises(InputError, match="offset -4"):
+            videoize(image, "tps", frames=4)
+    assert videoize(image, "tps", frames=5)(random_clip()).shape == (2, CLASSES)
+
+
+def test_an_unknown_backbone_gets_the_nearest():
+    with pytest.raises(InputError, match="unknown backbone 'vit_mircro'; did you mean 'vit_micro'"):
+        create_model("vit_mircro")
+    with pytest.raises(InputError, match="did you mean 'vit_tiny_patch16_224'"):
+        create_model("vit_tiny_patch16_242")
+
+
+def test_an_unknown_option_is_refused_with_its_name():
+    with pytest.raises(InputError, match="patern"):
+        create_model("vit_micro", "tps", patern="A")
+
+
+def test_a_convolutional_network_cannot_become_a_video_model():
+    with pytest.raises(InputError, match=r"resnet18 \(timm.models.resnet.ResNet\) cannot become.*no attention"):
+        create_model("resnet18")
+    with pytest.raises(InputError, match="ResNet"):
+        videoize(timm.create_model("resnet18"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch_drop_rate": 0.5}, "patch_drop_rate"),
+    ],
+)
+def test_image_models_without_a_grid_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        videoize(image_model(**options))
+
+
+def test_a_hybrid_is_refused():
+    hybrid = timm.create_model("vit_tiny_r_s16_p8_224", img_size=32, embed_dim=32, depth=1, num_heads=2)
+    with pytest.raises(InputError, match="HybridEmbed"):
+        videoize(hybrid)
+
+
+def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_converted():
+    names = backbones()
+    assert names[: len(SMALL) + len(PAPER)] == [*SMALL, *PAPER]
+    assert {"vit_base_patch16_224", "swin_tiny_patch4_window7_224", "pvt_v2_b0"} <= set(names)
+    assert not [name for name in names if name.startswith(("resnet", "vit_relpos"))]
