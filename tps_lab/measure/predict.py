@@ -104,6 +104,9 @@ def predict(make: Callable[[], nn.Module], setting: Setting) -> Prediction:
 def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Prediction, dict[int, int]]:
     """The prediction, and per GPU size in GB (10⁹ bytes) the largest batch that fits; 0 where none does.
 
+    A card sold with 24 GB has 24 · 2³⁰ bytes: the 7 % above 24 · 10⁹ are for the CUDA context and the gaps
+    between memory blocks.
+
     Raises:
         InputError: the target is no GPU.
     """
