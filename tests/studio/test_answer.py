@@ -145,7 +145,9 @@ def test_the_memory_by_hand_is_the_predicted_one():
             lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch)
         )
         by_hand = training_bytes(frames, side, side, depth, 384, batch)
-        assert by_hand == pytest.approx(found.training, rel=0.02)
+        assert by_hand == pytest.approx(found.training, rel=0.03)
+        of_tensors = found.training - found.parts["overhead"]
+        assert by_hand - 2 * 32 * 2**20 == pytest.approx(of_tensors, rel=0.02)
     facts = {fact["name"]: fact for fact in answer(asked(tile="C"))["facts"]}
     assert facts["Training memory"]["figure"].endswith("GiB")
 
