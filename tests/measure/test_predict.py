@@ -32,7 +32,9 @@ def test_a_prediction_for_the_cpu_is_what_real_tensors_take(attention):
     assert predicted.inference == pytest.approx(measured.inference, rel=0.05)
 
 
-def test_a_linear_model_by_hand():
+def test_a_linear_model_by_hand(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # 32 MiB, on whatever GPU is at hand
+
     class Linear(nn.Module):
         clip_shape = (1, 1, 1, 640)
 
