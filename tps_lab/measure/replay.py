@@ -132,7 +132,8 @@ def matmul_workspace() -> int:
 
     What CUBLAS_WORKSPACE_CONFIG says (":SIZE:COUNT" in KiB, several add up); otherwise 32 MiB since Hopper
     and 8.125 MiB before, by the GPU at hand, or as for Hopper without one (aten/src/ATen/cuda/
-    CublasHandlePool.cpp, torch 2.11 to 2.14).
+    CublasHandlePool.cpp, torch 2.11 to 2.14; its later development takes the bytes for each product alone,
+    of which this is then an upper bound).
     """
     import torch
 
