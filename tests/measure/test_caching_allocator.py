@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tps_lab.measure.caching_allocator import MIB, CachingAllocator
-from tps_lab.measure.replay import Recording, matmul_workspace, peaks
+from tps_lab.measure.replay import Recording, matmul_workspace, play
 
 
 class Naive:
@@ -114,10 +114,10 @@ def test_a_step_played_by_hand():
     weight, saved, gradient = 4 * MIB, 16 * MIB, 4 * MIB
     step = Recording(1, (weight,), ((1, saved), (2, gradient), (1, 0)), 1, (weight,), "sgd")
     # backward: the weight, its momentum, what forward saved, the gradient, and a workspace for each of two threads
-    assert peaks(step, 32 * MIB).allocated == weight + weight + saved + gradient + 2 * 32 * MIB
+    assert play(step, 32 * MIB).allocated == weight + weight + saved + gradient + 2 * 32 * MIB
     forward = Recording(1, (weight,), ((1, saved), (1, 0)))
-    assert peaks(forward, 32 * MIB).allocated == weight + saved + 32 * MIB
-    assert peaks(forward, 0).reserved == 20 * MIB  # what was saved fits behind the weight
+    assert play(forward, 32 * MIB).allocated == weight + saved + 32 * MIB
+    assert play(forward, 0).reserved == 20 * MIB  # what was saved fits behind the weight
 
 
 def test_recordings_that_differ_in_more_than_sizes_are_not_mixed():

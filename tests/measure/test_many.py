@@ -25,6 +25,14 @@ def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cann
     assert "unvalidated on CUDA" in text
 
 
+def test_the_command_draws_the_step_of_those_that_can_be(tmp_path):
+    file = tmp_path / "memory.png"
+    run = CliRunner().invoke(app, ["memory", "tps", "trajectory", "--backbone", "swin_micro", "--save", str(file)])
+    assert run.exit_code == 0
+    assert run.stdout.splitlines()[-1] == str(file)
+    assert file.stat().st_size > 5_000
+
+
 def test_a_variant_that_cannot_be_is_an_error_if_it_is_all_that_was_asked_for():
     run = CliRunner().invoke(app, ["memory", "trajectory", "--backbone", "swin_micro"])
     assert isinstance(run.exception, InputError)

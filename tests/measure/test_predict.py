@@ -14,7 +14,7 @@ from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.largest_batch import largest_batches
 from tps_lab.measure.live_parts import LiveParts
 from tps_lab.measure.memory import peak_memory
-from tps_lab.measure.predict import Setting, _step, predict, predict_batches
+from tps_lab.measure.predict import Setting, predict, predict_batches, training_step
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -90,7 +90,7 @@ def test_two_recorded_batches_give_every_other(attention, setting):
         mode = fake_mode()
         model = weightless(made(attention), mode)
         model.set_grad_checkpointing(setting.checkpointing)
-        return _step(model.train(), dataclasses.replace(setting, batch=batch), mode)[0]
+        return training_step(model.train(), dataclasses.replace(setting, batch=batch), mode).recording
 
     assert recorded(2).at_batch(recorded(4), 13) == recorded(13)
 

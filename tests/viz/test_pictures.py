@@ -110,6 +110,22 @@ TIME_USE = {
 }
 
 
+def over_step(scale: int) -> Any:
+    from tps_lab.measure.timeline import Timeline
+
+    rising = np.concatenate([np.arange(9), np.arange(9, -1, -1), [0, 0, 0]])
+    parts = {
+        "parameters": np.full(22, 1 << 28),
+        "gradients": np.concatenate([np.zeros(9), np.arange(10), [9, 9, 0]]) * (1 << 25),
+        "optimizer": np.full(22, 1 << 29),
+        "activations": scale * rising * (1 << 28),
+        "temporary": np.array([0] * 10 + [1, 0] * 4 + [0, 2, 0, 0]) * (1 << 28),
+        "overhead": np.full(22, 1 << 26),
+    }
+    reserved = np.maximum.accumulate(np.sum(list(parts.values()), axis=0)) * 1.05
+    return Timeline(parts, reserved, 9, 19)
+
+
 def pairs() -> list[Any]:
     from tps_lab.report.paired import paired
 
@@ -131,6 +147,7 @@ PICTURES: dict[str, Any] = {
     "interaction": lambda ax: viz.interaction(viz.group_runs(CROSSED), "data.frames", ax=ax),
     "learning_curves": lambda ax: viz.learning_curves(RUNS, ax=ax),
     "main_effects": lambda ax: viz.main_effects(EFFECTS, ax=ax),
+    "memory_over_step": lambda ax: viz.memory_over_step({"TPS-C": over_step(1), "Joint": over_step(2)}, ax=ax),
     "mixed_frames": lambda ax: viz.mixed_frames(clip(), ["A", "B"], 16, ax=ax),
     "mosaic": lambda ax: viz.mosaic("C", ax=ax),
     "pair_accuracy": lambda ax: viz.pair_accuracy(RUNS, ax=ax),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, Quiet, app, print_json
+from tps_lab.cli._shared import Json, Quiet, app, print_json, save_picture
 from tps_lab.errors import InputError
 
 _Backbone = Annotated[str, typer.Option(help="See: tps-lab list backbones.")]
@@ -16,10 +16,12 @@ _Frames = Annotated[int | None, typer.Option(help="Frames per clip; the backbone
 _Tubelet = Annotated[int | None, typer.Option(help="Frames per token along time.")]
 _Size = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
 _Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+_MOST_DRAWN = 6  # panels of a picture
 
 
 @app.command(
-    epilog="Example: tps-lab memory spatial tps joint --backbone vit_base_patch16_224 --batch 8 --precision bf16"
+    epilog="Examples: tps-lab memory spatial tps joint --backbone vit_base_patch16_224 --batch 8 --precision bf16, "
+    "tps-lab memory tps divided --save memory.png"
 )
 def memory(
     attention: _Variants = None,
@@ -33,6 +35,10 @@ def memory(
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
     unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory.")] = False,
     every_way: Annotated[bool, typer.Option("--every-way", help="Fused and not, checkpointed and not.")] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Picture of memory over a training step: .png, .svg, .pdf; of 6 variants at most."),
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,6 +49,8 @@ def memory(
     from tps_lab import progress
     from tps_lab.measure import many, tables
 
+    if save is not None and (not attention or len(attention) > _MOST_DRAWN or every_way):
+        raise InputError(f"--save draws 1 to {_MOST_DRAWN} variants that are named, one way")
     ways = [(c, f) for f in (True, False) for c in (False, True)] if every_way else [(checkpointing, not unfused)]
     with progress.for_this_terminal(quiet or json_).run("variants", many.count(attention, ways)) as advance:
         rows, impossible = many.predicted(
@@ -51,10 +59,22 @@ def memory(
         )  # fmt: skip
     if attention and not rows:
         raise InputError(next(iter(impossible.values())))
+    if save is not None:
+        from tps_lab import viz
+
+        (way,) = ways
+        possible = [name for name in attention or () if name not in impossible]
+        shown = many.timelines(
+            possible, backbone, {"frames": frames, "tubelet": tubelet, "size": size},
+            {"batch": batch, "precision": precision, "optimizer": optimizer, "checkpointing": way[0], "fused": way[1]},
+        )  # fmt: skip
+        save_picture(viz.memory_over_step(shown).figure, save)
     if json_:
         print_json({"rows": rows, "impossible": impossible})
     else:
         print(tables.memory_table(rows, impossible))
+        if save is not None:
+            print(save)
 
 
 @app.command(epilog="Example: tps-lab latency spatial tps joint --backbone vit_small_patch16_224 --frames 8 --training")

@@ -22,6 +22,7 @@ class LiveParts(LiveBytes):
         now, at_peak, most: bytes per part: alive now, alive when all together were the most, and the
             most that each one ever was.
         events: (storage's number, its bytes) when one comes, (its number, 0) when it goes.
+        course: `now`, in the order of `PARTS`, after each of the events.
 
     Args:
         rounding: sizes are rounded up to it in the sums, not in the events.
@@ -34,6 +35,7 @@ class LiveParts(LiveBytes):
         self.now: dict[str, int] = dict.fromkeys(PARTS, 0)
         self.at_peak, self.most = dict(self.now), dict(self.now)
         self.events: list[tuple[int, int]] = []
+        self.course: list[tuple[int, ...]] = []
         self._records: dict[int, list[Any]] = {}  # storage → [bytes, part, number]
         self._storages = 0
 
@@ -48,9 +50,9 @@ class LiveParts(LiveBytes):
             size = -(-storage.nbytes() // self.rounding) * self.rounding
             self._storages += 1
             self._records[key] = [size, self.part, self._storages]
-            if size:
-                self.events.append((self._storages, storage.nbytes()))
             self.now[self.part] += size
+            if size:
+                self._note(self._storages, storage.nbytes())
             self.most[self.part] = max(self.most[self.part], self.now[self.part])
             self.live += size
             if self.live > self.peak:
@@ -71,4 +73,8 @@ class LiveParts(LiveBytes):
         self.now[part] -= size
         self.live -= size
         if size:
-            self.events.append((number, 0))
+            self._note(number, 0)
+
+    def _note(self, number: int, size: int) -> None:
+        self.events.append((number, size))
+        self.course.append(tuple(self.now.values()))

@@ -12,6 +12,7 @@ from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     from tps_lab.measure.predict import Prediction
+    from tps_lab.measure.timeline import Timeline
 
 
 def count(attention: Sequence[str] | None, ways: Sequence[Any]) -> int:
@@ -56,6 +57,26 @@ def predicted(
                 impossible[name] = str(error)
             advance(index * len(ways) + place, None)
     return rows, impossible
+
+
+def timelines(
+    attention: Sequence[str], backbone: str, model: Mapping[str, Any], setting: Mapping[str, Any]
+) -> dict[str, Timeline]:
+    """Memory over a training step, by label, of variants that the backbone can have.
+
+    Args:
+        setting: of `predict.Setting`.
+    """
+    from tps_lab.attention import parse
+    from tps_lab.backbones import create_model
+    from tps_lab.measure.predict import Setting
+    from tps_lab.measure.timeline import timeline
+
+    variants = [parse(name) for name in dict.fromkeys(attention)]
+    return {
+        variant.label: timeline(lambda v=variant: create_model(backbone, v, **model), Setting(**setting))  # type: ignore[misc]
+        for variant in variants
+    }
 
 
 Configuration = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]

@@ -20,7 +20,7 @@ from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.largest_batch import largest_batches
 from tps_lab.measure.live_parts import LiveParts
-from tps_lab.measure.replay import OPTIMIZERS, Recording, in_order, matmul_workspace, peaks
+from tps_lab.measure.replay import OPTIMIZERS, Recording, in_order, matmul_workspace, play
 
 GPU_SIZES_GB = (8, 16, 24, 40, 80, 141)
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -98,7 +98,7 @@ def predict(make: Callable[[], nn.Module], setting: Setting) -> Prediction:
     >>> predict(lambda: create_model("vit_base_patch16_224", "joint"), Setting(batch=64))  # doctest: +SKIP
     """
     mode = fake_mode()
-    return _predict(_model(make, setting, mode), setting, mode)[0]
+    return _predict(modelled(make, setting, mode), setting, mode)[0]
 
 
 def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Prediction, dict[int, int]]:
@@ -113,21 +113,21 @@ def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Pr
     if setting.target != "cuda":
         raise InputError("the largest batch is that of a GPU: target must be cuda")
     mode = fake_mode()
-    model = _model(make, setting, mode)
+    model = modelled(make, setting, mode)
     prediction, recorded = _predict(model, setting, mode)
     workspace = matmul_workspace()
     recordings = {setting.batch: recorded}
 
     def record(batch: int) -> Recording:
         if batch not in recordings:
-            recordings[batch] = _step(model.train(), replace(setting, batch=batch), mode)[0]
+            recordings[batch] = training_step(model.train(), replace(setting, batch=batch), mode).recording
         return recordings[batch]
 
     few, many = sorted((max(2, setting.batch), 2 * max(2, setting.batch)))  # where sizes of 1 change no layout
 
     def peak(batch: int) -> int:
         between = record(few).at_batch(record(many), batch) if batch > 1 else None
-        return peaks(between or record(batch), workspace).allocated
+        return play(between or record(batch), workspace).allocated
 
     return prediction, largest_batches(peak, {gb: gb * 10**9 for gb in GPU_SIZES_GB}, (few, many))
 
@@ -140,7 +140,8 @@ def counts(make: Callable[[], nn.Module]) -> dict[str, Any]:
     return {"params": params, "macs": macs, "macs_by_counter": {"closed form": macs}}
 
 
-def _model(make: Callable[[], nn.Module], setting: Setting, mode: Any) -> nn.Module:
+def modelled(make: Callable[[], nn.Module], setting: Setting, mode: Any) -> nn.Module:
+    """The model that `make` makes, without weights, checkpointing if the setting says so."""
     model = weightless(make, mode)
     if setting.checkpointing:
         if not hasattr(model, "set_grad_checkpointing"):
@@ -151,14 +152,15 @@ def _model(make: Callable[[], nn.Module], setting: Setting, mode: Any) -> nn.Mod
 
 def _predict(model: nn.Module, setting: Setting, mode: Any) -> tuple[Prediction, Recording]:
     inference, forward = _forward_only(model.eval(), setting, mode)
-    step, parts, most = _step(model.train(), setting, mode)
+    step = training_step(model.train(), setting, mode)
+    parts, most = step.parts, step.most
     if setting.target == "cpu":
-        return Prediction(sum(parts.values()), forward, None, None, parts, most, setting), step
+        return Prediction(sum(parts.values()), forward, None, None, parts, most, setting), step.recording
     workspace = matmul_workspace()
-    one, all_ = peaks(inference, workspace), peaks(step, workspace)
+    one, all_ = play(inference, workspace), play(step.recording, workspace)
     parts["overhead"] = most["overhead"] = all_.allocated - sum(parts.values())
     found = Prediction(all_.allocated, one.allocated, all_.reserved, one.reserved, parts, most, setting)
-    return found, step
+    return found, step.recording
 
 
 def _forward(model: nn.Module, clips: Tensor, setting: Setting) -> Tensor:
@@ -177,8 +179,24 @@ def _forward_only(model: nn.Module, setting: Setting, mode: Any) -> tuple[Record
     return Recording(setting.batch, held, events), live.peak
 
 
-def _step(model: nn.Module, setting: Setting, mode: Any) -> tuple[Recording, dict[str, int], dict[str, int]]:
-    """A training step, its tensors' parts at the peak, and the most that each part ever takes."""
+@dataclass(frozen=True)
+class Step:
+    """A training step on fake tensors.
+
+    Attributes:
+        parts, most: bytes of its tensors' parts at the peak, and the most that each part ever takes.
+        course: bytes per part, in the order of `live_parts.PARTS`, after each of the recording's events; then
+            with the optimizer's temporaries, without them, and without gradients.
+    """
+
+    recording: Recording
+    parts: dict[str, int]
+    most: dict[str, int]
+    course: tuple[tuple[int, ...], ...]
+
+
+def training_step(model: nn.Module, setting: Setting, mode: Any) -> Step:
+    """Run one, of a model without weights in its fake mode."""
     rounding = _rounding(setting)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sizes = [-(-weight.nbytes // rounding) * rounding for weight in weights]
@@ -209,10 +227,13 @@ def _step(model: nn.Module, setting: Setting, mode: Any) -> tuple[Recording, dic
         step["temporary"] += temporary * sum(sizes) if setting.target == "cuda" else on_cpu
         parts = max((live.peak, live.at_peak), (sum(step.values()), step), key=lambda found: found[0])[1]
         most = {part: max(live.most[part], step[part]) for part in step}
+        ends = (step, live.now, live.now | {"gradients": 0})
+        course = (*live.course[len(held) :], *(tuple(end.values()) for end in ends))
         for weight in weights:
             weight.grad = None
     trained = tuple(weight.nbytes for weight in weights)
-    return Recording(setting.batch, held, events, backward_at, trained, setting.optimizer), dict(parts), most
+    recording = Recording(setting.batch, held, events, backward_at, trained, setting.optimizer)
+    return Step(recording, dict(parts), most, course)
 
 
 def _before(live: LiveParts, model: nn.Module, setting: Setting) -> tuple[Tensor, tuple[int, ...]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tps_lab.measure.caching_allocator import MIB, CachingAllocator
@@ -75,14 +75,21 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Peaks:
-    """Bytes that torch's allocator would report: handed out, and taken from the device for it."""
+class Played:
+    """Bytes that torch's allocator would report: handed out, and taken from the device for it.
+
+    Attributes:
+        allocated, reserved: the most of each.
+        course: both after every event; a training step ends with the optimizer's temporaries, what is left
+            after these, and what is left without gradients.
+    """
 
     allocated: int
     reserved: int
+    course: tuple[tuple[int, int], ...]
 
 
-def peaks(recording: Recording, workspace: int) -> Peaks:
+def play(recording: Recording, workspace: int) -> Played:
     """Play a recording: a forward pass once, a training step twice, of which the second counts.
 
     Args:
@@ -90,29 +97,43 @@ def peaks(recording: Recording, workspace: int) -> Peaks:
             their own, have one each.
     """
     allocator = CachingAllocator()
+    course: list[tuple[int, int]] = []
+
+    def played() -> Played:
+        return Played(allocator.peak_allocated, allocator.peak_reserved, tuple(course))
+
+    def note() -> None:
+        course.append((allocator.allocated, allocator.reserved))
+
     for place, size in enumerate(recording.held):
         allocator.allocate(("held", place), size)
     allocator.allocate("workspace of forward", workspace)
     if recording.optimizer is None:
-        _pass(allocator, recording, 0)
-        return Peaks(allocator.peak_allocated, allocator.peak_reserved)
+        _pass(allocator, recording, 0, note)
+        return played()
     state, temporary = OPTIMIZERS[recording.optimizer]
     for step in (1, 2):
         allocator.reset_peaks()
-        left = _pass(allocator, recording, workspace if step == 1 else 0)
+        course.clear()
+        left = _pass(allocator, recording, workspace if step == 1 else 0, note)
         for place, size in enumerate(recording.weights) if step == 1 else ():
             for tensor in range(state):
                 allocator.allocate(("state", place, tensor), size)
         for place, size in enumerate(recording.weights):
             allocator.allocate(("temporary", place), temporary * size)
+        note()
         for place in range(len(recording.weights)):
             allocator.free(("temporary", place))
+        note()
         for number in left:  # gradients, set to None
             allocator.free(number)
-    return Peaks(allocator.peak_allocated, allocator.peak_reserved)
+        note()
+    return played()
 
 
-def _pass(allocator: CachingAllocator, recording: Recording, workspace_of_backward: int) -> list[int]:
+def _pass(
+    allocator: CachingAllocator, recording: Recording, workspace_of_backward: int, note: Callable[[], None]
+) -> list[int]:
     """Play the events once; the numbers that are still there afterwards."""
     left: dict[int, None] = {}
     for at, (number, size) in enumerate(recording.events):
@@ -124,6 +145,7 @@ def _pass(allocator: CachingAllocator, recording: Recording, workspace_of_backwa
         else:
             allocator.free(number)
             left.pop(number, None)
+        note()
     return list(left)
 
 

@@ -22,6 +22,7 @@ from tps_lab.viz.groups import group_runs
 from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
+from tps_lab.viz.memory import memory_over_step
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
@@ -52,6 +53,7 @@ __all__ = [
     "looks",
     "main_effects",
     "marker",
+    "memory_over_step",
     "mixed_frames",
     "mosaic",
     "pair_accuracy",

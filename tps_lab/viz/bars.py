@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # of Okabe and Ito, from dark to light, so that a grey print tells them apart; hatches do it once more
 _FILLS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#f0e442", "#cc79a7")
-_PARTS = tuple(zip(_FILLS, ("", "//", "..", "\\\\", "", "xx"), strict=True))
+PARTS_OF_A_WHOLE = tuple(zip(_FILLS, ("", "//", "..", "\\\\", "", "xx"), strict=True))
 
 
 @styled
@@ -88,7 +88,7 @@ def stacked(parts: Mapping[str, Mapping[str, float]], label: str, kind: Kind = "
     ax = ax or new_axes(6.4, 1.1 + 0.36 * len(parts))
     names = list(dict.fromkeys(part for inner in parts.values() for part in inner))
     ends = dict.fromkeys(parts, 0.0)
-    for part, (fill, hatch) in zip(names, _PARTS * (1 + len(names) // len(_PARTS)), strict=False):
+    for part, (fill, hatch) in zip(names, PARTS_OF_A_WHOLE * (1 + len(names) // len(PARTS_OF_A_WHOLE)), strict=False):
         widths = [inner.get(part, 0.0) / unit.divisor for inner in parts.values()]
         ax.barh(
             range(len(parts)), widths, left=list(ends.values()), color=fill, hatch=hatch, edgecolor="white",
