@@ -88,6 +88,17 @@ def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path,
     assert len(file.read_text().splitlines()) == 5  # only the one that failed was tried again
 
 
+def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path):
+    file = tmp_path / "cells.jsonl"
+    cells = [{"number": number, "device": "cpu"} for number in (1, 2)]
+    whole = list(kept_cells(file, cells, squared))
+    text = file.read_text()
+    file.write_text(text[:-9])
+    assert list(kept_cells(file, cells, squared)) == whole
+    assert list(kept_cells(file, cells, lambda **given: None)) == whole
+    assert text.splitlines()[1] in file.read_text().splitlines()
+
+
 def test_who_stops_listening_leaves_what_came(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(squared, "__module__", Path(__file__).stem)

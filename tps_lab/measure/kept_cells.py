@@ -30,11 +30,7 @@ def kept_cells(
         fresh_without: compute in a fresh process each; the argument that a failed cell's row leaves out.
         jobs: how many fresh processes at once.
     """
-    known: dict[str, Row] = {}
-    for line in file.read_text().splitlines() if file.exists() else []:
-        entry = json.loads(line)
-        if not _failed(entry["row"]):
-            known[_key(entry["cell"])] = entry["row"]
+    known = _read(file)
     wanted = list(cells)
     todo = list({_key(given): given for given in wanted if _key(given) not in known}.values())
     pool = ThreadPoolExecutor(jobs)
@@ -54,8 +50,20 @@ def kept_cells(
         pool.shutdown(cancel_futures=True)
 
 
-def _failed(row: Row) -> bool:
-    return str(row.get("status", "")).startswith("failed")
+def _read(file: Path) -> dict[str, Row]:
+    """What is kept, without cells that failed, and without a last line that a kill cut short."""
+    known: dict[str, Row] = {}
+    text = file.read_text() if file.exists() else ""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if not str(entry["row"].get("status", "")).startswith("failed"):
+            known[_key(entry["cell"])] = entry["row"]
+    if text and not text.endswith("\n"):
+        file.write_text(text + "\n")
+    return known
 
 
 def _key(cell: Mapping[str, Any]) -> str:

@@ -123,7 +123,8 @@ def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Pr
             recordings[batch] = training_step(model.train(), replace(setting, batch=batch), mode).recording
         return recordings[batch]
 
-    few, many = sorted((max(2, setting.batch), 2 * max(2, setting.batch)))  # where sizes of 1 change no layout
+    few = max(2, setting.batch)  # a size of 1 changes layouts, and so what is copied
+    many = 2 * few
 
     def peak(batch: int) -> int:
         between = record(few).at_batch(record(many), batch) if batch > 1 else None
