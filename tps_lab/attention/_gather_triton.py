@@ -34,11 +34,11 @@ def width(channels: int, bytes_each: int) -> int:
 def copy_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
     """x[rows]: (R, C) → (K, C)."""
     x, (rows,), channels = x_RC.contiguous(), rows_K.shape, x_RC.shape[1]
-    out = torch.empty(rows, channels, dtype=x.dtype, device=x.device)
-    if not out.numel():
-        return out
     at_once = width(channels, x.element_size())
-    pieces, launch = out.numel() // at_once, kernel
+    pieces, launch = rows * channels // at_once, kernel
+    if not 0 < pieces < 2**31 - PIECES:  # the kernel numbers them in 32 bits
+        return x.index_select(0, rows_K)
+    out = torch.empty(rows, channels, dtype=x.dtype, device=x.device)
     start: Any = launch[(triton.cdiv(pieces, PIECES),)]  # type: ignore[index]
     start(x, rows_K, out, pieces, channels // at_once, at_once, PIECES)
     return out
