@@ -19,15 +19,22 @@ def memory_table(rows: Sequence[Mapping[str, Any]], impossible: Mapping[str, str
         f"{rows[0]['backbone']}, batch {rows[0]['batch']}, {rows[0]['precision']}, {rows[0]['optimizer']}: "
         f"{rows[0]['peak_memory_bytes']['how']}",
         "",
-        f"{'':{wide}}  GiB at the training step's peak" + " " * 82 + "largest batch on a GPU of",
-        f"{'':{wide}}  " + "".join(f"{word:>13}" for word in head) + "".join(f"{size:>8}" for size in sizes),
+        f"{'':{wide}}  GiB at the training step's peak, then reserved for it, and inference",
+        f"{'':{wide}}" + "".join(f"{word:>12}" for word in head),
     ]
     for row in rows:
         memory, parts = row["peak_memory_bytes"], row["training_parts_bytes"]
         figures = [memory["training"], *(parts[part] for part in _PARTS)]
         figures += [memory["training_reserved"], memory["inference"]]
-        batches = "".join(f"{row['largest_batch'][size] or 'none':>8}" for size in sizes)
-        lines.append(f"{_name(row):{wide}}  " + "".join(f"{figure / 2**30:>13.3f}" for figure in figures) + batches)
+        lines.append(f"{_name(row):{wide}}" + "".join(f"{figure / 2**30:>12.3f}" for figure in figures))
+    lines += [
+        "",
+        f"{'':{wide}}  largest batch on a GPU of",
+        f"{'':{wide}}" + "".join(f"{size:>12}" for size in sizes),
+    ]
+    for row in rows:
+        lines.append(f"{_name(row):{wide}}" + "".join(f"{row['largest_batch'][size] or 'none':>12}" for size in sizes))
+    lines += [""] * bool(impossible)
     lines += [f"{name}: {why}" for name, why in impossible.items()]
     return "\n".join(lines)
 
