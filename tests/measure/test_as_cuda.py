@@ -13,7 +13,7 @@ from torch import nn
 from tps_lab import create_model
 from tps_lab.measure import as_cuda
 from tps_lab.measure.as_cuda import AsOnCuda
-from tps_lab.measure.fake import fake_mode
+from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.live_parts import LiveParts
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="needs a CUDA build of torch (no GPU)")
@@ -43,15 +43,8 @@ def autocast_of_cuda(monkeypatch, lower):
 def live_bytes(make, device, autocast):
     """Bytes after the forward pass and the loss, and the most until then."""
     mode = fake_mode()
-    with torch.device("meta"):
-        model = make().train()
+    model = weightless(make, mode, device).train()
     with mode, LiveParts(512) as live, AsOnCuda(True):
-        for module in model.modules():
-            for held in (module._parameters, module._buffers):
-                for name, old in held.items():
-                    if old is not None:
-                        new = torch.empty_strided(old.shape, old.stride(), dtype=old.dtype, device=device)
-                        held[name] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
         live.track([*model.parameters(), *model.buffers()])
         clips = torch.zeros(2, *model.clip_shape, device=device)
         labels = torch.zeros(2, dtype=torch.long, device=device)

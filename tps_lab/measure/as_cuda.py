@@ -25,6 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from tps_lab.measure.caching_allocator import round_up
+
 _HALF = (torch.bfloat16, torch.float16)
 _IN_FLOAT32 = (F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, F.cross_entropy)
 
@@ -83,12 +85,11 @@ class _FusedAttention(torch.autograd.Function):
         b, heads, n, _ = q.shape
         ctx.flash = mask is None and q.dtype in _HALF
         # FlashAttention's result is laid out as the queries are, the other kernel's token by token
-        out = (torch.empty_like(q.transpose(1, 2)) if ctx.flash else q.new_empty(b, n, heads, v.shape[-1])).transpose(
-            1, 2
-        )
+        by_token = torch.empty_like(q.transpose(1, 2)) if ctx.flash else q.new_empty(b, n, heads, v.shape[-1])
+        out = by_token.transpose(1, 2)
         if mask is not None and mask.shape[-1] % 8:
-            mask = mask.new_empty(*mask.shape[:-1], _up(mask.shape[-1], 8))[..., : mask.shape[-1]]
-        per_query = q.new_empty(b, heads, n if ctx.flash else _up(n, 32), dtype=torch.float32)
+            mask = mask.new_empty(*mask.shape[:-1], round_up(mask.shape[-1], 8))[..., : mask.shape[-1]]
+        per_query = q.new_empty(b, heads, n if ctx.flash else round_up(n, 32), dtype=torch.float32)
         ctx.save_for_backward(q, k, v, out, per_query, mask)
         return out
 
@@ -96,12 +97,12 @@ class _FusedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         q, k, v, _, _, mask = ctx.saved_tensors
         b, heads, n, d = q.shape
-        row_sums = q.new_empty(b, heads, _up(n, 128) if ctx.flash else n, dtype=torch.float32)
-        summed = q.new_empty(b, heads, _up(n, 128), _up(d, 32), dtype=torch.float32) if ctx.flash else None
+        row_sums = q.new_empty(b, heads, round_up(n, 128) if ctx.flash else n, dtype=torch.float32)
+        summed = q.new_empty(b, heads, round_up(n, 128), round_up(d, 32), dtype=torch.float32) if ctx.flash else None
         grads = [torch.empty_like(tensor) for tensor in (q, k, v)]
         grad_mask = None
         if mask is not None and ctx.needs_input_grad[3]:
-            of_groups = q.new_empty(b, heads, n, _up(k.shape[2], 16))[..., : k.shape[2]]
+            of_groups = q.new_empty(b, heads, n, round_up(k.shape[2], 16))[..., : k.shape[2]]
             del row_sums, summed
             grad_mask = of_groups.sum_to_size(mask.shape)
         return *grads, grad_mask
@@ -110,10 +111,6 @@ class _FusedAttention(torch.autograd.Function):
 def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Tensor:
     """`F.normalize`, whose norm CUDA's autocast computes in float32, without a copy of x; so is then the quotient."""
     return x / torch.linalg.vector_norm(x, p, dim, True, dtype=torch.float32).clamp_min(eps).expand_as(x)
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step
 
 
 def _float32(value: Any) -> Any:

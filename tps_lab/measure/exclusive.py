@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,17 +14,11 @@ from pathlib import Path
 def alone(what: str) -> Iterator[None]:
     """Wait until no other process of this user is inside `alone(what)`, and keep them out.
 
-    The lock goes with the process that holds it, however it ends. Where files cannot be locked (not
-    Unix), nobody waits.
+    The lock goes with the process that holds it, however it ends.
 
     >>> with alone("doctest"):
     ...     pass
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
     file = Path(tempfile.gettempdir(), f"tps-lab-{os.getuid()}-{what}.lock")
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:

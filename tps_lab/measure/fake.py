@@ -22,8 +22,8 @@ def fake_mode() -> AbstractContextManager[Any]:
     return FakeTensorMode()
 
 
-def weightless(make: Callable[[], nn.Module], mode: AbstractContextManager[Any]) -> nn.Module:
-    """The model that `make` makes, its parameters and buffers fake tensors of `mode`.
+def weightless(make: Callable[[], nn.Module], mode: AbstractContextManager[Any], device: str = "cpu") -> nn.Module:
+    """The model that `make` makes, its parameters and buffers fake tensors of `mode`, on a device that need not exist.
 
     >>> model = weightless(lambda: create_model("vit_base_patch16_224"), fake_mode())  # doctest: +SKIP
     """
@@ -34,7 +34,7 @@ def weightless(make: Callable[[], nn.Module], mode: AbstractContextManager[Any])
     def stand_in(tensor: Tensor) -> Tensor:
         if id(tensor) not in stand_ins:
             with mode:
-                new: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+                new: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
             is_parameter = isinstance(tensor, nn.Parameter)
             stand_ins[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
         return stand_ins[id(tensor)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
+from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.memory import LiveBytes
 
 Part = Literal["parameters", "gradients", "optimizer", "activations", "temporary", "overhead"]
@@ -36,44 +35,39 @@ class LiveParts(LiveBytes):
         self.at_peak, self.most = dict(self.now), dict(self.now)
         self.events: list[tuple[int, int]] = []
         self.course: list[tuple[int, ...]] = []
-        self._records: dict[int, list[Any]] = {}  # storage → [bytes, part, number]
+        self._about: dict[int, tuple[Part, int]] = {}  # storage → part, number
         self._storages = 0
-
-    def track(self, tensors: Iterable[Any]) -> None:
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor):
-                continue
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key in self._records:
-                continue
-            size = -(-storage.nbytes() // self.rounding) * self.rounding
-            self._storages += 1
-            self._records[key] = [size, self.part, self._storages]
-            self.now[self.part] += size
-            if size:
-                self._note(self._storages, storage.nbytes())
-            self.most[self.part] = max(self.most[self.part], self.now[self.part])
-            self.live += size
-            if self.live > self.peak:
-                self.peak, self.at_peak = self.live, dict(self.now)
-            weakref.finalize(storage, self._forget, key)
 
     def move(self, tensor: Tensor, part: Part) -> None:
         """A tensor turns out to be of another part."""
-        record = self._records.get(tensor.untyped_storage()._cdata)
-        if record is not None:
-            self.now[record[1]] -= record[0]
-            self.now[part] += record[0]
-            self.most[part] = max(self.most[part], self.now[part])
-            record[1] = part
+        key = tensor.untyped_storage()._cdata
+        if key in self._about:
+            before, number = self._about[key]
+            self._about[key] = part, number
+            self.now[before] -= self._known[key]
+            self._add(part, self._known[key])
 
-    def _forget(self, key: int) -> None:
-        size, part, number = self._records.pop(key)
+    def _came(self, key: int, size: int) -> None:
+        rounded, highest = round_up(size, self.rounding), self.peak
+        self._storages += 1
+        self._about[key] = self.part, self._storages
+        self._add(self.part, rounded)
+        super()._came(key, rounded)
+        if self.peak > highest:
+            self.at_peak = dict(self.now)
+        if size:
+            self._note(self._storages, size)
+
+    def _went(self, key: int) -> None:
+        size, (part, number) = self._known[key], self._about.pop(key)
+        super()._went(key)
         self.now[part] -= size
-        self.live -= size
         if size:
             self._note(number, 0)
+
+    def _add(self, part: Part, size: int) -> None:
+        self.now[part] += size
+        self.most[part] = max(self.most[part], self.now[part])
 
     def _note(self, number: int, size: int) -> None:
         self.events.append((number, size))

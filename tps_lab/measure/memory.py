@@ -42,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
-        self._known: set[int] = set()
+        self._known: dict[int, int] = {}  # storage → bytes
 
     def track(self, tensors: Iterable[Any]) -> None:
         """Count the storages of these tensors until they are freed; each once."""
@@ -50,18 +50,17 @@ class LiveBytes(TorchDispatchMode):
             if not isinstance(tensor, Tensor):
                 continue
             storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key in self._known:
-                continue
-            size = storage.nbytes()
-            self._known.add(key)
-            self.live += size
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._free, key, size)
+            if storage._cdata not in self._known:
+                self._came(storage._cdata, storage.nbytes())
+                weakref.finalize(storage, self._went, storage._cdata)
 
-    def _free(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
+    def _came(self, key: int, size: int) -> None:
+        self._known[key] = size
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def _went(self, key: int) -> None:
+        self.live -= self._known.pop(key)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

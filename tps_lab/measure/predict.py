@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tps_lab.errors import InputError, unknown
 from tps_lab.measure.as_cuda import AsOnCuda, backward
+from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.largest_batch import largest_batches
 from tps_lab.measure.live_parts import LiveParts
@@ -24,8 +25,6 @@ from tps_lab.measure.replay import OPTIMIZERS, Recording, in_order, matmul_works
 
 GPU_SIZES_GB = (8, 16, 24, 40, 80, 141)
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-# optimizer → temporaries of its step on a CPU, in sizes of the largest weight
-_STEP_ON_CPU = {"adamw": 2, "sgd": 0}
 
 
 @dataclass(frozen=True)
@@ -200,8 +199,8 @@ def training_step(model: nn.Module, setting: Setting, mode: Any) -> Step:
     """Run one, of a model without weights in its fake mode."""
     rounding = _rounding(setting)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    sizes = [-(-weight.nbytes // rounding) * rounding for weight in weights]
-    state, temporary = OPTIMIZERS[setting.optimizer]
+    sizes = [round_up(weight.nbytes, rounding) for weight in weights]
+    state, temporary_gpu, temporary_cpu = OPTIMIZERS[setting.optimizer]
     with mode, LiveParts(rounding) as live:
         clips, held = _before(live, model, setting)
         live.now["optimizer"] = state * sum(sizes)
@@ -224,8 +223,7 @@ def training_step(model: nn.Module, setting: Setting, mode: Any) -> Step:
         events = in_order(live.events[len(held) :])
         # the optimizer's step: nothing of the pass is left but the batch
         step = dict(live.now)
-        on_cpu = _STEP_ON_CPU[setting.optimizer] * max(sizes)
-        step["temporary"] += temporary * sum(sizes) if setting.target == "cuda" else on_cpu
+        step["temporary"] += temporary_gpu * sum(sizes) if setting.target == "cuda" else temporary_cpu * max(sizes)
         parts = max((live.peak, live.at_peak), (sum(step.values()), step), key=lambda found: found[0])[1]
         most = {part: max(live.most[part], step[part]) for part in step}
         ends = (step, live.now, live.now | {"gradients": 0})

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 
 from tps_lab.measure.caching_allocator import MIB, CachingAllocator
 
-# optimizer → (state per weight, in tensors; temporaries of its step on a GPU, in weights' sizes). AdamW takes the
-# square root of all second moments at once ("foreach").
-OPTIMIZERS = {"adamw": (2, 1), "sgd": (1, 0)}
+# optimizer → (state per weight, in tensors; temporaries of its step on a GPU, in weights' sizes; on a CPU, in sizes
+# of the largest weight). AdamW on a GPU takes the square root of all second moments at once ("foreach").
+OPTIMIZERS = {"adamw": (2, 1, 2), "sgd": (1, 0, 0)}
+WORKSPACE_ON_HOPPER = 32 * MIB  # bytes, see `matmul_workspace`
 
 
 def in_order(events: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -111,7 +112,7 @@ def play(recording: Recording, workspace: int) -> Played:
     if recording.optimizer is None:
         _pass(allocator, recording, 0, note)
         return played()
-    state, temporary = OPTIMIZERS[recording.optimizer]
+    state, temporary, _ = OPTIMIZERS[recording.optimizer]
     for step in (1, 2):
         allocator.reset_peaks()
         course.clear()
@@ -163,4 +164,4 @@ def matmul_workspace() -> int:
     if configured:
         return sum(int(size) * int(count) for size, count in configured) * 1024
     major = torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else 9
-    return 32 * MIB if major >= 9 else 2 * 4 * MIB + 8 * 16 * 1024
+    return WORKSPACE_ON_HOPPER if major >= 9 else 2 * 4 * MIB + 8 * 16 * 1024

@@ -138,6 +138,14 @@ def graphed(step: Callable[[], Any], times: int = 1) -> Callable[[], Any]:
     return replay
 
 
+def set_fused(model: nn.Module, fused: bool) -> None:
+    """Let timm's attention run as one kernel, or with its scores in memory."""
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused
+
+
 def synchronise(device: torch.device | str) -> None:
     """Wait until a device has done all that it was given."""
     if torch.device(device).type == "cuda":

@@ -153,6 +153,7 @@ def _measured(model: Any, setting: Any) -> tuple[int, int | None]:
     import torch
 
     from tps_lab.measure.predict import PRECISIONS
+    from tps_lab.measure.steps import set_fused
 
     lower = PRECISIONS[setting.precision]
     device = next(model.parameters()).device
@@ -161,9 +162,7 @@ def _measured(model: Any, setting: Any) -> tuple[int, int | None]:
     if setting.checkpointing:
         model.set_grad_checkpointing(True)
     if not setting.fused:
-        for module in model.modules():
-            if hasattr(module, "fused_attn"):
-                module.fused_attn = False
+        set_fused(model, False)
     if setting.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
     else:

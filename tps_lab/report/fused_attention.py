@@ -67,39 +67,32 @@ def cell(label: str, attention: str, frames: int, size: int, fused: bool, measur
 
 def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
     """A real training step on the GPU, alone there: peak bytes, then milliseconds."""
-    from tps_lab.measure.exclusive import alone
-
-    model = make()
-    with alone("gpu"):
-        return _on_gpu(model, fused)
-
-
-def _on_gpu(model: Any, fused: bool) -> dict[str, Any]:
     import torch
 
+    from tps_lab.measure.exclusive import alone
     from tps_lab.measure.latency import interleaved
     from tps_lab.measure.memory import is_out_of_memory
-    from tps_lab.measure.steps import How, prepared
+    from tps_lab.measure.steps import How, prepared, set_fused
 
-    try:
-        model = model.cuda()
-        for module in model.modules():
-            if hasattr(module, "fused_attn"):
-                module.fused_attn = fused
-        step, _ = prepared(model, model.clip_shape, How("training step", 1, PRECISION))
-        del model
-        step()
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        peaks = {"measured_bytes": torch.cuda.max_memory_allocated()}
-        peaks["measured_reserved_bytes"] = torch.cuda.max_memory_reserved()
-        timing = interleaved({"step": step}, seconds=_SECONDS)["step"]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return {"status": "out of memory"}
+    model = make()
+    set_fused(model, fused)
+    with alone("gpu"):
+        try:
+            # the step has a copy: nothing else may hold the model, or its weights would count twice
+            step, _ = prepared(model.cuda(), model.clip_shape, How("training step", 1, PRECISION))
+            del model
+            step()
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            step()
+            torch.cuda.synchronize()
+            peaks = {"measured_bytes": torch.cuda.max_memory_allocated()}
+            peaks["measured_reserved_bytes"] = torch.cuda.max_memory_reserved()
+            timing = interleaved({"step": step}, seconds=_SECONDS)["step"]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return {"status": "out of memory"}
     return peaks | {
         "measured_ms": round(timing.median, 3),
         "measured_iqr_ms": round(timing.iqr, 3),

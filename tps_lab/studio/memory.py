@@ -11,11 +11,13 @@ have to spare, are left out, about 2 %. A test holds the figure within 3 % of th
 
 from __future__ import annotations
 
+from tps_lab.measure.replay import WORKSPACE_ON_HOPPER
+
 _MLP = 4  # hidden width, in C
 _IN_BLOCK = 8 + 2 * _MLP  # 16, see above
 _AT_PEAK = _MLP + 1
 _ADAM = 2  # states per weight
-_WORKSPACES = 2 * 32 * 2**20  # bytes, of forward's and of backward's thread on an H100
+_WORKSPACES = 2 * WORKSPACE_ON_HOPPER  # of forward's and of backward's thread
 
 
 def training_bytes(
