@@ -7,7 +7,7 @@ import itertools
 
 import torch
 from random_blocks import random_block, random_tokens, randomised
-from who_meets import CHANNELS, GRID, HEADS, A, C, block_of
+from who_meets import CHANNELS, GRID, HEADS, MEETS, RELATIONS, A, C, band_of_frames, band_of_places, block_of
 
 from tps_lab.attention import Grid
 from tps_lab.backbones._video import install
@@ -193,6 +193,26 @@ def class_tokens_of_neighbours(x):
     return y
 
 
+def looking(*meets):
+    """Query by query, head by head: a softmax over the keys that the rule of that head lets it see."""
+
+    def mix(attn, x):
+        grid = Grid(*x.shape[1:4])
+        tokens = list(itertools.product(*map(range, x.shape[1:4])))
+        q, k, v = (part.flatten(3) for part in heads_of(attn, x))  # (B, heads, d, M)
+        y = []
+        for head in range(HEADS):
+            meet = meets[head * len(meets) // HEADS]
+            for i, a in enumerate(tokens):
+                seen = [j for j, b in enumerate(tokens) if meet(a, b, grid)]
+                weights = softmax(torch.einsum("bd,bdk->bk", q[:, head, :, i], k[:, head][:, :, seen]), -1)
+                y.append(torch.einsum("bk,bdk->bd", weights, v[:, head][:, :, seen]))
+        y = torch.stack(y, -1).unflatten(-1, (HEADS, *x.shape[1:4])).transpose(1, 2)
+        return put_together(attn, y)
+
+    return mix
+
+
 # variant: (attention, normed patches (B, T, H, W, C)) → what is added, for each mixer of its first block
 NAIVE = {
     "spatial": [in_frames],
@@ -225,6 +245,8 @@ NAIVE = {
     "xvit": [keys_from_three_frames([(0, 1, 8, 9), (2, 3, 10, 11)])],
     "xvit(channels=all)": [keys_from_three_frames([(0, 1, 2, 3), (4, 5, 6, 7)])],
     "tokshift": [class_tokens_of_neighbours, class_tokens_of_neighbours, in_frames],
+    **{text: [looking(*MEETS[text])] for text in RELATIONS},
+    "svg": [looking(band_of_frames, band_of_places)],
 }
 
 

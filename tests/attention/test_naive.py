@@ -28,7 +28,7 @@ def test_a_block_is_the_naive_block(text, grid):
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.sampled_from([text for text in NAIVE if "tps" not in text]),
+    st.sampled_from([text for text in NAIVE if "tps" not in text and not text.startswith("natten(")]),  # may not fit
     st.builds(Grid, st.integers(1, 5), st.integers(1, 4), st.integers(1, 4)),
 )
 def test_a_block_on_any_grid_is_the_naive_block(text, grid):

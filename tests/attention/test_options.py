@@ -30,6 +30,16 @@ FIELDS = {
     "values": st.sampled_from(["projected", "plain"]),
     "channels": st.sampled_from(["head", "all"]),
     "layers": st.integers(1, 3),
+    "natten window_frames": st.integers(0, 5),
+    "natten window": st.integers(0, 1),
+    "dilation_frames": st.integers(1, 2),
+    "dilation": st.integers(1, 1),
+    "sliding-tile window_frames": st.integers(0, 2),
+    "sliding-tile window": st.integers(0, 1),
+    "tile_frames": st.integers(1, 4),
+    "tile": st.integers(1, 4),
+    "sink": st.booleans(),
+    "width": st.integers(1, 12),
     "factorised-self order": st.sampled_from(["space-time", "time-space"]),
 }
 any_variant = st.sampled_from(list(variants().values())).flatmap(

@@ -106,6 +106,74 @@ def even_steps_apart(a, b, grid):
     return all((x - y) % 2 == 0 for x, y in zip(a, b, strict=True))
 
 
+def axes(grid):
+    return grid.frames, grid.height, grid.width
+
+
+def window_around(sizes=None, steps=(1, 1, 1)):
+    """On every axis the nearest places of the query's own residue, as many as the window holds; None: half of them."""
+
+    def meet(a, b, grid):
+        for x, y, n, step, axis in zip(a, b, axes(grid), steps, range(3), strict=True):
+            size = sizes[axis] if sizes else 2 * (n // step // 4) + 1
+            residue = sorted((z for z in range(n) if (z - x) % step == 0), key=lambda z: abs(z - x))
+            if y not in residue[:size]:
+                return False
+        return True
+
+    return meet
+
+
+def window_of_tiles(tile, sizes=None):
+    def meet(a, b, grid):
+        tiles = [len(range(0, n, side)) for n, side in zip(axes(grid), tile, strict=True)]
+        a, b = (tuple(x // side for x, side in zip(token, tile, strict=True)) for token in (a, b))
+        return window_around(sizes)(a, b, Grid(*tiles))
+
+    return meet
+
+
+def radially(sink):
+    def meet(a, b, grid):
+        if sink and b[0] == 0:
+            return True
+        apart, n = abs(a[0] - b[0]), grid.height * grid.width
+        distance = abs((a[1] * grid.width + a[2]) - (b[1] * grid.width + b[2]))
+        halvings = 0
+        while 2 ** (halvings + 1) <= apart:
+            halvings += 1
+        if distance + 1 <= n / 2**halvings:
+            return True
+        every = 1
+        while every * n < 2**halvings:
+            every += 1
+        return distance == 0 and apart % every == 0
+
+    return meet
+
+
+def band_of_frames(a, b, grid):
+    number = [(token[0] * grid.height + token[1]) * grid.width + token[2] for token in (a, b)]
+    return abs(number[0] - number[1]) < 2 * grid.height * grid.width
+
+
+def band_of_places(a, b, grid):
+    distance = abs((a[1] - b[1]) * grid.width + a[2] - b[2])
+    return distance == 0 or distance < 2 * grid.height * grid.width // grid.frames
+
+
+def either_band(a, b, grid):
+    return band_of_frames(a, b, grid) or band_of_places(a, b, grid)
+
+
+def not_later(a, b, grid):
+    return b[0] <= a[0]
+
+
+def own_previous_or_first(a, b, grid):
+    return b[0] in (a[0], a[0] - 1, 0)
+
+
 # variant: what each mixer of its first block (@ 1: of its second) lets meet, extra steps first
 MEETS = {
     "spatial": [same_frame],
@@ -148,7 +216,20 @@ MEETS = {
     "xvit": [neighbour_frames],
     "xvit(channels=all)": [neighbour_frames],
     "tokshift": [own_or_neighbouring_class_token, own_or_neighbouring_class_token, same_frame],
+    "natten": [window_around()],
+    "natten(window_frames=3, window=1)": [window_around((3, 1, 1))],
+    "natten(dilation_frames=2)": [window_around(steps=(2, 1, 1))],
+    "sliding-tile": [window_of_tiles((2, 2, 2))],
+    "sliding-tile(tile_frames=1, tile=3)": [window_of_tiles((1, 3, 3))],
+    "radial": [radially(sink=True)],
+    "radial(sink=False)": [radially(sink=False)],
+    "svg": [either_band],
+    "causal": [not_later],
+    "first-and-previous": [own_previous_or_first],
 }
+RELATIONS = [
+    text for text in MEETS if parse(text.partition(" @ ")[0]).block(0, 1)[-1].__class__.__name__ == "RelationMixer"
+]
 PREFIXES = [(text, prefix) for text in MEETS for prefix in (0, 2) if prefix or not text.startswith("tokshift")]
 MIXES = [case for case in PREFIXES if not case[0].startswith("tokshift")]
 

@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tps_lab import create_model
 from tps_lab.attention import Grid, parse, variants
+from tps_lab.attention._meetings import meetings_of
 from tps_lab.attention._modules import KernelAttention, SpaceTimeAttention
 from tps_lab.attention._windows import WindowGrid
 from tps_lab.backbones import videoize
 from tps_lab.backbones._windowed import TableAttention
-from tps_lab.backbones._work import attending, meetings_of
+from tps_lab.backbones._work import attending
 from tps_lab.errors import InputError
 from tps_lab.measure import operators
 from tps_lab.measure.flops import copy_without_weights, count_macs, count_training

@@ -14,8 +14,11 @@ from typing import Any
 from tps_lab import specs
 from tps_lab.attention._core import Mixer, ScheduledVariant, Variant
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention.relations import Place, Relation
 
-__all__ = ["Grid", "Mixer", "Routes", "ScheduledVariant", "Variant", "parse", "partition", "variants"]
+__all__ = [
+    "Grid", "Mixer", "Place", "Relation", "Routes", "ScheduledVariant", "Variant", "parse", "partition", "variants",
+]  # fmt: skip
 
 
 def variants() -> dict[str, type[Variant]]:

@@ -5,6 +5,7 @@ different *partition* of the clip's tokens, and a partition is one line: the gro
 (t, h, w). From that line follow the order in which tokens are gathered (`Routes`, in `_grid.py`)
 and, in this file, who sees whom (`Mixer.sees`), how far information gets over depth
 (`Variant.reach`) and the multiply-adds (`Mixer.macs`). The module that runs it is in `_modules.py`.
+A *relation*, (query, key) → bool, is one line more general; `relations.py` derives the same facts.
 
 Shapes: B clips, T frames (after tubelets), H×W patches, P prefix tokens (class token, registers),
 M tokens in all, G groups of S slots, C channels.
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention._meetings import Meetings, meetings_of
 from tps_lab.errors import InputError
 from tps_lab.specs import Spec
 
@@ -41,6 +43,9 @@ class Mixer:
         bias_moves: a relative position bias goes by where the slots' tokens come from; False: by
             where the slots are, counted in the grid's order.
     """
+
+    # Whether who sees whom follows from `routes` alone; relations and kernels have their own `sees`.
+    is_partition: ClassVar[bool] = True
 
     routes: Callable[[Grid], Routes]
     before: Callable[..., Any] | None = None
@@ -79,14 +84,23 @@ class Mixer:
         full[grid.clip_prefix :, : grid.clip_prefix] = (routes.scatter >= 0)[:, None]
         return full
 
-    def macs(self, grid: Grid, channels: int) -> int:
-        """Multiply-adds of this attention: 4·L·C² for QKV and output, 2·pairs·C for the products.
+    def meetings(self, grid: Grid) -> Meetings:
+        """How many slots and pairs there are: those that meet, and those that the kernel computes."""
+        return meetings_of(grid.route(self.routes), grid.clip_prefix)
 
-        L counts slots, so a clip's class token counts once per group that it joins.
+    def mask(self, grid: Grid) -> np.ndarray | None:
+        """Who may see whom in every group, bool (G, kinds of heads, S, S), clip-level prefix in front; None: all."""
+        mask = self.routes(grid).may_see(grid.clip_prefix)
+        return None if mask is None else mask[:, None]
+
+    def macs(self, grid: Grid, channels: int) -> int:
+        """Multiply-adds that run: 4·L·C² for QKV and output, 2·pairs·C for the products.
+
+        L counts slots, so a clip's class token counts once per group that it joins; pairs are those
+        that the kernel computes, masked ones included.
         """
-        groups, slots = grid.route(self.routes).gather.shape
-        slots += grid.clip_prefix
-        return 4 * groups * slots * channels**2 + 2 * groups * slots**2 * channels
+        found = self.meetings(grid)
+        return 4 * found.slots[0] * channels**2 + 2 * found.executed * channels
 
     # ------------------------------------------------------------------ as an extra step of a block
 
@@ -107,6 +121,9 @@ class Mixer:
         return self.macs(part, channels) + (part.tokens * channels**2 if self.output == "linear" else 0)
 
     # ------------------------------------------------------------------ as a module
+
+    def check(self, attention: Any) -> None:
+        """Raise `InputError` if the backbone's attention cannot be mixed this way."""
 
     def module(self, attention: Any, grid: Grid) -> Any:
         """The torch module that runs a backbone's attention under this mixer, (B, M, C) to the same."""
@@ -134,6 +151,7 @@ class KernelMixer(Mixer):
     """
 
     name: ClassVar[str] = ""
+    is_partition = False
 
     routes: Callable[[Grid], Routes] = _in_frames
 
@@ -146,9 +164,6 @@ class KernelMixer(Mixer):
     def mix(self, module: Any, x_BMC: Any) -> Any:
         """Normed tokens (B, M, C) to what is projected out, by `KernelAttention` `module`."""
         raise NotImplementedError
-
-    def check(self, attention: Any) -> None:
-        """Raise `InputError` if the backbone's attention cannot be mixed this way."""
 
     def layers(self, attention: Any) -> dict[str, Any]:
         """Torch layers that it needs besides the backbone's own."""

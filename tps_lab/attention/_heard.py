@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tps_lab.attention._core import KernelMixer, Mixer, Variant
+from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
 
 
@@ -37,7 +37,7 @@ class _Step:
 
     def __init__(self, mixer: Mixer, grid: Grid, skipped: int = 0) -> None:
         self.mixer, self.grid, self.skipped = mixer, grid, skipped
-        if isinstance(mixer, KernelMixer):
+        if not mixer.is_partition:
             self.matrix = mixer.sees(grid)
             return
         routes = grid.route(mixer.routes)
@@ -57,7 +57,7 @@ class _Step:
         return full
 
     def _of_those_in_it(self, readers: np.ndarray) -> np.ndarray:
-        if isinstance(self.mixer, KernelMixer):
+        if not self.mixer.is_partition:
             return self.matrix[readers].any(0)
         p = self.grid.clip_prefix
         prefix, inside = readers[:p], readers[p:]

@@ -23,6 +23,7 @@ from tps_lab.attention._core import KernelMixer, Mixer
 from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._rope import group_places, grouped_rope
+from tps_lab.attention.relations import RelationMixer
 from tps_lab.errors import InputError
 
 
@@ -38,11 +39,11 @@ class SpaceTimeAttention(nn.Module):
 
     order: Tensor
     inverse: Tensor
-    mask: Tensor | None
     places: Tensor | None
 
     def __init__(self, attention: nn.Module, mixer: Mixer, grid: Grid) -> None:
         super().__init__()
+        mixer.check(attention)
         routes = mixer.routes(grid)
         self.attention, self.mixer, self.grid = attention, mixer, grid
         self.groups, self.slots = routes.gather.shape
@@ -50,8 +51,8 @@ class SpaceTimeAttention(nn.Module):
         device = next((p.device for p in attention.parameters()), None)
         self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
         self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
-        mask = routes.may_see(grid.clip_prefix)
-        self.register_buffer("mask", None if mask is None else torch.from_numpy(mask).to(device), persistent=False)
+        mask = mixer.mask(grid)
+        self.mask = None if mask is None else Mask(torch.from_numpy(mask).to(device))
         places = group_places(mixer, grid) if hasattr(attention, "rotate_half") else None  # a rotary attention
         self.register_buffer("places", None if places is None else places.to(device), persistent=False)
 
@@ -82,9 +83,8 @@ class SpaceTimeAttention(nn.Module):
     def attend(self, x_GSC: Tensor, clips: int, **rotation: Tensor) -> Tensor:
         if self.mask is None:
             return self.attention(x_GSC, **rotation)
-        # (B·G, 1, S, S): four dimensions, because the fused kernel takes no five
-        mask = self.mask[None, :, None].expand(clips, -1, -1, -1, -1).flatten(0, 1)
-        return self.attention(x_GSC, attn_mask=mask, **rotation)
+        heads = getattr(self.attention, "num_heads", 1)
+        return self.attention(x_GSC, attn_mask=self.mask(clips, heads), **rotation)
 
     def rotations(self, rope: Tensor, clips: int) -> Tensor:
         return rope if self.places is None else grouped_rope(rope, self.places, clips)
@@ -93,6 +93,34 @@ class SpaceTimeAttention(nn.Module):
         if self.in_order:
             return x_BNC
         return rearrange_tokens(x_BNC, index, inverse, self.permutes)
+
+
+class Mask(nn.Module):
+    """Who may see whom in every group: bool (G, kinds, S, S), one kind after the other for equal shares of the heads.
+
+    A module, so that blocks can share one: a relation's mask has as many entries as the clip has pairs.
+    """
+
+    allowed: Tensor
+
+    def __init__(self, allowed_GKSS: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("allowed", allowed_GKSS, persistent=False)
+
+    def forward(self, clips: int, heads: int) -> Tensor:
+        """(B·G, 1 or heads, S, S): four dimensions, because the fused kernel takes no five."""
+        allowed, kinds = self.allowed, self.allowed.shape[1]
+        if kinds > 1:
+            allowed = allowed.repeat_interleave(heads // kinds, dim=1)
+        return allowed[None].expand(clips, -1, -1, -1, -1).flatten(0, 1)
+
+
+def share_masks(blocks: nn.Module) -> None:
+    """One mask for all attentions of a model that have the same mixer on the same grid."""
+    first: dict[tuple[Mixer, Grid], Any] = {}
+    for site in blocks.modules():
+        if isinstance(site, SpaceTimeAttention) and site.mask is not None:
+            site.mask = first.setdefault((site.mixer, site.grid), site.mask)
 
 
 class KernelAttention(nn.Module):
@@ -105,7 +133,7 @@ class KernelAttention(nn.Module):
         InputError: `attention` is not timm's `Attention`, or the mixer cannot use it.
     """
 
-    def __init__(self, attention: nn.Module, mixer: KernelMixer, grid: Grid) -> None:
+    def __init__(self, attention: nn.Module, mixer: KernelMixer | RelationMixer, grid: Grid) -> None:
         super().__init__()
         if not isinstance(attention, Attention):
             raise InputError(

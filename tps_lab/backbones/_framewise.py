@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Mixer, Routes, Variant, variants
-from tps_lab.attention._core import KernelMixer
+from tps_lab.attention._meetings import Meetings
 from tps_lab.attention._modules import rearrange_tokens
 from tps_lab.backbones._macs import linear_macs
 from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, check_is_on, fold_tubelets, inflate
-from tps_lab.backbones._work import Attending, Meetings
+from tps_lab.backbones._work import Attending
 from tps_lab.errors import InputError
 
 
@@ -245,7 +245,7 @@ def fitting_mixer(variant: Variant, site: Site, index: int, depth: int, steps: i
 def is_framewise(mixer: Mixer, grid: Grid) -> bool:
     """Whether every group is a frame in which each token stands at its own place."""
     known = {"routes", "before", "content_from"}
-    plain = not isinstance(mixer, KernelMixer) and all(
+    plain = mixer.is_partition and all(
         getattr(mixer, field.name) == field.default for field in dataclasses.fields(mixer) if field.name not in known
     )
     routes = mixer.routes(grid)

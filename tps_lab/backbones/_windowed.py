@@ -24,7 +24,7 @@ from tps_lab.attention._core import Mixer
 from tps_lab.attention._modules import rearrange_tokens
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid, plan
 from tps_lab.backbones._macs import linear_macs
-from tps_lab.backbones._work import Attending, meetings_of
+from tps_lab.backbones._work import Attending
 
 # One call of fused attention per kind of group up to this many; beyond, one call with the masks
 # laid out per group. The first keeps nothing larger than one mask; the second saves small calls.
@@ -156,7 +156,7 @@ class WindowedAttention(nn.Module):
 
     def attending(self) -> Attending:
         linears, width = linear_macs(self.qkv) + linear_macs(self.proj), self.proj.in_features
-        return Attending(meetings_of(self.grid.route(self.mixer.routes)), linears, 2 * width, width)
+        return Attending(self.mixer.meetings(self.grid), linears, 2 * width, width)
 
     def offset_macs(self) -> int:
         """Of `bias_macs`, those whose input is offsets, which want no gradient."""

@@ -1,8 +1,7 @@
 """What attention computes, and how much of that the model needs: the closed forms' bookkeeping.
 
-Attention runs on *slots*. Some hold no token (padding at the edge of a map, zeros from beyond the ends of a
-clip), some a copy of a token that another slot holds too (a clip's class token joins every group). Of all pairs
-of slots some may not see each other (the parts of a rolled window). Kernels compute all of them.
+Slots and pairs are counted in `attention/_meetings.py`; this file multiplies them by what an attention of timm's
+costs per slot and per pair.
 """
 
 from __future__ import annotations
@@ -11,21 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from tps_lab.attention import Routes
+from tps_lab.attention._meetings import Meetings
 from tps_lab.attention._modules import KernelAttention, SpaceTimeAttention
 from tps_lab.attention._widths import needed_width, product_width, score_width
+from tps_lab.attention.relations import RelationMixer
 from tps_lab.backbones._macs import linear_macs
-
-
-@dataclass(frozen=True)
-class Meetings:
-    """Slots: all, those that hold a token, distinct tokens. Pairs of slots: all, of two tokens, that see each other."""
-
-    slots: tuple[int, int, int]
-    pairs: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -71,34 +62,16 @@ class Attending:
         }
 
 
-def meetings_of(routes: Routes, prefix: int = 0) -> Meetings:
-    """Counted from routes, `prefix` tokens of the clip in front of every group."""
-    groups, slots = routes.gather.shape
-    held = routes.gather >= 0
-    filled = held.sum(1)
-    if routes.regions is None:
-        seen = int((filled**2).sum())
-    else:  # equal labels of one group, empty slots left out
-        row = np.repeat(np.arange(groups), slots).reshape(held.shape)
-        labels = np.stack([row[held], routes.regions[held]])
-        seen = int((np.unique(labels, axis=1, return_counts=True)[1] ** 2).sum())
-    tokens = int(filled.sum())
-    among = groups * prefix**2 + 2 * prefix * tokens  # a prefix token and every token see each other
-    return Meetings(
-        (groups * (slots + prefix), tokens + groups * prefix, len(np.unique(routes.gather[held])) + prefix),
-        (groups * (slots + prefix) ** 2, int(((filled + prefix) ** 2).sum()), seen + among),
-    )
-
-
 @lru_cache(maxsize=64)  # blocks share their mixer
 def _grouped(mixer: Any, grid: Any) -> Meetings:
-    return meetings_of(grid.route(mixer.routes), grid.clip_prefix)
+    return mixer.meetings(grid)
 
 
 def attending(module: nn.Module, channels: int) -> Attending | None:
     """Of one of our attentions in a model of that width; None for any other module."""
     part: Any = module
-    if isinstance(module, SpaceTimeAttention):
+    relation = isinstance(module, KernelAttention) and isinstance(part.mixer, RelationMixer)
+    if isinstance(module, SpaceTimeAttention) or relation:
         return among(_grouped(part.mixer, part.grid), part.attention, channels)
     if isinstance(module, KernelAttention):
         # Projections grow with the square of the channels, products with the channels.

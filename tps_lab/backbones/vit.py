@@ -17,7 +17,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Variant
-from tps_lab.attention._modules import SpaceTimeAttention
+from tps_lab.attention._meetings import Meetings
+from tps_lab.attention._modules import SpaceTimeAttention, share_masks
 from tps_lab.attention._widths import attentions_in
 from tps_lab.backbones._macs import conv_macs, linear_macs
 from tps_lab.backbones._refusal import check_patch_embed
@@ -30,7 +31,7 @@ from tps_lab.backbones._video import (
     inflate,
 )
 from tps_lab.backbones._vit_blocks import install_in, other_macs
-from tps_lab.backbones._work import Attending, Meetings, among, attending, everyone
+from tps_lab.backbones._work import Attending, among, attending, everyone
 from tps_lab.errors import InputError
 
 
@@ -78,6 +79,7 @@ class VideoViT(VideoModel):
         self.after: Any = variant.after(image_model, self.grid)
         for index, block in enumerate(image_model.blocks):
             image_model.blocks[index] = install_in(block, variant, self.grid, index, depth)
+        share_masks(image_model.blocks)
 
     # ------------------------------------------------------------------ forward
 

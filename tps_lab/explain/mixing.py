@@ -12,6 +12,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, Variant
 from tps_lab.attention._grid import Grid
+from tps_lab.attention.relations import RelationMixer
 
 Order = Sequence[int] | np.ndarray
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
@@ -177,6 +178,9 @@ def _keeps(mixer: Mixer, grid: Grid, order: np.ndarray) -> bool:
     """Whether renaming tokens by a permutation of frames leaves who attends to whom as it is."""
     n, tokens = grid.per_frame, grid.frames * grid.per_frame
     moved = (order[:, None] * n + np.arange(n)).ravel()  # token → where its frame's content comes from
+    if isinstance(mixer, RelationMixer):
+        moved = np.concatenate([np.arange(grid.clip_prefix), grid.clip_prefix + moved])
+        return all(np.array_equal(seen[moved][:, moved], seen) for seen in mixer.allowed(grid))
     if mixer.before is not None or isinstance(mixer, KernelMixer):
         return False  # stated, not derived: nothing to try a permutation on
     routes = grid.route(mixer.routes)

@@ -58,7 +58,7 @@ def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) 
         q, k = attention.q_norm(q), attention.k_norm(k)
         scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
         if site.mask is not None:
-            mask = site.mask[None, :, None].expand(len(clip_BCTHW), -1, -1, -1, -1).flatten(0, 1)
+            mask = site.mask(len(clip_BCTHW), attention.num_heads)
             scores = scores.masked_fill(~mask, float("-inf"))
         weights = scores.softmax(-1).unflatten(0, (len(clip_BCTHW), site.groups)).mean(0)  # (G, heads, S', S')
     grid, p = site.grid, site.grid.clip_prefix

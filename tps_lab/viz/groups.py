@@ -262,7 +262,7 @@ def _place(group: Group) -> tuple[Any, ...]:
 
     variants = (
         "spatial tps tcs tsm tokshift xvit tps+tcs local factorised-encoder factorised-dot factorised-self divided "
-        "axial l+g trajectory joint"
+        "axial l+g natten sliding-tile radial svg first-and-previous causal trajectory joint"
     ).split()
     variant, patterns = str(group.first.get("variant") or ""), list(gallery)
     pattern = str(group.first.get("pattern") or "")

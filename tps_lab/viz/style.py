@@ -74,6 +74,12 @@ _KNOWN: dict[tuple[str, str, str], Look] = {
     ("trajectory", "", ""): Look("#e31a1c", "D", _DASHES[1]),
     ("xvit", "", ""): Look("#6a51a3", "<", _DASHES[3]),
     ("tokshift", "", ""): Look("#a50f5f", ">", _DASHES[5]),
+    ("natten", "", ""): Look("#00798c", "s", _DASHES[2]),
+    ("sliding tile", "", ""): Look("#4fb3bf", "D", _DASHES[2]),
+    ("radial", "", ""): Look("#c0392b", "o", _DASHES[3]),
+    ("svg", "", ""): Look("#f08a5d", "v", _DASHES[4]),
+    ("causal", "", ""): Look("#34495e", ">", _DASHES[0]),
+    ("first and previous", "", ""): Look("#7f8fa6", "<", _DASHES[0]),
 }
 # names and titles whose "-" separates no pattern, as the keys above spell them
 _SPELT = {
@@ -83,6 +89,10 @@ _SPELT = {
     "factorised self-attention": "factorised self",
     "factorised-dot": "factorised dot",
     "factorised dot-product": "factorised dot",
+    "sliding-tile": "sliding tile",
+    "frame-causal": "causal",
+    "first-and-previous": "first and previous",
+    "first and previous frame": "first and previous",
 }
 # for everything else, where a hash of its name points to
 _SPARE = tuple(

@@ -1,0 +1,56 @@
+"""Sliding tile attention (STA): NATTEN's window, by whole tiles instead of patches.
+
+Source: Zhang et al., "Fast Video Generation with Sliding Tile Attention", arXiv 2502.04507. All patches of a tile
+see the same tiles, so a mask sorted by tiles has full and empty blocks only, and a block-sparse kernel runs
+exactly the pairs that are allowed, where tiles divide the clip and hold as many patches as a block. Here tiles that
+an axis does not fill are smaller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tps_lab.attention._grid import Grid
+from tps_lab.attention.neighbourhood import near
+from tps_lab.attention.relations import Place, Relation
+from tps_lab.errors import InputError
+
+
+@dataclass(frozen=True)
+class SlidingTile(Relation):
+    """The clip is cut into tiles of a few frames and patches; each patch attends to a window of tiles around its
+    own.
+
+    Args:
+        tile_frames, tile: frames and patches along each side of a tile.
+        window_frames, window: tiles of the window along time and along each side; 0 is about half of them.
+    """
+
+    name = "sliding-tile"
+    title = "Sliding tile"
+
+    tile_frames: int = 2
+    tile: int = 2
+    window_frames: int = 0
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.tile_frames, self.tile) < 1:
+            raise InputError(f"a tile has 1 or more frames and patches, got {self.tile_frames} and {self.tile}")
+
+    def allows(self, grid: Grid, query: Place, key: Place) -> Any:
+        (t, h, w), k, (frames, height, width) = self.tile_at(query), self.tile_at(key), self.tiles(grid)
+        rows, columns = near(self, "window", h, k.h, height), near(self, "window", w, k.w, width)
+        return near(self, "window_frames", t, k.t, frames) & rows & columns
+
+    def tile_at(self, place: Place) -> Place:
+        return Place(place.t // self.tile_frames, place.h // self.tile, place.w // self.tile)
+
+    def tiles(self, grid: Grid) -> tuple[int, int, int]:
+        return -(-grid.frames // self.tile_frames), -(-grid.height // self.tile), -(-grid.width // self.tile)
+
+    def block_of(self, grid: Grid, place: Place) -> Any:
+        (t, h, w), (_, height, width) = self.tile_at(place), self.tiles(grid)
+        return (t * height + h) * width + w
