@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tps_lab.errors import unknown
 
-WAYS = ("plain", "triton")
+WAYS = ("wide", "plain", "triton")
 _LONGEST_COPY = 2048  # bytes; see `_in_shorter_rows`
 
 
@@ -26,13 +26,27 @@ def gather_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
     Raises:
         InputError: TPS_LAB_GATHER names no way that there is.
     """
-    if x_RC.is_cuda and way() == "triton":
-        from tps_lab.attention._gather_triton import copy_rows
-
-        return copy_rows(x_RC, rows_K)
+    if x_RC.is_cuda:
+        return _on_cuda(x_RC, rows_K)
     if x_RC.device.type == "cpu" and x_RC.shape[1] * x_RC.element_size() > _LONGEST_COPY:
         return _in_shorter_rows(x_RC, rows_K)
     return x_RC.index_select(0, rows_K)
+
+
+def _on_cuda(x_RC: Tensor, rows_K: Tensor) -> Tensor:
+    chosen = way()
+    if chosen == "triton":
+        from tps_lab.attention._gather_triton import copy_rows
+
+        return copy_rows(x_RC, rows_K)
+    if chosen == "plain" or torch.compiler.is_compiling() or not _in_pieces_of_16_bytes(x_RC):
+        return x_RC.index_select(0, rows_K)
+    return x_RC.view(torch.complex128).index_select(0, rows_K).view(x_RC.dtype)
+
+
+def _in_pieces_of_16_bytes(x_RC: Tensor) -> bool:
+    each = x_RC.element_size()
+    return x_RC.is_contiguous() and not (x_RC.shape[1] * each % 16 or x_RC.storage_offset() * each % 16)
 
 
 def _in_shorter_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
@@ -53,7 +67,7 @@ def _in_shorter_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
 
 def way() -> str:
     """What TPS_LAB_GATHER says; "plain" if it says nothing."""
-    chosen = os.environ.get("TPS_LAB_GATHER", "plain")
+    chosen = os.environ.get("TPS_LAB_GATHER", "wide")
     if chosen not in WAYS:
         raise unknown("TPS_LAB_GATHER", chosen, WAYS)
     return chosen

@@ -10,7 +10,7 @@ inverse permutation: indexing's own backward would add up with `index_put`, many
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any
 
 import torch
@@ -259,33 +259,44 @@ def take_tokens(x_BNC: Tensor, index_K: Tensor) -> Tensor:
     return x_BNC.reshape(b * n, c).index_select(0, _rows(index_K, b, n)).reshape(b, -1, c)
 
 
-# index → the last batch's (b, n) and rows. Working them out again takes as long as a small gather.
-_known_rows: MutableMapping[Tensor, tuple[int, int, Tensor]] = WeakTensorKeyDictionary()
+# index → the last batch and its rows. Working them out again takes as long as a small gather.
+_known_rows: MutableMapping[Tensor, tuple[Hashable, tuple[Tensor, ...]]] = WeakTensorKeyDictionary()
+
+
+def remembered(index: Tensor, batch: Hashable, work_out: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """`work_out()`, row numbers that follow from an index and a batch, or what it gave the last time."""
+    if torch.compiler.is_compiling():
+        return work_out()
+    known = _known_rows.get(index)
+    if known is None or known[0] != batch:
+        known = batch, work_out()
+        if all(type(rows) is Tensor for rows in known[1]):  # a tracer's stand-in must not outlive its trace
+            _known_rows[index] = known
+    return known[1]
 
 
 def _rows(index_K: Tensor, b: int, n: int) -> Tensor:
     """Row numbers on the (b·n, C) view, (b·K,)."""
-    if not torch.compiler.is_compiling() and (known := _known_rows.get(index_K)) and known[:2] == (b, n):
-        return known[2]
-    rows = (torch.arange(b, device=index_K.device)[:, None] * n + index_K).reshape(-1)
-    if type(rows) is Tensor and not torch.compiler.is_compiling():  # a tracer's stand-in must not outlive its trace
-        _known_rows[index_K] = (b, n, rows)
-    return rows
+
+    def work_out() -> tuple[Tensor, ...]:
+        return ((torch.arange(b, device=index_K.device)[:, None] * n + index_K).reshape(-1),)
+
+    return remembered(index_K, (b, n), work_out)[0]
 
 
 class _Permute(torch.autograd.Function):
     # The old form with `ctx` in forward: the form that torch.func wants costs 0.2 ms more per call. The
     # indices are kept as they are: `save_for_backward` would guard them, and takes as long as a small gather.
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
+    def forward(ctx: Any, x_RC: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
         ctx.rows, ctx.inverse_rows = rows, inverse_rows
-        return gather_rows(x.reshape(-1, x.shape[-1]), rows).view(x.shape)
+        return gather_rows(x_RC, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_RC: Tensor) -> tuple[Tensor, None, None]:
         if torch.is_grad_enabled():  # somebody wants second derivatives
-            return _Permute.apply(grad, ctx.inverse_rows, ctx.rows), None, None
-        return gather_rows(grad.reshape(-1, grad.shape[-1]), ctx.inverse_rows).view(grad.shape), None, None
+            return _Permute.apply(grad_RC, ctx.inverse_rows, ctx.rows), None, None
+        return gather_rows(grad_RC, ctx.inverse_rows), None, None
 
 
 def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
@@ -295,10 +306,12 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
     """
     if torch._C._are_functorch_transforms_active():
         return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
-    b, n = len(x_BxC), len(index_N)
-    if x_BxC.requires_grad and torch.is_grad_enabled():
-        return _Permute.apply(x_BxC, _rows(index_N, b, n), _rows(inverse_N, b, n))
-    return gather_rows(x_BxC.reshape(b * n, -1), _rows(index_N, b, n)).view(x_BxC.shape)
+    shape, n = x_BxC.shape, len(index_N)
+    # the views stay outside of the function: in Python they would cost several times as much
+    x_RC, rows = x_BxC.reshape(-1, shape[-1]), _rows(index_N, shape[0], n)
+    if x_RC.requires_grad and torch.is_grad_enabled():
+        return _Permute.apply(x_RC, rows, _rows(inverse_N, shape[0], n)).view(shape)
+    return gather_rows(x_RC, rows).view(shape)
 
 
 def rearrange_tokens(x_BNC: Tensor, index_K: Tensor, inverse_N: Tensor, permutes: bool) -> Tensor:

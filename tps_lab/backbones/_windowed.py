@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tps_lab.attention._core import Mixer
-from tps_lab.attention._modules import rearrange_tokens
+from tps_lab.attention._modules import rearrange_tokens, remembered
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid, plan
 from tps_lab.backbones._macs import linear_macs
 from tps_lab.backbones._work import Attending
@@ -66,6 +66,7 @@ class WindowedAttention(nn.Module):
         self.groups = sum(self.counts)
         self.permutes = laid_out.routes.is_permutation
         self.masked = bool(laid_out.region.any())
+        self.fused_attn = True  # timm's switch: False keeps scores and weights as tensors
         self.num_heads: int = source.num_heads
         self.qkv, self.proj = source.qkv, source.proj
         self.attn_drop, self.proj_drop = source.attn_drop, source.proj_drop
@@ -115,10 +116,11 @@ class WindowedAttention(nn.Module):
         y = self.proj_drop(self.proj(y))
         return rearrange_tokens(y.reshape(1, -1, c), back, order, self.permutes).reshape(x_NHWC.shape)
 
-    def _rows(self, b: int) -> tuple[Tensor, Tensor]:
+    def _rows(self, b: int) -> tuple[Tensor, ...]:
         # Clips stand inside groups, so that a kind's groups of all clips are one slice.
-        if b == 1:
-            return self.order, self.back
+        return (self.order, self.back) if b == 1 else remembered(self.order, b, lambda: self._rows_of_clips(b))
+
+    def _rows_of_clips(self, b: int) -> tuple[Tensor, ...]:
         clip = torch.arange(b, device=self.order.device)
         order = self.order.reshape(self.groups, 1, -1)
         slots = order.shape[2]
@@ -127,16 +129,21 @@ class WindowedAttention(nn.Module):
         return order.reshape(-1), back.reshape(-1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """Fused attention, (groups·B, heads, S, channels) each, 4-D: on 5-D torch takes its slow kernel."""
+        """Attention, (groups·B, heads, S, channels) each, 4-D: on 5-D torch takes its slow kernel."""
         clips, drop = q.shape[0] // self.groups, self.attn_drop.p if self.training else 0.0
         masks = self.masks().to(q.dtype)
         if len(self.counts) > _CALLS:
             kind = self.kind_of_group[:, None].expand(-1, clips).reshape(-1)
-            return F.scaled_dot_product_attention(q, k, v, masks.index_select(0, kind), drop, scale=scale)
+            return self._weighted(q, k, v, masks.index_select(0, kind), drop, scale)
         counts = [n * clips for n in self.counts]
         parts = zip(q.split(counts), k.split(counts), v.split(counts), masks.split(1), strict=True)
-        found = [F.scaled_dot_product_attention(q, k, v, mask, drop, scale=scale) for q, k, v, mask in parts]
+        found = [self._weighted(q, k, v, mask, drop, scale) for q, k, v, mask in parts]
         return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _weighted(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, drop: float, scale: float) -> Tensor:
+        if self.fused_attn:
+            return F.scaled_dot_product_attention(q, k, v, mask, drop, scale=scale)
+        return F.dropout((q * scale @ k.transpose(-2, -1) + mask).softmax(-1), drop) @ v
 
     def masks(self) -> Tensor:
         """Bias and mask of every kind of group, (kinds, heads, S, S)."""
@@ -156,7 +163,7 @@ class WindowedAttention(nn.Module):
 
     def attending(self) -> Attending:
         linears, width = linear_macs(self.qkv) + linear_macs(self.proj), self.proj.in_features
-        return Attending(self.mixer.meetings(self.grid), linears, 2 * width, width)
+        return Attending(self.mixer.meetings(self.grid), linears, 2 * width, width, fused=self.fused_attn)
 
     def offset_macs(self) -> int:
         """Of `bias_macs`, those whose input is offsets, which want no gradient."""
