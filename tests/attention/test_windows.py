@@ -1,5 +1,7 @@
 """Windowed attention against loops and rolls: no index, plan or gather of the package is used here."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import timm
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.models.swin_transformer import WindowAttention
 
-from tps_lab import videoize
+from tps_lab import create_model, videoize
 from tps_lab.attention import parse
 from tps_lab.attention._windows import WindowGrid
 from tps_lab.backbones._windowed import TableAttention
@@ -137,3 +139,38 @@ def test_local_in_a_swin_is_spatial_attention_in_windows_of_several_frames():
     spatial = videoize(image, "spatial", frames=4, temporal_window=2).eval()
     clip = torch.randn(1, 3, 4, 24, 24, dtype=torch.float64)
     torch.testing.assert_close(local(clip), spatial(clip), rtol=0, atol=1e-12)
+
+
+def swin(variant):
+    model = create_model("swin_micro", variant, frames=4, size=24, num_classes=5).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model, torch.randn(2, *model.clip_shape)
+
+
+@pytest.mark.parametrize("variant", ["spatial", "tps(pattern=A)", "local(window=3)"])
+def test_unfused_windows_give_the_same(variant):
+    model, clips = swin(variant)
+    fused = model(clips)
+    switched = [part for part in model.modules() if isinstance(part, TableAttention)]
+    assert switched
+    for part in switched:
+        part.fused_attn = False
+    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", side_effect=AssertionError):
+        torch.testing.assert_close(model(clips), fused)
+
+
+@pytest.mark.parametrize("variant", ["spatial", "tps(pattern=A)", "local(window=3)"])
+def test_every_mask_suits_the_fused_kernel(variant):
+    """On CUDA a mask whose keys are not neighbours in memory sends the call to the unfused path."""
+    model, clips = swin(variant)
+    right, strides = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(q, k, v, mask, *args, **kwargs):
+        strides.append(mask.stride(-1))
+        return right(q, k, v, mask, *args, **kwargs)
+
+    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", watched):
+        model(clips)
+    assert strides
+    assert set(strides) == {1}

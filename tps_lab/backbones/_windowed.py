@@ -147,7 +147,8 @@ class WindowedAttention(nn.Module):
 
     def masks(self) -> Tensor:
         """Bias and mask of every kind of group, (kinds, heads, S, S)."""
-        bias = F.embedding(self.bias_index, self.bias_table()).permute(0, 3, 1, 2)
+        # contiguous: CUDA's fused kernel takes no mask whose keys are not neighbours in memory
+        bias = F.embedding(self.bias_index, self.bias_table()).permute(0, 3, 1, 2).contiguous()
         if not self.masked:  # kinds differ in their bias alone
             return bias
         region = self.region.index_select(0, self.region_of_kind)

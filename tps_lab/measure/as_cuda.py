@@ -3,17 +3,19 @@
 * Fused attention keeps queries, keys, values, result, mask and one float32 per query (the logarithm
   of the softmax's sum) for backward (FlashAttention-2, arXiv 2307.08691, algorithm 1). Its backward
   needs one more float32 per query.
-* In half precision without a mask torch takes FlashAttention, whose backward sums the queries'
-  gradient in float32, in whole blocks of 128 queries and 32 channels.
+* In half precision without a mask torch takes cuDNN's kernel on data-centre GPUs since Hopper, elsewhere
+  FlashAttention. Both sum the queries' gradient in float32 in their backward pass, FlashAttention in whole
+  blocks of 128 queries and 32 channels.
 * With a mask, or in float32, it takes the "memory-efficient" kernel (aten/src/ATen/native/transformers):
   32 queries to a block; a mask's rows are padded to 8 numbers; a mask that learns gets a gradient for
-  every group, its rows padded to 16 numbers, before that is summed.
+  every group, its rows padded to 16 numbers, before that is summed. With more than one block of 64 keys its
+  backward adds the queries' gradient up in tiles of 64×64 and four numbers more.
 * Autocast computes norms, softmax and the loss in float32, which on a CPU it does not. (The tests compare with
   CUDA's own autocast, which works on fake CUDA tensors without a GPU; their backward pass does not.)
 
-The allocator and cuBLAS's workspaces are in `caching_allocator` and `replay`. Not modelled: cuDNN, which on
-data-centre GPUs since Hopper takes half-precision attention over (torch 2.13; its backward sums in float32
-as FlashAttention's does) and has workspaces for convolutions; the CUDA context (hundreds of MB per process).
+The allocator and cuBLAS's workspaces are in `caching_allocator` and `replay`, the buffers of sums in
+`cuda_kernels`. What is said here was compared with what an H100's allocator recorded (torch 2.11). Not
+modelled: cuDNN's workspaces for convolutions; the CUDA context (hundreds of MB per process).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tps_lab.measure.caching_allocator import round_up
+from tps_lab.measure.cuda_kernels import gpu_at_hand
 
 _HALF = (torch.bfloat16, torch.float16)
 _IN_FLOAT32 = (F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, F.cross_entropy)
@@ -97,13 +100,19 @@ class _FusedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         q, k, v, _, _, mask = ctx.saved_tensors
         b, heads, n, d = q.shape
-        row_sums = q.new_empty(b, heads, round_up(n, 128) if ctx.flash else n, dtype=torch.float32)
-        summed = q.new_empty(b, heads, round_up(n, 128), round_up(d, 32), dtype=torch.float32) if ctx.flash else None
+        keys = k.shape[2]
         grads = [torch.empty_like(tensor) for tensor in (q, k, v)]
+        if ctx.flash:
+            to, of = (1, 1) if gpu_at_hand().generation >= 9 else (128, 32)
+            scratch = [(round_up(n, to),), (round_up(n, to), round_up(d, of))]
+        else:
+            tiles = -(-n // 64) * -(-d // 64) * (64 * 64 + 4) if keys > 64 else 0
+            scratch = [(n,), (n,), (tiles,)]
+        passing = [q.new_empty(b, heads, *shape, dtype=torch.float32) for shape in scratch]
         grad_mask = None
         if mask is not None and ctx.needs_input_grad[3]:
-            of_groups = q.new_empty(b, heads, n, round_up(k.shape[2], 16))[..., : k.shape[2]]
-            del row_sums, summed
+            of_groups = q.new_empty(b, heads, n, round_up(keys, 16))[..., :keys]
+            del passing
             grad_mask = of_groups.sum_to_size(mask.shape)
         return *grads, grad_mask
 

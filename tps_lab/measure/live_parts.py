@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -25,11 +26,13 @@ class LiveParts(LiveBytes):
 
     Args:
         rounding: sizes are rounded up to it in the sums, not in the events.
+        passing: from an operator, its arguments and its result to the bytes that its kernel takes besides and
+            gives back before the next one runs.
     """
 
-    def __init__(self, rounding: int) -> None:
+    def __init__(self, rounding: int, passing: Callable[[Any, Any, Any], int] | None = None) -> None:
         super().__init__()
-        self.rounding = rounding
+        self.rounding, self.passing = rounding, passing
         self.part: Part = "parameters"
         self.now: dict[str, int] = dict.fromkeys(PARTS, 0)
         self.at_peak, self.most = dict(self.now), dict(self.now)
@@ -46,6 +49,15 @@ class LiveParts(LiveBytes):
             self._about[key] = part, number
             self.now[before] -= self._known[key]
             self._add(part, self._known[key])
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        if self.passing is not None and (size := self.passing(func, args, out)):
+            before, self.part = self.part, "temporary"
+            self._came(0, size)
+            self._went(0)
+            self.part = before
+        return out
 
     def _came(self, key: int, size: int) -> None:
         rounded, highest = round_up(size, self.rounding), self.peak
