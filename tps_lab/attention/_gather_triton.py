@@ -1,4 +1,4 @@
-"""`_gather.gather_rows` as a Triton kernel. Imported only where it is asked for."""
+"""`_gather.gather_rows` as a Triton kernel. Imported only where it runs."""
 
 from __future__ import annotations
 
