@@ -235,7 +235,12 @@ def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
         "products included. Memory is the peak of a training step with AdamW, "
         + ("" if measured else "predicted for CUDA; the prediction is unvalidated there; ")
         + "the workspaces of cuBLAS are in it. "
-        + ("Measured milliseconds are a training step's, the optimizer included. " if measured else "")
+        + (
+            "Measured milliseconds are a training step's, the optimizer included; below about 50 ms they are bound by "
+            "starting kernels from Python, not by the GPU. "
+            if measured
+            else ""
+        )
         + f"Milliseconds at best are a roofline for the {device}, forward and backward "
         "without the optimizer: a lower bound that charges nothing for launching kernels, good for orders and "
         "ratios. It takes fused attention at the matrix peak, which real kernels do not reach, so joint "

@@ -1,0 +1,195 @@
+"""What a shift and a training step cost on a GPU: `python reports/gpu/make.py` measures on the GPU at hand.
+
+Without a GPU it only writes report.md again, from results.json. Everything is timed in turn with what it is
+compared with, by CUDA events. As a CUDA graph, kernels run without Python between them; a single gather is too
+short to be timed otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SHAPES = (
+    (64, 8, 4, 4, 64), (4, 8, 14, 14, 384), (8, 8, 14, 14, 768), (2, 16, 56, 56, 96), (4, 16, 56, 56, 96)
+)  # fmt: skip
+MODELS = (
+    ("vit_small_patch16_224", {"frames": 8}, 8),
+    ("swin_tiny_patch4_window7_224", {"frames": 32, "tubelet": 2}, 4),
+)
+WAYS = ("copy", "plain", "triton")
+
+
+def shifts() -> list[dict[str, Any]]:
+    """Pattern C forward and backward, beside a plain copy: eager, and twenty as one CUDA graph."""
+    import torch
+
+    from tps_lab.attention.patch_shift import shift_patches
+    from tps_lab.measure.latency import interleaved
+    from tps_lab.measure.paired import paired_ratio
+    from tps_lab.measure.steps import graphed
+
+    class Copy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad.clone()
+
+    def both_passes(way: str, shape: tuple[int, ...], dtype: torch.dtype) -> Callable[[], None]:
+        x = torch.randn(shape, device="cuda").to(dtype).requires_grad_()
+        grad = torch.randn(shape, device="cuda").to(dtype)
+
+        def run() -> None:
+            x.grad = None
+            os.environ["TPS_LAB_GATHER"] = "plain" if way == "copy" else way
+            (Copy.apply(x) if way == "copy" else shift_patches(x, "C")).backward(grad)
+
+        return run
+
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in SHAPES:
+            work = {way: both_passes(way, shape, dtype) for way in WAYS}
+            row: dict[str, Any] = {"shape": shape, "dtype": str(dtype).removeprefix("torch.")}
+            for kind, calls in (("eager", 1), ("graph", 20)):
+                timed = work if calls == 1 else {way: graphed(run, calls) for way, run in work.items()}
+                found = interleaved(timed, 100, seconds=2)
+                row[kind] = {
+                    way: {
+                        "us": round(1e3 * found[way].median / calls, 2),
+                        "over_copy": paired_ratio(found[way].calls, found["copy"].calls).row(),
+                    }
+                    for way in WAYS
+                }
+            rows.append(row)
+    os.environ.pop("TPS_LAB_GATHER", None)
+    return rows
+
+
+def steps(backbone: str, options: dict[str, int], batch: int, what: Any, compiled: bool) -> dict[str, Any]:
+    """A step of several models in turn, in bfloat16; eager ones also as CUDA graphs."""
+    import torchvision
+
+    from tps_lab import create_model
+    from tps_lab.measure.latency import interleaved
+    from tps_lab.measure.paired import paired_ratio
+    from tps_lab.measure.steps import How, prepared
+
+    how = How(what, batch, "bf16", "inductor" if compiled else None)
+    swin = "swin" in backbone
+    names = ["spatial", "tps"] + ([] if compiled else ["tps+tcs"] if swin else ["tps+tcs", "joint", "divided"])
+    made = {name: create_model(backbone, name, **options).cuda() for name in names}
+    shape = made["spatial"].clip_shape
+    if swin and not compiled:
+        made["torchvision swin3d_t"] = torchvision.models.video.swin3d_t(num_classes=1000).cuda()
+    work, seconds = {}, {}
+    for name, model in made.items():
+        work[name], seconds[name] = prepared(model, shape, how)
+    for name in () if compiled else ("spatial", "tps"):
+        work[f"{name}, CUDA graph"], _ = prepared(made[name], shape, How(what, batch, "bf16", None, True))
+    found = interleaved(work, 60, seconds=15)
+    base = found["spatial"].calls
+    row: dict[str, Any] = {
+        "backbone": backbone, "options": options, "batch": batch, "what": what, "precision": "bf16",
+        "compiled": compiled, "compile_seconds": seconds, "graph_over_graph": None,
+        "ms": {name: timing.row() | {"rounds": len(timing.calls)} for name, timing in found.items()},
+        "over_spatial": {n: paired_ratio(t.calls, base).row() for n, t in found.items() if n != "spatial"},
+    }  # fmt: skip
+    if not compiled:
+        graphs = [found[f"{name}, CUDA graph"].calls for name in ("tps", "spatial")]
+        row["graph_over_graph"] = paired_ratio(*graphs).row()
+    return row
+
+
+def measure() -> dict[str, Any]:
+    import timm
+    import torch
+    import triton
+
+    machine = {
+        "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__,
+        "timm": timm.__version__, "python": platform.python_version(), "date": str(date.today()),
+    }  # fmt: skip
+    cases = [(*model, what, compiled) for model in MODELS for compiled in (False, True) for what in WHATS]
+    return {"machine": machine, "shift": shifts(), "steps": [steps(*case) for case in cases]}
+
+
+WHATS = ("inference", "training step")
+
+
+def page(results: dict[str, Any]) -> str:
+    of = results["machine"]
+    lines = [
+        "# A shift on a GPU",
+        "",
+        f"{of['gpu']}, torch {of['torch']}, Triton {of['triton']}, timm {of['timm']}, Python {of['python']}, "
+        f"{of['date']}. Times as long, with the 95 % interval of the median over rounds timed in turn.",
+        "",
+        "## The shift alone, forward and backward, pattern C",
+        "",
+        "| Tokens (B, T, H, W, C) | | a copy, µs | gather, × copy | Triton gather, × copy | from Python: copy, µs "
+        "| gather, × copy | Triton, × copy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results["shift"]:
+        cells = ["×".join(map(str, row["shape"])), row["dtype"]]
+        for kind in ("graph", "eager"):
+            cells.append(f"{row[kind]['copy']['us']:.1f}")
+            cells += [ratio(row[kind][way]["over_copy"]) for way in WAYS[1:]]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "The first figures are of twenty shifts as one CUDA graph, so of the kernels alone; those on the right are "
+        "single calls from Python, where starting kernels takes longer than running them. `index_select` takes its "
+        "time by the row, so it is slow where rows are narrow. The default is the Triton gather for 131,072 rows and "
+        "more of at most 512 bytes, and `index_select` elsewhere.",
+        "",
+        "## Whole steps, in turn with the same model with spatial attention",
+        "",
+        "| Model | step | how | spatial, ms | TPS, ms | TPS × spatial |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in results["steps"]:
+        model = f"{row['backbone']}, {row['options']['frames']}×224², batch {row['batch']}, {row['precision']}"
+        how = "torch.compile" if row["compiled"] else "eager"
+        rows = [(how, row["ms"]["spatial"], row["ms"]["tps"], row["over_spatial"]["tps"])]
+        if row["graph_over_graph"]:
+            both = (row["ms"][f"{name}, CUDA graph"] for name in ("spatial", "tps"))
+            rows.append(("CUDA graph", *both, row["graph_over_graph"]))
+        for how, spatial, tps, found in rows:
+            cells = [model, row["what"], how, f"{spatial['median']:.2f}", f"{tps['median']:.2f}", ratio(found)]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Others, eager, × spatial", ""]
+    for row in results["steps"]:
+        others = {n: r for n, r in row["over_spatial"].items() if n != "tps" and "graph" not in n and "gather" not in n}
+        if others:
+            text = "; ".join(f"{name} {ratio(found)}" for name, found in others.items())
+            lines.append(f"- {row['backbone']}, {row['what']}: {text}.")
+    return "\n".join([*lines, "", (HERE / "remarks.md").read_text()])
+
+
+def ratio(row: dict[str, Any]) -> str:
+    interval = f" ({row['low']:.2f}–{row['high']:.2f})" if row["low"] is not None else f" ({row['rounds']} rounds)"
+    return f"{row['median']:.2f}{interval}"
+
+
+if __name__ == "__main__":
+    import torch
+
+    file = HERE / "results.json"
+    if torch.cuda.is_available():
+        file.write_text(json.dumps(measure(), indent=1))
+    elif not file.exists():
+        sys.exit("no CUDA device, and no results.json to write the page from")
+    (HERE / "report.md").write_text(page(json.loads(file.read_text())))
+    print(HERE / "report.md")
