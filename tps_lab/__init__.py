@@ -24,6 +24,7 @@ _LAZY = {
     "measure": "tps_lab.measure",
     "predict": "tps_lab.inference",
     "runs": "tps_lab.runs",
+    "shift_patches": "tps_lab.attention.patch_shift",
     "viz": "tps_lab.viz",
 }
 __all__ = ["InputError", "ShiftPattern", "patterns", *_LAZY]
