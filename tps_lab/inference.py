@@ -125,10 +125,8 @@ class _Shape:
     """What a model must know of clips, from a run's row."""
 
     def __init__(self, row: dict[str, Any]) -> None:
-        name = data_sets.parse(row["data"])
         self.classes = tuple(row["classes"])
-        channels = 3 if _is_video(name) else 1
-        self.clip_shape = (channels, row["frames"], row["size"], row["size"])
+        self.clip_shape = (3, row["frames"], row["size"], row["size"])
 
 
 def _is_video(spec: Any) -> bool:
@@ -161,16 +159,16 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
     span = (spec.frames - 1) * spec.stride + 1
     if about.frames < span:
         raise InputError(f"{path} is too short: it has {about.frames} frames, a clip of {spec} takes {span}")
-    per_second = about.frames / about.seconds if about.seconds else 25.0
     reformatter = VideoReformatter()
+    middle = slice(spec.margin, spec.margin + spec.size)
     held: deque[Any] = deque(maxlen=span)
     for i, frame in enumerate(decoded(path)):
-        held.append(pixels_of(frame, spec.size, reformatter))
+        held.append(pixels_of(frame, spec.side, reformatter)[middle, middle])
         start = i + 1 - span
         if start >= 0 and start % max(1, span // 2) == 0:
             frames = np.stack([held[k] for k in range(0, span, spec.stride)])
-            clip = torch.from_numpy(frames).permute(3, 0, 1, 2).float().mul_(4 / 255).sub_(2)
-            yield start / per_second, (i + 1) / per_second, clip
+            clip = spec.normalised(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])[0]
+            yield about.seconds_at(start), about.seconds_at(i + 1), clip
 
 
 def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
@@ -184,23 +182,24 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
     about = look(path)
     if not about.frames:
         raise InputError(f"{path} has no frame")
-    seconds = about.seconds or about.frames / 25.0
+    seconds = about.lasts_s
     if moment_s is not None and not moment_s > 0:
         raise InputError(f"a moment must be longer than 0 s, got {moment_s}")
     length = moment_s or (seconds if seconds <= _LONG_S else _LONG_S)
-    per_second = about.frames / seconds
-    for k in range(max(1, math.ceil(seconds / length - 0.5))):
-        start = round(k * length * per_second)
-        stop = min(about.frames, round((k + 1) * length * per_second))
-        if k + 1 == max(1, math.ceil(seconds / length - 0.5)):
-            stop = about.frames  # the last moment takes what is left over
+    moments = max(1, math.ceil(seconds / length - 0.5))
+    for k in range(moments):
+        start_s = k * length
+        stop_s = seconds if k + 1 == moments else (k + 1) * length  # the last moment takes what is left over
+        start, stop = about.frame_at(start_s), about.frame_at(stop_s)
+        if start >= stop:  # nothing new is shown: what was shown before stays
+            start, stop = max(0, start - 1), max(1, start)
 
         def choose(total: int) -> Any:
             return sampling.clips_of(total, spec.frames, spec.sampling, spec.stride, 1)[0]
 
         frames = torch.from_numpy(read(path, choose, spec.short, start, stop)).permute(0, 3, 1, 2)
         clip = torch.stack(transforms.crops_of(frames, spec.size)).transpose(1, 2).contiguous()
-        yield start / per_second, stop / per_second, transforms.normalised(clip)[0]
+        yield start_s, stop_s, transforms.normalised(clip)[0]
 
 
 def _grouped(

@@ -104,6 +104,33 @@ def test_pictures(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        ([f"frame_{i:06d}.jpg" for i in range(0, 50, 5)], 0),  # one of five was kept
+        ([f"{i}.jpg" for i in range(1, 13)], 0),
+        ([f"{i}.jpg" for i in range(1, 13) if i != 10], 1),
+        ([f"v2_{i}.jpg" for i in range(7, 13) if i not in (9, 10)], 2),
+        ([f"frame_{i:06d}.jpg" for i in range(0, 50, 5) if i != 20], 1),
+        (["1403636579763555584.png", "1403636579813555456.png", "1403636579863555584.png"], 0),  # times
+        (["1305031102.175304.png", "1305031102.211214.png", "1305031103.043227.png"], 0),
+        (["a.jpg", "b.jpg"], 0),
+    ],
+)
+def test_pictures_missing_between_others(tmp_path: Path, names: list[str], gone: int) -> None:
+    from PIL import Image
+
+    from tps_lab.data.check import _folder_length
+
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    if gone:
+        with pytest.raises(InputError, match=f"{gone} pictures are missing between others"):
+            _folder_length(tmp_path, False)
+    else:
+        assert _folder_length(tmp_path, True) == (len(names), 0.0)
+
+
 def test_damage_inside_is_found_by_decoding(tmp_path: Path) -> None:
     root = LAYOUTS["class-folders"](tmp_path / "set")
     file = root / "train" / "walking" / "0.mp4"

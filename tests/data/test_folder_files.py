@@ -11,8 +11,9 @@ import pytest
 from small_videos import encode, moving
 
 import tps_lab.data._folder_files as folder_files
+from tps_lab.data._files import printable
 from tps_lab.data._seek import read_chosen
-from tps_lab.data._video import UnreadableVideo, printable, promised_frames, read_frames
+from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.data.folder import VideoFolder
 from tps_lab.errors import InputError
 
@@ -172,21 +173,33 @@ def test_the_centre_is_cut_out(tmp_path: Path, lying: bool) -> None:
     assert cut[:, 1:-1, 1:-1].min() >= 238
 
 
-@pytest.mark.parametrize(
-    ("matrix", "quarters"), [((0, 1, -1, 0), -1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1), ((1, 0, 0, 1), 0)]
-)
-def test_frames_are_upright(good: Path, tmp_path: Path, matrix: tuple[int, ...], quarters: int) -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("matrix", [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0),
+                                    (-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)])  # fmt: skip
+def test_frames_are_upright(good: Path, tmp_path: Path, matrix: tuple[int, ...], scale: float) -> None:
     # The matrix of an mp4's track header, x' = a x + c y and y' = b x + d y with y downwards.
-    a, b, c, d = (value << 16 for value in matrix)
+    a, b, c, d = matrix
+    stored = [round(value * scale * 2**16) for value in matrix]
     content = bytearray(good.read_bytes())
     at = content.index(b"tkhd") + 44
     assert struct.unpack(">9i", content[at : at + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    content[at : at + 36] = struct.pack(">9i", *stored[:2], 0, *stored[2:], 0, 0, 0, 1 << 30)
     turned = tmp_path / "turned.mp4"
     turned.write_bytes(content)
-    assert np.array_equal(read_frames(turned), np.rot90(read_frames(good), quarters, (1, 2)))
-    assert np.array_equal(read_chosen(turned, lambda n: [9]), np.rot90(read_frames(good, [9]), quarters, (1, 2)))
-    assert np.array_equal(read_frames(turned, size=16), np.rot90(read_frames(good, size=16), quarters, (1, 2)))
+
+    def shown(frames: np.ndarray) -> np.ndarray:
+        """Pixel by pixel, by the definition."""
+        y, x = np.indices(frames.shape[1:3])
+        to_x, to_y = a * x + c * y, b * x + d * y
+        to_x, to_y = to_x - to_x.min(), to_y - to_y.min()
+        out = np.zeros((len(frames), to_y.max() + 1, to_x.max() + 1, 3), np.uint8)
+        out[:, to_y, to_x] = frames[:, y, x]
+        return out
+
+    assert np.array_equal(read_frames(turned), shown(read_frames(good)))
+    assert np.array_equal(read_chosen(turned, lambda n: [9]), shown(read_frames(good, [9])))
+    assert np.array_equal(read_frames(turned, size=16), shown(read_frames(good, size=16)))
+    assert np.array_equal(read_chosen(turned, lambda n: [9], 18), shown(read_chosen(good, lambda n: [9], 18)))
 
 
 def test_trimmed_is_not_truncated(good: Path, tmp_path: Path) -> None:

@@ -105,6 +105,87 @@ def test_what_is_listed(made: dict[str, Path], name: str) -> None:
         assert all((made[name] / entry.name).exists() for entry in entries)
 
 
+@pytest.mark.parametrize("kind", ["hmdb51", "ucf101", "kinetics400"])
+@pytest.mark.parametrize("folder", ["there", "gone", "flat"])
+def test_a_missing_clip_is_missing_whatever_else_has_its_name(tmp_path: Path, kind: str, folder: str) -> None:
+    """Clip 1 is listed in both classes and is there in the first; clip 2 is there in both."""
+    first, second = ("brush hair", "wave") if kind == "kinetics400" else ("brush_hair", "wave")
+    stem = {"hmdb51": "clip_{}", "ucf101": "v_{}_c01", "kinetics400": "AAAAAAAAAA{}_000001_000002"}[kind]
+    files = [(first, 1), (first, 2), (second, 2)] if folder == "there" else [(first, 1), (first, 2)]
+    place = "UCF-101" if kind == "ucf101" else "videos"
+    for name, k in files:
+        at = tmp_path / place / ("" if folder == "flat" else name.replace(" ", "_")) / f"{stem.format(k)}.avi"
+        encode(at, clip(k, 8))
+    if kind == "hmdb51":
+        (tmp_path / "splits").mkdir()
+        for name in (first, second):
+            (tmp_path / "splits" / f"{name}_test_split1.txt").write_text("clip_1.avi 1\nclip_2.avi 2\n")
+    elif kind == "ucf101":
+        (tmp_path / "classInd.txt").write_text(f"1 {first}\n2 {second}\n")
+        for split, k in (("train", 1), ("test", 2)):
+            lines = [f"{name}/v_{k}_c01.avi" for name in (first, second)]
+            (tmp_path / f"{split}list01.txt").write_text("\n".join(lines))
+    else:
+        for split, k in (("train", 1), ("val", 2)):
+            rows = [f"{name},AAAAAAAAAA{k},1,2,{split}" for name in (first, second)]
+            (tmp_path / f"{split}.csv").write_text("\n".join(["label,youtube_id,time_start,time_end,split", *rows]))
+    listing = check(tmp_path, kind).listing
+    found = {(e.name.split("/")[-2], e.label) for entries in listing.splits.values() for e in entries}
+    if folder == "flat":  # one folder for all classes: the name is all there is
+        assert found == {(place, 0), (place, 1)}
+        return
+    assert found == {("brush_hair", 0)} | ({("wave", 1)} if folder == "there" else set())
+    assert sum(map(len, listing.missing.values())) == (1 if folder == "there" else 2)
+
+
+def test_the_validation_list_does_not_take_training_files(tmp_path: Path) -> None:
+    for place, k in (("videos_train", 0), ("videos_train", 1), ("videos_val", 1), ("videos", 2)):
+        encode(tmp_path / place / f"{k}.mp4", clip(k, 8))
+    (tmp_path / "kinetics_train_list_videos.txt").write_text("0.mp4 0\n1.mp4 0\n2.mp4 1\n")
+    (tmp_path / "kinetics_val_list_videos.txt").write_text("0.mp4 0\n1.mp4 0\n")
+    listing = check(tmp_path, "video-list").listing
+    assert [e.name for e in listing.splits["train"]] == ["videos_train/0.mp4", "videos_train/1.mp4", "videos/2.mp4"]
+    assert [e.name for e in listing.splits["test"]] == ["videos_val/1.mp4"]
+    assert listing.missing["test"] == ["0.mp4"]
+
+
+def test_ucf_names_with_blanks(tmp_path: Path) -> None:
+    for k in (1, 2):
+        encode(tmp_path / "UCF-101" / "Basketball Dunk" / f"v_1 {k}_c01.avi", clip(k, 8))
+    (tmp_path / "classInd.txt").write_text("1 Basketball Dunk\n")
+    (tmp_path / "trainlist01.txt").write_text("Basketball Dunk/v_1 1_c01.avi 1\n")
+    (tmp_path / "testlist01.txt").write_text("Basketball Dunk/v_1 2_c01.avi\n")
+    splits = check(tmp_path, "ucf101").listing.splits
+    assert {split: [Path(e.name).name for e in entries] for split, entries in splits.items()} == {
+        "train": ["v_1 1_c01.avi"], "test": ["v_1 2_c01.avi"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("opposites(size=1000000)", "one clip of frames=16, size=1000000 would take more than 1 GiB"),
+        ("actions(frames=1000000000)", "would take more than 1 GiB"),
+        ("ssv2(path=x, short=1000000000)", "would take more than 1 GiB"),
+        ("video-folder(path=x, frames=1000000000)", "would take more than 1 GiB"),
+        ("video-folder(path=x, margin=1000000000)", "would take more than 1 GiB"),
+        ("opposites(train=2000000000000)", "10^12 or more clips"),
+        ("counting(test=99999999999)", "2,097,152 are possible"),
+        (f"opposites(seed={'9' * 26})", "seed must be 0 to 4294967295, got 10^26 or more"),
+        ("ssv2(path=x, seed=-1)", "seed must be 0 to 4294967295, got -1"),
+        ("video-folder(path=x, stride=1000000000000)", "stride must be 10000 frames or fewer"),
+        ("video-folder(path=x, block=9, stride=100000)", "stride must be 10000 frames or fewer"),
+        ("ssv2(path=x, randaugment=1000000)", "randaugment must be 0 to 100"),
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_refused_at_once(text: str, says: str) -> None:
+    with pytest.raises(InputError) as raised:
+        data.parse(text)
+    assert says in str(raised.value)
+    with pytest.raises(InputError, match="noise must be a finite number"):
+        data.parse("opposites", noise=float("nan"))
+
+
 def test_kinetics_by_folders(tmp_path: Path) -> None:
     from layouts import kinetics400
 

@@ -13,8 +13,9 @@ import pytest
 from layouts import clip, footage, webm
 from small_videos import encode
 
+from tps_lab.data._frames import read
 from tps_lab.data._seek import look, read_chosen
-from tps_lab.data._video import UnreadableVideo
+from tps_lab.data._video import UnreadableVideo, read_frames
 
 
 def decoded_in_full(path: Path, size: int | None = None) -> np.ndarray:
@@ -130,6 +131,131 @@ def test_ten_thousand_frames_and_one(tmp_path: Path) -> None:
     assert read_chosen(one, lambda total: [0] * 5).shape[0] == 5
 
 
+# Containers that keep no time of display, and codecs that store frames in another order than they show them
+
+
+def coded(path: Path, codec: str, frames: int, rate: int = 25, times: list[int] | None = None, **options: str) -> Path:
+    """Frame i says its number in stripes, a bit each."""
+    form = {".wmv": "asf", ".m2ts": "mpegts", ".mts": "mpegts", ".ts": "mpegts", ".m4v": "mp4"}.get(path.suffix)
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for i in range(frames):
+            pixels = np.repeat(255 * (i >> np.arange(8) & 1), 8).astype(np.uint8)[None, :, None]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.broadcast_to(pixels, (48, 64, 3))))
+            if times is not None:
+                frame.pts = times[i]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def numbers(pixels: np.ndarray) -> list[int]:
+    bits = pixels[:, pixels.shape[1] // 2, pixels.shape[2] // 16 :: pixels.shape[2] // 8].mean(-1) > 127
+    return (bits[:, :8] << np.arange(8)).sum(1).tolist()
+
+
+OPEN = {"x264-params": "keyint=10:open-gop=1:bframes=5:b-pyramid=strict"}
+KINDS = [
+    *((suffix, "libx264", options) for suffix in ("avi", "asf", "wmv", "flv", "mkv", "mp4", "mov", "m4v", "3gp", "mpg",
+                                                  "vob", "m2ts") for options in ({}, {"bf": "0"}, OPEN)),
+    *((suffix, "mpeg4", {"bf": "2"}) for suffix in ("avi", "asf", "mp4", "mkv", "mov", "m2ts")),
+    *((suffix, "mpeg2video", {"bf": "2"}) for suffix in ("avi", "asf", "mpg", "vob", "m2ts", "mkv")),
+    *((suffix, "mpeg4", {}) for suffix in ("avi", "mp4")),
+    ("mpg", "mpeg1video", {"bf": "2"}), ("avi", "mjpeg", {}), ("wmv", "wmv2", {}), ("asf", "msmpeg4v2", {}),
+    ("avi", "msmpeg4v2", {}), ("flv", "flv", {}), ("mkv", "libx265", {"x265-params": "log-level=none:keyint=12"}),
+    ("mp4", "libx265", {"x265-params": "log-level=none:keyint=12"}),
+    ("m2ts", "libx265", {"x265-params": "log-level=none"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), KINDS, ids=lambda value: str(value)[:24])
+def test_every_way_of_reading_gives_the_same_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, codec: str, options: dict[str, str]
+) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
+    for frames, rate in ((36, 25), (24, 24)):
+        path = coded(tmp_path / f"{frames}.{suffix}", codec, frames, rate, **options)
+        assert (look(path).frames, look(path).problem) == (frames, "")
+        assert look(path).seconds == pytest.approx(1.44 if frames == 36 else 1, abs=0.1) or suffix in ("mpg", "vob")
+        assert numbers(read_frames(path)) == list(range(frames))
+        assert numbers(read_chosen(path, range)) == list(range(frames))
+        for size in (None, 24):
+            whole = read_chosen(path, range, size)
+            for i in range(frames):
+                assert np.array_equal(read(path, lambda n, i=i: [i], size)[0], whole[i]), i
+            picks = [30 % frames, 3, 3, frames - 1]
+            with monkeypatch.context() as patch:
+                patch.setenv("TPS_LAB_CACHE", str(tmp_path / "cache"))
+                for _ in range(2):
+                    assert np.array_equal(read(path, lambda n, picks=picks: picks, size), whole[picks])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("mkv", "libx264"), ("webm", "libvpx"), ("flv", "libx264"), ("wmv", "wmv2"), ("asf", "libx264"),
+     ("asf", "mpeg2video"), ("avi", "mpeg4"), ("mp4", "libx264"), ("m2ts", "libx264"), ("mpg", "mpeg2video")],
+)  # fmt: skip
+def test_one_rule_says_whether_a_file_is_whole(tmp_path: Path, suffix: str, codec: str) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
+
+    def accepted(path: Path) -> tuple[bool, bool]:
+        try:
+            by_packets = not look(path).problem
+        except UnreadableVideo:
+            by_packets = False
+        try:
+            return by_packets, bool(len(read_frames(path)))
+        except UnreadableVideo:
+            return by_packets, False
+
+    cut = tmp_path / f"cut.{suffix}"
+    for frames, rate in ((1, 25), (2, 1), (5, 25), (24, 24), (100, 25), (10, 1)):
+        if rate == 1 and codec == "mpeg2video":
+            continue  # it has no such rate
+        path = coded(tmp_path / f"a.{suffix}", codec, frames, rate)
+        assert accepted(path) == (True, True), (frames, rate)
+    content = coded(path, codec, 100).read_bytes()
+    for share in (0.2, 0.5, 0.8):
+        cut.write_bytes(content[: int(share * len(content))])
+        by_packets, by_frames = accepted(cut)
+        assert not by_frames or by_packets, "what is decoded to its end is whole by its packets, too"
+        if suffix not in ("m2ts", "mpg") and share < 0.8:  # of which nothing promises a length
+            assert not by_packets, share
+
+
+def test_times_of_a_video_of_any_rate(tmp_path: Path) -> None:
+    """240 frames in 10 s, then one a second; and a video that does not begin at zero."""
+    times = [*range(240), *(240 + 24 * i for i in range(20))]
+    about = look(coded(tmp_path / "a.mkv", "libx264", 260, 24, times, bf="0"))
+    assert about.seconds_at(240) == pytest.approx(10, abs=0.01)
+    assert about.seconds_at(250) == pytest.approx(20, abs=0.01)
+    assert [about.frame_at(second) for second in (0, 5, 10, 10.5, 20, 99)] == [0, 120, 240, 241, 250, 260]
+    late = look(coded(tmp_path / "b.mkv", "libx264", 50, 25, [100 + i for i in range(50)]))
+    assert (late.seconds_at(0), late.seconds_at(25)) == (0, pytest.approx(1, abs=0.01))
+    assert late.seconds == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30.mp4", "http:clip.mp4", "concat:a.mp4", "file:x.mp4", "pipe:0.mp4", "a,b%03d.mp4"]
+)
+def test_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    coded(tmp_path / "plain.mp4", "mpeg4", 5).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for given in (name, f"./{name}", str(tmp_path / name)):
+        assert look(given).frames == 5
+        assert numbers(read_frames(given)) == [0, 1, 2, 3, 4]
+        assert numbers(read_chosen(given, lambda total: [4])) == [4]
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    path = coded(tmp_path / "a.mpg", "mjpeg", 9)  # which a program stream cannot name
+    with pytest.raises(UnreadableVideo, match=r"its codec is unknown here|no video stream"):
+        look(path)
+
+
 def test_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video\n" * 99)
     (tmp_path / "empty.mp4").touch()
@@ -171,9 +297,9 @@ def test_fuzz(files: dict[str, Path], tmp_path: Path, name: str) -> None:
             way = int(rng.integers(3))
             content[at : at + n * (way != 0)] = noise if way < 2 else b""
         path.write_bytes(content)
-        for read in (lambda: look(path), lambda: read_chosen(path, lambda total: [0, total // 2, total - 1], 16)):
+        for attempt in (lambda: look(path), lambda: read_chosen(path, lambda total: [0, total // 2, total - 1], 16)):
             with contextlib.suppress(UnreadableVideo):
-                read()
+                attempt()
 
 
 def test_torchcodec_gives_the_same_frames(files: dict[str, Path], tmp_path: Path) -> None:

@@ -17,17 +17,20 @@ TINY = {
 }
 
 
-def write_video(path, frames, height=32, width=48, rate=25):
-    """A bright square that moves to the right."""
+def write_video(path, frames, height=32, width=48, rate=25, times=None):
+    """A bright square that moves to the right; `times`: when each frame is shown, in frames of the rate."""
     import av
 
-    with av.open(str(path), "w") as container:
+    with av.open(f"file:{path}", "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for i in range(frames):
             picture = np.zeros((height, width, 3), np.uint8)
             picture[8:24, i % (width - 16) : i % (width - 16) + 16] = 200
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if times is not None:
+                frame.pts = times[i]
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

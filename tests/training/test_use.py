@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from conftest import write_video
+from PIL import Image
 
 import tps_lab
 from tps_lab import InputError, cards, create_model, export, inference, runs
@@ -30,9 +31,9 @@ def test_a_moment_is_what_the_model_says_of_that_clip(run, videos):
     """Read by other code: all frames at once, as the data set reads them in training."""
     from tps_lab.data._video import read_frames
 
-    frames = torch.from_numpy(read_frames(videos / "a.mp4", size=16))[10:14].permute(3, 0, 1, 2)[None]
-    with torch.no_grad():
-        expected = inference.load(run)(frames.float() / 255 * 4 - 2).softmax(1)[0]
+    frames = torch.from_numpy(read_frames(videos / "a.mp4", size=16))[10:14].permute(3, 0, 1, 2)[None].float()
+    with torch.no_grad():  # each clip of zero mean and unit spread, but for 3 of 255 greys
+        expected = inference.load(run)((frames - frames.mean()) / (frames.std(correction=0) + 3)).softmax(1)[0]
     moment = tps_lab.predict(videos / "a.mp4", run).moments[5]
     assert moment.probabilities == pytest.approx(expected.tolist(), abs=1e-4)
 
@@ -44,6 +45,31 @@ def test_whole_videos_are_cut_into_moments_if_long(videos):
     assert clips[0][2].shape == (3, 4, 16, 16)
     cut = list(inference._labelled(spec, videos / "a.mp4", 3.0))
     assert [(round(a), round(b)) for a, b, _ in cut] == [(0, 3), (3, 6), (6, 8)]
+
+
+def test_moments_of_a_video_of_variable_rate_are_in_its_own_seconds(tmp_path):
+    """25 frames a second for 10 s, then one a second for 20; what is asked is what is shown then."""
+    frames = [*range(250), *(250 + 25 * i for i in range(20))]
+    video = write_video(tmp_path / "a:b.mkv", 270, times=frames)
+    spec = tps_lab.data.parse("class-folders(path=x, frames=4, size=16, short=16, sampling=dense, stride=1)")
+    cut = list(inference._labelled(spec, video, None))
+    assert [(a, b) for a, b, _ in cut[:2]] == [(0, 10), (10, 20)]
+    assert cut[2][:2] == (20, pytest.approx(29, abs=0.1))
+    fine = [(a, b) for a, b, _ in inference._labelled(spec, video, 0.5)]
+    assert fine[:-1] == [(k / 2, (k + 1) / 2) for k in range(len(fine) - 1)]
+    moments = tuple(inference.Moment(a, b, (1.0, 0.0)) for a, b, _ in cut)
+    from tps_lab.data._seek import look
+
+    about, seen = look(video), look(overlay(inference.Prediction(video, ("a", "b"), moments), tmp_path / "12:30.mp4"))
+    assert seen.frames == about.frames == 270
+    for i in (0, 100, 250, 260, 269):
+        assert seen.seconds_at(i) == pytest.approx(about.seconds_at(i), abs=0.002)
+    with Image.open(overlay(inference.Prediction(video, ("a", "b"), moments), tmp_path / "a.gif")) as gif:
+        total = 0
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            total += gif.info["duration"]
+    assert total / 1000 == pytest.approx(about.seconds, abs=0.02)
 
 
 def test_what_cannot_be_asked_is_named(run, tmp_path, videos):

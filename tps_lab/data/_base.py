@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tps_lab.errors import InputError
 from tps_lab.specs import Spec
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_MOST_BYTES = 2**30  # of one clip as floats, and of the scenes that a drawn data set keeps
+_LONGEST_STRIDE = 10_000
+_SCENE_BYTES = 32  # per clip and frame, about: where things are, and how they tremble
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,37 @@ class Data(Spec):
     version: ClassVar[int] = 1
     # whose the clips are and on which terms; model cards say it
     licence: ClassVar[str] = "Whose the videos are, and on which terms, their owner says."
+    # whether clips are drawn, and what is random in each of them is kept in memory
+    drawn: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no machine can make clips of. A subclass calls this first.
+
+        Raises:
+            InputError: which number, and what it would take.
+        """
+        has: dict[str, Any] = {name: getattr(self, name) for name in self.options()}
+        for name, value in has.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{self.name}: {name} must be a finite number, got {value}")
+        if not 0 <= has.get("seed", 0) < 2**32:
+            raise InputError(f"{self.name}: seed must be 0 to {2**32 - 1}, got {_short(has['seed'])}")
+        sizes = {name: has[name] for name in ("frames", "size", "short", "margin", "tiles") if name in has}
+        side = max(sizes.get("short", 0), sizes.get("size", 0) + 2 * sizes.get("margin", 0)) * sizes.get("tiles", 1)
+        if 12 * sizes.get("frames", 1) * side**2 > _MOST_BYTES:
+            given = ", ".join(f"{name}={_short(value)}" for name, value in sizes.items())
+            raise InputError(f"{self.name}: one clip of {given} would take more than {_MOST_BYTES >> 30} GiB")
+        if has.get("stride", 1) > _LONGEST_STRIDE:
+            raise InputError(
+                f"{self.name}: stride must be {_LONGEST_STRIDE} frames or fewer, got {_short(has['stride'])}"
+            )
+        clips = sum(has.get(split, 0) for split in SPLITS)
+        most = _MOST_BYTES // (_SCENE_BYTES * max(1, sizes.get("frames", 1)))
+        if self.drawn and clips > most:
+            raise InputError(
+                f"{self.name}: {_short(clips)} clips, train, val and test together, would take more than "
+                f"{_MOST_BYTES >> 30} GiB; {most:,} are possible"
+            )
 
     def opened(self) -> Clips:
         """Load or prepare the clips.
@@ -36,6 +71,11 @@ class Data(Spec):
             InputError: the data cannot be used, and why.
         """
         raise NotImplementedError
+
+
+def _short(number: int) -> str:
+    """A number that people can read, however many digits it has."""
+    return f"{number}" if abs(number) < 10**12 else f"10^{math.floor(math.log10(abs(number)))} or more"
 
 
 class Clips:

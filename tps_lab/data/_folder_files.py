@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tps_lab.data._files import VIDEOS, find_videos, printable
 from tps_lab.data._sample_clips import COLLECTIONS, sample_clips
-from tps_lab.data._video import SUFFIXES, UnreadableVideo, find_videos, printable, promised_frames, read_frames
+from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _find(folder: str) -> tuple[dict[str, Path], list[str]]:
     files, others, errors = find_videos(root)
     closed = [f"{printable(os.path.relpath(e.filename, root))} ({(e.strerror or str(e)).lower()})" for e in errors]
     if not files:
-        found = f"{counted(others, 'file')}, none of them named *{', *'.join(SUFFIXES)}" if others else "no file at all"
+        found = f"{counted(others, 'file')}, none of them named *{', *'.join(VIDEOS)}" if others else "no file at all"
         unseen = f"; could not look into {_few(closed)}" if closed else ""
         raise InputError(f"no video in '{shown}': found {found}{unseen}")
     return files, closed

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tps_lab.data._files import frames_among, printable
 from tps_lab.data._video import UnreadableVideo, said
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+    from PIL import Image
 
 
 def read(
@@ -27,7 +28,7 @@ def read(
     """The frames that `choose` picks.
 
     Args:
-        path: a video, or a folder of pictures in the order of their names.
+        path: a video, or a folder of pictures in the order of the numbers in their names.
         choose: number of frames → which.
         size: short side in pixels; as stored without.
         start, stop: the part of the video that is the clip; 0, 0 means all of it.
@@ -73,15 +74,15 @@ DECODERS = tuple(_DECODERS)
 
 
 def pictures_in(path: Path) -> list[str]:
-    """The names of a folder's pictures, in order.
+    """The names of the pictures in a folder that are the frames of its video, in order.
 
     Raises:
-        UnreadableVideo: the folder cannot be looked into, or holds none.
+        UnreadableVideo: the folder cannot be looked into, holds none, or those of several videos.
     """
     try:
         with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries if entry.name.lower().endswith(PICTURES))
-    except OSError as error:
+            names = frames_among(entry.name for entry in entries)
+    except (OSError, ValueError) as error:
         raise UnreadableVideo(path, said(error)) from error
     if not names:
         raise UnreadableVideo(path, "no picture in the folder")
@@ -99,12 +100,14 @@ def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int 
     for i in sorted(set(wanted)):
         try:
             with Image.open(path / names[i]) as picture:
-                rgb = picture.convert("RGB")
+                rgb = _as_shown(picture)
         except Image.DecompressionBombError as error:
-            raise UnreadableVideo(path, f"picture {names[i]} is too large") from error
+            raise UnreadableVideo(path, f"picture {printable(names[i])} is too large") from error
+        except _Untold as error:
+            raise UnreadableVideo(path, f"picture {printable(names[i])} {error}") from error
         except (OSError, ValueError, SyntaxError) as error:  # PIL: SyntaxError for broken PNGs
             why = "cut off or damaged" if (path / names[i]).stat().st_size else "empty file"
-            raise UnreadableVideo(path, f"picture {names[i]}: {why}") from error
+            raise UnreadableVideo(path, f"picture {printable(names[i])}: {why}") from error
         if size is not None and min(rgb.size) != size:
             scale = size / min(rgb.size)
             shape = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
@@ -113,3 +116,61 @@ def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int 
     if len({pixels.shape for pixels in found.values()}) > 1:
         raise UnreadableVideo(path, "its pictures differ in size")
     return np.stack([found[i] for i in wanted])
+
+
+class _Untold(Exception):
+    """A picture that does not say which of its numbers is white."""
+
+
+def _as_shown(picture: Image.Image) -> Image.Image:
+    """A picture in RGB as people see it: upright, from its own black to its own white, and black where transparent."""
+    from PIL import Image
+
+    picture.load()
+    black_to_white = _eight_bits(picture) if picture.mode.startswith(("I", "F")) else picture
+    if black_to_white.has_transparency_data:
+        shown = black_to_white.convert("RGBA")
+        rgb = Image.new("RGB", shown.size)
+        rgb.paste(shown, mask=shown.getchannel("A"))
+    else:
+        rgb = black_to_white.convert("RGB")
+    if turned := _TURNS.get(_orientation(picture)):
+        rgb = rgb.transpose(Image.Transpose[turned])
+    return rgb
+
+
+# EXIF's orientations but the first, which is upright
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except (OSError, ValueError, TypeError, SyntaxError, KeyError, struct.error):  # damaged EXIF says nothing
+        return 1
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Greys of more than eight bits, scaled to 0 to 255."""
+    import numpy as np
+    from PIL import Image
+
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF
+    bits, kind = int(tags.get(258, (16,))[0]), int(tags.get(339, (1,))[0])
+    if picture.mode.startswith("F") or bits > 16 or kind != 1:
+        raise _Untold("has floating-point, signed or 32-bit numbers, and nothing says which of them is white")
+    grey = np.asarray(picture).astype(np.int64)
+    if (hidden := picture.info.get("transparency")) is not None:
+        grey = np.where(grey == hidden, 0, grey)
+    scaled = (grey * 255 + (1 << bits - 1)) // ((1 << bits) - 1)
+    if tags.get(262) == 0:  # TIFF's "white is zero"
+        scaled = 255 - scaled
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data._base import Data, Split
+from tps_lab.data._files import printable
 from tps_lab.data._frames import DECODERS
 from tps_lab.data._listing import Entry, Listing
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -71,12 +71,15 @@ class Labelled(Data):
     decoder: str = "pyav"
     seed: int = 0
 
+    # 1 took frames of some AVI files from beside the wanted ones, and pictures as they were stored
+    version: ClassVar[int] = 2
     # the official split that papers report on
     evaluated: ClassVar[str] = "validation"
     # clips per official split, as published
     official: ClassVar[Mapping[str, int]] = {}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("path", "only"):
             if not isinstance(getattr(self, name), (str, os.PathLike)):
                 raise InputError(f"{name} must be a path, got {getattr(self, name)!r}")
@@ -97,9 +100,9 @@ class Labelled(Data):
                 raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.holdout < 1:
             raise InputError(f"holdout must be 0 or more and less than 1, got {self.holdout}")
-        if self.randaugment < 0 or not 0 <= self.magnitude <= 30:
+        if not 0 <= self.randaugment <= 100 or not 0 <= self.magnitude <= 30:
             raise InputError(
-                f"randaugment must be 0 or more and magnitude 0 to 30, got {self.randaugment} and {self.magnitude}"
+                f"randaugment must be 0 to 100 and magnitude 0 to 30, got {self.randaugment} and {self.magnitude}"
             )
         if min(self.train, self.val, self.test) < 0:
             raise InputError(f"train, val and test must be 0 (all) or more, got {(self.train, self.val, self.test)}")

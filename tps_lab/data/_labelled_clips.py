@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab.data import sampling, transforms
 from tps_lab.data._base import SPLITS, Clips, Split
+from tps_lab.data._files import printable
 from tps_lab.data._frames import read
 from tps_lab.data._labelled import Labelled, divided
 from tps_lab.data._listing import Entry, Listing
-from tps_lab.data._video import UnreadableVideo, printable
+from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:

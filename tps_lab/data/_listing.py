@@ -8,13 +8,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab.data._video import SUFFIXES, printable
-from tps_lab.data._walk import walk
+from tps_lab.data._files import VIDEOS, is_data, printable, walk
 from tps_lab.errors import InputError
 
 
@@ -128,14 +127,25 @@ class Files:
             self._add(start, [entry.name for entry in self._scan(start) if entry.is_dir()], whole=True)
             return
         for place, names in walk(start, self._refused):
-            self._add(place, [name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES])
+            self._add(place, [name for name in names if os.path.splitext(name)[1].lower() in VIDEOS])
 
-    def get(self, stem: str, parent: str = "") -> str | None:
-        """The name below the root of the file with this stem, in a folder of this name if one is given."""
+    def get(self, stem: str, folders: Sequence[str] = (), others: Collection[str] = ()) -> str | None:
+        """The name below the root of the file with this stem.
+
+        Args:
+            folders: those that it should lie in, such as its split's and its class's; of several files the one that
+                lies in most of them is taken. Capitals, blanks and underscores do not matter.
+            others: names of folders for other clips, such as other classes'; a file that lies in one is another clip
+                that has the same name.
+        """
+        wanted = {_plain(name) for name in folders}
+        foreign = {_plain(name) for name in others} - wanted
+        best, most = None, -1
         for name in self.found.get(stem, ()):
-            if not parent or name.split("/")[-2:-1] == [parent]:
-                return name
-        return None
+            above = {_plain(part) for part in name.split("/")[:-1]}
+            if not above & foreign and len(above & wanted) > most:
+                best, most = name, len(above & wanted)
+        return best
 
     def notes(self) -> list[str]:
         return [f"could not look into {len(self.closed)} folders: {'; '.join(self.closed)}"] if self.closed else []
@@ -143,7 +153,7 @@ class Files:
     def _scan(self, place: Path) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(place) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+                return sorted((entry for entry in entries if is_data(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
             self._refused(error)
             return []
@@ -156,6 +166,10 @@ class Files:
         for name in sorted(names):
             stem = name if whole else os.path.splitext(name)[0]
             self.found.setdefault(stem, []).append(name if inside == "." else f"{inside}/{name}")
+
+
+def _plain(folder: str) -> str:
+    return folder.replace("_", " ").casefold().strip()
 
 
 class Lister:

@@ -67,6 +67,7 @@ class Probe(Data):
     seed: int = 0
 
     licence: ClassVar[str] = _digits.DIGITS
+    drawn: ClassVar[bool] = True
     # in one sentence, what an order-blind model has to answer alike; None where it is not capped
     blind: ClassVar[str | None] = (
         "the test clips come in sets of {twins} that show the same frames in another order and have different labels, "
@@ -74,6 +75,7 @@ class Probe(Data):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frames < 2 or self.size < 8:
             raise InputError(f"{self.name} needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
         if self.noise < 0:

@@ -2,26 +2,26 @@
 
 The packets are looked through first, undecoded: they say how many frames there are and when each is
 shown, at any frame rate, constant or not. Then the decoder is set to the last keyframe before a wanted
-frame and runs until it comes, told by its time and not by counting. Where times say nothing (AVI, odd
-files) everything up to the last wanted frame is decoded and counted.
+frame and runs until it comes, told by its time and not by counting. Where times cannot be trusted everything
+up to the last wanted frame is decoded and counted: AVI and ASF keep the order of storage only, which is not that
+of display where frames refer to later ones (B-frames).
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.data._video import UnreadableVideo, opened, pixels_of, read_frames, said
+from tps_lab.data._video import Tally, UnreadableVideo, decoded, opened, pixels_of, said, video_stream
 
 if TYPE_CHECKING:
-    import av
     import numpy as np
     from numpy.typing import NDArray
-
-_SLACK = 0.02  # as in `_video`: headers miscount and round
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,37 @@ class Packets:
     Args:
         frames: how many frames they hold.
         seconds: from the first frame's start to the last one's end; 0 if unknown.
-        times: when each frame is shown, in order, in the stream's unit; empty if they do not tell.
-        keys: which of the times are keyframes, in order.
-        promised: frames that the header states; 0 if it states none.
-        stated_seconds: length that the header states; 0 if none.
-        corrupt: packets that are marked as damaged.
+        times: when each frame is shown, in order, in seconds from the first; empty if they do not tell.
+        problem: why the file is not whole; empty if nothing says so.
+        pts, keys: each frame's time and those of keyframes, in the stream's unit, in order; empty where a
+            frame cannot be found by its time.
     """
 
     frames: int
     seconds: float
-    times: NDArray[np.int64]
+    times: NDArray[np.float64]
+    problem: str
+    pts: NDArray[np.int64]
     keys: NDArray[np.int64]
-    promised: int
-    stated_seconds: float
-    corrupt: int
 
     @property
-    def problem(self) -> str:
-        """Why a file with these packets is not whole; empty if nothing says so."""
-        if not self.frames:
-            return "no frame in it"
-        if self.corrupt:
-            return f"damaged: {self.corrupt} of {self.frames} frames are incomplete"
-        if self.promised - self.frames > _SLACK * self.promised:
-            return f"truncated: {self.frames} of {self.promised} frames are there"
-        if not self.promised and self.seconds and self.seconds < (1 - _SLACK) * self.stated_seconds - 0.1:
-            return f"truncated: ends after {self.seconds:.2f} of {self.stated_seconds:.2f} s"
-        return ""
+    def lasts_s(self) -> float:
+        """Its length in seconds, at 25 frames a second where the file does not tell."""
+        return self.seconds or self.frames / 25
+
+    def seconds_at(self, frame: int) -> float:
+        """When a frame begins, in seconds from the first; behind the last one the video's end."""
+        if frame >= self.frames:
+            return self.lasts_s
+        return float(self.times[frame]) if len(self.times) else frame * self.lasts_s / self.frames
+
+    def frame_at(self, seconds: float) -> int:
+        """The first frame that begins then or later; `frames` if none does."""
+        import numpy as np
+
+        if len(self.times):
+            return int(np.searchsorted(self.times, seconds - 1e-6))
+        return min(self.frames, math.ceil(seconds * self.frames / self.lasts_s - 1e-6))
 
 
 def look(path: str | os.PathLike[str]) -> Packets:
@@ -71,7 +75,7 @@ def look(path: str | os.PathLike[str]) -> Packets:
     path = Path(path)
     try:
         with opened(path) as container:
-            return _packets(container, _stream(container, path))
+            return _packets(container, video_stream(container, path), path)
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -95,23 +99,21 @@ def read_chosen(
     """
     import av
     import numpy as np
-    from av.video.reformatter import VideoReformatter
 
     path = Path(path)
-    reformatter = VideoReformatter()
     try:
         with opened(path) as container:
-            stream = _stream(container, path)
-            packets = _packets(container, stream)
+            stream = video_stream(container, path)
+            packets = _packets(container, stream, path)
             if not packets.frames:
                 raise UnreadableVideo(path, "no frame could be decoded")
             wanted = [int(i) for i in choose(packets.frames)]
             found: dict[int, NDArray[np.uint8]] | None = None
-            if len(packets.times):
+            if len(packets.pts):
                 stream.codec_context.thread_count = 1  # several clips are read at a time, not one in parts
-                found = _sought(container, stream, packets, sorted(set(wanted)), size, reformatter, path)
-            if found is None:
-                found = _counted(path, sorted(set(wanted)), size)
+                found = _sought(container, stream, packets, sorted(set(wanted)), size, path)
+        if found is None:
+            wanted, found = _counted(path, choose, packets.frames, size)
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -122,90 +124,104 @@ def read_chosen(
     return np.stack([found[i] for i in wanted])
 
 
-def _stream(container: av.container.InputContainer, path: Path) -> Any:
-    import av
-
-    stream = container.streams.best("video")
-    if not isinstance(stream, av.VideoStream):
-        raise UnreadableVideo(path, "no video stream")
-    return stream
-
-
-def _packets(container: Any, stream: Any) -> Packets:
-    import av
+def _packets(container: Any, stream: Any, path: Path) -> Packets:
     import numpy as np
 
-    times: list[int] = []
-    keys: list[int] = []
-    frames = corrupt = 0
-    timed = True
+    tally = Tally(container, stream, path)
+    pts: list[int | None] = []
+    keys: list[int | None] = []
     end = 0
-    vp8 = stream.codec_context.name in ("vp8", "libvpx")
-    for packet in container.demux(stream):
-        if not packet.size or packet.is_discard:
-            continue
-        if vp8 and not bytes(packet)[0] >> 4 & 1:
-            continue  # a picture that others refer to and that is never shown
-        frames += 1
-        corrupt += packet.is_corrupt
-        if packet.pts is None:
-            timed = False
-            continue
-        times.append(packet.pts)
-        end = max(end, packet.pts + (packet.duration or 0))
-        if packet.is_keyframe:
-            keys.append(packet.pts)
-    timed = timed and bool(keys) and len(set(times)) == len(times) and min(keys) == min(times)
+    for packet in tally.packets():
+        if tally.add(packet):
+            pts.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+            if packet.pts is not None:
+                end = max(end, packet.pts + (packet.duration or 0))
+    known = [t for t in pts if t is not None]
     unit = float(stream.time_base or 0)
-    promised = stream.frames
-    stated = float(stream.duration * unit) if stream.duration else 0.0
-    if not stated and container.format.name == "matroska,webm" and len(container.streams) == 1:
-        stated = (container.duration or 0) / av.time_base
-    if "mp4" in container.format.name and stated and (end - min(times, default=0)) * unit >= (1 - _SLACK) * stated:
-        promised = 0  # it also counts what an edit cuts away
+    times = np.sort(np.array(known, np.int64))
+    timed = len(known) == len(pts) == len(set(known)) > 0
+    if len(known) > 1 and end == times[-1]:  # the container does not say how long the last one stays
+        end += (times[-1] - times[0]) // (len(known) - 1)
+    sound = timed and bool(keys) and keys[0] == times[0] and _times_are_shown(container, stream, known)
+    none = np.zeros(0, np.int64)
     return Packets(
-        frames=frames,
-        seconds=(end - min(times)) * unit if times else 0.0,
-        times=np.sort(np.array(times if timed else [], np.int64)),
-        keys=np.sort(np.array(keys if timed else [], np.int64)),
-        promised=promised,
-        stated_seconds=stated,
-        corrupt=corrupt,
+        frames=tally.shown,
+        seconds=float(end - times[0]) * unit if known else 0.0,
+        times=(times - times[0]) * unit if timed else np.zeros(0),
+        problem=tally.problem(),
+        pts=times if sound else none,
+        keys=np.sort(np.array(keys, np.int64)) if sound else none,
     )
 
 
-def _sought(
-    container: Any, stream: Any, packets: Packets, wanted: list[int], size: int | None, reformatter: Any, path: Path
-) -> dict[int, NDArray[np.uint8]] | None:
-    """The wanted frames, found by their times; None if a frame does not come at its time."""
-    import numpy as np
+def _times_are_shown(container: Any, stream: Any, pts: list[int]) -> bool:
+    """Whether packets' times are those of display, and not made up by FFmpeg from the order of storage.
 
+    Where frames are stored in another order than they are shown in, times that follow the order of storage are not.
+    """
+    codec, form = stream.codec_context, container.format.name
+    if form == "asf":  # says when to send
+        return not codec.codec.reorder
+    if not codec.has_b_frames or "mp4" in form:
+        return True
+    return form != "avi" and any(b < a for a, b in itertools.pairwise(pts))
+
+
+def _sought(
+    container: Any, stream: Any, packets: Packets, wanted: list[int], size: int | None, path: Path
+) -> dict[int, NDArray[np.uint8]] | None:
+    """The wanted frames, found by their times; None if frames do not come one after the other at their times."""
+    import numpy as np
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
     found: dict[int, NDArray[np.uint8]] = {}
-    at = None  # the time of the frame that was decoded last
+    at = None  # which frame was decoded last
     frames: Any = None
     for i in wanted:
-        time = int(packets.times[i])
-        key = int(packets.keys[max(0, int(np.searchsorted(packets.keys, time, "right")) - 1)])
-        if at is None or key > at:
+        key = int(packets.keys[np.searchsorted(packets.keys, packets.pts[i], "right") - 1])
+        if at is None or key > packets.pts[at + 1]:  # not to decode what lies between
             container.seek(key, stream=stream, backward=True)
             frames = container.decode(stream)
             at = None
         for frame in frames:
             if frame.pts is None:
                 return None
-            at = frame.pts
-            if at == time:
+            place = int(np.searchsorted(packets.pts, frame.pts))
+            follows = frame.key_frame if at is None else place == at + 1
+            if not follows or place > i or packets.pts[place] != frame.pts:
+                return None
+            at = place
+            if at == i:
                 if frame.is_corrupt:
                     raise UnreadableVideo(path, f"damaged: frame {i + 1} of {packets.frames} is incomplete")
                 found[i] = pixels_of(frame, size, reformatter, square=False)
                 break
-            if at > time:
-                return None
         else:
             return None
     return found
 
 
-def _counted(path: Path, wanted: list[int], size: int | None) -> dict[int, NDArray[np.uint8]]:
-    """The wanted frames, found by counting from the first."""
-    return dict(zip(wanted, read_frames(path, wanted, size, square=False), strict=True))
+def _counted(
+    path: Path, choose: Callable[[int], Sequence[int]], total: int, size: int | None
+) -> tuple[list[int], dict[int, NDArray[np.uint8]]]:
+    """Which frames are wanted, and these, found by counting from the first.
+
+    Packets without a picture, which some encoders put where nothing moves, leave fewer frames than packets.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    wanted = [int(i) for i in choose(total)]
+    found: dict[int, NDArray[np.uint8]] = {}
+    done, left = 0, set(wanted)
+    for frame in decoded(path):
+        if done in left:
+            found[done] = pixels_of(frame, size, reformatter, square=False)
+            left.discard(done)
+        done += 1
+        if not left:
+            return wanted, found
+    return _counted(path, choose, done, size)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.data._walk import walk
+from tps_lab.data._files import printable
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# .ts is left out: more often than a video it is TypeScript
-SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".vob", ".webm", ".wmv"),
-)
 # A file may lack this share of the frames or seconds that its header promises: encoders miscount
 # and round. A cut inside that last bit loses whole frames only; a frame cut in two is noticed.
 _SLACK = 0.02
@@ -120,31 +115,6 @@ def promised_frames(path: str | os.PathLike[str]) -> int:
         raise UnreadableVideo(path, said(error)) from error
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """A file name that can be printed on one line, whatever bytes it is made of."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
-
-
-def find_videos(root: Path) -> tuple[dict[str, Path], int, list[OSError]]:
-    """Files named as videos, in a folder and those below it; links are followed.
-
-    Returns:
-        The files by their path within `root`, in order; how many other files there are; and an
-        error for each folder that could not be looked into.
-    """
-    files: dict[str, Path] = {}
-    others = 0
-    errors: list[OSError] = []
-    for place, names in walk(root, errors.append):
-        for name in names:
-            path = place / name
-            if path.suffix.lower() in SUFFIXES:
-                files[path.relative_to(root).as_posix()] = path
-            else:
-                others += 1
-    return dict(sorted(files.items())), others, errors
-
-
 def opened(path: Path) -> av.container.InputContainer:
     """The opened file, of which nothing is known but that FFmpeg knows its format."""
     import av
@@ -154,13 +124,118 @@ def opened(path: Path) -> av.container.InputContainer:
         raise UnreadableVideo(path, "not a file")  # opening a named pipe would wait for ever
     if not about.st_size:
         raise UnreadableVideo(path, "empty file")
+    name = f"file:{os.fspath(path)}"  # without it 12:30.mp4 would ask for the protocol "12"
     try:
         try:
-            return av.open(os.fspath(path))
+            return av.open(name)
         except UnicodeDecodeError:  # a title in another encoding; newer PyAV reads it by itself
-            return av.open(os.fspath(path), metadata_errors="replace")
+            return av.open(name, metadata_errors="replace")
     except (av.InvalidDataError, av.EOFError) as error:
         raise UnreadableVideo(path, "not a video, or cut off before its index") from error
+
+
+def video_stream(container: av.container.InputContainer, path: Path) -> Any:
+    """The stream that is the video.
+
+    Raises:
+        UnreadableVideo: there is none.
+    """
+    import av
+
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        raise UnreadableVideo(path, "no video stream")
+    if stream.codec_context is None:
+        raise UnreadableVideo(path, "its codec is unknown here")
+    return stream
+
+
+class Tally:
+    """What has been read of a file, against what its header promises: the one place that says whether it is whole.
+
+    Attributes:
+        shown: packets so far that hold a picture to be shown.
+        corrupt: of these, marked as damaged.
+    """
+
+    def __init__(self, container: Any, stream: Any, path: Path) -> None:
+        import av
+
+        self.container, self.stream = container, stream
+        self.shown = self.corrupt = 0
+        self.promised = stream.frames
+        self._mp4 = "mp4" in container.format.name
+        self._invisible = stream.codec_context.name in ("vp8", "libvpx")
+        self._unit = float(stream.time_base or 0)  # of the times of our packets, in seconds
+        self._first: int | None = None
+        self._until = 0
+        self._others_s = 0.0  # the end of all other streams
+        self._stated_s = self._to_show_s = 0.0
+        self._frames_off = 3 if container.format.name == "asf" else 1.5
+        self._bytes, self._stated_bytes = _asf_bytes(path) if container.format.name == "asf" else (0, 0)
+        if container.format.name in _STATES_DURATION:
+            self._stated_s = (container.duration or 0) / av.time_base
+        if stream.duration:
+            self._to_show_s = ((stream.start_time or 0) + stream.duration) * self._unit
+
+    def packets(self) -> Iterator[Any]:
+        """The packets to read: all streams', where the stated duration is that of the longest."""
+        return self.container.demux(*([] if self._stated_s else [self.stream]))
+
+    def add(self, packet: Any) -> bool:
+        """Count a packet; whether it holds a picture of the video that is shown."""
+        if packet.stream.index != self.stream.index:
+            if packet.pts is not None and packet.time_base:
+                until_s = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+                self._others_s = max(self._others_s, until_s)
+            return False
+        if not packet.size or packet.is_discard:
+            return False
+        pts = packet.pts
+        if pts is not None:
+            self._until = max(self._until, pts + (packet.duration or 0))
+            if self._first is None or pts < self._first:
+                self._first = pts
+        if self._invisible and not bytes(packet)[0] >> 4 & 1:
+            return False  # a picture that others refer to and that is never shown
+        self.shown += 1
+        self.corrupt += packet.is_corrupt
+        return True
+
+    def problem(self, decoded: int | None = None) -> str:
+        """Why the file is not whole, when all of it has been read; empty if nothing says so.
+
+        Args:
+            decoded: how many frames came out of the packets, where they were decoded.
+        """
+        frames = self.shown if decoded is None else decoded
+        if self.corrupt:
+            return f"damaged: {self.corrupt} of {self.shown} frames are incomplete"
+        promised = self.promised
+        until_s = self._until * self._unit
+        # An mp4's header also counts what an edit cuts away, as phones do. If what is to be
+        # shown is there to its end, the packets read are all that was meant to be.
+        if self._mp4 and until_s >= (1 - _SLACK) * self._to_show_s > 0:
+            promised = self.shown
+        if promised - frames > _SLACK * promised:
+            return f"truncated: {frames} of {promised} frames are there"
+        # Not every container says how long the last frame stays, and ASF's times are those of storage.
+        lasts_s = (until_s - (self._first or 0) * self._unit) / self.shown if self.shown > 1 else 0.5
+        end_s = max(until_s, self._others_s)
+        if not promised and end_s < self._stated_s - max(_SLACK * self._stated_s, self._frames_off * lasts_s):
+            return f"truncated: ends after {end_s:.2f} of {self._stated_s:.2f} s"
+        if self._bytes < self._stated_bytes:
+            return f"truncated: {self._bytes:,} of {self._stated_bytes:,} bytes are there"
+        return "" if frames else "no frame in it"
+
+
+def _asf_bytes(path: Path) -> tuple[int, int]:
+    """How long an ASF file is, and how long it must be for its Data Object to be whole: FFmpeg forgets the duration of
+    a file that is cut."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    at = head.find(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c"))  # the object's name; its size follows
+    return path.stat().st_size, at + int.from_bytes(head[at + 16 : at + 24], "little") if at >= 0 else 0
 
 
 def decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
@@ -168,52 +243,29 @@ def decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
     import av
 
     path = Path(path)
-    done = hidden = packets = promised = 0
+    done = 0
     of = ""
-    end_s = promised_s = 0.0  # of the file, as far as read and as stated
-    shown_s = to_show_s = 0.0  # of the video in it
     try:
         with opened(path) as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                raise UnreadableVideo(path, "no video stream")
-            promised = stream.frames
-            of = f" of {promised}" if promised else ""
-            if container.format.name in _STATES_DURATION:
-                promised_s = (container.duration or 0) / av.time_base
-            if stream.duration and stream.time_base:
-                to_show_s = float((stream.start_time or 0) + stream.duration) * float(stream.time_base)
-            # All streams are read, since a file's duration is that of the longest; one is decoded.
-            for packet in container.demux():
-                if packet.pts is not None and packet.time_base:
-                    until_s = float(packet.pts + (packet.duration or 0)) * float(packet.time_base)
-                    end_s = max(end_s, until_s)
-                    if packet.stream.index == stream.index and not packet.is_discard:
-                        shown_s = max(shown_s, until_s)
+            stream = video_stream(container, path)
+            tally = Tally(container, stream, path)
+            of = f" of {tally.promised}" if tally.promised else ""
+            for packet in tally.packets():
+                tally.add(packet)
                 if packet.stream.index != stream.index:
                     continue
-                packets += packet.size > 0
-                hidden += packet.is_discard
                 for frame in stream.decode(packet):
                     if packet.is_corrupt or frame.is_corrupt:
                         raise UnreadableVideo(path, f"damaged: frame {done + 1}{of} is incomplete")
                     done += 1
                     yield frame
-            # An mp4's header also counts what an edit cuts away, as phones do. If what is to be
-            # shown is there to its end, the packets read are all that was meant to be.
-            if "mp4" in container.format.name and shown_s >= (1 - _SLACK) * to_show_s > 0:
-                promised = packets
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         why = said(error)
         raise UnreadableVideo(path, f"damaged: breaks off after {done}{of} frames ({why})" if done else why) from error
-    if promised - hidden - done > _SLACK * promised:
-        raise UnreadableVideo(path, f"truncated: decoded {done} of {promised - hidden} frames")
-    if not promised and end_s < (1 - _SLACK) * promised_s:
-        raise UnreadableVideo(path, f"truncated: ends after {end_s:.2f} of {promised_s:.2f} s")
-    if not done:
-        raise UnreadableVideo(path, "no frame could be decoded")
+    if problem := tally.problem(done):
+        raise UnreadableVideo(path, problem)
 
 
 def pixels_of(frame: av.VideoFrame, size: int | None, reformatter: Any, square: bool = True) -> NDArray[np.uint8]:
@@ -230,8 +282,25 @@ def pixels_of(frame: av.VideoFrame, size: int | None, reformatter: Any, square: 
     if size is not None and square:
         top, left = (height - size) // 2, (width - size) // 2
         pixels = pixels[top : top + size, left : left + size]
-    # A phone held upright records a lying picture and says how to turn it: degrees, anticlockwise.
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    return np.ascontiguousarray(_upright(pixels, frame))
+
+
+def _upright(pixels: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """A frame turned and mirrored as its file says: a phone held upright records a lying picture, and a front camera's
+    may be mirrored.
+
+    What is stored at (x, y) is shown at x' = a x + c y, y' = b x + d y, y downwards: FFmpeg's display matrix, whose
+    first five numbers are a, b, 0, c, d. Of any matrix the nearest of the eight that keep pixels pixels is taken.
+    """
+    import numpy as np
+
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(np.int64).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def said(error: Exception) -> str:

@@ -76,6 +76,7 @@ class Actions(Data):
     name = "actions"
     licence = "Motion capture from pybullet 3.2.7, zlib licence (the package's); the pictures are drawn here."
     title = "Actions"
+    drawn = True
 
     frames: int = 16
     size: int = 32
@@ -89,6 +90,7 @@ class Actions(Data):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frames < 2 or self.size < 8:
             raise InputError(f"actions needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
         for split in SPLITS:

@@ -7,7 +7,9 @@ damage inside.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled, folder
 from tps_lab.data._listing import Entry, Listing
-from tps_lab.data._video import UnreadableVideo, printable
+from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
 
@@ -227,12 +230,24 @@ def _folder_length(path: Path, decode: bool) -> tuple[int, float]:
     empty = [name for name in names if not (path / name).stat().st_size]
     if empty:
         raise UnreadableVideo(path, f"{len(empty)} of {len(names)} pictures are empty files, such as {empty[0]}")
-    numbers = [int(digits) for name in names if (digits := "".join(c for c in name if c.isdigit()))]
-    if len(numbers) == len(names) and (numbers[-1] - numbers[0] + 1) != len(names):
-        raise UnreadableVideo(path, f"{numbers[-1] - numbers[0] + 1 - len(names)} pictures are missing between others")
+    if gone := _gaps(names):
+        raise UnreadableVideo(path, f"{gone} pictures are missing between others")
     for i in range(len(names)) if decode else (0, len(names) - 1):
         read_pictures(path, lambda total, i=i: [i], None)  # type: ignore[misc]
     return len(names), 0.0
+
+
+def _gaps(names: list[str]) -> int:
+    """How many pictures are missing in a row of numbered ones, whose numbers may be any steady distance apart."""
+    numbers = [re.findall("[0-9]+", os.path.splitext(name)[0]) for name in names]
+    varied = [place for place in zip(*numbers, strict=False) if len(set(place)) > 1]
+    if len({len(found) for found in numbers}) > 1 or len(varied) != 1:
+        return 0  # other numbers than a frame's
+    steps = [int(b) - int(a) for a, b in itertools.pairwise(varied[0])]
+    usual = Counter(steps).most_common(1)[0][0]
+    if usual < 1 or any(step % usual for step in steps):
+        return 0  # such as times
+    return sum(step // usual - 1 for step in steps)
 
 
 def text(facts: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tps_lab.data._files import is_data, printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Lister, Listing
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -36,7 +36,7 @@ class ClassFolders(Labelled):
     @classmethod
     def recognises(cls, root: Path) -> bool:
         try:
-            return any(folder.is_dir() for folder in root.iterdir())
+            return any(folder.is_dir() and is_data(folder.name) for folder in root.iterdir())
         except OSError:
             return False
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Lister, Listing, find, read_json, subfolder
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tps_lab.data._files import printable
 from tps_lab.data._listing import Entry, read_lines
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 _HEAD = "# usable clips of a collection: split, label and name below its folder; read with only=THIS FILE"

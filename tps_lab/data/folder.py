@@ -89,6 +89,7 @@ class VideoFolder(Data):
     contrast: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.path, (str, os.PathLike)):
             raise InputError(f"path must be a folder, got {self.path!r}")
         object.__setattr__(self, "path", os.fspath(self.path))
@@ -148,6 +149,10 @@ class VideoFolder(Data):
 
     def _gap(self, block: int) -> int:
         return max(math.ceil(block / 8), self.stride)
+
+    def normalised(self, clips: Tensor) -> Tensor:
+        """Bytes (B, 3, T, H, W) as the floats that models see."""
+        return _contrasted(clips) if self.contrast else clips.float().mul_(4 / 255).sub_(2)
 
     def opened(self) -> FolderClips:
         return FolderClips(self)
@@ -210,7 +215,7 @@ class FolderClips(Clips):
         if split == "train":
             mirrored = self.mirrored[split][scene].to(device)
             clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
-        return (_contrasted(clips) if self.options.contrast else clips.float().mul_(4 / 255).sub_(2)), labels.to(device)
+        return self.options.normalised(clips), labels.to(device)
 
     def _cut(self, clips: Tensor, corners: Tensor | None) -> Tensor:
         """(B, T, 3, side, side) to (B, T, 3, size, size), from corners (B, 2) or the middle."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tps_lab.data._files import listed, printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Lister, Listing, read_lines
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 _PLACES = ("testTrainMulti_7030_splits", "splits", "annotations", "labels", "")
@@ -64,13 +64,13 @@ class Hmdb51(Labelled):
                 if not match:
                     raise InputError(f"{printable(file)}, line {number}: {line!r} is not VIDEO 0, 1 or 2")
                 stem = Path(match[1]).stem
-                name = files.get(stem, kind) or files.get(stem)
+                name = files.get(stem, [kind], classes)
                 lister.add(_ROLES[match[2]], f"{kind}/{match[1]}", name, label, group=stem.partition(f"_{kind}_")[0])
         return lister.done([kind.replace("_", " ") for kind in classes], files.notes())
 
 
 def _lists(root: Path, fold: int) -> list[Path]:
     for place in _PLACES:
-        if found := sorted((root / place).glob(f"*_test_split{fold}.txt")):
+        if found := listed(root / place, f"*_test_split{fold}.txt"):
             return found
     return []

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Lister, Listing, find, read_csv
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 _FILES = {
@@ -77,7 +77,7 @@ class Kinetics400(Labelled):
         lister = Lister()
         for split, label, stem, seconds in clips:
             source = stem[:-14]  # without the two times
-            name = files.get(stem) or files.get(source)
+            name = files.get(stem, [split, label], classes) or files.get(source, [split, label], classes)
             lister.add(split, stem, name, labels.get(label, -1), group=source, seconds=seconds)
         return lister.done(classes, files.notes())
 

@@ -55,6 +55,7 @@ class Opposites(Data):
     name = "opposites"
     title = "Opposites"
     licence: ClassVar[str] = _digits.DIGITS
+    drawn: ClassVar[bool] = True
 
     frames: int = 16
     size: int = 24
@@ -66,6 +67,7 @@ class Opposites(Data):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frames < 2 or self.size < 8:
             raise InputError(f"opposites needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
         for split in ("train", "val", "test"):

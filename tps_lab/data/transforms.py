@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tps_lab.data._files import words
 from tps_lab.data._mixing import mix as mix
 from tps_lab.errors import InputError
 
@@ -25,17 +26,36 @@ if TYPE_CHECKING:
 # of ImageNet, which the weights that video models start from were trained with
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GREY = tuple(round(255 * mean) for mean in MEAN)
+_MIRRORED = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_SIDES = frozenset(
+    {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "lefthand", "righthand"}
+    | {"clockwise", "anticlockwise", "counterclockwise"}
+)
 
 
 def directional(classes: Sequence[str]) -> frozenset[int]:
-    """Labels of classes that mirroring would turn into another: those that say left or right.
+    """Labels of classes that mirroring would turn into another: those that say left or right, or which way something
+    turns, and those whose name becomes another class's where left and right are exchanged.
 
     In Something-Something V2 these are 86, 87, 93, 94, 166, 167, in V1 2, 4, 30, 41, 52, 66.
 
-    >>> sorted(directional(["Moving something up", "Pushing something from left to right"]))
-    [1]
+    >>> sorted(directional(["Moving something up", "Pushing something from left to right", "SwipeLeft", "bright"]))
+    [1, 2]
+    >>> sorted(directional(["swipeleft", "swiperight", "point_l", "point_r", "model_s", "upright"]))
+    [0, 1, 2, 3]
     """
-    return frozenset(i for i, name in enumerate(classes) if re.search(r"\b(left|right)\b", name, re.IGNORECASE))
+    plain = {tuple(words(name)) for name in classes}
+    whole = {"".join(name) for name in plain}
+
+    def has_a_mirror_image(name: list[str]) -> bool:
+        mirrored = [_MIRRORED.get(word, word) for word in name]
+        if any(word in _SIDES for word in name) or (mirrored != name and tuple(mirrored) in plain):
+            return True
+        joined = "".join(name)
+        exchanged = re.sub("left|right", lambda found: _MIRRORED[found[0]], joined)
+        return exchanged != joined and exchanged in whole
+
+    return frozenset(i for i, name in enumerate(classes) if has_a_mirror_image(words(name)))
 
 
 def train_clip(

@@ -8,13 +8,14 @@ ucfTrainTestlist/testlist01.txt                         ApplyEyeMakeup/v_ApplyEy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Lister, Listing, find, read_lines
-from tps_lab.data._video import printable
 from tps_lab.errors import InputError
 
 _SIZES = ({"train": 9_537, "test": 3_783}, {"train": 9_586, "test": 3_734}, {"train": 9_624, "test": 3_696})
@@ -57,7 +58,7 @@ class Ucf101(Labelled):
         numbers: dict[str, int] = {}
         for number, line in read_lines(index):
             first, _, name = line.partition(" ")
-            if not first.isdigit() or not name:
+            if not first.isdecimal() or not name.strip():
                 raise InputError(f"{printable(index)}, line {number}: {line!r} is not NUMBER CLASS")
             numbers[name.strip()] = int(first)
         classes = sorted(numbers, key=lambda name: numbers[name])
@@ -67,11 +68,11 @@ class Ucf101(Labelled):
             file = find(root, f"{split}list{self.fold:02d}.txt")
             assert file is not None
             for number, line in read_lines(file):
-                path = PurePosixPath(line.split()[0])
-                if path.parent.name not in labels:
+                path = PurePosixPath(re.sub(r"\s+\d+$", "", line))  # the label stands in training lists alone
+                kind = path.parent.name
+                if kind not in labels:
                     raise InputError(f"{printable(file)}, line {number}: {line!r} is in no class of {index.name}")
                 # v_ApplyEyeMakeup_g01_c01: clips of a source are cut from one video
                 group = path.stem.rpartition("_c")[0]
-                file_name = files.get(path.stem, path.parent.name) or files.get(path.stem)
-                lister.add(split, str(path), file_name, labels[path.parent.name], group=group)
+                lister.add(split, str(path), files.get(path.stem, [kind], classes), labels[kind], group=group)
         return lister.done(classes, files.notes())

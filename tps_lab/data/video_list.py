@@ -15,13 +15,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tps_lab.data._files import VIDEOS, listed, printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Lister, Listing, find, read_lines
-from tps_lab.data._video import SUFFIXES, printable
 from tps_lab.errors import InputError
 
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-_BELOW = ("", "videos", "rawframes", "frames", "videos_train", "videos_val", "rawframes_train", "rawframes_val")
+_BELOW = ("", "videos", "rawframes", "frames")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class VideoList(Labelled):
         if "test" not in lists and "val" in lists:
             notes.append("there is no list of test clips: the validation list is the test")
         for split, name, label, frames in clips:
-            there = next((place for place in _BELOW if (root / place / name).exists()), None)
+            # a list's own folder first; another split's may hold another clip of the same name
+            places = (*(f"{place}_{split}" for place in _BELOW[1:]), *_BELOW)
+            there = next((place for place in places if (root / place / name).exists()), None)
             found = None if there is None else (Path(there) / name).as_posix()
             split = "test" if split == "val" and "test" not in lists else split
             lister.add(split, name, found, label, frames=frames)
@@ -65,7 +67,7 @@ def _lists(root: Path) -> dict[str, Path]:
     """Official split → its list."""
     found: dict[str, Path] = {}
     for place in ("", "annotations", "labels"):
-        for file in sorted((root / place).glob("*.txt")):
+        for file in listed(root / place, "*.txt"):
             words = re.split(r"[_\-.]", file.stem.lower())
             for word in words:
                 if word in _SPLITS and (len(words) == 1 or "list" in words or "split" in words):
@@ -80,6 +82,6 @@ def _clip(file: Path, number: int, line: str) -> tuple[str, int, int]:
         name, first, second = match[1] or match[2], int(match[3]), match[4]
         if second is None:
             return name, first, 0
-        if Path(name).suffix.lower() not in SUFFIXES:
+        if Path(name).suffix.lower() not in VIDEOS:
             return name, int(second), first
     raise InputError(f"{printable(file)}, line {number}: {line!r} is neither VIDEO LABEL nor FOLDER FRAMES LABEL")

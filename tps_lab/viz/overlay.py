@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from tps_lab.data._seek import Packets
     from tps_lab.inference import Moment, Prediction
 
 FORMATS = (".mp4", ".gif")
 _WIDTH = 640  # wider videos are made smaller
+_TICK = Fraction(1, 90_000)  # of a second, in which an .mp4's times are written
 _GIF_FRAMES = 200  # a GIF keeps no more than these, evenly chosen
 
 
@@ -45,28 +48,40 @@ def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
 def _mp4(prediction: Prediction, out: Path, top: int) -> None:
     import av
 
-    rate = _rate(prediction.video)
-    with av.open(str(out), "w") as container:
+    about = _about(prediction)
+    with av.open(f"file:{out}", "w") as container:  # without file: a colon in the name would ask for a protocol
         stream: Any = None
-        for picture in _pictures(prediction, rate, top):
+        for i, picture in enumerate(_pictures(prediction, about, top)):
             if stream is None:
-                stream = container.add_stream("libx264", rate=round(rate))
+                stream = container.add_stream("libx264", rate=max(1, round(about.frames / about.lasts_s)))
                 stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+                stream.codec_context.time_base = _TICK
+            frame = av.VideoFrame.from_image(picture)
+            start, stop = (round(about.seconds_at(k) / _TICK) for k in (i, i + 1))
+            frame.pts, frame.duration, frame.time_base = start, stop - start, _TICK
+            container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode())
 
 
 def _gif(prediction: Prediction, out: Path, top: int) -> None:
+    about = _about(prediction)
+    every = max(1, -(-about.frames // _GIF_FRAMES))
+    pictures = [p for i, p in enumerate(_pictures(prediction, about, top)) if i % every == 0]
+    starts_ms = [1000 * about.seconds_at(i * every) for i in range(len(pictures))]
+    # GIFs count in hundredths of a second: rounded each from where the last one ended, so that no error adds up
+    ends = [round(end / 10) for end in (*starts_ms[1:], 1000 * about.lasts_s)]
+    lengths = [10 * max(1, end - start) for start, end in zip((0, *ends), ends, strict=False)]
+    pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=lengths, loop=0)
+
+
+def _about(prediction: Prediction) -> Packets:
     from tps_lab.data._seek import look
 
-    rate, frames = _rate(prediction.video), look(prediction.video).frames
-    every = max(1, -(-frames // _GIF_FRAMES))
-    pictures = [p for i, p in enumerate(_pictures(prediction, rate, top)) if i % every == 0]
-    pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=1000 * every / rate, loop=0)
+    return look(prediction.video)
 
 
-def _pictures(prediction: Prediction, rate: float, top: int) -> Iterator[Any]:
+def _pictures(prediction: Prediction, about: Packets, top: int) -> Iterator[Any]:
     """PIL pictures of even sides, one per frame."""
     from av.video.reformatter import VideoReformatter
     from PIL import Image
@@ -79,7 +94,7 @@ def _pictures(prediction: Prediction, rate: float, top: int) -> Iterator[Any]:
         width = min(_WIDTH, picture.width) // 2 * 2
         height = round(picture.height * width / picture.width) // 2 * 2
         picture = picture.resize((width, height))
-        moment = _at(prediction, i / rate)
+        moment = _at(prediction, about.seconds_at(i))
         _write(picture, prediction.top(top, moment), f"{moment.start_s:.1f} to {moment.stop_s:.1f} s")
         yield picture
 
@@ -103,10 +118,3 @@ def _write(picture: Any, ranked: list[tuple[str, float]], title: str) -> None:
         y = 3 + row * line
         draw.rectangle((6, y + 1, 6 + round((box - 12) * probability), y + line - 2), fill=(0, 114, 178, 190))
         draw.text((9, y), f"{100 * probability:3.0f} %  {name}"[:60], font=font, fill=(255, 255, 255))
-
-
-def _rate(video: Path) -> float:
-    from tps_lab.data._seek import look
-
-    about = look(video)
-    return about.frames / about.seconds if about.seconds else 25.0

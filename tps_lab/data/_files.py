@@ -1,0 +1,145 @@
+"""Which files of a folder count, and in which order: videos, pictures of one video, and nothing that a machine left.
+
+Names are read as people mean them: `2.jpg` comes before `10.jpg`, `Thumbs.db` and `._a.mp4` are no data, and of a
+folder that holds optical flow beside frames the frames are the video.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+# .ts is left out: more often than a video it is TypeScript
+VIDEOS = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".vob", ".webm", ".wmv"),
+)
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+# Folders that systems and programs make on their own: macOS's zip, Synology and QNAP, Windows, Linux, Python. What
+# begins with a dot is left out as well: ._a.mp4, .DS_Store, .ipynb_checkpoints, .Trash-1000.
+_NO_DATA = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "recycler"}
+    | {"system volume information", "lost+found", "found.000"}
+)
+# What else lies beside the frames of a video, by a word of its name
+_BESIDE = frozenset(
+    {"flow", "flowx", "flowy", "optflow", "opticalflow", "depth", "disparity", "disp", "normal", "normals", "mask"}
+    | {"masks", "matte", "alpha", "seg", "segm", "segmentation", "semantic", "instance", "label", "labels", "edge"}
+    | {"edges", "heatmap", "keypoints", "pose", "skeleton", "thumb", "thumbs", "thumbnail", "preview", "poster"}
+    | {"cover", "sprite", "contact", "warp", "warped", "residual", "saliency"}
+)
+_FRAME = frozenset({"img", "image", "im", "frame", "rgb", "color", "colour"})
+
+
+def is_data(name: str) -> bool:
+    """Whether a file or folder of this name is somebody's data, and not what a machine leaves behind.
+
+    >>> [name for name in ("a.mp4", "._a.mp4", "__MACOSX", "@eaDir", "walking") if is_data(name)]
+    ['a.mp4', 'walking']
+    """
+    return not name.startswith(".") and name.lower() not in _NO_DATA
+
+
+def in_order(name: str) -> tuple[list[str | int], str]:
+    """Sorts names as people count: by the numbers in them, and the letters between them.
+
+    >>> sorted(["10.jpg", "1.jpg", "2.jpg"], key=in_order)
+    ['1.jpg', '2.jpg', '10.jpg']
+    """
+    # letters and numbers take turns, so that like is compared with like
+    parts = re.split(r"([0-9]+)", os.path.splitext(name)[0].casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in small letters, however they are joined.
+
+    >>> words("SwipeLeft"), words("SWIPE_LEFT-2x"), words("left2right")
+    (['swipe', 'left'], ['swipe', 'left', 'x'], ['left', 'right'])
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", name)]
+
+
+def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of the files in it that are data, subfolders in alphabetical order.
+
+    Links to folders are followed, as collections are often built of them, but no folder is entered
+    twice: a link may lead to one above it, and of two links to one folder the same is always the first.
+
+    Args:
+        refused: hears of every folder that could not be looked into.
+    """
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(root, onerror=refused, followlinks=True):
+        about = os.stat(place)
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        folders[:] = sorted(filter(is_data, folders))
+        yield Path(place), [name for name in names if is_data(name)]
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder whose names fit, in order; what a machine left is none of them."""
+    return sorted(file for file in folder.glob(pattern) if is_data(file.name))
+
+
+def find_videos(root: Path) -> tuple[dict[str, Path], int, list[OSError]]:
+    """Files named as videos, in a folder and those below it; links are followed.
+
+    Returns:
+        The files by their path within `root`, in order; how many other files there are; and an
+        error for each folder that could not be looked into.
+    """
+    files: dict[str, Path] = {}
+    others = 0
+    errors: list[OSError] = []
+    for place, names in walk(root, errors.append):
+        for name in names:
+            path = place / name
+            if path.suffix.lower() in VIDEOS:
+                files[path.relative_to(root).as_posix()] = path
+            else:
+                others += 1
+    return dict(sorted(files.items())), others, errors
+
+
+def frames_among(names: Iterable[str]) -> list[str]:
+    """Of the files in a folder, the pictures that are the frames of its video, in order.
+
+    Pictures whose names differ by numbers alone are one series. Of several the one that is not optical flow, depth, a
+    mask or a thumbnail by its name is the video; then one that is numbered, then one that is named img, frame or rgb.
+
+    Raises:
+        ValueError: there are several, and no name says which is the video.
+
+    >>> frames_among(["flow_x_1.jpg", "flow_x_2.jpg", "img_1.jpg", "img_2.jpg", "cover.jpg"])
+    ['img_1.jpg', 'img_2.jpg']
+    """
+    series: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in PICTURES and is_data(name):
+            kind = {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
+            series.setdefault((re.sub(r"[0-9]+", "#", stem.casefold()), kind), []).append(name)
+    for fits in (
+        lambda name: not _BESIDE & set(words(name)),
+        lambda name: any(c.isdigit() for c in name),
+        lambda name: bool(_FRAME & set(words(name))),
+    ):
+        if len(series) > 1:
+            series = {key: found for key, found in series.items() if fits(os.path.splitext(found[0])[0])} or series
+    # names without a system, such as hashes, make a series of nearly every picture
+    if len(series) > 1 and min(map(len, series.values())) > 1:
+        every = ", ".join(f"{len(found)} named {stem}{suffix}" for (stem, suffix), found in sorted(series.items()))
+        raise ValueError(f"pictures of several videos: {every}")
+    return sorted((name for found in series.values() for name in found), key=in_order)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A file name that can be printed on one line, whatever bytes it is made of."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
