@@ -216,7 +216,7 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
         (tmp_path / name.replace(".", "_")).mkdir()
     save(tmp_path / "grey_png" / "1.png", grey)
     save(tmp_path / "grey_tif" / "1.tif", grey)
-    save(tmp_path / "grey_pgm" / "1.pgm", grey)
+    (tmp_path / "grey_pgm" / "1.pgm").write_bytes(b"P5 64 48 65535\n" + grey.astype(">u2").tobytes())
     png(tmp_path / "colour_png" / "1.png", np.stack([grey] * 3, -1), 2)
     png(tmp_path / "alpha_png" / "1.png", np.stack([grey] * 3 + [np.full_like(grey, 65535)], -1), 6)
     assert max(off(name) for name in ("grey_png", "grey_tif", "grey_pgm", "colour_png", "alpha_png")) <= 1

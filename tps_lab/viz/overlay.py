@@ -57,8 +57,7 @@ def _mp4(prediction: Prediction, out: Path, top: int) -> None:
                 stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
                 stream.codec_context.time_base = _TICK
             frame = av.VideoFrame.from_image(picture)
-            start, stop = (round(about.seconds_at(k) / _TICK) for k in (i, i + 1))
-            frame.pts, frame.duration, frame.time_base = start, stop - start, _TICK
+            frame.pts, frame.time_base = round(about.seconds_at(i) / _TICK), _TICK
             container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode())
