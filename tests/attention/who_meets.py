@@ -111,11 +111,12 @@ def axes(grid):
 
 
 def window_around(sizes=None, steps=(1, 1, 1)):
-    """On every axis the nearest places of the query's own residue, as many as the window holds; None: half of them."""
+    """On every axis the nearest places of the query's own residue, as many as the window holds; None: half, 3 at least."""
 
     def meet(a, b, grid):
         for x, y, n, step, axis in zip(a, b, axes(grid), steps, range(3), strict=True):
-            size = sizes[axis] if sizes else 2 * (n // step // 4) + 1
+            half = 2 * (n // step // 4) + 1
+            size = sizes[axis] if sizes else n // step if n // step < 3 else max(3, half)
             residue = sorted((z for z in range(n) if (z - x) % step == 0), key=lambda z: abs(z - x))
             if y not in residue[:size]:
                 return False
@@ -139,15 +140,14 @@ def radially(sink):
             return True
         apart, n = abs(a[0] - b[0]), grid.height * grid.width
         distance = abs((a[1] * grid.width + a[2]) - (b[1] * grid.width + b[2]))
-        halvings = 0
-        while 2 ** (halvings + 1) <= apart:
-            halvings += 1
-        if distance + 1 <= n / 2**halvings:
+        if apart <= 1:
             return True
-        every = 1
-        while every * n < 2**halvings:
-            every += 1
-        return distance == 0 and apart % every == 0
+        width = n / 2  # at a distance of 2 and 3; then half of it up to 7, and so on
+        while apart >= 4:
+            apart //= 2
+            width /= 2
+        every = max(1, int(0.5 / width))
+        return distance <= width / 2 and abs(a[0] - b[0]) % every == 0
 
     return meet
 

@@ -24,8 +24,8 @@ class Neighbourhood(Relation):
     edges of the frame the window is pushed inside.
 
     Args:
-        window_frames: frames of the window; 0 is about half of the clip.
-        window: patches along each side; 0 is about half of the frame.
+        window_frames: frames of the window; 0 is about half of the clip, 3 at least.
+        window: patches along each side; 0 is about half of the frame, 3 at least.
         dilation_frames, dilation: take every d-th frame, every d-th patch.
     """
 
@@ -49,9 +49,10 @@ def near(variant: Any, option: str, query: Any, key: Any, length: int, step: int
     Raises:
         InputError: the window, an option of the variant, is longer than the axis.
     """
-    size = getattr(variant, option) or length // step // 2 | 1
+    places = length // step
+    size = getattr(variant, option) or min(places, max(3, places // 2 | 1))
     if size < 1 or step < 1 or size * step > length:
-        fits = f"at most {option}={length // step}" if 1 <= step <= length else f"a dilation of 1 to {length}"
+        fits = f"at most {option}={places}" if 1 <= step <= length else f"a dilation of 1 to {length}"
         raise InputError(f"{variant} does not fit an axis of {length}: {fits} (0 is about half of it)")
     first = np.clip(query // step - size // 2, 0, (length - query % step + step - 1) // step - size)
     return (query % step == key % step) & (key // step >= first) & (key // step < first + size)

@@ -1,10 +1,11 @@
 """Radial attention: the further away a frame, the narrower the view of it.
 
-Source: Li et al., "Radial Attention", arXiv 2506.19852, and its code, mit-han-lab/radial-attention. Frames at a
-distance of 0 or 1 are seen whole; from then on the width, counted along the rows of patches one after the other,
-halves with every doubling of the distance, and where it falls below one patch, every 2nd, 4th, … frame is
-still seen at the same place. O(M log M) pairs are allowed. The code rounds to blocks of 128 tokens, which we do
-not; that every frame sees frame 0 (`sink`) is in the code, not in the formula.
+Source: Li et al., "Radial Attention", arXiv 2506.19852, and its code, mit-han-lab/radial-attention, which we
+follow: frames at a distance of 0 or 1 are seen whole, and then the band around a patch's own place, counted along
+the rows of patches one after the other, is half as wide with every doubling of the distance. Where it would fall
+below one patch, the same place is seen in every 2nd, 4th, … frame only. O(M log M) pairs are allowed. The
+code rounds frames up to powers of two and bands to blocks of 128 tokens, which we do not. That all see frame
+0 (`sink`) is in the code.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ class Radial(Relation):
         patches = grid.height * grid.width
         apart = np.abs((query.h - key.h) * grid.width + query.w - key.w)
         frames = np.abs(query.t - key.t)
-        octave = 2 ** np.floor(np.log2(np.maximum(frames, 1))).astype(int)
-        band = (apart + 1) * octave <= patches
-        thinned = (apart == 0) & (frames % -(-octave // patches) == 0)
-        return band | thinned | (self.sink & (key.t == 0))
+        parts = 2 ** np.ceil(np.log2(frames + 1)).astype(int)  # 4 at a distance of 2 or 3, 8 from 4 to 7
+        band = (apart * parts <= patches) & (frames % np.maximum(parts // patches, 1) == 0)
+        return (frames <= 1) | band | (self.sink & (key.t == 0))

@@ -24,7 +24,8 @@ class SlidingTile(Relation):
 
     Args:
         tile_frames, tile: frames and patches along each side of a tile.
-        window_frames, window: tiles of the window along time and along each side; 0 is about half of them.
+        window_frames, window: tiles of the window along time and along each side; 0 is about half, 3 at
+            least.
     """
 
     name = "sliding-tile"
