@@ -7,7 +7,7 @@ import itertools
 
 import torch
 from random_blocks import random_block, random_tokens, randomised
-from who_meets import CHANNELS, GRID, HEADS, MEETS, RELATIONS, A, C, band_of_frames, band_of_places, block_of
+from who_meets import CHANNELS, GRID, HEADS, MEETS, RELATIONS, A, C, band_of_frames, band_of_places, block_of, partner
 
 from tps_lab.attention import Grid
 from tps_lab.backbones._video import install
@@ -213,6 +213,60 @@ def looking(*meets):
     return mix
 
 
+def in_areas(attn, x):
+    halves = [(slice(0, (n + 1) // 2), slice((n + 1) // 2, n)) for n in x.shape[1:4]]
+    return in_boxes(attn, x, *halves)
+
+
+def values_from_earlier_frames(attn, x):
+    q, k, v = heads_of(attn, x)
+    passed = []
+    for t in range(x.shape[1]):
+        weights = softmax(torch.einsum("bndhw,bndshw->bnhws", q[:, :, :, t], k[:, :, :, : t + 1]), -1)
+        passed.append(torch.einsum("bnhws,bndshw->bndhw", weights, v[:, :, :, : t + 1]))
+    weights = softmax(torch.einsum("bndthw,bndtij->bnthwij", q, k), -2, -1)
+    return put_together(attn, torch.einsum("bnthwij,bndtij->bndthw", weights, torch.stack(passed, 3)))
+
+
+def keys_from_frames_at(*offsets):
+    """One channel of keys and values from each offset in turn, as far as there is such a frame."""
+
+    def mix(attn, x):
+        q, k, v = attn.qkv(x).chunk(3, -1)
+        moved = []
+        for part in (k, v):
+            y = part.clone()
+            for channel, offset in enumerate(offsets):
+                for t in range(x.shape[1]):
+                    if 0 <= t + offset < x.shape[1]:
+                        y[:, t, ..., channel] = part[:, t + offset, ..., channel]
+            moved.append(y)
+        q, k, v = (part.unflatten(-1, (HEADS, -1)) for part in (q, *moved))
+        scores = softmax(torch.einsum("bthwnd,btijnd->bthwnij", q, k) / (CHANNELS / HEADS) ** 0.5, -2, -1)
+        return attn.proj(torch.einsum("bthwnij,btijnd->bthwnd", scores, v).flatten(-2))
+
+    return mix
+
+
+def leaping(level):
+    def mix(attn, x):
+        frames = x.shape[1]
+        distance = -(-frames // 2 ** (level + 1))
+        q, k, v = heads_of(attn, x)
+        found = []
+        for t in range(frames):
+            both = [s for s in (t, partner(t, frames, distance)) if s < frames]
+            weights = softmax(torch.einsum("bndhw,bndsij->bnhwsij", q[:, :, :, t], k[:, :, :, both]), -3, -2, -1)
+            found.append(torch.einsum("bnhwsij,bndsij->bndhw", weights, v[:, :, :, both]))
+        zero = torch.zeros_like(found[0])
+        y = []
+        for own, after, before in zip(found, [*found[1:], zero], [zero, *found[:-1]], strict=True):
+            y.append(torch.cat([after[:, :, :2], before[:, :, 2:4], own[:, :, 4:]], 2))
+        return put_together(attn, torch.stack(y, 3))
+
+    return mix
+
+
 # variant: (attention, normed patches (B, T, H, W, C)) → what is added, for each mixer of its first block
 NAIVE = {
     "spatial": [in_frames],
@@ -245,6 +299,12 @@ NAIVE = {
     "xvit": [keys_from_three_frames([(0, 1, 8, 9), (2, 3, 10, 11)])],
     "xvit(channels=all)": [keys_from_three_frames([(0, 1, 2, 3), (4, 5, 6, 7)])],
     "tokshift": [class_tokens_of_neighbours, class_tokens_of_neighbours, in_frames],
+    "areas": [in_areas],
+    "areas @ 3": [all_at_once],
+    "mem": [values_from_earlier_frames],
+    "zeroi2v": [keys_from_frames_at(-1, 1)],
+    "zeroi2v(far=2, fraction=16)": [keys_from_frames_at(-1, 1, -2, 2)],
+    "leap": [leaping(0)],
     **{text: [looking(*MEETS[text])] for text in RELATIONS},
     "svg": [looking(band_of_frames, band_of_places)],
 }

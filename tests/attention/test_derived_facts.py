@@ -158,7 +158,9 @@ def test_reach_with_a_class_token_per_frame_and_per_clip():
 # ---------------------------------------------------------------------- multiply-adds
 
 
-HOLES = ("zero", "edge", "local(", "l+g", "factorised-dot", "trajectory", "tokshift")  # counted by hand below
+HOLES = (
+    *("zero", "edge", "local(", "l+g", "factorised-dot", "trajectory", "tokshift", "areas", "mem", "zeroi2v", "leap"),
+)  # counted by hand below
 
 
 @pytest.mark.parametrize(
@@ -204,6 +206,23 @@ def test_macs_of_what_is_no_partition_by_hand():
     assert parse("trajectory(values=plain)").macs(GRID, 1, c) == trajectory - 5 * m * c * c
     assert parse("trajectory").macs(with_class, 1, c) == trajectory + 4 * c * c + 2 * 31 * c
     assert parse("tokshift").macs(Grid(5, 2, 3, 1), 1, c) == parse("spatial").macs(Grid(5, 2, 3, 1), 1, c)
+
+
+def test_macs_of_what_came_after_tps_by_hand():
+    c, m, t, n = 12, 30, 5, 6
+    # areas of 3×1×2 patches or less, 2·2·2 of them, of which each row of patches fills one
+    assert parse("areas").macs(GRID, 1, c) == 4 * 48 * c * c + 2 * 8 * 6 * 6 * c
+    assert parse("areas").macs(GRID, 4, c) == 3 * parse("areas").macs(GRID, 1, c) + parse("joint").macs(GRID, 1, c)
+    mem = 4 * m * c * c + 2 * (n * t * t + t * n * n) * c
+    assert parse("mem").macs(GRID, 1, c) == mem
+    assert parse("mem").macs(GRID, 8, c) == 2 * mem + 6 * parse("spatial").macs(GRID, 1, c)
+    found = parse("mem").block(0, 1)[0].meetings(GRID)
+    assert (found.executed, found.allowed) == (n * t * t + t * n * n, n * t * (t + 1) / 2 + t * n * n)
+    assert parse("zeroi2v(far=2)").macs(GRID, 3, c) == parse("spatial").macs(GRID, 3, c)
+    # 5 frames leap by 3: two pairs of 12 patches, and one frame that has no partner
+    assert parse("leap").macs(GRID, 1, c) == 4 * m * c * c + 2 * 3 * 12 * 12 * c
+    found = parse("leap").block(0, 1)[0].meetings(GRID)
+    assert (found.executed, found.allowed) == (3 * 144, 2 * 144 + 36)
 
 
 def test_macs_with_class_tokens_by_hand():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_blocks import NAIVE, attend, in_windows, spans, tcs, tps, worst_difference
+from naive_blocks import NAIVE, attend, in_windows, leaping, spans, tcs, tps, worst_difference
 from random_blocks import random_block, random_tokens, randomised
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -59,6 +59,10 @@ def test_the_second_block_of_an_alternation_is_the_other_shift(order, mixes):
     assert worst_difference(f"tps+tcs(order={order})", index=1, mixes=mixes) < 1e-11
 
 
+def test_the_second_block_of_leaps_pairs_nearer_frames():
+    assert worst_difference("leap", index=1, mixes=[leaping(1)]) < 1e-11
+
+
 def test_norms_of_queries_and_keys_stay_the_backbones():
     assert worst_difference("tps(every=1)", qk_norm=True) < 1e-11
 
@@ -67,7 +71,7 @@ def test_norms_of_queries_and_keys_stay_the_backbones():
     "text",
     [
         *("spatial", "tps(every=1)", "tps(every=1, pattern=A)", "joint", "divided", "axial", "l+g"),
-        *("local(window_frames=2, window=2)", "factorised-self"),
+        *("local(window_frames=2, window=2)", "factorised-self", "areas"),
     ],
 )
 def test_class_tokens_against_explicit_groups(text):

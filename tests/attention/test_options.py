@@ -40,6 +40,11 @@ FIELDS = {
     "tile": st.integers(1, 4),
     "sink": st.booleans(),
     "width": st.integers(1, 12),
+    "time": st.integers(1, 3),
+    "space": st.integers(1, 3),
+    "full": st.lists(st.integers(1, 4), unique=True).map(tuple),
+    "zeroi2v fraction": st.integers(7, 12),
+    "far": st.integers(1, 3),
     "factorised-self order": st.sampled_from(["space-time", "time-space"]),
 }
 any_variant = st.sampled_from(list(variants().values())).flatmap(

@@ -111,7 +111,7 @@ def axes(grid):
 
 
 def window_around(sizes=None, steps=(1, 1, 1)):
-    """On every axis the nearest places of the query's own residue, as many as the window holds; None: half, 3 at least."""
+    """On every axis the nearest places of the query's own residue; sizes None: half of them, 3 at least."""
 
     def meet(a, b, grid):
         for x, y, n, step, axis in zip(a, b, axes(grid), steps, range(3), strict=True):
@@ -146,7 +146,7 @@ def radially(sink):
         while apart >= 4:
             apart //= 2
             width /= 2
-        every = max(1, int(0.5 / width))
+        every = max(1, int(2 / width))  # a band narrower than a patch thins out the frames
         return distance <= width / 2 and abs(a[0] - b[0]) % every == 0
 
     return meet
@@ -172,6 +172,35 @@ def not_later(a, b, grid):
 
 def own_previous_or_first(a, b, grid):
     return b[0] in (a[0], a[0] - 1, 0)
+
+
+def same_area(a, b, grid):
+    return all((2 * x < n) == (2 * y < n) for x, y, n in zip(a, b, axes(grid), strict=True))
+
+
+def frames_within(far):
+    return lambda a, b, grid: abs(a[0] - b[0]) <= far
+
+
+def partner(t, frames, distance):
+    """Frames taken one after the other, each with the one at a distance, unless that is over the end."""
+    pairs, taken = {}, set()
+    for first in range(frames):
+        if first not in taken:
+            pairs[first] = first + distance
+            pairs[first + distance] = first
+            taken |= {first, first + distance}
+    return pairs[t]
+
+
+def pairs_and_neighbours(level):
+    def meet(a, b, grid):
+        """A frame and its neighbours at the same place bring what they saw: themselves and their partners."""
+        distance = -(-grid.frames // 2 ** (level + 1))
+        beside = [t for t in (a[0] - 1, a[0], a[0] + 1) if 0 <= t < grid.frames]
+        return any(b[0] in (t, partner(t, grid.frames, distance)) for t in beside)
+
+    return meet
 
 
 # variant: what each mixer of its first block (@ 1: of its second) lets meet, extra steps first
@@ -216,6 +245,14 @@ MEETS = {
     "xvit": [neighbour_frames],
     "xvit(channels=all)": [neighbour_frames],
     "tokshift": [own_or_neighbouring_class_token, own_or_neighbouring_class_token, same_frame],
+    "areas": [same_area],
+    "areas @ 3": [anyone],
+    "mem": [not_later],
+    "mem @ 2": [not_later],
+    "zeroi2v": [neighbour_frames],
+    "zeroi2v(far=2)": [frames_within(2)],
+    "leap": [pairs_and_neighbours(0)],
+    "leap @ 1": [pairs_and_neighbours(1)],
     "natten": [window_around()],
     "natten(window_frames=3, window=1)": [window_around((3, 1, 1))],
     "natten(dilation_frames=2)": [window_around(steps=(2, 1, 1))],

@@ -102,6 +102,15 @@ class Mixer:
         found = self.meetings(grid)
         return 4 * found.slots[0] * channels**2 + 2 * found.executed * channels
 
+    def made_of(self, grid: Grid) -> list[np.ndarray] | None:
+        """Which relations between tokens it goes by besides its groups, bool (M, M) each; None if that is not stated.
+
+        If moving frames about changes none of them, and no group, it only renames what is computed.
+        """
+        t = np.concatenate([np.full(grid.clip_prefix, -1), grid.coordinates()[0]])
+        patch = t >= 0
+        return [patch & (t == t[:, None] + offset) for offset in self.content_from if offset]
+
     # ------------------------------------------------------------------ as an extra step of a block
 
     def step_grid(self, grid: Grid) -> Grid:
@@ -160,6 +169,19 @@ class KernelMixer(Mixer):
 
     def macs(self, grid: Grid, channels: int) -> int:
         raise NotImplementedError
+
+    def masked_pairs(self, grid: Grid) -> int:
+        """Of the pairs that `macs` counts, those that a mask takes away again."""
+        return 0
+
+    def meetings(self, grid: Grid) -> Meetings:
+        """Slots and pairs from `macs`: projections grow with the square of the channels, products with the channels."""
+        once, twice = self.macs(grid, 1), self.macs(grid, 2)
+        slots, pairs = (twice - 2 * once) // 8, (4 * once - twice) // 4
+        return Meetings((slots,) * 3, (pairs, pairs, pairs - self.masked_pairs(grid)))
+
+    def made_of(self, grid: Grid) -> list[np.ndarray] | None:
+        return None
 
     def mix(self, module: Any, x_BMC: Any) -> Any:
         """Normed tokens (B, M, C) to what is projected out, by `KernelAttention` `module`."""

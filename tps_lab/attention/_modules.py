@@ -162,15 +162,20 @@ class KernelAttention(nn.Module):
         q, k, v = attention.qkv(x_BMC).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
         return attention.q_norm(q), attention.k_norm(k), v
 
-    def attend(self, q_BNHD: Tensor, k_BKHD: Tensor, v_BKHD: Tensor) -> Tensor:
-        """Softmax attention of (B', N, heads, d) to (B', K, heads, d), by the fused kernel in 4-D."""
+    def attend(self, q_BNHD: Tensor, k_BKHD: Tensor, v_BKHD: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Softmax attention of (B', N, heads, d) to (B', K, heads, d), by the fused kernel in 4-D.
+
+        Args:
+            mask: bool, broadcast to (B', heads, N, K); False is not seen.
+        """
         attention = self.attention
         q, k, v = q_BNHD.transpose(1, 2), k_BKHD.transpose(1, 2), v_BKHD.transpose(1, 2)
         if attention.fused_attn:
             dropout = attention.attn_drop.p if self.training else 0.0
-            return scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2)
-        weights = attention.attn_drop((q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1))
-        return (weights @ v).transpose(1, 2)
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2)
+        scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+        scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+        return (attention.attn_drop(scores.softmax(-1)) @ v).transpose(1, 2)
 
 
 class ExtraStep(nn.Module):

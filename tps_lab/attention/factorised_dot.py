@@ -52,6 +52,9 @@ class HeadsDivided(KernelMixer):
     def sees(self, grid: Grid) -> np.ndarray:
         return along_time.sees(grid) | frame_by_frame.sees(grid)
 
+    def made_of(self, grid: Grid) -> list[np.ndarray]:
+        return [along_time.sees(grid), frame_by_frame.sees(grid)]
+
     def macs(self, grid: Grid, channels: int) -> int:
         p, t, n = grid.clip_prefix, grid.frames, grid.height * grid.width
         return 4 * grid.tokens * channels**2 + (n * (p + t) ** 2 + t * (p + n) ** 2) * channels

@@ -3,6 +3,9 @@
 Source: "Joint Space-Time" of Bertasius et al., ICML 2021, arXiv 2102.05095, and model 1 of ViViT,
 arXiv 2103.15691. Cost O(N²T²). (The TPS paper's "Joint" row spans all frames but only a 7×7
 window; that is local attention with a long window.)
+
+`joint(every=2)` is the alternation of VGGT (Wang et al., CVPR 2025, arXiv 2503.11651): one block within the frames, the
+next over all of them. `joint(stages=[3,4])` leaves the early blocks frame-wise, which arXiv 2512.02541 does to VGGT.
 """
 
 from dataclasses import dataclass

@@ -119,6 +119,9 @@ class RelationMixer(Mixer):
         seen: np.ndarray = np.any(self.allowed(grid), axis=0)
         return seen
 
+    def made_of(self, grid: Grid) -> list[np.ndarray]:
+        return list(self.allowed(grid))
+
     def mask(self, grid: Grid) -> np.ndarray:
         return self.allowed(grid)[None]
 

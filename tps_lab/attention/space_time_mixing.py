@@ -68,6 +68,9 @@ class KeysShifted(KernelMixer):
     def sees(self, grid: Grid) -> np.ndarray:
         return channels_shifted("tsm").sees(grid)
 
+    def made_of(self, grid: Grid) -> list[np.ndarray] | None:
+        return channels_shifted("tsm").made_of(grid)
+
     def macs(self, grid: Grid, channels: int) -> int:
         return frame_by_frame.macs(grid, channels)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
-from tps_lab.attention.channel_shift import channel_shift, check_fraction
+from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
 from tps_lab.errors import InputError
 
 
@@ -64,6 +64,9 @@ class ClassTokensShifted(KernelMixer):
         apart = np.abs(token[:, None] - token)
         is_class = token % grid.per_frame == 0
         return (apart == 0) | ((apart == grid.per_frame) & is_class)
+
+    def made_of(self, grid: Grid) -> list[np.ndarray] | None:
+        return channels_shifted("tsm").made_of(grid)
 
     def macs(self, grid: Grid, channels: int) -> int:
         return 0

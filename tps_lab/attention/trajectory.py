@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant
+from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
 from tps_lab.errors import unknown
 
@@ -66,6 +66,9 @@ class AlongTrajectories(KernelMixer):
         seen = np.ones((grid.tokens, grid.tokens), bool)
         seen[grid.clip_prefix :, : grid.clip_prefix] = False
         return seen
+
+    def made_of(self, grid: Grid) -> list[np.ndarray]:
+        return [frame_by_frame.sees(grid)]
 
     def macs(self, grid: Grid, channels: int) -> int:
         m, p, t = grid.tokens, grid.clip_prefix, grid.frames

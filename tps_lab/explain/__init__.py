@@ -16,10 +16,9 @@ different labels. Twins that the model must answer alike give a ceiling on accur
 very test clips, whatever the weights. Where nothing follows, nothing is claimed. The converse, "can
 be learnt", is never claimed.
 
-Partitions and relations are covered alike. What is not, because attention there has positions of its own
-or is neither: windowed backbones and relative position biases (no claim at all), and mixings that move
-channels or nest softmaxes (no symmetry is claimed unless frames never meet in them; influence as they
-state it).
+Partitions and relations are covered alike, and so is what says which relations it is made of (`made_of`): channel
+shifts, nested softmaxes. Not covered, because attention there has positions of its own: windowed backbones and
+relative position biases (no claim at all).
 """
 
 from __future__ import annotations

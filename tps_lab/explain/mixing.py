@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._core import KernelMixer, Mixer, Variant
+from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
-from tps_lab.attention.relations import RelationMixer
 
 Order = Sequence[int] | np.ndarray
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
@@ -176,13 +175,16 @@ class Mixing:
 
 def _keeps(mixer: Mixer, grid: Grid, order: np.ndarray) -> bool:
     """Whether renaming tokens by a permutation of frames leaves who attends to whom as it is."""
-    n, tokens = grid.per_frame, grid.frames * grid.per_frame
+    n, tokens, p = grid.per_frame, grid.frames * grid.per_frame, grid.clip_prefix
     moved = (order[:, None] * n + np.arange(n)).ravel()  # token → where its frame's content comes from
-    if isinstance(mixer, RelationMixer):
-        moved = np.concatenate([np.arange(grid.clip_prefix), grid.clip_prefix + moved])
-        return all(np.array_equal(seen[moved][:, moved], seen) for seen in mixer.allowed(grid))
-    if mixer.before is not None or isinstance(mixer, KernelMixer):
+    made_of = mixer.made_of(grid)
+    if made_of is None:
         return False  # stated, not derived: nothing to try a permutation on
+    everyone = np.concatenate([np.arange(p), p + moved])
+    if not all(np.array_equal(seen[everyone][:, everyone], seen) for seen in made_of):
+        return False
+    if not mixer.is_partition:
+        return True
     routes = grid.route(mixer.routes)
     keys = np.zeros((tokens, tokens + 1), int)  # how often each token, or a zero, is a key of each token's result
     query = np.full(tokens, -1)

@@ -80,6 +80,10 @@ _KNOWN: dict[tuple[str, str, str], Look] = {
     ("svg", "", ""): Look("#f08a5d", "v", _DASHES[4]),
     ("causal", "", ""): Look("#34495e", ">", _DASHES[0]),
     ("first and previous", "", ""): Look("#7f8fa6", "<", _DASHES[0]),
+    ("areas", "", ""): Look("#b8860b", "h", _DASHES[4]),
+    ("mem", "", ""): Look("#2e8b57", "X", _DASHES[2]),
+    ("zeroi2v", "", ""): Look("#8e6fc1", "p", _DASHES[3]),
+    ("leap", "", ""): Look("#d9667b", "8", _DASHES[1]),
 }
 # names and titles whose "-" separates no pattern, as the keys above spell them
 _SPELT = {
@@ -89,6 +93,7 @@ _SPELT = {
     "factorised self-attention": "factorised self",
     "factorised-dot": "factorised dot",
     "factorised dot-product": "factorised dot",
+    "leap (laps)": "leap",
     "sliding-tile": "sliding tile",
     "frame-causal": "causal",
     "first-and-previous": "first and previous",
