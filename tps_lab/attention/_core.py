@@ -76,7 +76,7 @@ class Mixer:
             t = grid.coordinates()[0]
             place = np.arange(n) % grid.per_frame
             brings = (place[:, None] == place) & np.isin(t - t[:, None], self.content_from)
-            seen, held = _compose(seen, brings), _compose(held, brings)
+            seen, held = compose(seen, brings), compose(held, brings)
         # Clip-level prefix tokens join every group: they see all that is held, and all that attend see them.
         full = np.ones((grid.tokens, grid.tokens), bool)
         full[: grid.clip_prefix, grid.clip_prefix :] = held
@@ -170,15 +170,10 @@ class KernelMixer(Mixer):
     def macs(self, grid: Grid, channels: int) -> int:
         raise NotImplementedError
 
-    def masked_pairs(self, grid: Grid) -> int:
-        """Of the pairs that `macs` counts, those that a mask takes away again."""
-        return 0
-
     def meetings(self, grid: Grid) -> Meetings:
         """Slots and pairs from `macs`: projections grow with the square of the channels, products with the channels."""
         once, twice = self.macs(grid, 1), self.macs(grid, 2)
-        slots, pairs = (twice - 2 * once) // 8, (4 * once - twice) // 4
-        return Meetings((slots,) * 3, (pairs, pairs, pairs - self.masked_pairs(grid)))
+        return Meetings(((twice - 2 * once) // 8,) * 3, ((4 * once - twice) // 4,) * 3)
 
     def made_of(self, grid: Grid) -> list[np.ndarray] | None:
         return None
@@ -188,7 +183,7 @@ class KernelMixer(Mixer):
         raise NotImplementedError
 
     def layers(self, attention: Any) -> dict[str, Any]:
-        """Torch layers that it needs besides the backbone's own."""
+        """Torch modules that it needs besides the backbone's own."""
         return {}
 
     def module(self, attention: Any, grid: Grid) -> Any:
@@ -197,7 +192,8 @@ class KernelMixer(Mixer):
         return KernelAttention(attention, self, grid)
 
 
-def _compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Who sees whom in two steps, the one before first: bool (M, M)."""
     return (after.astype(np.float32) @ before.astype(np.float32)) > 0
 
 
@@ -248,7 +244,7 @@ class Variant(Spec):
         reached = everyone
         for index in range(depth):
             for mixer in self.mixers_on(grid, index, depth):
-                reached = _compose(mixer | everyone, reached)
+                reached = compose(mixer | everyone, reached)
         return reached
 
     def mixers_on(self, grid: Grid, index: int, depth: int) -> list[np.ndarray]:

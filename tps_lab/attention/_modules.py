@@ -13,6 +13,7 @@ import copy
 from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
@@ -27,7 +28,29 @@ from tps_lab.attention.relations import RelationMixer
 from tps_lab.errors import InputError
 
 
-class SpaceTimeAttention(nn.Module):
+class Regrouping(nn.Module):
+    """Tokens in the groups of a mixer: what its routes become on a device."""
+
+    order: Tensor
+    inverse: Tensor
+
+    def __init__(self, mixer: Mixer, grid: Grid, mask: np.ndarray | None, device: torch.device | None) -> None:
+        super().__init__()
+        self.mixer, self.grid = mixer, grid
+        routes = mixer.routes(grid)
+        self.groups, self.slots = routes.gather.shape
+        self.in_order, self.permutes = routes.is_identity, routes.is_permutation
+        self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
+        self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
+        self.mask = None if mask is None else Mask(torch.from_numpy(mask).to(device))
+
+    def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        if self.in_order:
+            return x_BNC
+        return rearrange_tokens(x_BNC, index, inverse, self.permutes)
+
+
+class SpaceTimeAttention(Regrouping):
     """Runs `attention` inside the groups of `mixer`; x (B, M, C) to (B, M, C).
 
     Args:
@@ -37,24 +60,14 @@ class SpaceTimeAttention(nn.Module):
         grid: the clip's tokens; other shapes are refused.
     """
 
-    order: Tensor
-    inverse: Tensor
     places: Tensor | None
 
     def __init__(self, attention: nn.Module, mixer: Mixer, grid: Grid) -> None:
-        super().__init__()
         mixer.check(attention)
-        routes = mixer.routes(grid)
-        self.attention, self.mixer, self.grid = attention, mixer, grid
-        self.groups, self.slots = routes.gather.shape
-        self.in_order, self.permutes = routes.is_identity, routes.is_permutation
-        device = next((p.device for p in attention.parameters()), None)
-        self.register_buffer("order", torch.from_numpy(routes.gather.ravel()).to(device), persistent=False)
-        self.register_buffer("inverse", torch.from_numpy(routes.scatter).to(device), persistent=False)
-        mask = mixer.mask(grid)
-        self.mask = None if mask is None else Mask(torch.from_numpy(mask).to(device))
+        super().__init__(mixer, grid, mixer.mask(grid), next((p.device for p in attention.parameters()), None))
+        self.attention = attention
         places = group_places(mixer, grid) if hasattr(attention, "rotate_half") else None  # a rotary attention
-        self.register_buffer("places", None if places is None else places.to(device), persistent=False)
+        self.register_buffer("places", None if places is None else places.to(self.order.device), persistent=False)
 
     def forward(
         self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, rope: Tensor | None = None
@@ -89,11 +102,6 @@ class SpaceTimeAttention(nn.Module):
     def rotations(self, rope: Tensor, clips: int) -> Tensor:
         return rope if self.places is None else grouped_rope(rope, self.places, clips)
 
-    def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        if self.in_order:
-            return x_BNC
-        return rearrange_tokens(x_BNC, index, inverse, self.permutes)
-
 
 class Mask(nn.Module):
     """Who may see whom in every group: bool (G, kinds, S, S), one kind after the other for equal shares of the heads.
@@ -123,7 +131,7 @@ def share_masks(blocks: nn.Module) -> None:
             site.mask = first.setdefault((site.mixer, site.grid), site.mask)
 
 
-class KernelAttention(nn.Module):
+class KernelAttention(Regrouping):
     """Runs a mixer that is no partition on the weights of the backbone's `attention`.
 
     The mixer says how (`KernelMixer.mix`); this module holds the weights and does the parts that all
@@ -134,14 +142,14 @@ class KernelAttention(nn.Module):
     """
 
     def __init__(self, attention: nn.Module, mixer: KernelMixer | RelationMixer, grid: Grid) -> None:
-        super().__init__()
         if not isinstance(attention, Attention):
             raise InputError(
                 f"{mixer.name} splits timm's Attention into its projections, this model has {type(attention).__name__}"
             )
         mixer.check(attention)
+        super().__init__(mixer, grid, Mixer.mask(mixer, grid), attention.qkv.weight.device)
         self.attention: Any = attention
-        self.mixer, self.grid = mixer, grid
+        self.mixer: Any = mixer
         self.layers = nn.ModuleDict(mixer.layers(attention))
 
     def forward(self, x_BMC: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
@@ -162,20 +170,40 @@ class KernelAttention(nn.Module):
         q, k, v = attention.qkv(x_BMC).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
         return attention.q_norm(q), attention.k_norm(k), v
 
-    def attend(self, q_BNHD: Tensor, k_BKHD: Tensor, v_BKHD: Tensor, mask: Tensor | None = None) -> Tensor:
+    def attend(
+        self, q_BNHD: Tensor, k_BKHD: Tensor, v_BKHD: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Softmax attention of (B', N, heads, d) to (B', K, heads, d), by the fused kernel in 4-D.
 
         Args:
             mask: bool, broadcast to (B', heads, N, K); False is not seen.
+            causal: query n sees keys up to n.
         """
         attention = self.attention
         q, k, v = q_BNHD.transpose(1, 2), k_BKHD.transpose(1, 2), v_BKHD.transpose(1, 2)
         if attention.fused_attn:
             dropout = attention.attn_drop.p if self.training else 0.0
-            return scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2)
+            y = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+            return y.transpose(1, 2)
         scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+        if causal:
+            at = torch.arange(q.shape[2], device=q.device)
+            mask = at[:, None] >= at
         scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
         return (attention.attn_drop(scores.softmax(-1)) @ v).transpose(1, 2)
+
+    def attend_in_groups(self, *qkv_BMHD: Tensor) -> Tensor:
+        """`attend` inside the groups of the mixer's routes; (B, M, heads, d) to the same."""
+        b, _, heads, d = qkv_BMHD[0].shape
+
+        def grouped(x_BMHD: Tensor) -> Tensor:
+            x = self.rearrange(x_BMHD.flatten(2), self.order, self.inverse)
+            return x.reshape(b * self.groups, self.slots, heads, d)
+
+        mask = None if self.mask is None else self.mask(b, heads)
+        q, k, v = map(grouped, qkv_BMHD)
+        y = self.attend(q, k, v, mask=mask).reshape(b, self.groups * self.slots, heads * d)
+        return self.rearrange(y, self.inverse, self.order).unflatten(2, (heads, d))
 
 
 class ExtraStep(nn.Module):

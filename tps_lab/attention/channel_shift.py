@@ -100,3 +100,22 @@ def channel_shift(x_BTNC: Any, form: Literal["tcs", "tsm"], fraction: int, heads
         y[:, :-1, ..., first] = x[:, 1:, ..., first]
         y[:, 1:, ..., second] = x[:, :-1, ..., second]
     return y.reshape(b, t, n, c)
+
+
+def from_offsets(x_BTNC: Any, fraction: int, offsets: list[int]) -> Any:
+    """1/fraction of the channels from the frame at each offset in turn, as far as the clip goes; else its own.
+
+    Args:
+        x_BTNC: tensor (B, T, tokens, C).
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    frames, fold, y = x_BTNC.shape[1], x_BTNC.shape[-1] // fraction, x_BTNC.clone()
+    if fold == 0:
+        raise InputError(f"{x_BTNC.shape[-1]} channels cannot give 1/{fraction} to each neighbour: none would move")
+    for number, offset in enumerate(offsets):
+        first, end, part = max(-offset, 0), frames - max(offset, 0), slice(number * fold, (number + 1) * fold)
+        if first < end:
+            y[:, first:end, :, part] = x_BTNC[:, first + offset : end + offset, :, part]
+    return y

@@ -6,8 +6,6 @@ softmaxes have the block's own queries and keys, so there is no new parameter. I
 Cost O(NT² + N²T). One frame, or equal frames, give exactly what the image model gives.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._meetings import Meetings
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class Mem(ScheduledVariant):
     frame; never to a later one. A model of fewer than `every` blocks does so in its last.
     """
 
-    name = "mem"
-    title = "MEM"
+    name, title = "mem", "MEM"
     stated = "Two softmaxes one after the other are no partition: who sees whom and the multiply-adds are stated."
 
     every: int = 4
@@ -33,39 +31,27 @@ class Mem(ScheduledVariant):
         return super().is_on(index, depth, stage) or index == depth - 1 < self.every - 1
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (values_passed_on,)
+        return (ValuesPassedOn(),)
 
 
 @dataclass(frozen=True, eq=False)
 class ValuesPassedOn(KernelMixer):
-    """Values along time, causally, then within the frame."""
-
-    name = "mem"
+    name, macs = "mem", Mixer.macs
 
     def made_of(self, grid: Grid) -> list[np.ndarray]:
         t, place = np.divmod(np.arange(grid.tokens), grid.per_frame)
         return [(place[:, None] == place) & (t <= t[:, None]), t[:, None] == t]
 
     def sees(self, grid: Grid) -> np.ndarray:
-        t = grid.coordinates()[0]
-        return t <= t[:, None]
+        return grid.coordinates()[0] <= grid.coordinates()[0][:, None]
 
-    def macs(self, grid: Grid, channels: int) -> int:
+    def meetings(self, grid: Grid) -> Meetings:
         t, n = grid.frames, grid.per_frame
-        return 4 * grid.tokens * channels**2 + 2 * (n * t**2 + t * n**2) * channels
-
-    def masked_pairs(self, grid: Grid) -> int:
-        return grid.per_frame * grid.frames * (grid.frames - 1) // 2
+        return Meetings((t * n,) * 3, (n * t * t + t * n * n,) * 2 + (n * t * (t + 1) // 2 + t * n * n,))
 
     def mix(self, module: Any, x_BMC: Any) -> Any:
-        import torch
-
-        frames = module.grid.frames
-        not_later = torch.ones(frames, frames, dtype=torch.bool, device=x_BMC.device).tril()
+        frames, (b, _, c) = module.grid.frames, x_BMC.shape
         q, k, v = (part.unflatten(1, (frames, -1)) for part in module.project(x_BMC))  # (B, T, N, heads, d)
-        earlier = module.attend(*(part.transpose(1, 2).flatten(0, 1) for part in (q, k, v)), mask=not_later)
-        v = earlier.unflatten(0, (len(x_BMC), -1)).transpose(1, 2)
-        return module.attend(*(part.flatten(0, 1) for part in (q, k, v))).reshape(x_BMC.shape)
-
-
-values_passed_on = ValuesPassedOn()
+        v = module.attend(*(part.transpose(1, 2).flatten(0, 1) for part in (q, k, v)), causal=True)
+        v = v.unflatten(0, (b, -1)).transpose(1, 2)
+        return module.attend(*(part.flatten(0, 1) for part in (q, k, v))).reshape(b, -1, c)

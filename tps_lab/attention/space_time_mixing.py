@@ -75,14 +75,12 @@ class KeysShifted(KernelMixer):
         return frame_by_frame.macs(grid, channels)
 
     def mix(self, module: Any, x_BMC: Any) -> Any:
-        frames = module.grid.frames
-
-        def shifted(x_BMHD: Any) -> Any:
-            x = x_BMHD.unflatten(1, (frames, -1))
-            # the shift counts along its last axis: the channels of one head, or of all
-            rows = x.flatten(2, 3) if self.channels == "head" else x.flatten(3)
-            return channel_shift(rows, "tsm", self.fraction, 1).reshape(x.shape).flatten(0, 1)
-
-        q, k, v = module.project(x_BMC)
-        y = module.attend(q.unflatten(1, (frames, -1)).flatten(0, 1), shifted(k), shifted(v))
+        q, k, v = (part.unflatten(1, (module.grid.frames, -1)) for part in module.project(x_BMC))
+        y = module.attend(*(part.flatten(0, 1) for part in (q, self.shifted(k), self.shifted(v))))
         return y.reshape(x_BMC.shape)
+
+    def shifted(self, x_BTNHD: Any) -> Any:
+        """Keys or values of all heads, some of their channels from other frames."""
+        # the shift counts along its last axis: the channels of one head, or of all
+        rows = x_BTNHD.flatten(2, 3) if self.channels == "head" else x_BTNHD.flatten(3)
+        return channel_shift(rows, "tsm", self.fraction, 1).reshape(x_BTNHD.shape)

@@ -78,7 +78,8 @@ def attending(module: nn.Module, channels: int) -> Attending | None:
         once, twice = part.mixer.macs(part.grid, 1), part.mixer.macs(part.grid, 2)
         slots, halves = (twice - 2 * once) // 2, (4 * once - twice) // 2
         # a "pair" here has all channels of a score or of a value: as many are of the one as of the other
-        meetings = Meetings((slots,) * 3, (halves, halves, halves - 2 * part.mixer.masked_pairs(part.grid)))
+        found = part.mixer.meetings(part.grid)
+        meetings = Meetings((slots,) * 3, (halves, halves, halves - 2 * (found.executed - found.allowed)))
         return Attending(meetings, channels**2, channels, channels // 2, fused=part.attention.fused_attn)
     return None
 
