@@ -1,8 +1,8 @@
 """What is done to the frames of a clip: cut, mirrored, changed, erased; and to a batch: mixed.
 
 Everything random is drawn once per clip and done to all its frames alike: a change that differs from
-frame to frame would look like motion. The pixel work is torchvision's (`transforms.v2`); the numbers are
-drawn here, from a generator of the clip's own, so that a clip is the same whatever thread makes it and
+frame to frame would look like motion. The pixel work is torchvision's (`transforms.v2`); what is random comes
+from a generator of the clip's own, so that a clip is the same whatever process or thread makes it and
 whatever else is random meanwhile.
 
 `mix` is for the training loop: mixup (Zhang et al., 2018), CutMix (Yun et al., 2019) and label smoothing.
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tps_lab.data._files import words
-from tps_lab.data._mixing import mix as mix
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # of ImageNet, which the weights that video models start from were trained with
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GREY = tuple(round(255 * mean) for mean in MEAN)
+_GLOBAL_RANDOM_NUMBERS = threading.Lock()
 _MIRRORED = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _SIDES = frozenset(
     {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "lefthand", "righthand"}
@@ -125,91 +126,20 @@ def crops_of(clip: Tensor, size: int, crops: int = 1) -> list[Tensor]:
 
 
 def rand_augment(clip: Tensor, rng: np.random.Generator, n: int = 2, magnitude: int = 9) -> Tensor:
-    """RandAugment (Cubuk et al., 2020): n operations, drawn with replacement, of one strength (0 to 30).
+    """RandAugment (Cubuk et al., 2020), torchvision's: n operations of one strength (0 to 30), alike in all frames.
 
-    The operations and their scales are torchvision's (`v2.RandAugment`); all frames get the same.
+    torchvision draws from torch's global random numbers. Here they are set from the clip's own and put back after, by
+    one thread at a time; processes that read clips do not wait for each other.
     """
-    names = list(_OPERATIONS)
-    for _ in range(n):
-        operation = _OPERATIONS[names[int(rng.integers(len(names)))]]
-        clip = operation(clip, magnitude / 30, float(1 - 2 * rng.integers(2)))
-    return clip
+    import torch
+    from torchvision.transforms import v2
 
-
-def _affine(
-    clip: Tensor, angle: float = 0.0, move: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)
-) -> Tensor:
-    from torchvision.transforms.v2 import functional as F
-
-    corner = [0.0, 0.0] if any(shear) else None
-    return F.affine(clip, angle, list(move), 1.0, list(shear), center=corner, fill=list(map(float, _GREY)))
-
-
-def _shear(strength: float) -> float:
-    return math.degrees(math.atan(0.3 * strength))
-
-
-def _plain(name: str) -> Callable[[Tensor, float, float], Tensor]:
-    """An operation that has no strength."""
-
-    def operation(clip: Tensor, strength: float, sign: float) -> Tensor:
-        from torchvision.transforms.v2 import functional as F
-
-        return getattr(F, name)(clip)
-
-    return operation
-
-
-def _adjust(name: str) -> Callable[[Tensor, float, float], Tensor]:
-    """An operation with a factor of 1 ± 0.9 at full strength."""
-
-    def operation(clip: Tensor, strength: float, sign: float) -> Tensor:
-        from torchvision.transforms.v2 import functional as F
-
-        return getattr(F, f"adjust_{name}")(clip, 1 + 0.9 * strength * sign)
-
-    return operation
-
-
-def _rotate(clip: Tensor, strength: float, sign: float) -> Tensor:
-    from torchvision.transforms.v2 import functional as F
-
-    return F.rotate(clip, 30 * strength * sign, fill=list(map(float, _GREY)))
-
-
-def _posterize(clip: Tensor, strength: float, sign: float) -> Tensor:
-    from torchvision.transforms.v2 import functional as F
-
-    return F.posterize(clip, 8 - round(4 * strength))
-
-
-def _solarize(clip: Tensor, strength: float, sign: float) -> Tensor:
-    from torchvision.transforms.v2 import functional as F
-
-    return F.solarize(clip, 255 * (1 - strength))
-
-
-# name → (clip, strength 0 to 1, sign) → clip
-_OPERATIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
-    "Identity": lambda clip, strength, sign: clip,
-    "ShearX": lambda clip, strength, sign: _affine(clip, shear=(sign * _shear(strength), 0.0)),
-    "ShearY": lambda clip, strength, sign: _affine(clip, shear=(0.0, sign * _shear(strength))),
-    "TranslateX": lambda clip, strength, sign: _affine(
-        clip, move=(int(sign * strength * 150 / 331 * clip.shape[-1]), 0)
-    ),
-    "TranslateY": lambda clip, strength, sign: _affine(
-        clip, move=(0, int(sign * strength * 150 / 331 * clip.shape[-2]))
-    ),
-    "Rotate": _rotate,
-    "Brightness": _adjust("brightness"),
-    "Color": _adjust("saturation"),
-    "Contrast": _adjust("contrast"),
-    "Sharpness": _adjust("sharpness"),
-    "Posterize": _posterize,
-    "Solarize": _solarize,
-    "AutoContrast": _plain("autocontrast"),
-    "Equalize": _plain("equalize"),
-}
+    if not n:
+        return clip
+    with _GLOBAL_RANDOM_NUMBERS, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))  # of the CPU; a GPU's stay as they are
+        augmented: Tensor = v2.RandAugment(n, magnitude, fill=list(map(float, _GREY)))(clip)
+    return augmented
 
 
 def erase(clip: Tensor, rng: np.random.Generator, probability: float = 0.25) -> Tensor:
@@ -238,3 +168,38 @@ def normalised(clips: Tensor) -> Tensor:
     mean = torch.tensor(MEAN, device=clips.device).reshape(3, 1, 1, 1)
     std = torch.tensor(STD, device=clips.device).reshape(3, 1, 1, 1)
     return clips.float().div_(255).sub_(mean).div_(std)
+
+
+def mix(
+    x: Tensor, labels: Tensor, classes: int, mixup: float = 0.0, cutmix: float = 0.0, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """A training batch with mixup or CutMix (half of the batches each, if both are on) and smoothed labels.
+
+    A clip's frames are all mixed with the same share of the other clip, or get the same rectangle of it.
+    Draws from torch's own random numbers. `cross_entropy` takes the labels as they come out.
+
+    Args:
+        x: (B, C, T, H, W) float.
+        labels: (B,) int64.
+        mixup, cutmix: α of the Beta distribution that the share is drawn from; 0 leaves it out.
+        smoothing: share of a label that goes to all classes alike.
+
+    Returns:
+        x mixed, and what the clips are, (B, classes) float, each row of sum 1.
+    """
+    import torch
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    for name, value in (("mixup", mixup), ("cutmix", cutmix)):
+        if value < 0:
+            raise InputError(f"{name} must be 0 or more, got {value}")
+    if not 0 <= smoothing < 1:
+        raise InputError(f"smoothing must be 0 or more and less than 1, got {smoothing}")
+    targets = torch.nn.functional.one_hot(labels, classes).float()
+    ways = [way(alpha=alpha) for way, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+    if ways:
+        way = ways[int(torch.randint(len(ways), ()))]
+        mixed, targets = way(tv_tensors.Video(x), targets)
+        x = mixed.as_subclass(torch.Tensor)
+    return x, targets * (1 - smoothing) + smoothing / classes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import cross_entropy
 
-from tps_lab.data._mixing import mix
+from tps_lab.data.transforms import mix
 
 if TYPE_CHECKING:
     from torch import Tensor
