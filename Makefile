@@ -64,7 +64,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab (the first time takes minutes and several GB: torch) …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clips,studio]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clips]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

@@ -26,6 +26,7 @@ _LAZY = {
     "runs": "tps_lab.runs",
     "shift_patches": "tps_lab.attention.patch_shift",
     "viz": "tps_lab.viz",
+    "zoo": "tps_lab.zoo",
 }
 __all__ = ["InputError", "ShiftPattern", "patterns", *_LAZY]
 

@@ -90,14 +90,18 @@ def explain(
         print(found.text())
 
 
-@app.command(epilog="Example: tps-lab studio B")
+@app.command(epilog='Examples: tps-lab studio, tps-lab studio B, tps-lab studio C "0 1 / -1 2"')
 def studio(
-    pattern: Annotated[str, typer.Argument(help="The tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
-    port: Annotated[int | None, typer.Option(help="Port on this machine. [default: 8866, or another free one]")] = None,
+    pattern: Annotated[str, typer.Argument(help="A tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
+    beside: Annotated[str, typer.Argument(help="The one beside it.")] = "A",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
-    """Open the mosaic studio as a page in the browser: change a pattern and watch what it does."""
-    from tps_lab.studio.page import serve
+    """Open the mosaic studio, a page that needs no server: change a pattern and watch what it does."""
+    import webbrowser
 
-    if code := serve(pattern, port, browser):
-        raise typer.Exit(code)
+    from tps_lab.studio.show import address
+
+    found = address(pattern, beside)
+    if browser and not webbrowser.open(found):
+        print("no browser was found here; open this address in one:")
+    print(found)

@@ -10,8 +10,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tps_lab import files
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -81,8 +79,7 @@ def _write_png(figure: Figure, file: Path, all_colours: bool) -> None:
     written = io.BytesIO()
     figure.savefig(written, format="png")
     drawn = Image.open(written).convert("RGB")
-    with files.whole(file, to_disk=False) as half:
-        (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(half)
+    (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(file)
 
 
 def _inline_jpeg(figure: Figure, title: str) -> str:

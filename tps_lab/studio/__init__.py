@@ -1,9 +1,9 @@
-"""The mosaic studio: change a shift pattern and watch what it does. `tps_lab.viz.studio()` opens it.
+"""The mosaic studio: change a shift pattern and watch what it does, in a page that needs nothing.
 
-answer.py   from what is asked (a tile, a grid, a clip …) to what is shown; no widgets, plain data
-judge.py    what is to be said about a pattern: even or not, what it reaches, its symmetry
-memory.py   what training would take, by hand
+page/       the page's own sources: markup, style and plain JavaScript, one idea a file
+build.py    makes docs/studio.html of them: one file with patterns, clips, test digits and trained models inside
+show.py     opens it in the browser, or in a notebook
 clips.py    clips to mix: real ones that install with a package, moving digits, a file of one's own
-widget.py   the widget around them; studio.js and studio.css are its face
-page.py     the same as a page in a browser, served to this machine only
+judge.py    what the page says about a pattern, in Python: what its figures are held equal to
+memory.py   what training would take, by hand
 """

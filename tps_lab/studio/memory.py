@@ -1,4 +1,4 @@
-"""Peak memory of training a ViT by hand, at once and without torch; `tps_lab.measure.predict` runs the real step.
+"""Peak memory of training a ViT by hand, at once; `tps_lab.measure.predict` runs the real step.
 
 Counted are float32 tensors of a plain ViT under AdamW with fused attention, in units of one token's C
 channels. Backward needs of every block: its input, the first norm's result, queries, keys and values (3),
@@ -17,7 +17,7 @@ _MLP = 4  # hidden width, in C
 _IN_BLOCK = 8 + 2 * _MLP  # 16, see above
 _AT_PEAK = _MLP + 1
 _ADAM = 2  # states per weight
-_WORKSPACES = 2 * WORKSPACE_ON_HOPPER  # of forward's and of backward's thread
+WORKSPACES = 2 * WORKSPACE_ON_HOPPER  # of forward's and of backward's thread
 
 
 def training_bytes(
@@ -31,4 +31,7 @@ def training_bytes(
     block = (4 + 2 * _MLP) * channels**2 + (9 + _MLP) * channels  # weights, biases and norms
     weights = depth * block + (pixels + 1 + rows * columns + 2) * channels + (channels + 1) * classes
     floats = tokens * (depth * _IN_BLOCK * channels + pixels + (2 + _AT_PEAK) * channels)
-    return 4 * (floats + (1 + _ADAM) * weights + _MLP * channels**2) + _WORKSPACES
+    from tps_lab.measure.cuda_kernels import Gpu, sum_buffer
+
+    buffer = sum_buffer((tokens, channels), (channels, 1), [0], gpu=Gpu())
+    return 4 * (floats + (1 + _ADAM) * weights + _MLP * channels**2) + buffer + WORKSPACES

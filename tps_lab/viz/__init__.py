@@ -69,11 +69,11 @@ __all__ = [
 ]
 
 
-def studio(pattern: str = "C", **asked: Any) -> Any:
-    """The mosaic studio as a widget; see `tps_lab.studio.widget.studio`.
+def studio(pattern: str = "C", beside: str = "A", **asked: Any) -> Any:
+    """The mosaic studio in a frame, as a cell's result; see `tps_lab.studio.show.state` for what can be given.
 
     >>> viz.studio("0 1 / -1 0", frames=8)  # doctest: +SKIP
     """
-    from tps_lab.studio.widget import studio as made
+    from tps_lab.studio.show import Frame, state
 
-    return made(pattern, **asked)
+    return Frame(state(pattern, beside, **asked))

@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 # each other, and both stay apart from the middle under every common colour blindness.
 _FUTURE, _NOW, _PAST = "#0b4f86", "#f4f2ee", "#c04a08"
 _LARGEST = 8  # of the gallery, so that an offset has one colour in all pictures
+_POWER = 0.42  # below one: near offsets stay apart
 
 
 def offset_colour(offset: int, largest: int = _LARGEST, palest: float = 0.0) -> tuple[float, float, float]:
     """The colour of an offset, (r, g, b) from 0 to 1.
 
-    The scale is a power below one, so that near offsets stay apart. `palest` keeps thin lines from
-    fading: it is the share of full colour that even the smallest offset gets.
+    `palest` keeps thin lines from fading: it is the share of full colour that even the smallest
+    offset gets.
     """
     from matplotlib.colors import to_rgb
 
-    share = palest + (1 - palest) * (abs(offset) / max(largest, abs(offset), 1)) ** 0.42
+    share = palest + (1 - palest) * (abs(offset) / max(largest, abs(offset), 1)) ** _POWER
     middle, end = np.array(to_rgb(_NOW)), np.array(to_rgb(_PAST if offset > 0 else _FUTURE))
     red, green, blue = (middle + share * (end - middle)).tolist()
     return red, green, blue

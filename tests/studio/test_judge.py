@@ -1,0 +1,78 @@
+"""What the studio says of a pattern, in Python: against plain loops and against models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tps_lab.attention import Grid, parse
+from tps_lab.patterns import ShiftPattern, gallery
+from tps_lab.studio import clips, judge
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=2), min_size=1, max_size=3), st.integers(1, 3))
+def test_heard_of_is_the_influence_of_the_variant(tile, every):
+    pattern = ShiftPattern.parse(tile)
+    grid = (5, 2, 3)
+    heard = judge.heard_by_the_middle(pattern, grid, 3, every, "circular")[-1]
+    variant = parse("tps", pattern=pattern, every=every)
+    middle = (5 // 2 * 2 + 1) * 3 + 1
+    assert np.array_equal(heard.ravel(), variant.influence(Grid(*grid), 3)[middle])
+
+
+def test_unevenness_is_zero_for_c_and_high_for_heaps():
+    assert judge.evenness_gap(gallery["C"]) == 0
+    assert judge.evenness_gap(gallery["none"]) == 0
+    assert all(judge.evenness_gap(gallery[name]) < 0.25 for name in ("center-one", "A", "B", "D", "even-2"))
+    assert judge.evenness_gap(gallery["uneven"]) > 0.4
+    assert judge.evenness_gap(ShiftPattern.parse("1 1 1 0 0 0")) > 0.4
+
+
+def test_c_hears_of_three_times_as_much_as_a_after_two_blocks():
+    heard = {name: judge.facts(gallery[name], 16, 14, 14, 12, 2, "circular")["heard"] for name in "AC"}
+    assert heard["A"][2] == 3 / 16
+    assert heard["C"][2] == 9 / 16
+    assert judge.facts(ShiftPattern.parse("0 2 / -2 0"), 8, 4, 4, 8, 2, "circular")["silent"] == [1, 3, 5, 7]
+
+
+def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
+    import torch
+
+    from tps_lab import create_model
+
+    clip = torch.randn(1, 3, 6, 16, 16, dtype=torch.float64)
+    for tile, border in [("A", "circular"), ("A", "zero"), ("none", "circular"), ("2 2", "circular"), ("2 2", "zero")]:
+        torch.manual_seed(0)
+        model = create_model("vit_micro", "tps", pattern=tile, border=border, frames=6, size=16, num_classes=5)
+        model = model.double().eval()
+        kind = judge.symmetry(ShiftPattern.parse(tile), border)
+        with torch.no_grad():
+            plain = model(clip)
+            turned = torch.allclose(model(clip.roll(2, dims=2)), plain, atol=1e-9)
+            mixed_up = torch.allclose(model(clip[:, :, [3, 1, 4, 0, 5, 2]]), plain, atol=1e-9)
+        assert (turned, mixed_up) == {"any order": (True, True), "turning": (True, False), "none": (False, False)}[kind]
+
+
+def test_the_memory_by_hand_is_the_predicted_one(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # 32 MiB, on whatever GPU is at hand
+    from tps_lab import create_model
+    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.studio.memory import training_bytes
+
+    for frames, side, depth, batch in [(8, 7, 3, 2), (6, 10, 2, 5)]:
+        size = {"frames": frames, "size": 16 * side, "depth": depth, "num_classes": 174}
+        found = predict(
+            lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch)
+        )
+        by_hand = training_bytes(frames, side, side, depth, 384, batch)
+        assert by_hand == pytest.approx(found.training, rel=0.03)
+        of_tensors = found.training - found.parts["overhead"]
+        assert by_hand - 2 * 32 * 2**20 == pytest.approx(of_tensors, rel=0.02)
+
+
+def test_every_clip_has_the_size_and_the_frames_that_are_asked_for():
+    for name in clips.names():
+        assert clips.load(name, 8).shape == (8, 224, 224, 3)

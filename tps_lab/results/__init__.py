@@ -1,1 +1,0 @@
-"""What a result is: run folders, and what may stand in them."""

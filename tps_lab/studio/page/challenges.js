@@ -1,0 +1,79 @@
+// Tasks for a class. `check` looks at {tile, frames, rows, columns, blocks, every, border}, its facts and what the
+// trained model made of it, and says in one line what is met or missing; `solved` decides.
+"use strict";
+
+const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+
+/** What the middle patch has heard of after `blocks` blocks of another depth. */
+function heardAfter(s, blocks) {
+  const setting = { ...s, blocks };
+  return heardByBlock(setting, middleToken(setting))[blocks];
+}
+
+function framesHeard(s, heard) {
+  const perFrame = s.rows * s.columns;
+  let frames = 0;
+  for (let t = 0; t < s.frames; t++) frames += heard.subarray(t * perFrame, (t + 1) * perFrame).some(Boolean);
+  return frames;
+}
+
+const CHALLENGES = [
+  {
+    title: "Far on few",
+    task: "Hear of all 16 frames within 4 blocks (shift in every second one) with at most half of the patches shifted.",
+    hints: ["Two layers of patch shift lie within 4 blocks; what they reach adds up.",
+      "From frame t a layer reaches t + k − k' for every two offsets k, k' of the tile. Which few offsets have many different differences?",
+      "0, 1 and 4 have the differences ±1, ±3, ±4. Try 0, 1, 4 and 6 on a 2×4 tile."],
+    check(s) {
+      if (s.frames !== 16 || s.every !== 2) return { solved: false, said: "Set 16 frames and shift in every 2nd block first." };
+      const frames = framesHeard(s, heardAfter(s, 4)), share = shiftedShare(s.tile);
+      return { solved: frames === 16 && share <= 0.5, said: `It hears of ${frames} of 16 frames after 4 blocks with ${percent(share)} of the patches shifted.` };
+    },
+  },
+  {
+    title: "All move, none meets",
+    task: "Shift every single patch, and yet let no two frames ever meet.",
+    hints: ["Frames meet when a mixed frame holds patches of different moments.", "What if all patches come from the same other moment? The border must be circular."],
+    check(s, facts) {
+      const share = shiftedShare(s.tile), blind = facts.symmetry === "any order";
+      return { solved: share === 1 && blind, said: `${percent(share)} of the patches are shifted, and frames ${blind ? "never meet" : "do meet"}.` };
+    },
+  },
+  {
+    title: "Half of the clip is silence",
+    task: "Use at least three different offsets, so that half of the 16 frames is never heard of, however many blocks there are.",
+    hints: ["Offsets bring frames that are some steps away. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
+    check(s, facts) {
+      const silent = facts.silent.length, offsets = facts.frames_mixed;
+      return { solved: s.frames === 16 && s.blocks >= 8 && silent >= 8 && offsets >= 3,
+        said: `${offsets} different offsets; ${silent} of ${s.frames} frames are never heard of after ${s.blocks} blocks${s.blocks < 8 ? " (set 8 or more)" : ""}.` };
+    },
+  },
+  {
+    title: "Four moments, evenly",
+    task: "Mix exactly four frames so evenly that the unevenness is 0: every 3×3 neighbourhood holds each offset in its overall share.",
+    hints: ["A 2×2 tile cannot: a 3×3 neighbourhood holds some cells of it twice, some once and one four times.", "In a 3×3 tile every 3×3 neighbourhood is the whole tile, only moved."],
+    check(s, facts) {
+      return { solved: facts.frames_mixed === 4 && facts.unevenness < 1e-9, said: `${facts.frames_mixed} frames are mixed, and the unevenness is ${(100 * facts.unevenness).toFixed(0)} points.` };
+    },
+  },
+  {
+    title: "Where does the clip begin?",
+    task: "On a circular border a model of this kind cannot tell which frame is the first. Make one that can, and let it still hear of every patch after 6 blocks.",
+    hints: ["A circle has no beginning. Which borders are no circle?", "Choose the border edge in the setting, and a tile that reaches far, such as C or D."],
+    check(s, facts) {
+      const share = shareOf(heardAfter(s, 6));
+      return { solved: facts.symmetry === "none" && share === 1, said: `The symmetry is “${facts.symmetry}”, and after 6 blocks it has heard of ${percent(share, share < 1 && share > 0.99 ? 1 : 0)} of the patches.` };
+    },
+  },
+  {
+    title: "Time runs backwards",
+    task: "Leave clips as they are, and change only the mosaic so that the model TPS-C takes most motions for their reverse: right for left, grow for shrink.",
+    hints: ["With the tile C, what is one frame back comes to a patch with offset +1. For a clip played backwards it would be one frame ahead.", "Turn the sign of every offset of C."],
+    check(s, facts, accuracy) {
+      if (!accuracy || accuracy.model !== "opposites/tps" || accuracy.order !== "filmed") return { solved: false, said: "Choose the model TPS-C and frames as filmed, and let it go through the clips." };
+      const reverse = accuracy.reverse / accuracy.done;
+      return { solved: accuracy.done >= 60 && reverse > 0.8, said: `Of ${accuracy.done} clips it takes ${percent(reverse)} for their reverse.` };
+    },
+  },
+];
