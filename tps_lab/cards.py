@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tps_lab import runs
+from tps_lab import files, runs
 
 _USE = """```python
 import tps_lab
@@ -56,8 +56,8 @@ def write(folder: Path, row: dict[str, Any], config: dict[str, Any], licence: st
         "row": row,
         "environment": environment,
     }  # fmt: skip
-    runs.write_whole(folder / "card.json", json.dumps(content, indent=2))
-    runs.write_whole(folder / "README.md", text(content, folder.name))
+    files.write_whole(folder / "card.json", json.dumps(content, indent=2))
+    files.write_whole(folder / "README.md", text(content, folder.name))
 
 
 def text(card: dict[str, Any], folder: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab import data, plugins, report, runs
+from tps_lab import data, files, plugins, report, runs
 from tps_lab.config import RunConfig, make
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
@@ -68,8 +68,7 @@ def quickstart(
         for variant in VARIANTS + (MORE if full else ())
     ]
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "runs").mkdir(exist_ok=True)
+        files.folder(out / "runs")
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     stopped = False

@@ -19,7 +19,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -28,7 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tps_lab import files
 from tps_lab.errors import InputError
+from tps_lab.results import schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,49 +39,110 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run's folder, read on demand."""
+    """A run's folder, read on demand, each part checked as it is read (`results.schema`).
+
+    Every part raises `InputError` that names the folder and the reason if its file is damaged; a file
+    that is not there gives an empty part, but there is no run without a row.
+    """
 
     path: Path
 
     @cached_property
     def row(self) -> dict[str, Any]:
-        return json.loads((self.path / "row.json").read_text())
+        return self._part("row.json", lambda file: schema.checked(files.read_json(file), "row", file.name), needed=True)
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        file = self.path / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        def lines(file: Path) -> list[dict[str, Any]]:
+            *whole, last = files.read_text(file).split("\n")
+            if last.endswith("}"):  # else a line that was just being written when the process was killed
+                whole.append(last)
+            named = ((f"{file.name}, line {number}", line) for number, line in enumerate(whole, 1) if line.strip())
+            return [schema.checked(files.parse_json(line, name), "line", name) for name, line in named]
+
+        return self._part("metrics.jsonl", lines) or []
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        file = self.path / "environment.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return self._part("environment.json", lambda f: schema.checked(files.read_json(f), "environment", f.name)) or {}
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        import yaml
-
-        file = self.path / "config.yaml"
-        return yaml.safe_load(file.read_text()) if file.exists() else {}
+        return self._part("config.yaml", lambda f: schema.checked(_yaml(f), "config", f.name)) or {}
 
     @cached_property
     def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
         """What the model said of every test clip, and what is right: two int arrays (N,); None if not recorded."""
-        from safetensors.numpy import load_file
 
-        file = self.path / "predictions.safetensors"
-        if not file.exists():
+        def arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
+            from safetensors.numpy import load
+
+            content = files.read(file)
+            try:
+                stored = load(content)
+            except Exception as error:  # safetensors has its own for a damaged file, and NumPy for a strange type
+                raise files.Damaged(f"{file.name} is damaged: {error}".splitlines()[0]) from None
+            return schema.check_predictions(stored, self.row, file.name)
+
+        return self._part("predictions.safetensors", arrays)
+
+    @cached_property
+    def views(self) -> list[dict[str, Any]]:
+        """What `tps-lab evaluate` found, one for every number of views, in the order of their names."""
+        return self._beside("views-*x*.json", "views")
+
+    @cached_property
+    def time_use(self) -> list[dict[str, Any]]:
+        """What `tps-lab probe` found: one, or none."""
+        return self._beside("time_use.json", "time_use")
+
+    def check(self) -> Run:
+        """Read every part but the weights.
+
+        Raises:
+            InputError: the first that is damaged.
+        """
+        for part in ("row", "config", "environment", "metrics", "predictions", "views", "time_use"):
+            getattr(self, part)
+        return self
+
+    def _part(self, name: str, read: Callable[[Path], Any], needed: bool = False) -> Any:
+        try:
+            return read(self.path / name)
+        except FileNotFoundError:
+            if needed:
+                raise InputError(f"{self.path} holds no finished run: no {name}") from None
             return None
-        stored = load_file(file)
-        return stored["predicted"], stored["label"]
+        except files.Damaged as error:
+            raise files.Damaged(f"{self.path}: {error}") from None
+
+    def _beside(self, pattern: str, kind: str) -> list[dict[str, Any]]:
+        def read(file: Path) -> dict[str, Any]:
+            return schema.checked(files.read_json(file), kind, file.name)
+
+        return [self._part(file.name, read) for file in sorted(self.path.glob(pattern))]
+
+
+def _yaml(file: Path) -> Any:
+    """YAML as data. Runs write no aliases, with which a few lines can stand for gigabytes."""
+    import yaml
+
+    text = files.read_text(file, 1 << 20)
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
+            raise files.Damaged(f"{file.name} has a YAML alias, which no run writes")
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise files.Damaged(f"{file.name} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise files.Damaged(f"{file.name} is no YAML: {' '.join(str(error).split())[:120]}") from None
 
 
 def open_run(folder: str | Path) -> Run:
-    """A run by its folder.
+    """A run by its folder, every part of it checked.
 
     Raises:
-        InputError: it is no run's folder, or the run has not ended.
+        InputError: it is no run's folder, the run has not ended, or a part is damaged.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -87,9 +151,9 @@ def open_run(folder: str | Path) -> Run:
         inside = sorted(file.parent.name for file in path.glob("*/row.json"))
         hint = f"; it holds runs, such as {path / inside[0]}" if inside else ""
         raise InputError(f"{path} is no run's folder (no config.yaml){hint}")
-    if not (path / "row.json").is_file():
+    if not os.path.lexists(path / "row.json"):
         raise InputError(f"the run in {path} has not ended (no row.json): the same tps-lab train goes on with it")
-    return Run(path)
+    return Run(path).check()
 
 
 def write_predictions(folder: Path, predicted: np.ndarray, labels: np.ndarray) -> None:
@@ -97,25 +161,68 @@ def write_predictions(folder: Path, predicted: np.ndarray, labels: np.ndarray) -
     from safetensors.numpy import save
 
     stored = {"predicted": predicted.astype(np.int16), "label": labels.astype(np.int16)}
-    write_whole(folder / "predictions.safetensors", save(stored))
+    files.write_whole(folder / "predictions.safetensors", save(stored))
 
 
-def find(*folders: str | Path) -> list[Run]:
+@dataclass(frozen=True)
+class LeftOut:
+    """A run or a grid's record that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    def plain(self) -> dict[str, str]:
+        """For JSON."""
+        return {"path": str(self.path), "reason": self.reason}
+
+
+Tell = Callable[[LeftOut], None]
+
+
+def warn(left_out: LeftOut) -> None:
+    """What is done about a damaged run if nobody says otherwise: a warning."""
+    warnings.warn(f"left out: {left_out}", stacklevel=3)
+
+
+def find(*folders: str | Path, tell: Tell = warn) -> list[Run]:
     """All finished runs in these folders (a run's own folder, or one that holds runs at any depth).
 
+    Args:
+        tell: called with every run that is damaged, which is left out.
+
     Raises:
-        InputError: a folder does not exist, or there is no finished run in any of them.
+        InputError: a folder does not exist, or there is no run in any of them that can be read.
     """
     found: dict[Path, Run] = {}
+    damaged: list[LeftOut] = []
     for folder in map(Path, folders):
         if not folder.exists():
             raise InputError(f"no such folder: {folder}")
-        for file in sorted(folder.rglob("row.json")):
-            if not any(part.startswith(".") for part in file.relative_to(folder).parts):
-                found[file.parent.resolve()] = Run(file.parent)
+        for path in _with_a_row(folder):
+            try:
+                found[path.resolve()] = Run(path).check()
+            except files.Damaged as error:
+                damaged.append(LeftOut(path, str(error).removeprefix(f"{path}: ")))
     if not found:
-        raise InputError(f"no finished run (no row.json) in {', '.join(map(str, folders))}")
+        there = ", ".join(map(str, folders))
+        if damaged:
+            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+            raise InputError(f"no run in {there} can be read: {damaged[0].path}: {damaged[0].reason}{more}")
+        raise InputError(f"no finished run (no row.json) in {there}")
+    for one in damaged:
+        tell(one)
     return list(found.values())
+
+
+def _with_a_row(folder: Path) -> Iterator[Path]:
+    """Folders that hold a row, whatever that is; links to other folders are not followed."""
+    for place, inside, names in os.walk(folder):
+        if "row.json" in names or "row.json" in inside:
+            yield Path(place)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
 
 
 def load(*folders: str | Path) -> pd.DataFrame:
@@ -143,12 +250,15 @@ class RunWriter:
         self.folder = folder
         try:
             if keep_bytes is not None:
+                files.folder(folder)
+                files.remove_halves(folder)
                 (folder / "row.json").unlink(missing_ok=True)  # of a try that failed later on
-                os.truncate(folder / "metrics.jsonl", keep_bytes)
-            elif folder.exists():
+                with files.open_to_write(folder / "metrics.jsonl", "r+") as metrics:
+                    metrics.truncate(keep_bytes)
+            elif os.path.lexists(folder):
                 _set_aside(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._metrics = (folder / "metrics.jsonl").open("a")
+            files.folder(folder)
+            self._metrics = files.open_to_write(folder / "metrics.jsonl")
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
 
@@ -168,8 +278,8 @@ class RunWriter:
     def start(self, config: dict[str, Any]) -> None:
         import yaml
 
-        write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-        write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
+        files.write_whole(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        files.write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
 
     def log(self, **line: Any) -> None:
         """Append one line of metrics, at once on disk."""
@@ -179,14 +289,13 @@ class RunWriter:
     def finish(self, row: dict[str, Any]) -> Run:
         """Write the row, last of all."""
         self._metrics.close()
-        write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        files.write_whole(self.folder / "row.json", json.dumps(row, indent=2))
         return Run(self.folder)
 
 
 def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
     """Write the row of a run whose own process no longer can; what it logged stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "row.json", json.dumps(row, indent=2))
+    files.write_whole(files.folder(folder) / "row.json", json.dumps(row, indent=2))
     return Run(folder)
 
 
@@ -199,8 +308,11 @@ def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether this folder holds a run that went through to its end."""
-    return (folder / "row.json").exists() and Run(folder).row.get("status") == "done"
+    """Whether this folder holds a run that went through to its end and can be read."""
+    try:
+        return Run(folder).row["status"] == "done" and bool(Run(folder).check())
+    except InputError:
+        return False
 
 
 def environment() -> dict[str, Any]:
@@ -230,20 +342,9 @@ def command() -> str:
 
 
 def _set_aside(folder: Path) -> None:
-    earlier = folder.parent / ".earlier"
-    earlier.mkdir(exist_ok=True)
+    earlier = files.folder(folder.parent / ".earlier")
     taken: Iterable[Path] = (earlier / f"{folder.name}.{i}" for i in range(1, 10_000))
-    folder.rename(next(path for path in taken if not path.exists()))
-
-
-def write_whole(file: Path, content: str | bytes) -> None:
-    """Write, flush to disk, rename: readers see the whole file or none."""
-    half = file.with_name(file.name + ".part")
-    with half.open("wb") as out:
-        out.write(content.encode() if isinstance(content, str) else content)
-        out.flush()
-        os.fsync(out.fileno())
-    half.replace(file)
+    folder.rename(next(path for path in taken if not os.path.lexists(path)))
 
 
 def _version(name: str) -> str | None:

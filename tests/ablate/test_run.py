@@ -6,7 +6,7 @@ import os
 import pytest
 from ablate_tiny import COST, TINY, figures, run, write
 
-from tps_lab import plugins, runs
+from tps_lab import files, plugins, runs
 from tps_lab.ablate import claims, executors, scheduler
 from tps_lab.ablate.grid import load
 
@@ -80,14 +80,14 @@ def test_cells_fail_alone_and_say_why(tmp_path, bad_variant):
 def test_a_full_disk_fails_a_cell_not_the_grid(tmp_path, monkeypatch):
     file = write(tmp_path)
     first = load(file).cells[0].id
-    write_whole = runs.write_whole
+    write_whole = files.write_whole
 
     def full(target, text):
         if target.parent.name == first:
             raise OSError(28, "No space left on device")
         write_whole(target, text)
 
-    monkeypatch.setattr(runs, "write_whole", full)
+    monkeypatch.setattr(files, "write_whole", full)
     states = run(file, tmp_path / "out")
     assert [state.status for state in states] == ["failed", "done", "done", "done"]
     assert "No space left on device" in states[0].reason

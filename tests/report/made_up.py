@@ -34,6 +34,7 @@ class MadeUp:
     environment: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     path: Path = Path("runs/made-up")
+    views: list[dict[str, Any]] = field(default_factory=list)
 
 
 def made_up(

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tps_lab import runs
+from tps_lab import files, runs
 from tps_lab.ablate.grid import Cell
+from tps_lab.results import schema
 from tps_lab.workers import opened
 
 
@@ -53,8 +54,7 @@ def measured(
         for key, cost in zip(keys, measure.costs(models, shape, batch, seconds).values(), strict=True):
             found[key] = cost
             with suppress(OSError):
-                _file(out, key).parent.mkdir(parents=True, exist_ok=True)
-                runs.write_whole(_file(out, key), json.dumps(cost))
+                files.write_whole(files.folder(out / ".costs") / _file(out, key).name, json.dumps(cost))
     return {cell: found[key] for key, group in by_key.items() for cell in group}
 
 
@@ -68,6 +68,6 @@ def _file(out: Path, key: tuple[Any, ...]) -> Path:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
+        return schema.checked(files.read_json(file), "planned", file.name)
+    except (OSError, files.Damaged):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -279,8 +278,8 @@ def _earlier(out: Path) -> dict[tuple[Any, ...], float]:
     """What was run → seconds that finished cells of it took here."""
     found = {}
     for file in out.glob("*/row.json"):
-        row = json.loads(file.read_text())
-        if row.get("status") == "done":
+        row = runs.Run(file.parent).row if runs.is_done(file.parent) else {}
+        if row.get("train_seconds") is not None:
             found[_alike(row)] = float(row["train_seconds"]) + _START_SECONDS
     return found
 

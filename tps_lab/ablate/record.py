@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tps_lab import runs
+from tps_lab import files
 from tps_lab.ablate.grid import Cell, Grid, GridFile
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
+from tps_lab.results import schema
+from tps_lab.runs import LeftOut, Tell, warn
 
 FOLDER = "grids"
 
@@ -74,36 +75,39 @@ def write(grid: Grid, out: Path) -> None:
     """
     file = out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(file, json.dumps(asdict(of(grid)), indent=1))
+        files.folder(out)
+        files.write_whole(files.folder(file.parent) / file.name, json.dumps(asdict(of(grid)), indent=1))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def find(folders: Iterable[Path]) -> dict[tuple[str, str], Record]:
-    """(name, scale) → the newest record of every grid that was run into these folders, at any depth."""
-    files = [
+def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Record]:
+    """(name, scale) → the newest record of every grid that was run into these folders, at any depth.
+
+    Args:
+        tell: called with every record that cannot be read, which is left out.
+    """
+    there = [
         file
         for folder in folders
         for file in Path(folder).rglob(f"{FOLDER}/*.json")
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     found = {}
-    for file in sorted(files, key=lambda file: file.stat().st_mtime):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # of another version: the grid file says it too
+    for file in sorted(there, key=lambda file: file.lstat().st_mtime):
+        try:
             read = _read(file)
             found[read.name, read.scale] = read
+        except (OSError, files.Damaged) as error:
+            tell(LeftOut(file, str(error)))
     return found
 
 
-def _name(name: str, scale: str) -> str:
-    return f"{name}-{scale}.json"
-
-
 def _read(file: Path) -> Record:
-    content = json.loads(file.read_text())
-    cells = tuple(Recorded(**cell) for cell in content["cells"])
-    return Record(content["name"], content["scale"], content["settings"], content["about"], cells)
+    content = schema.checked(files.read_json(file), "record", file.name)
+    of_record = {key: content[key] for key in ("name", "scale", "settings", "about")}
+    keys = [field.name for field in fields(Recorded)]
+    return Record(cells=tuple(Recorded(**{key: cell[key] for key in keys}) for cell in content["cells"]), **of_record)
 
 
 def _recorded(cell: Cell) -> Recorded:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tps_lab import plugins, runs
+from tps_lab import files, plugins, runs
 from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Executor, Handle
@@ -205,7 +205,7 @@ def _copy(source: Path, target: Path, more: dict[str, Any]) -> None:
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(source, half)
         row = json.loads((half / "row.json").read_text()) | more | {"id": target.name, "name": more["case"]}
-        runs.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source)}, indent=2))
+        files.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source)}, indent=2))
         shutil.rmtree(target, ignore_errors=True)
         half.rename(target)
     except OSError:  # it is run instead

@@ -13,6 +13,7 @@ import typer
 
 from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest
+from tps_lab.text import short
 
 # isort: off
 # importing registers the commands
@@ -52,5 +53,5 @@ def _usage(error: Any) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print("tps-lab: " + " ".join(message.split("\n")), file=sys.stderr)
+    print("tps-lab: " + short(message, 2000), file=sys.stderr)
     sys.exit(code)

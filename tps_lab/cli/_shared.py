@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tps_lab import plugins
+from tps_lab import files, plugins
 from tps_lab.errors import InputError, unknown
+from tps_lab.text import printable
+
+if TYPE_CHECKING:
+    from tps_lab.runs import LeftOut
 
 app = typer.Typer(
     name="tps-lab",
@@ -25,6 +32,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. recipe.lr=0.001.")]
 Timing = Annotated[float, typer.Option(min=0, help="About how long each of the three timings of all models may take.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files in --out that no report wrote.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
@@ -38,14 +46,39 @@ def _plugins(
         plugins.load(file)
 
 
-def finish(finished: list[Any], page: Path, as_json: bool, by_status: bool = True) -> None:
+def finish(
+    finished: list[Any], page: Path, as_json: bool, by_status: bool = True, left_out: Sequence[LeftOut] = ()
+) -> None:
     if as_json:
-        print_json({"report": str(page), "rows": [run.row for run in finished]})
+        more = {"left_out": [one.plain() for one in left_out]} if left_out else {}
+        print_json({"report": str(page), "rows": [run.row for run in finished], **more})
     else:
         print_table(finished)
-        print(page)
+        say(page)
     if by_status:
         exit_by_status(finished)
+
+
+def exit_if(left_out: Sequence[LeftOut]) -> None:
+    """Name the runs that were left out, and exit with 1 if there are any."""
+    for one in left_out:
+        say(f"left out: {one}", err=True)
+    if left_out:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """What goes wrong inside is blamed on `out`; everything has been read before."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+
+
+def say(what: object, err: bool = False) -> None:
+    """Print text as text: what a run's label or a folder's name would tell the terminal to do is left out."""
+    print(printable(what, lines=True), file=sys.stderr if err else sys.stdout)
 
 
 def exit_by_status(finished: list[Any]) -> None:
@@ -61,20 +94,22 @@ def print_json(value: Any) -> None:
 
 
 def print_table(finished: list[Any]) -> None:
-    from rich.console import Console
-
     from tps_lab.report.tables import text_table
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=110)
-    console.print(text_table(finished))
+    print_rich(text_table(finished), 110)
 
 
-def print_rich(what: Any) -> None:
+def print_rich(what: Any, width: int = 140) -> None:
+    """Print with rich, which reads no markup, emoji or links out of texts then.
+
+    Args:
+        width: where there is no terminal.
+    """
     from rich.console import Console
 
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(what)
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    console = Console(**plain)
+    (console if console.is_terminal else Console(width=width, **plain)).print(what)
 
 
 def pairs(given: list[str] | None) -> dict[str, Any]:
@@ -117,11 +152,18 @@ def run_values(
     return values
 
 
-def save_picture(figure: Any, file: Path) -> None:
+def check_picture(file: Path) -> None:
+    """Refuse, before anything is drawn, a file that no picture could be written into."""
     formats = (".png", ".svg", ".pdf")
     if file.suffix not in formats:
         raise unknown("picture format", file.suffix or str(file), formats)
+    files.check_file(file)
+
+
+def save_picture(figure: Any, file: Path) -> None:
+    check_picture(file)
     try:
-        figure.savefig(file)
+        with files.whole(file) as half:
+            figure.savefig(half)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, app, finish, print_json
+from tps_lab.cli._shared import Force, Json, app, exit_if, finish, print_json, say, writing
 from tps_lab.errors import InputError
 
 
@@ -28,28 +28,35 @@ def report(
     ] = None,
     scale: Annotated[str, typer.Option(help="Of the grids: small or paper.")] = "small",
     baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
+    force: Force = False,
     json_: Json = False,
 ) -> None:
     """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
     from tps_lab import report as pages
     from tps_lab import runs
     from tps_lab.report import grids as reports
+    from tps_lab.report import own
 
     if grids is not None and (about or title or baseline):
         raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
+    own.check(out, force)
     command = runs.environment()["command"]
+    left_out: list[runs.LeftOut] = []
+    if grids is not None:
+        with writing(out):
+            overview = reports.build_all(folders, grids, out, scale, command, left_out.append, force)
+        facts = overview.facts() | {"left_out": [one.plain() for one in left_out]}
+        print_json(facts) if json_ else say(overview.text())
+        exit_if(left_out)
+        return
+    grid = reports.chosen(folders, about, scale, left_out.append)
+    found = list(grid.runs) if grid else runs.find(*folders, tell=left_out.append)
     said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
-    try:
-        if grids is not None:
-            overview = reports.build_all(folders, grids, out, scale, command)
-            print_json(overview.facts()) if json_ else print(overview.text())
-            return
-        grid = reports.chosen(folders, about, scale)
-        found = list(grid.runs) if grid else runs.find(*folders)
-        page = reports.build(grid, out, command, **said) if grid else pages.build(found, out, command=command, **said)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    finish(found, page, json_, by_status=False)
+    said |= {"command": command, "left_out": tuple(map(str, left_out))}
+    with writing(out):
+        page = reports.build(grid, out, **said) if grid else pages.build(found, out, **said)
+    finish(found, page, json_, by_status=False, left_out=left_out)
+    exit_if(left_out)
 
 
 @app.command(epilog="Example: tps-lab compare reports/before/runs reports/after/runs --out reports/difference")
@@ -57,21 +64,25 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Runs, of one commit or machine.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Runs of another.")],
     out: Annotated[Path | None, typer.Option(help="Where a page, Markdown and CSV go, if wanted.")] = None,
+    force: Force = False,
     json_: Json = False,
 ) -> None:
     """Two result sets: what differs between runs of the same configurations, B minus A."""
     from tps_lab import runs
-    from tps_lab.report import versus
+    from tps_lab.report import own, versus
 
-    found = versus.versus(runs.find(first), runs.find(second), str(first), str(second))
     if out is not None:
-        try:
-            versus.write(found, out, runs.environment()["command"])
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+        own.check(out, force)
+    left_out: list[runs.LeftOut] = []
+    a, b = (runs.find(folder, tell=left_out.append) for folder in (first, second))
+    found = versus.versus(a, b, str(first), str(second))
+    if out is not None:
+        with writing(out):
+            versus.write(found, out, runs.environment()["command"], tuple(map(str, left_out)))
     if json_:
-        print_json(versus.facts(found))
+        print_json(versus.facts(found) | {"left_out": [one.plain() for one in left_out]})
     else:
-        print(versus.text(found))
+        say(versus.text(found))
         if out is not None:
-            print(out / "index.html")
+            say(out / "index.html")
+    exit_if(left_out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from tps_lab.cli._shared import (
     print_rich,
     print_table,
     run_values,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def train(
         return
     if runs.is_done(folder) and not again:
         if is_first:
-            print(f"already done (--again runs it again): {folder}", file=sys.stderr)
+            say(f"already done (--again runs it again): {folder}", err=True)
         run = runs.Run(folder)
     else:
         from tps_lab.train import train as run_training
@@ -109,7 +109,7 @@ def train(
             except KeyboardInterrupt as stop:
                 kept = checkpoints.newest_step()
                 goes_on = f"; the same command goes on after step {kept}" if kept else ""
-                print(f"tps-lab: {stop or 'stopped'}{goes_on}", file=sys.stderr)
+                say(f"tps-lab: {stop or 'stopped'}{goes_on}", err=True)
                 raise typer.Exit(130) from None
     if not is_first:
         return
@@ -117,7 +117,7 @@ def train(
         print_json(run.row)
     else:
         print_table([run])
-        print(run.path)
+        say(run.path)
     exit_by_status([run])
 
 
@@ -197,7 +197,7 @@ def ablate(
         print_rich(outcome.table())
         for state in outcome.states:
             if state.status == "failed":
-                print(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")
-        print(outcome.out)
+                say(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")
+        say(outcome.out)
     if any(state.status == "failed" for state in outcome.states):
         raise typer.Exit(1)

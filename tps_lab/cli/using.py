@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, app, print_json
+from tps_lab.cli._shared import Json, app, print_json, say
 
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", "-c", metavar="RUN", help="A run's folder.")]
 
@@ -42,16 +42,16 @@ def predict(
     if json_:
         print_json(found.plain(top) | ({"overlay": str(overlay)} if overlay else {}))
         return
-    print(video)
+    say(video)
     for name, probability in found.top(top):
-        print(f"  {100 * probability:5.1f} %  {name}")
+        say(f"  {100 * probability:5.1f} %  {name}")
     if len(found.moments) > 1:
-        print("over time")
+        say("over time")
         for m in found.moments:
             name, probability = found.top(1, m)[0]
-            print(f"  {m.start_s:7.2f} to {m.stop_s:7.2f} s  {100 * probability:5.1f} %  {name}")
+            say(f"  {m.start_s:7.2f} to {m.stop_s:7.2f} s  {100 * probability:5.1f} %  {name}")
     if overlay is not None:
-        print(f"saved {overlay}")
+        say(f"saved {overlay}")
 
 
 @app.command(epilog="Example: tps-lab export runs/TPS-C-seed0-1a2b3c4d --format onnx")
@@ -73,7 +73,7 @@ def export(
         print_json(done.plain())
     else:
         shape = ", ".join(map(str, (done.batch, *done.clip_shape)))
-        print(f"input    clip ({shape}) float32, (B, C, T, H, W)")
+        say(f"input    clip ({shape}) float32, (B, C, T, H, W)")
         off = f"differ from the model's by {done.largest_difference:.2g}, the largest is {done.largest_logit:.3g}"
-        print(f"checked  logits {off}")
-        print(done.path)
+        say(f"checked  logits {off}")
+        say(done.path)

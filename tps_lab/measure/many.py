@@ -154,11 +154,11 @@ def save(file: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from tps_lab import runs
+    from tps_lab import files
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(file, json.dumps(facts, indent=1))
+        files.write_whole(file, json.dumps(facts, indent=1))
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 

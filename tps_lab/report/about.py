@@ -23,6 +23,7 @@ class About:
         paper_source: which table of which paper that is, and on what data.
         command: what makes this report again, shown in it.
         remake: the command that makes a run again, if it is no `tps-lab train`.
+        left_out: runs that could not be read, and why.
     """
 
     title: str = "Attention variants compared"
@@ -33,6 +34,7 @@ class About:
     paper_source: str = ""
     command: str = ""
     remake: str = ""
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tps_lab import files
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -79,7 +81,8 @@ def _write_png(figure: Figure, file: Path, all_colours: bool) -> None:
     written = io.BytesIO()
     figure.savefig(written, format="png")
     drawn = Image.open(written).convert("RGB")
-    (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(file)
+    with files.whole(file, to_disk=False) as half:
+        (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(half)
 
 
 def _inline_jpeg(figure: Figure, title: str) -> str:

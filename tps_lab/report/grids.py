@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from tps_lab import runs
+from tps_lab import files, runs
 from tps_lab.ablate import record
 from tps_lab.ablate.grid import find
 from tps_lab.ablate.record import Record, Recorded
@@ -16,6 +18,7 @@ from tps_lab.errors import InputError
 from tps_lab.report import page
 from tps_lab.report.about import About
 from tps_lab.report.render import render
+from tps_lab.runs import Tell, warn
 from tps_lab.viz.groups import Run
 
 
@@ -89,14 +92,18 @@ def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> R
     return record.of(now) if ran is None else replace(ran, about=record.about(now.file))
 
 
-def chosen(folders: Sequence[Path], about: Path | None = None, scale: str = "small") -> GridRuns | None:
+def chosen(
+    folders: Sequence[Path], about: Path | None = None, scale: str = "small", tell: Tell = warn
+) -> GridRuns | None:
     """The grid to report on: that of the file, else the one that was run into these folders; None if none was.
+
+    Args:
+        tell: called with everything that is damaged, which is left out.
 
     Raises:
         InputError: no cell of the file's grid is there, or several grids are and none was chosen.
     """
-    records = record.find(folders)
-    found = runs.find(*folders)
+    found, records = runs.find(*folders, tell=tell), record.find(folders, tell)
     if about is not None:
         grid = collect(of_file(about, scale, records), found)
         if grid.missing == len(grid.runs):
@@ -112,13 +119,13 @@ def chosen(folders: Sequence[Path], about: Path | None = None, scale: str = "sma
     return collect(next(iter(records.values())), found) if records else None
 
 
-def build(grid: GridRuns, out: Path, command: str = "", **said: Any) -> Path:
+def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, **said: Any) -> Path:
     """A grid's report; see `page.write`.
 
     Args:
         **said: fields of `About`, which replace what the grid file says.
     """
-    return _written(grid, out, command, **said).page
+    return _written(grid, out, command, force, **said).page
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,20 @@ class Line:
         parts += [f"{number} {what}" for what in ("failed", "missing") if (number := getattr(self, what))]
         return ", ".join(parts)
 
+    @property
+    def href(self) -> str:
+        """The folder of its report, as a link that cannot be taken for another kind of address."""
+        return "./" + quote(folder_name(self.name))
+
+
+def folder_name(grid: str) -> str:
+    """A folder's name for a grid's report: a grid may be called anything that a file can.
+
+    >>> folder_name("javascript:alert(1)")
+    'javascript_alert_1_'
+    """
+    return re.sub(r"[^\w+.-]", "_", grid).lstrip(".") or "grid"
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -158,7 +179,7 @@ class Overview:
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
-        lines = [asdict(line) | {"report": str(self.out / line.name)} for line in self.lines]
+        lines = [asdict(line) | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
         return {"overview": str(self.out / "index.html"), "scale": self.scale, "grids": lines}
 
     def text(self) -> str:
@@ -167,24 +188,37 @@ class Overview:
         return "\n".join([*said, str(self.out / "index.html")])
 
 
-def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "small", command: str = "") -> Overview:
+def build_all(
+    folders: Sequence[Path],
+    grids: Path,
+    out: Path,
+    scale: str = "small",
+    command: str = "",
+    tell: Tell = warn,
+    force: bool = False,
+) -> Overview:
     """A report on every grid file of a folder into `out`/<grid>, and `index.html` and `README.md` above them.
 
     Grids that were not run stand in the overview as such.
 
+    Args:
+        tell: called with everything that is damaged, which is left out.
+        force: replace files there that no report wrote, too.
+
     Raises:
         InputError: there are no runs or no grid files, or one of the files is wrong.
     """
-    files = find(grids)
-    if not files:
+    grid_files = find(grids)
+    if not grid_files:
         raise InputError(f"no grid files (*.yaml) in {grids}")
-    records, found = record.find(folders), runs.find(*folders)
-    wanted = [collect(of_file(file, scale, records), found) for file in files]  # before anything is written
+    found, records = runs.find(*folders, tell=tell), record.find(folders, tell)
+    wanted = [collect(of_file(file, scale, records), found) for file in grid_files]  # before anything is written
     lines = []
     for grid in wanted:
         about, undone = grid.record.about, len(grid.runs) - grid.done
         ran = grid.missing < len(grid.runs)
-        built = _written(grid, out / grid.record.name, command) if ran else page.Built(out, {}, [])
+        folder = files.folder(out) / folder_name(grid.record.name)
+        built = _written(grid, files.folder(folder), command, force) if ran else page.Built(out, {}, [])
         said = "".join(page.proofs_said(built.proofs))
         counts = (grid.done, undone - grid.missing, grid.missing)
         lines.append(Line(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
@@ -192,13 +226,13 @@ def build_all(folders: Sequence[Path], grids: Path, out: Path, scale: str = "sma
     overview = Overview(out, scale, sorted(lines, key=lambda line: not line.answers))  # what was not run comes last
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
         text = render(template, {"overview": overview, "command": command})
-        (out / name).write_text(text, encoding="utf-8")
+        files.write_whole(out / name, text)
     return overview
 
 
-def _written(grid: GridRuns, out: Path, command: str, **said: Any) -> page.Built:
+def _written(grid: GridRuns, out: Path, command: str, force: bool = False, **said: Any) -> page.Built:
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
-    return page.write(grid.runs, out, about)
+    return page.write(grid.runs, out, about, force=force)
 
 
 def remake(of: Record) -> str:

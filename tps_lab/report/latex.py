@@ -8,22 +8,25 @@ from tps_lab.report.comparisons import Compared
 from tps_lab.report.paired import names_of
 from tps_lab.report.tables import cost
 from tps_lab.statistics import Comparison
+from tps_lab.text import printable, short
 from tps_lab.viz.groups import Group, Interval
 from tps_lab.viz.units import unit_for
 
 _ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$",
-    "·": r"$\cdot$", "≥": r"$\geq$", "−": r"$-$",
+    "·": r"$\cdot$", "≥": r"$\geq$", "−": r"$-$", "|": r"\textbar{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after a line's end they would be its options
 }  # fmt: skip
 
 
 def escaped(text: object) -> str:
-    """Text that LaTeX prints as it is.
+    """Text that LaTeX prints as it is, on one line.
 
     >>> escaped("50 % of a_b")
     '50 \\\\% of a\\\\_b'
     """
-    return "".join(_ESCAPED.get(sign, sign) for sign in str(text))
+    return "".join(_ESCAPED.get(sign, sign) for sign in " ".join(printable(text).split()))
 
 
 def latex_table(
@@ -50,12 +53,12 @@ def latex_table(
     columns = {head: cells for head, cells in columns.items() if head not in shared}
     said = ["needs \\usepackage{booktabs}", command, *(f"{head}: {cell} for all" for head, cell in shared.items())]
     said += [f"brackets: 95 % intervals; difference to {compared.against} in points of top-1, * if settled (Holm)"]
-    lines = [f"% {line}" for line in said if line]
+    lines = [f"% {short(line, 2000)}" for line in said if line]
     lines += [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\toprule"]
     lines += [" & ".join(["Variant", *columns]) + r" \\", r"\midrule"]
     for i, group in enumerate(groups):
         cells = [column[i] for column in columns.values()]
-        ids = " ".join(str(run.row.get("id")) for run in group.runs)
+        ids = short(" ".join(str(run.row.get("id")) for run in group.runs), 5000)
         row = " & ".join([escaped(group.label), *(cell or "--" for cell in cells)]).replace("–", "--")
         lines.append(rf"{row} \\ % {ids}")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

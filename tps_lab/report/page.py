@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import viz
+from tps_lab import files, viz
 from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, comparisons, facts, latex, method, paired, tables, time_use, views
+from tps_lab.report import cells, comparisons, facts, latex, method, own, paired, tables, time_use, views
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
 from tps_lab.report.render import render
 from tps_lab.report.wording import listed
+from tps_lab.text import as_text
 from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# what somebody parses: a cut in it would make it another's
+_PARSED = ("attention", "pattern", "data", "backbone")
+
+
+@dataclass(frozen=True)
+class Printable:
+    """A run whose texts can be printed; what else it has is as it was."""
+
+    run: Run
+    row: dict[str, Any]
+    environment: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
 
 
 @dataclass
@@ -61,13 +78,18 @@ class Built:
 
 
 def build(
-    runs: Iterable[Run], out_dir: Path | str, *, extra_figures: Sequence[tuple[str, Figure]] = (), **about: Any
+    runs: Iterable[Run],
+    out_dir: Path | str,
+    *,
+    extra_figures: Sequence[tuple[str, Figure]] = (),
+    force: bool = False,
+    **about: Any,
 ) -> Path:
     """As `write`, with the fields of `About` as arguments; returns the path of `index.html`.
 
     >>> build(runs, "reports/patterns", title="Which pattern?", baseline="Spatial")  # doctest: +SKIP
     """
-    return write(runs, out_dir, About(**about), extra_figures).page
+    return write(runs, out_dir, About(**about), extra_figures, force).page
 
 
 def write(
@@ -75,6 +97,7 @@ def write(
     out_dir: Path | str,
     about: About,
     extra_figures: Sequence[tuple[str, Figure]] = (),
+    force: bool = False,
 ) -> Built:
     """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
 
@@ -85,18 +108,23 @@ def write(
         out_dir: made if it is missing; files of an earlier report there are replaced.
         about: title, question, what is compared with what.
         extra_figures: captions and figures for a section of their own.
+        force: replace files there that no report wrote, too.
 
     Raises:
-        InputError: there are no runs, or none that `about` names.
+        InputError: there are no runs, or none that `about` names, or the folder is somebody else's.
+        OSError: the folder cannot be written.
     """
-    runs = list(runs)
-    if not runs:
+    given = list(runs)
+    if not given:
         raise InputError("no runs to report on")
+    out = Path(out_dir)
+    own.check(out, force)
+    runs = [Printable(run, as_text(run.row, _PARSED), as_text(run.environment)) for run in given]
+    about = replace(about, **as_text({"title": about.title, "question": about.question, "command": about.command}))
     groups = group_runs(runs)
     _check(about, groups)
-    out = Path(out_dir)
-    figures = out / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    figures = files.folder(out / "figures")
     members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
     sections = [
         _section(data, by, number, figures, about)
@@ -115,13 +143,13 @@ def write(
         "groups": groups,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
-    tables.write_csv(runs, out / "results.csv")
+    tables.write_csv(given, out / "results.csv")
     latexes = [
         latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
     ]
-    (out / "results.tex").write_text("\n".join(latexes), encoding="utf-8")
+    files.write_whole(out / "results.tex", "\n".join(latexes))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
-        (out / file).write_text(render(template, content), encoding="utf-8")
+        files.write_whole(out / file, render(template, content))
     answers = {section.data: section.answer for section in sections}
     return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
 

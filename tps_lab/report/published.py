@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab import runs
+from tps_lab import files, runs
 from tps_lab.errors import InputError
 from tps_lab.report.paired import Pair, baseline_of
+from tps_lab.report.tables import FORMULA
 from tps_lab.statistics import compare_all
 from tps_lab.viz.groups import Group, figure
 
@@ -45,8 +47,7 @@ def load(folder: str | Path) -> list[Any]:
         return list(runs.find(folder))
     if not file.is_file():
         raise InputError(f"no published results in {folder}: neither runs nor results.csv")
-    with file.open(newline="", encoding="utf-8") as lines:
-        return [_run(line, file) for line in csv.DictReader(lines)]
+    return [_run(line, file) for line in csv.DictReader(io.StringIO(files.read_text(file), newline=""))]
 
 
 def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
@@ -90,7 +91,7 @@ def _accuracies(group: Group) -> dict[Any, float]:
 def _run(line: dict[str, str], file: Path) -> PublishedRun:
     row: dict[str, Any] = {}
     for key, text in line.items():
-        value = _value(text)
+        value = _value(text[1:] if text.startswith(tuple(f"'{sign}" for sign in FORMULA)) else text)
         if value is None:
             continue
         place, (*outer, last) = row, key.split(".") if not key.startswith("per_") else key.split(".", 1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tps_lab.report import own
+from tps_lab.text import printable
+
 
 def render(template: str, content: dict[str, Any]) -> str:
     """A template of this package as text."""
@@ -18,6 +21,8 @@ def render(template: str, content: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["md"] = markdown
+    environment.filters["code"] = code
+    environment.globals["own"] = own
     environment.filters["tied"] = tied
     environment.filters["p"] = p_text
     environment.filters["points"] = lambda value: f"{value:+.1f}".replace("-", "−")
@@ -38,7 +43,28 @@ def tied(text: str) -> str:
     return re.sub(r"(?<=\d) (?=(%|M|G|×)(\W|$))", "\u00a0", text)
 
 
+# what Markdown (GitHub's too, with its formulas, mentions and signs) gives a meaning
+_MEANS_SOMETHING = "\\`*_[]|#~$@!"
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
 def markdown(text: object) -> str:
-    """Text that Markdown prints as it is, also inside a table."""
-    escaped = "".join(f"\\{sign}" if sign in "\\`*_[]|#~" else sign for sign in str(text))
-    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    """Text that Markdown prints as it is, also inside a table and at the beginning of a line.
+
+    >>> markdown("1. a_b $x$ <b>")
+    '1\\\\. a\\\\_b \\\\$x\\\\$ &lt;b&gt;'
+    """
+    line = " ".join(printable(text).split())
+    escaped = "".join(f"\\{sign}" if sign in _MEANS_SOMETHING else _ENTITIES.get(sign, sign) for sign in line)
+    escaped = re.sub(r":(?=\w*:|//)", r"\\:", escaped)  # :emoji: and addresses
+    return re.sub(r"^(\d*)([-+.)=])(?=\s|$|-|=)", r"\1\\\2", escaped)  # lists and lines under headings
+
+
+def code(text: object) -> str:
+    """Text as code in Markdown, also inside a table; a backtick in it does not end it.
+
+    >>> code("a `b` | c"), code("a b")
+    ('<code>a &#96;b&#96; \\\\| c</code>', '`a b`')
+    """
+    line = " ".join(printable(text).split())
+    return f"<code>{markdown(line).replace(chr(92) + '`', '&#96;')}</code>" if set(line) & {"`", "|"} else f"`{line}`"

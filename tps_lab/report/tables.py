@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab import files
 from tps_lab.viz.groups import SETTINGS, Group, Run, group_runs
 from tps_lab.viz.units import unit_for
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import rich.table
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what formulas of spreadsheets begin with
 # column → dotted name in a row; of several seeds the median, but the largest of memory
 COSTS = {
     "params": "params",
@@ -45,8 +48,8 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 def text_table(runs: Iterable[Run]) -> rich.table.Table:
     """The same, for a terminal of 100 columns."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     groups = group_runs(runs)
     macs = unit_for("count", [cost(group, "macs") for group in groups])
@@ -66,12 +69,10 @@ def text_table(runs: Iterable[Run]) -> rich.table.Table:
         printed.add_column(head, justify="right", no_wrap=head.startswith("Top-1"))
     for group in groups:
         top1, ceiling = group.top1, group.one("ceiling_pct")
+        part = f" ({len(group.done)} of {len(group.runs)} done)" if group.status == "partly done" else ""
         printed.add_row(
-            escape(
-                group.label
-                + (f" ({len(group.done)} of {len(group.runs)} done)" if group.status == "partly done" else "")
-            ),
-            str(top1) if top1 else escape(group.status),
+            Text(group.label + part),
+            Text(str(top1) if top1 else group.status),
             over(group),
             "–" if ceiling is None else f"{ceiling:.1f}",
             macs.number(cost(group, "macs")) + ("*" if is_disputed(group) else ""),
@@ -86,11 +87,16 @@ def text_table(runs: Iterable[Run]) -> rich.table.Table:
 def write_csv(runs: Iterable[Run], path: Path) -> None:
     """One line per run, nested figures as dotted columns, its environment as environment.*"""
     lines = [_flat(run.row | {"environment": run.environment}) for run in runs]
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(lines)
+    write_lines(lines, path)
+
+
+def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """CSV of dicts. A text that a spreadsheet would take for a formula begins with an apostrophe there."""
+    written = io.StringIO(newline="")
+    writer = csv.DictWriter(written, [_cell(name) for name in dict.fromkeys(name for line in lines for name in line)])
+    writer.writeheader()
+    writer.writerows({_cell(name): _cell(value) for name, value in line.items()} for line in lines)
+    files.write_whole(path, written.getvalue())
 
 
 # ---------------------------------------------------------------------- parts
@@ -138,6 +144,10 @@ def _numbers(group: Group) -> dict[str, Any]:
         | {"macs_status": "disputed" if is_disputed(group) else str(group.first.get("macs_status") or "")}
         | {"run_ids": " ".join(str(run.row.get("id")) for run in group.runs)}
     )
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.report.beside import read_beside
 from tps_lab.viz.time_use import time_use
 
 if TYPE_CHECKING:
@@ -20,14 +19,10 @@ FILE = "time_use.json"
 
 
 def pictures(runs: Iterable[Run]) -> list[tuple[str, Figure]]:
-    """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`.
-
-    Raises:
-        InputError: such a file is damaged.
-    """
+    """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`."""
     by_data: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
-        for found in read_beside(run, FILE, {"probes", "answer", "chance_pct", "ceiling_pct"}, "tps-lab probe"):
+        for found in getattr(run, "time_use", ()):
             by_data.setdefault(str(run.row.get("data")), {}).setdefault(str(run.row.get("label")), []).append(found)
     made = []
     for data, labels in by_data.items():
@@ -48,7 +43,7 @@ def _mean(several: list[dict[str, Any]]) -> dict[str, Any]:
     if len(several) == 1:
         return first
     rows = []
-    for i, row in enumerate(first["probes"]):
-        values = [found["probes"][i]["top1_pct"] for found in several]
+    for row in first["probes"]:
+        values = [one["top1_pct"] for found in several for one in found["probes"] if one["probe"] == row["probe"]]
         rows.append(row | {"top1_pct": sum(values) / len(values)})
     return first | {"probes": rows, "answer": ""}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab import runs
+from tps_lab import files, runs
 from tps_lab.errors import InputError
 from tps_lab.report.paired import Pair, compare_groups
-from tps_lab.report.tables import cost
+from tps_lab.report.tables import cost, write_lines
 from tps_lab.viz.groups import Group, Run, group_runs
 
 _COSTS = {"macs": "MACs", "training_memory_bytes": "training memory", "latency_ms": "latency"}
@@ -105,24 +104,21 @@ def text(found: Versus) -> str:
     return "\n".join(lines)
 
 
-def write(found: Versus, out: Path, command: str = "") -> None:
+def write(found: Versus, out: Path, command: str = "", left_out: Sequence[str] = ()) -> None:
     """`index.html`, `report.md` and `results.csv` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [_line(pair) for pair in found.pairs]
-    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_lines(lines, out / "results.csv")
     from tps_lab.report.render import render
 
     heads = ["Variant", "Seeds", "A (%)", "B (%)", "B − A (points)", "Verdict", "Costs, B / A"]
     content = {
         "found": found, "answer": answer(found), "heads": heads, "rows": _cells(found), "only": _only(found),
-        "command": command, "ids": [(pair.group.label, line["runs_a"], line["runs_b"])
+        "command": command, "left_out": left_out, "ids": [(pair.group.label, line["runs_a"], line["runs_b"])
                                     for pair, line in zip(found.pairs, lines, strict=True)],
     }  # fmt: skip
     for template, name in (("versus.md.j2", "report.md"), ("versus.html.j2", "index.html")):
-        (out / name).write_text(render(template, content), encoding="utf-8")
+        files.write_whole(out / name, render(template, content))
 
 
 # ---------------------------------------------------------------------- parts

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.report.beside import read_beside
 from tps_lab.viz.groups import Group, Interval, student, wilson
-
-_NEEDED = {"views", "top1_pct", "per_view_top1_pct", "macs_per_view", "macs_total", "test_clips"}
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,12 @@ class Viewed:
 
 
 def viewed(groups: Sequence[Group]) -> list[Viewed]:
-    """A line for every variant and every number of views that its runs were tested with.
-
-    Raises:
-        InputError: such a file is damaged.
-    """
+    """A line for every variant and every number of views that its runs were tested with."""
     lines = []
     for group in groups:
         found: dict[str, list[dict[str, Any]]] = {}
         for run in group.done:
-            for row in read_beside(run, "views-*x*.json", _NEEDED, "tps-lab evaluate"):
+            for row in getattr(run, "views", ()):
                 found.setdefault(row["views"], []).append(row)
         for views, rows in found.items():
             top1 = [row["top1_pct"] for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tps_lab.viz.groups import Group
-from tps_lab.viz.labels import wrap
+from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
 from tps_lab.viz.varied import lines
 
@@ -154,7 +154,8 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
         ax.vlines([x for x, _ in tops], [t.low for _, t in tops], [t.high for _, t in tops], used.colour, linewidth=1.4)
         ax.plot(
             [x for x, _ in tops], [t.mean for _, t in tops], color=used.colour, linestyle=used.line,
-            marker=used.marker, markersize=used.marker_size(7), markeredgecolor="white", label=wrap(line.name, 28),
+            marker=used.marker, markersize=used.marker_size(7), markeredgecolor="white",
+            label=in_legend(wrap(line.name, 28)),
         )  # fmt: skip
     ceilings = {group.one("ceiling_pct") for line in drawn for group in line.at.values()}
     if len(ceilings) == 1 and (ceiling := ceilings.pop()) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.viz.style import INK, QUIET, looks, styled
+from tps_lab.viz.style import INK, QUIET, looks, plain_log, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ def over_frames(rows: Sequence[Mapping[str, Any]], time: str, clock: str, memory
         for ax, size in zip(panels, sizes, strict=True):
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
+            plain_log(ax.xaxis, ax.yaxis)
             for label in labels:
                 for fused in (True, False):
                     chosen = [r for r in rows if (r["label"], r["size"], r["fused"]) == (label, size, fused)]

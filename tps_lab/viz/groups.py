@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tps_lab import specs
 from tps_lab.errors import InputError
+from tps_lab.text import short
 
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
 
@@ -197,9 +199,9 @@ def _task(data: str) -> str:
     try:
         name, options = specs.split("data", data)
     except InputError:
-        return data
+        return short(data, 300)
     inside = ", ".join(f"{key}={value}" for key, value in options.items() if key != "frames")
-    return f"{name}({inside})" if inside else name
+    return short(f"{name}({inside})" if inside else name, 300)
 
 
 def setting_text(row: dict[str, Any], key: str) -> str:
@@ -238,7 +240,7 @@ def _seed(run: Run) -> tuple[bool, int, str]:
 
 def _label(run: Run) -> str:
     keys = ("case", "label", "attention", "name", "id")
-    return next((str(run.row[key]) for key in keys if run.row.get(key)), "run")
+    return next((short(run.row[key]) for key in keys if run.row.get(key)), "run")
 
 
 def _told_apart(groups: list[Group]) -> list[Group]:
@@ -253,6 +255,13 @@ def _told_apart(groups: list[Group]) -> list[Group]:
                 label += f" · {setting_text(group.first, key)}"
                 rivals = [other for other in rivals if other not in apart]
         result.append(Group(group.runs, label))
+    # what is still alike (two long names cut to the same) is numbered
+    times = Counter(group.label for group in result)
+    seen: Counter[str] = Counter()
+    for i, group in enumerate(result):
+        if times[group.label] > 1:
+            seen[group.label] += 1
+            result[i] = Group(group.runs, f"{group.label} ({seen[group.label]})")
     return result
 
 

@@ -20,8 +20,14 @@ _STEPS = (0, 9, 20, 34, 50, 70)  # points between marker and label
 
 
 def wrap(text: str, width: int = 24) -> str:
-    """A label on as many lines as it needs."""
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)) or text
+    """A label on as many lines as it needs; only words that no picture has room for are broken."""
+    endless = any(len(word) > 2 * width for word in text.split())
+    return "\n".join(textwrap.wrap(text, width, break_long_words=endless, break_on_hyphens=False)) or text
+
+
+def in_legend(text: str) -> str:
+    """A name for a legend, from which Matplotlib leaves out those that begin with "_"."""
+    return f"\N{HAIR SPACE}{text}" if text.startswith("_") else text
 
 
 def place_labels(

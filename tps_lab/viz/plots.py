@@ -13,7 +13,7 @@ import numpy as np
 from tps_lab.errors import unknown
 from tps_lab.viz.groups import Run, figure, group_runs
 from tps_lab.viz.labels import place_labels, spread, wrap
-from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, styled
+from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled
 from tps_lab.viz.units import Kind, unit_for
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def _limits(ax: Axes, points: Sequence[tuple[float, float]], heights: Sequence[f
     low, high = min(costs), max(costs)
     if low > 0 and high / low > 20:
         ax.set_xscale("log")
+        plain_log(ax.xaxis)
         ax.set_xlim(low / (high / low) ** 0.2, high * (high / low) ** 0.2)
     else:
         pad = max(0.28 * (high - low), 0.12 * abs(high), 1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.viz.style import QUIET, looks, new_axes, styled
+from tps_lab.viz.style import QUIET, looks, new_axes, plain_log, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ def roofline(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
     ax.text(ends[1], 2 * ends[1], " twice", color=QUIET, va="bottom", fontsize=8)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    plain_log(ax.xaxis, ax.yaxis)
     ax.set_xlabel("roofline estimate (ms)")
     ax.set_ylabel("measured (ms)")
     ax.set_title("filled: inference, open: forward and backward", fontweight="normal", fontsize=9, color=QUIET)

@@ -21,6 +21,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -231,6 +232,8 @@ RC: Any = {
     # usual page fonts, so what fits here fits there.
     "svg.fonttype": "none",
     "text.color": INK,
+    "text.parse_math": False,  # labels are names: a "$" in one is a dollar
+    "text.usetex": False,
     "xtick.color": "#4a4a4a",
     "ytick.color": "#4a4a4a",
     "xtick.major.size": 0,
@@ -271,6 +274,19 @@ def new_axes(width: float = 5.6, height: float = 4.0) -> Axes:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def plain_log(*axes: Axis) -> None:
+    """Figures of logarithmic axes as "0.1" and "200": Matplotlib's own are mathematical text."""
+    from matplotlib.ticker import LogFormatter, LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if LogFormatter.__call__(self, x, pos) else ""
+
+    for axis in axes:
+        axis.set_major_formatter(Plain())
+        axis.set_minor_formatter(Plain(minor_thresholds=(1, 0.4)))
 
 
 def insets(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import CEILING, QUIET, looks, new_axes, nothing, styled
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
         ax.hlines([y for _, y in shown], 0, [x for x, _ in shown], color=look.colour, linewidth=1.2, alpha=0.55)
         ax.plot(
             [x for x, _ in shown], [y for _, y in shown], look.marker, color=look.colour,
-            markersize=look.marker_size(6), label=label, linestyle="none",
+            markersize=look.marker_size(6), label=in_legend(wrap(label, 40)), linestyle="none",
         )  # fmt: skip
         for x, y in shown:
             ax.annotate(

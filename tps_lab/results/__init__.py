@@ -1,0 +1,1 @@
+"""What a result is: run folders, and what may stand in them."""

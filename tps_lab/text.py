@@ -1,0 +1,67 @@
+"""Text of others as text: what a terminal, a line or a label may show of it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from typing import Any
+
+LABEL = 100  # characters of a label; longer ones are cut in the middle
+_SENTENCES = 1500  # of a reason, a note or a command
+
+# a terminal's commands: colours, cursor, title, links
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\|$)|.?)|\x9b[0-?]*[ -/]*[@-~]", re.DOTALL)
+# what turns or hides the text after it: directions, joiners of no width, a byte order mark
+_INVISIBLE = set("\u200b\u200e\u200f\u2028\u2029\ufeff") | {
+    chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def printable(text: object, lines: bool = False) -> str:
+    """Text without what a terminal would obey; broken characters as "\\N{REPLACEMENT CHARACTER}".
+
+    Args:
+        lines: keep line breaks and tabs; else each becomes a blank.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'ab c'
+    """
+    kept = []
+    for sign in _ESCAPES.sub("", str(text)):
+        if sign in "\n\t":
+            kept.append(sign if lines else " ")
+        elif "\ud800" <= sign <= "\udfff":  # half a character: of a file's name that is no UTF-8
+            kept.append("\N{REPLACEMENT CHARACTER}")
+        elif unicodedata.category(sign) != "Cc" and sign not in _INVISIBLE:
+            kept.append(sign)
+    return "".join(kept)
+
+
+def as_text(value: Any, keep: Collection[str] = ()) -> Any:
+    """A row with all its texts, and the names of its keys, `short`; lists and nested keys too.
+
+    Args:
+        keep: keys whose text somebody parses: made printable, but not cut.
+    """
+    if isinstance(value, Mapping):
+        return {
+            short(key): printable(inner) if key in keep and isinstance(inner, str) else as_text(inner, keep)
+            for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [as_text(inner, keep) for inner in value]
+    return short(value, _SENTENCES) if isinstance(value, str) else value
+
+
+def short(text: object, most: int = LABEL) -> str:
+    """`printable` text on one line, cut in the middle if it is long.
+
+    >>> short("abcdefghij", 7)
+    'abcd…ij'
+    """
+    whole = " ".join(printable(text).split())
+    if len(whole) <= most:
+        return whole
+    tail = most // 3
+    return f"{whole[: most - tail - 1]}…{whole[len(whole) - tail :]}"
