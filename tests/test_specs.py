@@ -85,16 +85,16 @@ def test_text_says_what_differs_from_the_defaults_and_parses_back(loaf, text):
     assert read(text) == loaf
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=300)
 @given(
     st.builds(
         Loaf,
-        grams=st.integers(),
-        salt=st.floats(allow_nan=False),
+        grams=st.integers(-specs.LARGEST, specs.LARGEST),
+        salt=st.floats(allow_nan=False, allow_infinity=False),
         sliced=st.booleans(),
-        seeds=st.lists(st.integers()).map(tuple),
-        flour=st.sampled_from(["rye", "oat", "0 1 / -1 0"]),
-    ).filter(lambda loaf: abs(loaf.salt) != float("inf"))
+        seeds=st.lists(st.integers(-specs.LARGEST, specs.LARGEST)).map(tuple),
+        flour=st.text() | st.text("a,()[]{}=#'\"\\ \n\ud800\udc00é") | st.sampled_from(["0 1 / -1 0", "none", "1e3"]),
+    )
 )
 def test_any_loaf_parses_back(loaf):
     assert read(str(loaf)) == loaf
@@ -108,6 +108,40 @@ def test_loose_spellings(text):
 @pytest.mark.parametrize("text", ["loaf(sliced=true, seeds=(3,5))", "loaf(seeds=[3, 5],sliced=True)"])
 def test_commas_inside_brackets_do_not_split(text):
     assert read(text) == Loaf(sliced=True, seeds=(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "flour"),
+    [
+        ('loaf(flour="a, b")', "a, b"),
+        ("loaf(flour='it''s (here)')", "it's (here)"),
+        ('loaf(flour="own/my videos", grams=3)', "own/my videos"),
+        ("loaf(flour=it's)", "it's"),
+        ("loaf(flour=a#b=c (d, e))", "a#b=c (d, e)"),
+        ("loaf(flour=no)", "no"),
+        ("loaf(flour=007)", "007"),
+        ("loaf(flour=2024-01-01)", "2024-01-01"),
+        ("loaf(flour=)", ""),
+    ],
+)
+def test_text_stays_the_text_that_it_is(text, flour):
+    assert read(text).flour == flour
+    assert read(str(read(text))) == read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "loaf"),
+    [
+        ("loaf(grams=0x10)", Loaf(grams=16)),
+        ("loaf(grams=1e3)", Loaf(grams=1000)),
+        ("loaf(salt=1e-3)", Loaf(salt=0.001)),
+        ("loaf(sliced=on)", Loaf(sliced=True)),
+        ("loaf(sliced=No)", Loaf()),
+        ("loaf(seeds=3)", Loaf(seeds=(3,))),
+    ],
+)
+def test_numbers_and_switches_in_their_usual_spellings(text, loaf):
+    assert read(text) == loaf
 
 
 def test_overrides_win_over_text_and_over_an_objects_fields():
@@ -136,6 +170,14 @@ def test_labels_show_the_title_and_the_changes():
         ("loaf(sliced=1)", "sliced must be true or false, got '1'"),
         ("loaf(salt=much)", "salt must be a number, got 'much'"),
         ("loaf(salt=True)", "salt must be a number"),
+        ("loaf(salt=nan)", "salt must be a number that is finite"),
+        ("loaf(salt=inf)", "salt must be a number that is finite"),
+        ("loaf(grams=" + "9" * 5000 + ")", "grams must be a whole number .* below 2\\^63, got '9{80}…'"),
+        ("loaf(grams=" + "-" * 15000 + "1)", "grams must be a whole number, got '-{80}…'"),
+        ("loaf(grams=1, grams=2)", "'grams' stands twice"),
+        ("loaf(flour=a), b)", "brackets do not match"),
+        ('loaf(flour="a" b)', "a comma is expected"),
+        ("loaf(" + "x" * 30_000 + ")", "bread of 30006 characters, at most 20000"),
         ("two words", "cannot read bread 'two words'"),
         ("loaf(grams=3", "cannot read bread"),
         ("", "cannot read bread ''"),

@@ -6,22 +6,38 @@ import ast
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from tps_lab import data as data_sets
 from tps_lab import specs
-from tps_lab.attention import Variant
+from tps_lab.attention import Variant, variants
 from tps_lab.attention import parse as parse_variant
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
+
+_TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
+_LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
-class _Group(BaseModel):
+class _Keys(BaseModel):
+    """Keys that are all known, with finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, about: ValidationInfo) -> Any:
+        if isinstance(value, bool) and "bool" not in str(cls.model_fields[about.field_name or ""].annotation):
+            raise ValueError("a switch is no value here")
+        return value
+
+
+class _Group(_Keys):
     """A few settings that belong together; a group at its defaults is no part of a run's identity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Rates(_Group):
@@ -45,27 +61,25 @@ class Regularise(_Group):
 class Compute(_Group):
     """How the same step is computed in less memory or time."""
 
-    accumulate: int = Field(1, ge=1, description="parts that a step's batch is taken in, one after another")
+    accumulate: int = Field(1, ge=1, le=10**6, description="parts that a step's batch is taken in, one after another")
     checkpointing: bool = Field(False, description="compute activations again in the backward pass")
     compile: bool = Field(False, description="torch.compile")
 
 
-class Recipe(BaseModel):
+class Recipe(_Keys):
     """How to train: AdamW, linear warm-up, cosine to zero, gradient clipping."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(500, ge=1)
-    batch: int = Field(24, ge=1, description="clips per step, over all processes and accumulated parts")
+    steps: int = Field(500, ge=1, le=10**9)
+    batch: int = Field(24, ge=1, le=10**6, description="clips per step, over all processes and accumulated parts")
     lr: float = Field(3e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.05, ge=0)
     beta2: float = Field(0.99, gt=0, lt=1)
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps")
     clip_norm: float = Field(1.0, gt=0)
     precision: Literal["no", "bf16", "fp16"] = "no"
-    validate_every: int = Field(100, ge=1, description="steps between validations")
+    validate_every: int = Field(100, ge=1, le=10**9, description="steps between validations")
     epochs: float | None = Field(
-        None, gt=0, description="passes over the clips, instead of steps; validates after each"
+        None, gt=0, le=10**6, description="passes over the clips, instead of steps; validates after each"
     )
     warmup_epochs: float | None = Field(None, ge=0, description="instead of warmup; goes with epochs")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept and tested; 0 is off")
@@ -115,22 +129,20 @@ class Recipe(BaseModel):
 _LATER = ("epochs", "warmup_epochs", "ema", "rates", "regularise", "compute")
 
 
-class RunConfig(BaseModel):
+class RunConfig(_Keys):
     """One run. Its identity is the hash of all of it but the name, with the data's version."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    attention: str = "tps"
+    attention: str = Field("tps", description="a variant with its options: tps(pattern=A); see tps-lab list attention")
     backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
-    tubelet: int = Field(1, ge=1)
-    temporal_position: bool | None = Field(None, description="None asks the variant")
-    data: str = "opposites"
+    tubelet: int = Field(1, ge=1, le=10**4, description="frames per token along time")
+    temporal_position: bool | None = Field(None, description="learned embedding per time step; None asks the variant")
+    data: str = Field("opposites", description="a data set with its options: order(gap=4); see tps-lab list data")
     recipe: Recipe = Recipe()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=_LARGEST_SEED, description="of weights and of the order of clips")
     name: str | None = Field(None, description="of the run's folder; None takes the variant's label")
     trackers: tuple[str, ...] = Field((), description="Accelerate's: tensorboard, wandb, mlflow, trackio, …")
     weights: str = Field("", description="to begin with: timm, image:FILE, official:FILE or run:FOLDER")
-    workers: int | None = Field(None, ge=0, description="processes that read clips; None asks data and machine")
+    workers: int | None = Field(None, ge=0, le=512, description="processes that read clips; None asks data and machine")
 
     def model_post_init(self, _: Any) -> None:
         # The normal form, so that one variant has one identity however it was written.
@@ -176,15 +188,124 @@ class RunConfig(BaseModel):
 
 def backbone_text(name: str, options: Mapping[str, Any]) -> str:
     """A backbone's text form, its options in alphabetical order: one model, one text."""
-    inside = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
-    return f"{name}({inside})" if inside else name
+    return specs.written(name, {key: _option_text(value) for key, value in sorted(options.items())})
 
 
-def _literal(text: str) -> Any:
+def backbone_with(text: str, **options: Any) -> str:
+    """A backbone's text form with further options, as values or as text."""
+    name, texts = specs.split("backbone", text)
+    return backbone_text(name, {key: _literal(value) for key, value in (texts | options).items()})
+
+
+def _option_text(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    # text that reads as a number, a switch or a list wants quotes to stay text
+    return specs.text_in_quotes(value) if _literal(value) == value else json.dumps(value)
+
+
+def _literal(text: Any) -> Any:
+    """What an option of a timm model means; nothing declares its type, so it is read as Python reads it."""
+    if not isinstance(text, str) or isinstance(text, specs.Quoted):
+        return str(text) if isinstance(text, str) else text
+    for read in (specs.switch, specs.number):
+        if (value := read(text)) is not None:
+            return value
+    if text.lower() in ("none", "null", "~"):
+        return None
     try:
-        return ast.literal_eval(text.capitalize() if text.lower() in ("true", "false") else text)
-    except (ValueError, SyntaxError):
+        return ast.literal_eval(text) if text[:1] in "([" and len(text) <= 1000 else text
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+
+
+def keys() -> dict[str, str]:
+    """Every key of a run → what it is, with its default: `--set` and YAML files take them."""
+    found = {}
+    for name, field in _fields(RunConfig):
+        default = "none" if field.default is None else "" if field.default in ("", ()) else f"{field.default}"
+        parts = [field.description or "", f"[{default.lower() if isinstance(field.default, bool) else default}]"]
+        found[name] = " ".join(part for part in parts if part != "[]" and part)
+    return found
+
+
+def is_text(key: str) -> bool:
+    """Whether a key's value is meant as text, so that "no", "007" and "2024-01-01" stay what they are."""
+    return key in _text_keys()
+
+
+def means_text(path: tuple[str | int, ...]) -> bool:
+    """Whether what stands at a path of a YAML file is text by the key that it belongs to (see `is_text`).
+
+    The path may go on behind the key: to a place in a list, or to what a case is called.
+    """
+    names = [part for i, part in enumerate(path) if isinstance(part, str) and not (i == 2 and path[1] == "cases")]
+    pairs = (f"{head}.{name}" for head, name in pairwise(names))
+    return any(name in _PROSE or is_text(name) for name in (*names, *pairs))
+
+
+_PROSE = ("title", "question", "about", "like", "source", "baseline", "compare", "measures")
+
+
+def typed(key: str, text: str) -> Any:
+    """What a text means as the value of a key, by the key's declared type.
+
+    Text that does not fit stays as it is, for `make` to refuse with the reason.
+
+    >>> typed("recipe.precision", "no"), typed("recipe.lr", "1e-3"), typed("data.frames", "8")
+    ('no', 0.001, 8)
+    """
+    if is_text(key):
+        return str(text)
+    head, _, option = key.partition(".")
+    if head == "backbone" and option:
+        return _literal(text)
+    if head in ("attention", "data") and option:
+        fields = [cls.options()[option] for cls in _specs(head) if option in cls.options()]
+        try:
+            return specs.value_of(fields[0], text) if fields else text
+        except InputError:
+            return text
+    annotation = dict(_fields(RunConfig)).get(key)
+    if annotation is None:
+        return text
+    if text.lower() in ("none", "null", "~") and type(None) in getattr(annotation.annotation, "__args__", ()):
+        return None
+    if key == "trackers":
+        return tuple(part.strip() for part in text.strip("[]() ").split(",") if part.strip())
+    if isinstance(whole := specs.whole(text), int):  # 1e3, 0x10
+        return whole
+    try:
+        return TypeAdapter(annotation.annotation).validate_python(text)
+    except ValidationError:
+        return text
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """Keys of text. Of one option's name in several variants or data sets, text in one of them decides."""
+    found = {
+        key for key, field in _fields(RunConfig) if "str" in str(field.annotation) or "Lit" in str(field.annotation)
+    }
+    found -= {"trackers"}
+    for head in ("attention", "data"):
+        for cls in _specs(head):
+            found |= {f"{head}.{name}" for name, field in cls.options().items() if specs.kind_of(field) == "text"}
+    return frozenset(found)
+
+
+def _specs(head: str) -> list[type[specs.Spec]]:
+    return [*(variants() if head == "attention" else data_sets.data_sets()).values()]
+
+
+def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names of a model's fields; of a group those inside it."""
+    for name, field in model.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            yield from _fields(group, f"{before}{name}.")
+        else:
+            yield before + name, field
 
 
 def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
@@ -194,23 +315,36 @@ def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConf
         InputError: an unknown key, with the nearest valid one, or a value that does not fit.
     """
     nested: dict[str, Any] = {}
-    options: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {head: {} for head in _TEXT_FORMS}
     for key, value in values.items():
         head, *inside = key.split(".")
-        if head == "data" and len(inside) == 1:
-            options[inside[0]] = value
+        if head in _TEXT_FORMS and len(inside) == 1:
+            options[head][inside[0]] = value
         elif not inside or head != "recipe":
             nested[key] = _merged(nested.get(key), value)
         else:
             for name in reversed(inside):
                 value = {name: value}
             nested[head] = _merged(nested.get(head), value)
-    if options:
-        nested["data"] = str(data_sets.parse(nested.get("data", RunConfig.model_fields["data"].default), **options))
+    for head, given in options.items():
+        if given:
+            nested[head] = _with_options(head, nested.get(head, RunConfig.model_fields[head].default), given)
     try:
         return RunConfig(**nested)
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error)}") from None
+
+
+def _with_options(head: str, text: Any, options: Mapping[str, Any]) -> str:
+    if not isinstance(text, str):
+        default = RunConfig.model_fields[head].default
+        raise InputError(f"{head} must be text, such as '{default}', got {shortened(repr(text))}")
+    if head == "backbone":
+        return backbone_with(text, **options)
+    # lists of YAML are tuples here; a tile stays a list of rows
+    given = {name: tuple(v) if isinstance(v, list) and not any(isinstance(i, list) for i in v) else v
+             for name, v in options.items()}  # fmt: skip
+    return str(parse_variant(text, **given) if head == "attention" else data_sets.parse(text, **given))
 
 
 def _merged(earlier: Any, later: Any) -> Any:
@@ -224,22 +358,12 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        known = [*RunConfig.model_fields, *(f"recipe.{field}" for field in _names(Recipe))]
+        known = [name for name, _ in _fields(RunConfig)]
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4) or difflib.get_close_matches(
             "recipe." + key, known, n=1, cutoff=0.4
         )
         hint = f"did you mean '{near[0]}'? " if near else ""
-        return f"unknown key '{key}'; {hint}expected one of {', '.join(known)}"
+        return f"unknown key '{shortened(key)}'; {hint}expected one of {', '.join(known)}"
     if isinstance(first.get("ctx", {}).get("error"), InputError):
         return str(first["ctx"]["error"])
-    return f"{key} = {first['input']!r}: {first['msg']}"
-
-
-def _names(model: type[BaseModel]) -> list[str]:
-    """Dotted names of a model's fields; of a group those inside it."""
-    found: list[str] = []
-    for name, field in model.model_fields.items():
-        group = field.annotation
-        inside = _names(group) if isinstance(group, type) and issubclass(group, _Group) else ()
-        found += [f"{name}.{inner}" for inner in inside] or [name]
-    return found
+    return f"{key} = {shortened(repr(first['input']))}: {first['msg']}"

@@ -22,9 +22,9 @@ def unknown(kind: str, given: str, valid: Iterable[str]) -> InputError:
     """
     names = list(valid)
     folded = {name.casefold(): name for name in names}
-    near = nearest(given.casefold(), folded)
+    near = nearest(given.casefold(), folded) if len(given) < 200 else None
     hint = f"did you mean '{folded[near]}'? " if near else ""
-    return InputError(f"unknown {kind} '{given}'; {hint}expected one of {', '.join(names)}")
+    return InputError(f"unknown {kind} '{shortened(given)}'; {hint}expected one of {', '.join(names)}")
 
 
 def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
@@ -40,3 +40,12 @@ def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None
 def told(error: BaseException) -> str:
     """An error of somebody else's code in one line: "ValueError: why"."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """A text that somebody gave, as far as an error needs it.
+
+    >>> shortened("x" * 100, length=5)
+    'xxxxx…'
+    """
+    return text if len(text) <= length else text[:length] + "…"

@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tps_lab import data as data_sets
-from tps_lab import specs
 from tps_lab.ablate.grid_file import GridFile, Scale, Vary
-from tps_lab.ablate.yaml_lines import Document
-from tps_lab.attention import parse as parse_variant
 from tps_lab.axes import level_text, short
-from tps_lab.config import RunConfig, backbone_text, make
+from tps_lab.config import RunConfig, make
+from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 
 _TEXT_FORMS = ("attention", "data", "backbone")
@@ -212,32 +209,12 @@ def configuration(values: Mapping[str, Any]) -> RunConfig:
     >>> configuration({"attention": "tps", "attention.pattern": "A", "data.frames": 8}).attention
     'tps(pattern=A)'
     """
-    plain: dict[str, Any] = {}
-    inside: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        head, dot, tail = key.partition(".")
-        if dot and head in _TEXT_FORMS:
-            inside.setdefault(head, {})[tail] = value
-        else:
-            plain[key] = value
-    default = {name: RunConfig.model_fields[name].default for name in _TEXT_FORMS}
-    for head, options in inside.items():
-        text = plain.get(head, default[head])
-        if not isinstance(text, str):
-            raise InputError(f"{head} must be text, such as '{default[head]}', got {text!r}")
-        options = {name: _as_option(value) for name, value in options.items()}
-        if head == "attention":
-            plain[head] = str(parse_variant(text, **options))
-        elif head == "data":
-            plain[head] = str(data_sets.parse(text, **options))
-        else:
-            name, given = specs.split("backbone", text)
-            plain[head] = backbone_text(name, given | options)
-    for key in plain:
-        if "." in key and not key.startswith("recipe."):
+    for key in values:
+        head, dot, _ = key.partition(".")
+        if dot and head not in ("recipe", *_TEXT_FORMS):
             heads = ("recipe", *_TEXT_FORMS)
             raise unknown("key", key, [*RunConfig.model_fields, *(f"{head}.…" for head in heads)])
-    return make(plain, "cell")
+    return make(values, "cell")
 
 
 def _check_key(key: str) -> None:
@@ -245,12 +222,6 @@ def _check_key(key: str) -> None:
         raise InputError("a grid's seeds are those of its scale: 'seeds: 5' or 'seeds: [3, 7]' under scales")
     if key == "name":
         raise InputError("'name' is the case's; cases are named under 'vary'")
-
-
-def _as_option(value: Any) -> Any:
-    if isinstance(value, list) and not any(isinstance(item, list) for item in value):
-        return tuple(value)
-    return value if isinstance(value, list) else str(value)
 
 
 def _plain(value: Any) -> Any:

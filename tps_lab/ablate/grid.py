@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
 from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
-from tps_lab.ablate.yaml_lines import Document
 from tps_lab.axes import of_several
+from tps_lab.config import means_text
+from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 
 
@@ -65,7 +66,7 @@ def find(folder: Path = Path("ablations")) -> list[Path]:
 
 def about(file: Path) -> str:
     """The question that a grid file asks."""
-    return str(Document(file).values.get("question", ""))
+    return str(Document(file, means_text).values.get("question", ""))
 
 
 def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | None = None) -> Grid:
@@ -77,7 +78,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     Raises:
         InputError: with file, line and the nearest valid name.
     """
-    document = Document(Path(file))
+    document = Document(Path(file), means_text)
     try:
         read = GridFile.model_validate(document.values)
     except ValidationError as error:

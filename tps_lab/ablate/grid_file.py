@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tps_lab.ablate.yaml_lines import Document
+from tps_lab.documents import Document
 from tps_lab.errors import unknown
 
 ScaleName = Literal["small", "paper"]

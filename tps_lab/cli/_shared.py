@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tps_lab import files, plugins
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.text import printable
 
 if TYPE_CHECKING:
@@ -112,21 +112,24 @@ def print_rich(what: Any, width: int = 140) -> None:
     (console if console.is_terminal else Console(width=width, **plain)).print(what)
 
 
-def pairs(given: list[str] | None) -> dict[str, Any]:
-    import yaml
+def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:
+    """KEY=VALUE, the values as text; text in quotes is the text inside them."""
+    from tps_lab.specs import unquoted
 
     values = {}
     for pair in given or []:
         key, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"--set {pair!r} is not of the form KEY=VALUE")
-        parsed = yaml.safe_load(value) if value else ""
-        # YAML reads 1e-3 as text; people mean the number
-        try:
-            values[key] = float(parsed) if isinstance(parsed, str) else parsed
-        except ValueError:
-            values[key] = parsed
+        if not equals or not key.strip():
+            raise InputError(f"{option} {shortened(pair)!r} is not of the form KEY=VALUE")
+        values[key.strip()] = unquoted(value.strip() if value.strip()[:1] in ("'", '"') else value)
     return values
+
+
+def settings(given: list[str] | None) -> dict[str, Any]:
+    """KEY=VALUE, each value as the type of its key has it."""
+    from tps_lab.config import typed
+
+    return {key: typed(key, text) for key, text in pairs(given).items()}
 
 
 def run_values(
@@ -141,10 +144,10 @@ def run_values(
 
     given = {"backbone": backbone, "attention": attention, "data": data}
     values = {} if config is None else recipes.read(config)
-    settings = pairs(changed)
-    if "recipe.steps" in settings:  # whoever says steps does not mean the file's epochs
-        settings = {"recipe.epochs": None, "recipe.warmup_epochs": None} | settings
-    values |= {k: v for k, v in given.items() if v is not None} | settings
+    said = settings(changed)
+    if "recipe.steps" in said:  # whoever says steps does not mean the file's epochs
+        said = {"recipe.epochs": None, "recipe.warmup_epochs": None} | said
+    values |= {k: v for k, v in given.items() if v is not None} | said
     if pattern is not None:
         values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
     if frames is not None:

@@ -22,6 +22,7 @@ from tps_lab.cli._shared import (
     print_table,
     run_values,
     say,
+    settings,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def quickstart(
     from tps_lab.quickstart import quickstart as run
 
     shown = progress.for_this_terminal(quiet or json_)
-    outcome = run(out, seeds, full, again, jobs, shown, timing_seconds, **pairs(set_))
+    outcome = run(out, seeds, full, again, jobs, shown, timing_seconds, **settings(set_))
     finish(outcome.runs, outcome.page, json_)
     if outcome.stopped:
         raise typer.Exit(130)
@@ -178,12 +179,12 @@ def ablate(
         only=tuple(only or ()),
         limit=limit,
         executor=executor,
-        executor_options=pairs(executor_set),
+        executor_options=pairs(executor_set, "--executor-set"),
         jobs=jobs,
         deterministic=deterministic,
         checkpoint_seconds=checkpoint_seconds,
         timing_seconds=timing_seconds,
-        settings=pairs(set_),
+        settings=settings(set_),
         quiet=quiet or json_,
     )
     if dry_run:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, shortened, unknown
 
 
 def names() -> list[str]:
@@ -23,8 +23,11 @@ def about(name: str) -> str:
     return " ".join(str(_values(_file(name)).get("about", "")).split())
 
 
-def read(text: str | Path) -> dict[str, Any]:
+def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     """A run's keys from a file, or from a recipe of this name.
+
+    Args:
+        before: files that are `like` this one.
 
     Raises:
         InputError: there is neither, or what is there cannot be read.
@@ -38,7 +41,13 @@ def read(text: str | Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: no such file, and no recipe of this name (see: tps-lab list recipes)")
     values.pop("about", None)
     like = values.pop("like", None)
-    return values if like is None else merged(read(like), values)
+    if like is None:
+        return values
+    if not isinstance(like, str):
+        raise InputError(f"{path}: 'like' must be the name of a recipe or a file, got {shortened(repr(like))}")
+    if like in before or len(before) > 20:
+        raise InputError(f"{path}: 'like' goes round in a circle: {' → '.join((*before, like))}")
+    return merged(read(like, (*before, like)), values)
 
 
 def merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,24 +66,7 @@ def _file(name: str) -> Path:
 
 
 def _values(file: Path) -> dict[str, Any]:
-    import yaml
+    from tps_lab.config import means_text
+    from tps_lab.documents import Document
 
-    try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{file} must hold keys and values, e.g. 'attention: tps'")
-    return {key: _numbers(value) for key, value in values.items()}
-
-
-def _numbers(value: Any) -> Any:
-    """YAML reads 1e-3 as text; people mean the number."""
-    if isinstance(value, Mapping):
-        return {key: _numbers(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return Document(file, means_text).values
