@@ -112,16 +112,16 @@ def test_nothing_takes_nothing_and_a_name_has_memory_once():
 
 def test_a_step_played_by_hand():
     weight, saved, gradient = 4 * MIB, 16 * MIB, 4 * MIB
-    step = Recording(1, (weight,), ((1, saved), (2, gradient), (1, 0)), 1, (weight,), "sgd")
+    step = Recording(1, (weight,), ((1, saved), (2, gradient), (1, None)), 1, (weight,), "sgd")
     # backward: the weight, its momentum, what forward saved, the gradient, and a workspace for each of two threads
     assert play(step, 32 * MIB).allocated == weight + weight + saved + gradient + 2 * 32 * MIB
-    forward = Recording(1, (weight,), ((1, saved), (1, 0)))
+    forward = Recording(1, (weight,), ((1, saved), (1, None)))
     assert play(forward, 32 * MIB).allocated == weight + saved + 32 * MIB
     assert play(forward, 0).reserved == 20 * MIB  # what was saved fits behind the weight
 
 
 def test_recordings_that_differ_in_more_than_sizes_are_not_mixed():
-    one, more = Recording(2, (8,), ((1, 20), (1, 0))), Recording(4, (8,), ((1, 40), (2, 8), (1, 0), (2, 0)))
+    one, more = Recording(2, (8,), ((1, 20), (1, None))), Recording(4, (8,), ((1, 40), (2, 8), (1, None), (2, None)))
     assert one.at_batch(more, 8) is None
     assert one.at_batch(one, 8) is None
 

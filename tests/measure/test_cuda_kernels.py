@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tps_lab.measure.cuda_kernels import Gpu, passing_bytes, sum_buffer
+from tps_lab.measure.cuda_kernels import Gpu, as_sum, sum_buffer
 
 H100 = Gpu(132, 2048, 9)
 
@@ -29,7 +29,7 @@ def test_a_short_sum_needs_no_buffer(shape):
 def test_only_sums_take_one():
     x = torch.zeros(12608, 384)
     sum_, mean, add = torch.ops.aten.sum.dim_IntList, torch.ops.aten.mean.dim, torch.ops.aten.add.Tensor
-    assert passing_bytes(sum_, (x, [0], True), sum_(x, [0], True), H100) == 38_731_776
-    assert passing_bytes(sum_, (x, [-2]), sum_(x, [-2]), H100) == 38_731_776
-    assert passing_bytes(mean, (x, [0]), mean(x, [0]), H100) == 38_731_776
-    assert passing_bytes(add, (x, x), x + x, H100) == 0
+    assert as_sum(sum_, (x, [0], True), sum_(x, [0], True)).buffer(H100) == 38_731_776
+    assert as_sum(sum_, (x, [-2]), sum_(x, [-2])).buffer(H100) == 38_731_776
+    assert as_sum(mean, (x, [0]), mean(x, [0])).buffer(H100) == 38_731_776
+    assert as_sum(add, (x, x), x + x) is None

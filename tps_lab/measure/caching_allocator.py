@@ -21,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 
 MIB = 2**20
+WORKSPACE_ON_HOPPER = 32 * MIB  # bytes of cuBLAS's, see `replay.matmul_workspace`
 _ROUNDING = 512
 _LARGEST_SMALL, _SMALL_SEGMENT = MIB, 2 * MIB
 _SMALLEST_OWN_SEGMENT, _LARGE_SEGMENT, _SEGMENT_ROUNDING = 10 * MIB, 20 * MIB, 2 * MIB

@@ -9,8 +9,8 @@ where memory peaks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,13 +44,34 @@ def gpu_at_hand() -> Gpu:
     return Gpu(found.multi_processor_count, found.max_threads_per_multi_processor, found.major)
 
 
-def passing_bytes(func: Any, args: Any, out: Any, gpu: Gpu) -> int:
-    """Bytes that an operator's kernel takes besides its result."""
+@dataclass(frozen=True)
+class Sum:
+    """A sum over the axes `over` of a tensor of this shape and strides, added up in numbers of so many bytes."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    over: tuple[int, ...]
+    bytes_each: int = 4
+
+    def buffer(self, gpu: Gpu | None = None) -> int:
+        """Bytes that its kernel takes besides its result, see `sum_buffer`."""
+        return sum_buffer(self.shape, self.strides, self.over, self.bytes_each, gpu)
+
+    def between(self, other: Sum, scaled: Callable[[int, int], int]) -> Sum:
+        """The same sum of another batch, each length worked out from this one's and another's."""
+        shape, strides = (
+            tuple(map(scaled, *both)) for both in ((self.shape, other.shape), (self.strides, other.strides))
+        )
+        return replace(self, shape=shape, strides=strides)
+
+
+def as_sum(func: Any, args: Any, out: Any) -> Sum | None:
+    """The sum that a call of an operator is; None if it is another."""
     if func not in _SUMS or not isinstance(out, Tensor):
-        return 0
+        return None
     x: Tensor = args[0]
     over = args[1] if len(args) > 1 and args[1] else range(x.ndim)
-    return sum_buffer(x.shape, x.stride(), [dim % x.ndim for dim in over], _ACCUMULATED_IN.get(x.dtype, 4), gpu)
+    return Sum(tuple(x.shape), x.stride(), tuple(dim % x.ndim for dim in over), _ACCUMULATED_IN.get(x.dtype, 4))
 
 
 def sum_buffer(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 from tps_lab.measure.caching_allocator import round_up
+from tps_lab.measure.cuda_kernels import Gpu, Sum, as_sum
 from tps_lab.measure.memory import LiveBytes
 
 Part = Literal["parameters", "gradients", "optimizer", "activations", "temporary", "overhead"]
@@ -21,22 +21,23 @@ class LiveParts(LiveBytes):
         part: what new storages are counted as.
         now, at_peak, most: bytes per part: alive now, alive when all together were the most, and the
             most that each one ever was.
-        events: (storage's number, its bytes) when one comes, (its number, 0) when it goes.
+        events: (storage's number, its bytes) when one comes, (its number, None) when it goes.
+        sums: number → the sum that passes results through a buffer with that number, maybe of 0 bytes.
         course: `now`, in the order of `PARTS`, after each of the events.
 
     Args:
         rounding: sizes are rounded up to it in the sums, not in the events.
-        passing: from an operator, its arguments and its result to the bytes that its kernel takes besides and
-            gives back before the next one runs.
+        gpu: whose kernels take buffers for themselves; None is a CPU.
     """
 
-    def __init__(self, rounding: int, passing: Callable[[Any, Any, Any], int] | None = None) -> None:
+    def __init__(self, rounding: int, gpu: Gpu | None = None) -> None:
         super().__init__()
-        self.rounding, self.passing = rounding, passing
+        self.rounding, self.gpu = rounding, gpu
         self.part: Part = "parameters"
         self.now: dict[str, int] = dict.fromkeys(PARTS, 0)
         self.at_peak, self.most = dict(self.now), dict(self.now)
-        self.events: list[tuple[int, int]] = []
+        self.events: list[tuple[int, int | None]] = []
+        self.sums: dict[int, Sum] = {}
         self.course: list[tuple[int, ...]] = []
         self._about: dict[int, tuple[Part, int]] = {}  # storage → part, number
         self._storages = 0
@@ -52,9 +53,10 @@ class LiveParts(LiveBytes):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        if self.passing is not None and (size := self.passing(func, args, out)):
+        if self.gpu is not None and (found := as_sum(func, args, out)):
             before, self.part = self.part, "temporary"
-            self._came(0, size)
+            self.sums[self._storages + 1] = found
+            self._came(0, found.buffer(self.gpu))
             self._went(0)
             self.part = before
         return out
@@ -67,20 +69,20 @@ class LiveParts(LiveBytes):
         super()._came(key, rounded)
         if self.peak > highest:
             self.at_peak = dict(self.now)
-        if size:
+        if size or self._storages in self.sums:
             self._note(self._storages, size)
 
     def _went(self, key: int) -> None:
         size, (part, number) = self._known[key], self._about.pop(key)
         super()._went(key)
         self.now[part] -= size
-        if size:
-            self._note(number, 0)
+        if size or number in self.sums:
+            self._note(number, None)
 
     def _add(self, part: Part, size: int) -> None:
         self.now[part] += size
         self.most[part] = max(self.most[part], self.now[part])
 
-    def _note(self, number: int, size: int) -> None:
+    def _note(self, number: int, size: int | None) -> None:
         self.events.append((number, size))
         self.course.append(tuple(self.now.values()))

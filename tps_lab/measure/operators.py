@@ -36,6 +36,7 @@ NO_MACS = frozenset(
     index index_select embedding gather index_put index_put_ _unsafe_index index_add index_add_ scatter scatter_add
     select_backward slice_backward diagonal_backward embedding_dense_backward
     add add_ sub sub_ rsub mul mul_ div div_ neg pow sqrt rsqrt exp log log2 sin cos abs sign reciprocal where clamp
+    floor_divide remainder
     clamp_min masked_fill masked_fill_ minimum maximum
     eq ne lt le gt ge bitwise_not bitwise_and logical_not logical_and any all
     sum mean amax max var var_mean std linalg_vector_norm argmax

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tps_lab.errors import InputError, unknown
 from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.caching_allocator import round_up
-from tps_lab.measure.cuda_kernels import gpu_at_hand, passing_bytes
+from tps_lab.measure.cuda_kernels import Gpu, gpu_at_hand
 from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.largest_batch import largest_batches
 from tps_lab.measure.live_parts import LiveParts
@@ -173,11 +173,11 @@ def _forward(model: nn.Module, clips: Tensor, setting: Setting) -> Tensor:
 
 def _forward_only(model: nn.Module, setting: Setting, mode: Any) -> tuple[Recording, int]:
     """A forward pass without gradients, and the most bytes of tensors."""
-    with mode, LiveParts(_rounding(setting), _passing(setting)) as live, torch.no_grad():
+    with mode, LiveParts(_rounding(setting), _gpu(setting)) as live, torch.no_grad():
         clips, held = _before(live, model, setting)
         _forward(model, clips, setting)
         events = in_order(live.events[len(held) :])
-    return Recording(setting.batch, held, events), live.peak
+    return Recording(setting.batch, held, events, sums=live.sums), live.peak
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def training_step(model: nn.Module, setting: Setting, mode: Any) -> Step:
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sizes = [round_up(weight.nbytes, rounding) for weight in weights]
     state, temporary_gpu, temporary_cpu = OPTIMIZERS[setting.optimizer]
-    with mode, LiveParts(rounding, _passing(setting)) as live:
+    with mode, LiveParts(rounding, _gpu(setting)) as live:
         clips, held = _before(live, model, setting)
         live.now["optimizer"] = state * sum(sizes)
         live.live += live.now["optimizer"]
@@ -232,7 +232,7 @@ def training_step(model: nn.Module, setting: Setting, mode: Any) -> Step:
         for weight in weights:
             weight.grad = None
     trained = tuple(weight.nbytes for weight in weights)
-    recording = Recording(setting.batch, held, events, backward_at, trained, setting.optimizer)
+    recording = Recording(setting.batch, held, events, backward_at, trained, setting.optimizer, live.sums)
     return Step(recording, dict(parts), most, course)
 
 
@@ -241,14 +241,11 @@ def _before(live: LiveParts, model: nn.Module, setting: Setting) -> tuple[Tensor
     live.track([*model.parameters(), *model.buffers()])
     live.part = "activations"
     clips = torch.zeros(setting.batch, *model.clip_shape)  # type: ignore[misc]
-    return clips, tuple(size for _, size in live.events)
+    return clips, tuple(size for _, size in live.events if size is not None)
 
 
-def _passing(setting: Setting) -> Callable[[Any, Any, Any], int] | None:
-    if setting.target == "cpu":
-        return None
-    gpu = gpu_at_hand()
-    return lambda func, args, out: passing_bytes(func, args, out, gpu)
+def _gpu(setting: Setting) -> Gpu | None:
+    return gpu_at_hand() if setting.target == "cuda" else None
 
 
 def _rounding(setting: Setting) -> int:

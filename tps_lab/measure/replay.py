@@ -5,8 +5,9 @@ optimizer's state in whatever gaps its tensors leave, the second is as all later
 Besides the model's own tensors a process holds cuBLAS's workspaces, and blocks that are larger than what
 was asked of them.
 
-The sequence of allocations does not depend on the batch, and every size is affine in it. So two recorded
-batches give every other one: `Recording.at_batch`.
+The sequence of allocations does not depend on the batch, and every size is affine in it, but for the buffers of
+sums (`cuda_kernels`), whose sums are kept instead. So two recorded batches give every other one:
+`Recording.at_batch`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,26 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from tps_lab.measure.caching_allocator import MIB, CachingAllocator
+from tps_lab.measure.caching_allocator import MIB, WORKSPACE_ON_HOPPER, CachingAllocator
+from tps_lab.measure.cuda_kernels import Sum, gpu_at_hand
 
 # optimizer → (state per weight, in tensors; temporaries of its step on a GPU, in weights' sizes; on a CPU, in sizes
 # of the largest weight). AdamW on a GPU takes the square root of all second moments at once ("foreach").
 OPTIMIZERS = {"adamw": (2, 1, 2), "sgd": (1, 0, 0)}
-WORKSPACE_ON_HOPPER = 32 * MIB  # bytes, see `matmul_workspace`
 
 
-def in_order(events: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+Event = tuple[int, int | None]
+
+
+def in_order(events: Sequence[Event]) -> tuple[Event, ...]:
     """What is freed at one moment, by number: autocast empties its cache in the order of addresses."""
-    ordered: list[tuple[int, int]] = []
-    for is_free, group in itertools.groupby(events, lambda event: event[1] == 0):
+    ordered: list[Event] = []
+    for is_free, group in itertools.groupby(events, lambda event: event[1] is None):
         run = list(group)
-        ordered += sorted(run) if is_free else run
+        ordered += sorted(run, key=lambda event: event[0]) if is_free else run
     return tuple(ordered)
 
 
@@ -41,38 +45,44 @@ class Recording:
     Args:
         batch: clips.
         held: bytes of what is there before the first step: parameters, buffers, clips and labels.
-        events: (number, bytes) for an allocation, (number, 0) when it is freed, `in_order`; gradients stay.
+        events: (number, bytes) for an allocation, (number, None) when it is freed, `in_order`; gradients stay.
         backward_at: the event with which backward begins; None if it never does.
         weights: bytes of the parameters that are trained.
         optimizer: of `OPTIMIZERS`.
+        sums: number → the sum whose buffer that allocation is.
     """
 
     batch: int
     held: tuple[int, ...]
-    events: tuple[tuple[int, int], ...]
+    events: tuple[Event, ...]
     backward_at: int | None = None
     weights: tuple[int, ...] = ()
     optimizer: str | None = None
+    sums: Mapping[int, Sum] = field(default_factory=dict)
 
     def at_batch(self, other: Recording, batch: int) -> Recording | None:
         """The same step with another batch, from this one's sizes and another's; None if the two differ in more.
 
-        >>> Recording(2, (8,), ((1, 20), (1, 0))).at_batch(Recording(4, (8,), ((1, 40), (1, 0))), 8).events
-        ((1, 80), (1, 0))
+        >>> Recording(2, (8,), ((1, 20), (1, None))).at_batch(Recording(4, (8,), ((1, 40), (1, None))), 8).events
+        ((1, 80), (1, None))
         """
         alike = [number for number, _ in self.events] == [number for number, _ in other.events]
-        if not alike or len(self.held) != len(other.held) or self.batch == other.batch:
+        alike = alike and len(self.held) == len(other.held) and self.sums.keys() == other.sums.keys()
+        if not alike or self.batch == other.batch:
             return None
+        gpu = gpu_at_hand()
 
         def scaled(one: int, another: int) -> int:
             return one + (another - one) * (batch - self.batch) // (other.batch - self.batch)
 
+        sums = {number: found.between(other.sums[number], scaled) for number, found in self.sums.items()}
+        buffers = {number: found.buffer(gpu) for number, found in sums.items()}
         events = tuple(
-            (number, scaled(one, another))
+            (number, None if one is None or another is None else buffers.get(number, scaled(one, another)))
             for (number, one), (_, another) in zip(self.events, other.events, strict=True)
         )
         held = tuple(scaled(one, another) for one, another in zip(self.held, other.held, strict=True))
-        return replace(self, batch=batch, held=held, events=events)
+        return replace(self, batch=batch, held=held, events=events, sums=sums)
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ def _pass(
     for at, (number, size) in enumerate(recording.events):
         if at == recording.backward_at:
             allocator.allocate("workspace of backward", workspace_of_backward)
-        if size:
+        if size is not None:
             allocator.allocate(number, size)
             left[number] = None
         else:

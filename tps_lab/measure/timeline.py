@@ -50,7 +50,7 @@ def timeline(make: Callable[[], nn.Module], setting: Setting) -> Timeline:
     step = training_step(modelled(make, setting, mode).train(), setting, mode)
     played = play(step.recording, matmul_workspace())
     # of several frees in a row only what is there after the last: before, the two lists differ in their order
-    is_free = np.array([size == 0 for _, size in step.recording.events])
+    is_free = np.array([size is None for _, size in step.recording.events])
     ends = np.append(~(is_free[:-1] & is_free[1:]), [True] * 4)
     allocated, reserved = np.array(played.course)[ends].T
     parts = dict(zip(PARTS, np.array(step.course)[ends].T, strict=True))

@@ -11,7 +11,7 @@ have to spare, are left out, about 2 %. A test holds the figure within 3 % of th
 
 from __future__ import annotations
 
-from tps_lab.measure.replay import WORKSPACE_ON_HOPPER
+from tps_lab.measure.caching_allocator import WORKSPACE_ON_HOPPER
 
 _MLP = 4  # hidden width, in C
 _IN_BLOCK = 8 + 2 * _MLP  # 16, see above
