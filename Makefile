@@ -34,24 +34,22 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(BIN)/mypy
 
-# the first time writes the baseline, later ones are compared with it (BASELINE=… names another)
-BASELINE ?= build/benchmark-baseline.json
+# every run is kept in .benchmarks and printed beside the one before; to fail where something became slower:
+# make benchmark ARGS=--benchmark-compare-fail=median:10%
+BENCHMARK := --benchmark-only --benchmark-columns=min,median,iqr,rounds --benchmark-group-by=group
 benchmark: $(VENV)/.dev
-	@mkdir -p build $(dir $(BASELINE))
-	@$(BIN)/python -m pytest tests/benchmarks -o addopts='' --benchmark-only --benchmark-columns=min,median,iqr,rounds \
-		--benchmark-group-by=group --benchmark-sort=fullname --benchmark-json=build/benchmark.json $(ARGS)
-	@if [ -f $(BASELINE) ]; then $(BIN)/tps-lab benchmark-compare $(BASELINE) build/benchmark.json; \
-		else cp build/benchmark.json $(BASELINE) && echo 'baseline: $(BASELINE)'; fi
+	@$(BIN)/python -m pytest tests/benchmarks -o addopts='' $(BENCHMARK) --benchmark-sort=fullname \
+		--benchmark-autosave $(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) $(ARGS)
 
 # what a machine without a GPU skips or only predicts; a stopped run goes on where it was
 gpu: $(VENV)/.dev
 	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make gpu needs a CUDA device: torch sees none")'
 	@$(BIN)/python -m pytest tests -m gpu --ignore tests/benchmarks $(ARGS)
 	@mkdir -p build
-	@$(BIN)/python -m pytest tests/benchmarks -m gpu -o addopts='' --benchmark-only --benchmark-group-by=group \
-		--benchmark-columns=min,median,iqr,rounds --benchmark-json=build/benchmark-gpu.json
-	@$(BIN)/tps-lab validate-memory --out reports/memory/cuda --jobs 4
-	@$(BIN)/tps-lab fused-report --out reports/fused --jobs 4
+	@$(BIN)/python -m pytest tests/benchmarks -m gpu -o addopts='' $(BENCHMARK) --benchmark-json=build/benchmark-gpu.json
+	@$(BIN)/python reports/memory/make.py --jobs 4
+	@$(BIN)/python reports/fused/make.py --jobs 4
+	@$(BIN)/python reports/gpu/make.py
 
 environment: $(VENV)/.base
 	@$(BIN)/python -m tps_lab.environment_file > environment.yml

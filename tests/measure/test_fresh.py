@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tps_lab import create_model
-from tps_lab.measure import fresh, validate
+from tps_lab.measure import fresh
 from tps_lab.measure.fresh import OutOfMemory, peak_memory_fresh
 from tps_lab.measure.memory import is_out_of_memory, peak_memory
 
@@ -69,16 +69,6 @@ def test_a_model_that_the_machine_cannot_hold_is_reported_as_such(monkeypatch, t
         monkeypatch.setattr(fresh.subprocess, "run", lambda *_, answer=answer, **__: answer)
         with pytest.raises(OutOfMemory, match="out of memory"):
             peak_memory_fresh(Own(), (1, 1, 2, 2), 2)
-
-
-def test_a_cell_of_the_validation_that_runs_out_of_memory_is_a_row(monkeypatch):
-    def fails(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(validate, "_measured", fails)
-    row = validate.cell("vit_micro", "tps", 8, 32, 2)
-    assert row["status"] == "out of memory"
-    assert row["predicted_bytes"] > 0
 
 
 @pytest.mark.gpu

@@ -178,20 +178,6 @@ def test_devices_and_precisions_that_are_not_there():
         roofline.estimate(Trace(1, False), roofline.DEVICES["t4"], "bf16")
 
 
-def test_ranks_and_misses():
-    from tps_lab.measure.roofline_check import agreement
-
-    rows = [
-        {"backbone": "b", "attention": str(i), "clip": "c", "work": "inference", "estimated_ms": e, "measured_ms": m,
-         "macs": i, "bytes": i, "kernels": 1 + i, "ratio": m / e}
-        for i, (e, m) in enumerate([(1.0, 2.0), (2.0, 9.0), (3.0, 4.0), (4.0, 16.0)])
-    ]  # fmt: skip
-    found = agreement(rows, "inference")
-    assert found["estimated_ms"] == {"spearman": 0.8, "kendall": 0.667}
-    assert found["misses"] == [("b, 2, c", "b, 1, c", 2.25)]
-    assert found["median_ratio"] == 3.0
-
-
 # ---------------------------------------------------------------------- command line
 
 
@@ -225,21 +211,3 @@ def test_cost_without_running(capsys, tmp_path):
     assert picture.stat().st_size > 10_000
     with pytest.raises(InputError, match="T4 has no bf16"):
         app([*asked, "--device-model", "t4", "--precision", "bf16"], standalone_mode=False)
-
-
-def test_counters_that_are_not_installed_say_so(monkeypatch, tmp_path):
-    from tps_lab.measure import counters
-
-    tiny = {"tiny": {"name": "vit_micro", "attention": "joint", "frames": 2, "num_classes": 7}}
-    monkeypatch.setattr(counters, "MODELS", tiny)
-    chosen = ("closed form (tps_lab)", "torch FlopCounterMode with tps_lab's formulas", "fvcore as it comes")
-    kept = {name: counters.COUNTERS[name] for name in chosen}
-    absent = counters.Counter("no-such-package", 1, kept["fvcore as it comes"].count, "It is not there.")
-    monkeypatch.setattr(counters, "COUNTERS", kept | {"absent": absent})
-    rows = counters.count_all()
-    assert [row["status"] for row in rows] == ["counted"] * 3 + ["not installed: pip install no-such-package"]
-    assert rows[0]["macs"] == rows[1]["macs"] > rows[2]["macs"]
-    counters.publish(rows, tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    assert "not installed: pip install no-such-package" in text
-    assert "It is not there." in text

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import study  # of reports/
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import calculate_rms
 from PIL import Image, ImageFilter
@@ -153,7 +154,7 @@ PICTURES: dict[str, Any] = {
     "pair_accuracy": lambda ax: viz.pair_accuracy(RUNS, ax=ax),
     "provenance": lambda ax: viz.provenance("A", (5, 2, 3), "zero", ax=ax),
     "reach_animation": lambda ax: last_frame(viz.reach_animation("tps(pattern=A)", (6, 3, 3), 3, ax=ax)),
-    "roofline": lambda ax: viz.roofline(TIMES, ax=ax),
+    "roofline": lambda ax: study.load("roofline").picture(TIMES, ax=ax),
     "stacked": lambda ax: viz.stacked(MEMORY, "peak memory, training", ax=ax),
     "time_use": lambda ax: viz.time_use(TIME_USE, ax=ax),
     "tradeoff": lambda ax: viz.tradeoff(table(RUNS), ax=ax),

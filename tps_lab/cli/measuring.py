@@ -1,4 +1,4 @@
-"""Commands that measure or predict: cost, roofline, counters, validate-memory."""
+"""The command that says what a model costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, Quiet, app, print_json, save_picture
+from tps_lab.cli._shared import Json, app, print_json, save_picture
 from tps_lab.errors import InputError
 
 
@@ -133,98 +133,3 @@ def _without_running(
     print(text(facts, parts if with_parts else None, given["views"]))
     if save is not None:
         print(save)
-
-
-@app.command(epilog="Example: tps-lab roofline --out reports/roofline")
-def roofline(
-    out: Annotated[Path, typer.Option(help="Where report.md, roofline.png and cells.csv go.")],
-    models: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
-    json_: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Roofline estimates against measured times of many models on this CPU: do they order models rightly?"""
-    from tps_lab import progress
-    from tps_lab.measure import roofline_check
-
-    if models is not None and models < 3:
-        raise InputError(f"models must be 3 or more, got {models}")
-    chosen = roofline_check.MODELS[:models]
-    with progress.for_this_terminal(quiet or json_).run("models", len(chosen)) as advance:
-        found = roofline_check.check(advance, chosen)
-    try:
-        roofline_check.publish(found, out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    if json_:
-        print_json({"rows": found["rows"], "agreement": found["agreement"]})
-        return
-    for work, fit in found["agreement"].items():
-        ranks = fit["estimated_ms"]
-        print(f"{work}: Spearman {ranks['spearman']:.3f}, Kendall {ranks['kendall']:.3f} over {fit['models']} models; "
-              f"measured is {fit['median_ratio']:.2f} times the estimate; {len(fit['misses'])} misses")  # fmt: skip
-    print(out / "report.md")
-
-
-@app.command(epilog="Example: tps-lab counters --out reports/counters")
-def counters(
-    out: Annotated[Path, typer.Option(help="Where report.md and counters.csv go.")],
-    json_: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """What common counters (fvcore, torch, thop, ptflops, torchinfo) say of the same models, and why they differ."""
-    from tps_lab import progress
-    from tps_lab.measure import counters as page
-
-    total = len(page.MODELS) * len(page.COUNTERS)
-    with progress.for_this_terminal(quiet or json_).run("counts", total) as advance:
-        rows = page.count_all(advance)
-    try:
-        page.publish(rows, out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    if json_:
-        print_json(rows)
-    else:
-        print(out / "report.md")
-
-
-@app.command("validate-memory", epilog="Example: tps-lab validate-memory --out reports/memory")
-def validate_memory(
-    out: Annotated[Path, typer.Option(help="Where report.md and the cells go; what is there is not run again.")],
-    cells: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
-    jobs: Annotated[int, typer.Option(help="Cells at once; on a GPU, whose memory they share.")] = 1,
-    json_: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Peak memory predicted against measured, over a grid, on the device at hand.
-
-    On a GPU every cell runs in a fresh process, and what the allocator reserves is compared, too.
-    """
-    from tps_lab import progress
-    from tps_lab.measure import best_device
-    from tps_lab.measure.validate import grid, validate
-
-    if cells is not None and cells < 1:
-        raise InputError(f"cells must be 1 or more, got {cells}")
-    device = best_device().type
-    wanted = grid(large=device == "cuda")[:cells]
-    try:
-        with progress.for_this_terminal(quiet or json_).run("cells", len(wanted)) as advance:
-            summary = validate(out, device, wanted, advance, jobs)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    if json_:
-        print_json(summary)
-    else:
-        print(
-            f"{summary['measured']} of {summary['cells']} cells: median error {summary['median_error_pct']} %, "
-            f"95th percentile {summary['p95_error_pct']} %"
-        )
-        if device == "cuda":
-            print(
-                f"reserved: median error {summary['reserved_median_error_pct']} %, "
-                f"95th percentile {summary['reserved_p95_error_pct']} %"
-            )
-        print(out / "report.md")
-    if summary["measured"] < summary["cells"]:
-        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Commands that put several variants, or two benchmarks, side by side: memory, latency, benchmark-compare."""
+"""Commands that put several variants side by side: memory, latency."""
 
 from __future__ import annotations
 
@@ -113,46 +113,3 @@ def latency(
         print(tables.latency_text(facts))
     if facts["failures"]:
         raise typer.Exit(1)
-
-
-@app.command("benchmark-compare", epilog="Example: tps-lab benchmark-compare build/baseline.json build/benchmark.json")
-def benchmark_compare(
-    before: Annotated[Path, typer.Argument(help="A file that pytest --benchmark-json wrote.")],
-    after: Annotated[Path, typer.Argument(help="A later one.")],
-    tolerance: Annotated[float, typer.Option(help="A change up to this share does not count.")] = 0.1,
-    json_: Json = False,
-) -> None:
-    """What became slower or needs more memory since an earlier `make benchmark`; exit code 1 if anything."""
-    from tps_lab.measure import baseline
-
-    if not 0 <= tolerance < 10:
-        raise InputError(f"tolerance must be a share from 0 to 10, got {tolerance}")
-    changes = baseline.compare_benchmarks(before, after, tolerance)
-    if json_:
-        print_json([change.row() for change in changes])
-    else:
-        print(baseline.text(changes, tolerance))
-    if baseline.regressions(changes):
-        raise typer.Exit(1)
-
-
-@app.command("fused-report", epilog="Example: tps-lab fused-report --out reports/fused")
-def fused_report(
-    out: Annotated[Path, typer.Option(help="Where report.md goes; cells that are there are not computed again.")],
-    frames: Annotated[list[int] | None, typer.Option(help="Frames per clip; can be given several times.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes at once; on a GPU they take turns.")] = 1,
-    quiet: Quiet = False,
-) -> None:
-    """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
-    from tps_lab import progress
-    from tps_lab.measure import best_device
-    from tps_lab.report import fused_attention
-
-    if frames and min(frames) < 1:
-        raise InputError(f"frames must be 1 or more, got {min(frames)}")
-    cells = fused_attention.grid(sorted(set(frames)) if frames else fused_attention.FRAMES)
-    try:
-        with progress.for_this_terminal(quiet).run("cells", len(cells)) as advance:
-            print(fused_attention.build(out, cells, advance, measure=best_device().type == "cuda", jobs=jobs))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error

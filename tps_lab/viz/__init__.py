@@ -27,7 +27,6 @@ from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, heard, reach_animation
-from tps_lab.viz.roofline import roofline
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.time_use import time_use
@@ -59,7 +58,6 @@ __all__ = [
     "pair_accuracy",
     "provenance",
     "reach_animation",
-    "roofline",
     "sliders",
     "stacked",
     "studio",

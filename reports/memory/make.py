@@ -1,4 +1,4 @@
-"""Predicted peaks of memory against measured ones, over a grid of models and settings.
+"""Predicted peaks of memory against measured ones, over a grid of models and settings: `python reports/memory/make.py`.
 
 The measurements share nothing with the prediction: on CUDA the allocator's counters; on a CPU the
 allocator's events as torch's profiler records them, over a real training step. On CUDA every cell runs
@@ -9,13 +9,20 @@ so; on a CPU the events are differences, which nothing left over can change, and
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from tps_lab.errors import InputError
-from tps_lab.measure import validation_report
-from tps_lab.measure.kept_cells import kept_cells
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import advancing, command, kept_cells, write_csv, write_page  # noqa: E402
 
 # Products of axes, one after another. Tiny models that a laptop's CPU runs in minutes …
 _SMALL: tuple[dict[str, tuple[Any, ...]], ...] = (
@@ -200,11 +207,16 @@ def _allocated(work: Callable[[], None]) -> int:
     return max(itertools.accumulate((event.nbytes() for event in events), initial=0))
 
 
+# of what → the columns with its prediction, its measurement and the error
+ALLOCATED = ("predicted_bytes", "measured_bytes", "error_pct")
+RESERVED = ("predicted_reserved_bytes", "reserved_bytes", "reserved_error_pct")
+
+
 def validate(
     out: Path,
     device: str,
     cells: Iterable[Mapping[str, Any]],
-    advance: Callable[[int, str | None], None],
+    advance: Callable[[int, str | None], None] = lambda done, news: None,
     jobs: int = 1,
 ) -> dict[str, Any]:
     """Run the cells that `out/cells.jsonl` does not hold yet; write the report.
@@ -216,8 +228,7 @@ def validate(
         InputError: several at once on a CPU, where one process measures them all.
 
     Returns:
-        The summary: device, cells, median_error_pct and p95_error_pct (of absolute errors), on CUDA
-        likewise of what is reserved.
+        The summary, see `write`.
     """
     if jobs < 1 or (jobs > 1 and device != "cuda"):
         raise InputError(f"jobs must be 1 or more, and 1 without a GPU, got {jobs}")
@@ -227,4 +238,82 @@ def validate(
     for row in kept_cells(out / "cells.jsonl", wanted, cell, "device" if device == "cuda" else None, jobs):
         rows.append(row)
         advance(len(rows), row["status"])
-    return validation_report.write(out, device, rows, len(grid(large=device == "cuda")))
+    return write(out, device, rows)
+
+
+def write(out: Path, device: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """report.md and cells.csv from rows of `cell`; a remarks.md that stands in `out` is put into the report.
+
+    Returns:
+        The summary: device, versions, cells, measured, median_error_pct and p95_error_pct (of absolute errors),
+        on CUDA also reserved_median_error_pct and reserved_p95_error_pct.
+    """
+    import timm
+    import torch
+
+    on_gpu = device == "cuda"
+    finished = [row for row in rows if row["status"] == "done"]
+    median, p95 = _errors(finished, ALLOCATED)
+    summary = {
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+        "cells": len(rows),
+        "measured": len(finished),
+        "median_error_pct": median,
+        "p95_error_pct": p95,
+    }
+    if on_gpu:
+        summary["reserved_median_error_pct"], summary["reserved_p95_error_pct"] = _errors(finished, RESERVED)
+    write_csv(out / "cells.csv", rows)
+    remarks = out / "remarks.md"
+    write_page(
+        HERE / "template.md", out, **summary, on_gpu=on_gpu, whole=len(grid(on_gpu)), rows=rows, setting=_setting,
+        figures=[ALLOCATED, RESERVED] if on_gpu else [ALLOCATED],
+        remarks=remarks.read_text().strip() if remarks.exists() else "",
+    )  # fmt: skip
+    return summary
+
+
+def _errors(rows: Sequence[Mapping[str, Any]], columns: tuple[str, str, str]) -> tuple[float | None, float | None]:
+    """Median and 95th percentile of the absolute errors."""
+    errors = sorted(abs(row[columns[2]]) for row in rows)
+    if not errors:
+        return None, None
+    return round(statistics.median(errors), 3), round(errors[-(-95 * len(errors) // 100) - 1], 3)
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    extra = ["checkpointing"] if row.get("checkpointing") else []
+    extra += ["unfused"] if row.get("fused") is False else []
+    return ", ".join([row.get("precision", "fp32"), row.get("optimizer", "adamw"), *extra])
+
+
+def main(
+    out: Annotated[Path | None, typer.Option(help="Where the page goes; by default here, on a GPU in cuda/.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    jobs: Annotated[int, typer.Option(help="Cells at once; on a GPU, whose memory they share.")] = 1,
+    quiet: bool = False,
+) -> None:
+    """Peak memory predicted against measured on the device at hand; cells that are there are not run again."""
+    from tps_lab.measure import best_device
+
+    device = best_device().type
+    wanted = grid(large=device == "cuda")[:cells]
+    folder = out or (HERE / "cuda" if device == "cuda" else HERE)
+    with advancing("cells", len(wanted), quiet) as advance:
+        found = validate(folder, device, wanted, advance, jobs)
+    for what, start in {"": "", "reserved: ": "reserved_"}.items():
+        if f"{start}median_error_pct" in found:
+            print(
+                f"{what}{found['measured']} of {found['cells']} cells: median error "
+                f"{found[f'{start}median_error_pct']} %, 95th percentile {found[f'{start}p95_error_pct']} %"
+            )
+    print(folder / "report.md")
+    if found["measured"] < found["cells"]:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,16 +1,17 @@
-"""`tps-lab validate-memory`: its table, on whatever device, and its cells, kept as they come."""
+"""`reports/memory/make.py`: its table, on whatever device, and its cells, kept as they come."""
 
 import csv
 import json
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 import torch
+from study import kept_cells, load
 
 from tps_lab.errors import InputError
-from tps_lab.measure import validate, validation_report
-from tps_lab.measure.kept_cells import kept_cells
 
+memory = load("memory")
 ROW = {"backbone": "vit_micro", "attention": "tps", "frames": 8, "size": 32, "batch": 2, "precision": "bf16"}
 MIB = 2**20
 
@@ -22,16 +23,17 @@ def row(error_pct, **figures):
 
 def test_on_a_cpu_two_real_cells_are_measured_once(tmp_path):
     told = []
-    cells = validate.grid(large=False)[:2]
-    summary = validate.validate(tmp_path, "cpu", cells, lambda *news: told.append(news))
+    cells = memory.grid(large=False)[:2]
+    summary = memory.validate(tmp_path, "cpu", cells, lambda *news: told.append(news))
     assert (summary["cells"], summary["measured"]) == (2, 2)
     assert summary["p95_error_pct"] < 5
     assert told == [(1, "done"), (2, "done")]
     report = (tmp_path / "report.md").read_text()
-    assert "CUDA: unvalidated" in report
+    assert "(the whole grid has 87) 2 were measured" in report
+    assert "[those of a GPU](cuda/report.md)" in report
     assert "reserved" not in report
     kept = (tmp_path / "cells.jsonl").read_text()
-    assert validate.validate(tmp_path, "cpu", cells, lambda *news: None) == summary
+    assert memory.validate(tmp_path, "cpu", cells, lambda *news: None) == summary
     assert (tmp_path / "cells.jsonl").read_text() == kept
 
 
@@ -39,7 +41,8 @@ def test_a_gpus_table_compares_what_is_reserved_too(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     reserved = {"predicted_reserved_bytes": 120 * MIB, "reserved_bytes": 100 * MIB, "reserved_error_pct": 20.0}
     rows = [row(-4.0, **reserved), row(2.0, **reserved), ROW | {"status": "out of memory"}]
-    summary = validation_report.write(tmp_path, "cuda", rows, 108)
+    (tmp_path / "remarks.md").write_text("**A remark.**\n")
+    summary = memory.write(tmp_path, "cuda", rows)
     assert (summary["cells"], summary["measured"], summary["median_error_pct"], summary["p95_error_pct"]) == (
         3,
         2,
@@ -47,7 +50,8 @@ def test_a_gpus_table_compares_what_is_reserved_too(tmp_path, monkeypatch):
         4,
     )
     assert summary["reserved_median_error_pct"] == 20
-    *_, first, _, last = (tmp_path / "report.md").read_text().splitlines()
+    *_, first, _, last = (page := (tmp_path / "report.md").read_text()).splitlines()
+    assert "\n\n**A remark.**\n\n" in page
     assert first.endswith("| bf16, adamw | 100.00 | 98.00 | -4.00 | 120.00 | 100.00 | +20.00 |")
     assert last.endswith("|  | out of memory |")
     assert first.count("|") == last.count("|")
@@ -56,25 +60,23 @@ def test_a_gpus_table_compares_what_is_reserved_too(tmp_path, monkeypatch):
 
 
 def test_nothing_measured_has_no_error(tmp_path):
-    assert validation_report.write(tmp_path, "cpu", [ROW | {"status": "impossible: so"}], 1)["median_error_pct"] is None
+    assert memory.write(tmp_path, "cpu", [ROW | {"status": "impossible: so"}])["median_error_pct"] is None
 
 
 def test_several_at_once_only_on_a_gpu(tmp_path):
     for device, jobs in (("cpu", 2), ("cuda", 0)):
         with pytest.raises(InputError, match=str(jobs)):
-            validate.validate(tmp_path, device, [], lambda *news: None, jobs)
+            memory.validate(tmp_path, device, [], lambda *news: None, jobs)
 
 
 def squared(number, device):
-    """A cell for the tests below, found by fresh processes by its module's name."""
+    """A cell for the tests below, found by fresh processes in this file."""
     if number == 3:
         raise ValueError("three")
     return {"number": number, "squared": number**2}
 
 
-def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(squared, "__module__", Path(__file__).stem)
+def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path):
     file = tmp_path / "cells.jsonl"
     file.write_text(
         json.dumps({"cell": {"number": 2, "device": "cuda"}, "row": {"number": 2, "squared": "kept"}}) + "\n"
@@ -99,12 +101,41 @@ def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path):
     assert text.splitlines()[1] in file.read_text().splitlines()
 
 
-def test_who_stops_listening_leaves_what_came(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(squared, "__module__", Path(__file__).stem)
+def test_who_stops_listening_leaves_what_came(tmp_path):
     coming = kept_cells(
         tmp_path / "cells.jsonl", [{"number": n, "device": "cuda"} for n in range(50)], squared, "device"
     )
     assert next(coming)["squared"] == 0
     coming.close()
     assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_cell_of_the_validation_that_runs_out_of_memory_is_a_row(monkeypatch):
+    def fails(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(memory, "_measured", fails)
+    row = memory.cell("vit_micro", "tps", 8, 32, 2)
+    assert row["status"] == "out of memory"
+    assert row["predicted_bytes"] > 0
+
+
+@pytest.mark.parametrize(("option", "says"), [("--cells", "0"), ("--jobs", "0")])
+def test_the_command_names_what_is_wrong_and_exits_with_2(option, says, tmp_path):
+    run = [sys.executable, memory.__file__, "--out", str(tmp_path), option, "0", "--quiet"]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert option[2:] in done.stderr
+    assert says in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_command_measures_a_cell_in_a_fresh_process(tmp_path):
+    run = [sys.executable, memory.__file__, "--out", str(tmp_path), "--cells", "1", "--quiet"]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 cells: median error" in done.stdout
+    (kept,) = (tmp_path / "cells.jsonl").read_text().splitlines()
+    assert json.loads(kept)["row"]["status"] == "done"

@@ -1,4 +1,4 @@
-"""What common counters say of the same models: `tps-lab counters`.
+"""What common counters say of the same models: `python reports/counters/make.py`.
 
 Each counter is one function here, model and clip to its own figure; nothing is corrected. `UNITS` says
 by what a figure is divided to be multiply-adds. Counters that are not installed say so.
@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import advancing, command, write_csv, write_page  # noqa: E402
 
 MODELS: dict[str, dict[str, Any]] = {
     "two ViT-B blocks, joint": {
@@ -214,62 +221,35 @@ def left_out(model: Any) -> dict[str, int]:
     return {"attention products": work(model).products, "all": sum(model.closed_form_macs().values())}
 
 
-def publish(rows: list[dict[str, Any]], out: Path) -> None:
+def publish(rows: list[dict[str, Any]], out: Path) -> Path:
     """report.md and counters.csv."""
-    import pandas as pd
     import torch
 
     from tps_lab import create_model
 
     out.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(out / "counters.csv", index=False)
-    lines = [
-        "# What counters say of the same models",
-        "",
-        "`tps-lab counters --out DIR` makes this page. All figures are multiply-adds of one clip's forward pass on a "
-        "CPU, fused attention, whatever unit a counter prints (torch's is divided by 2). The last column is the share "
-        "of the closed form that a counter finds.",
-    ]
+    write_csv(out / "counters.csv", rows)
     with torch.device("meta"):
         known = {name: left_out(create_model(**given)) for name, given in MODELS.items()}
-    for model, given in MODELS.items():
-        parts = known[model]
-        clip = (
-            f"{given['frames']} frames of 224 × 224, tubelet {given.get('tubelet', 1)}, {given['num_classes']} classes"
-        )
-        lines += [
-            "",
-            f"## {model}",
-            "",
-            f"`{given['name']}`, {given['attention']}, {clip}. Of {parts['all']:,} multiply-adds "
-            f"{parts['attention products']:,} ({100 * parts['attention products'] / parts['all']:.1f} %) are attention "
-            f"products.",
-            "",
-            "| counter | version | multiply-adds | G | difference (G) | share |",
-            "|---|---|---|---|---|---|",
-        ]
-        for row in rows:
-            if row["model"] == model:
-                lines.append(_line(row, parts["all"]))
-    lines += ["", "## Why they differ", "", *(f"* **{name}**: {counter.why}" for name, counter in COUNTERS.items())]
-    lines += ["", *_checked(rows, known)]
-    (out / "report.md").write_text("\n".join(lines) + "\n")
+    return write_page(
+        HERE / "template.md", out, models=MODELS, parts=known, counters=COUNTERS, rows=rows, short=_short(rows, known)
+    )
 
 
-def _line(row: Mapping[str, Any], true: int) -> str:
-    if row["macs"] is None:
-        return f"| {row['counter']} | {row['version'] or '–'} | {row['status']} | | | |"
-    macs = row["macs"]
-    difference = "0" if macs == true else f"{(macs - true) / 1e9:+.4f}"
-    return f"| {row['counter']} | {row['version']} | {macs:,} | {macs / 1e9:.4f} | {difference} | {macs / true:.3f} |"
+def _short(rows: list[dict[str, Any]], known: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """Counts that are short by the attention products, to the integer."""
+    of = [(row, known[row["model"]]) for row in rows if row["macs"] is not None]
+    return [row for row, parts in of if parts["all"] - row["macs"] == parts["attention products"]]
 
 
-def _checked(rows: list[dict[str, Any]], known: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Which counters are short by the attention products to the integer: said only where it is so."""
-    short = [
-        f"* {row['counter']}, {row['model']}"
-        for row in rows
-        if row["macs"] is not None
-        and known[row["model"]]["all"] - row["macs"] == known[row["model"]]["attention products"]
-    ]
-    return ["Short by the attention products, to the integer:", "", *short] if short else []
+def main(
+    out: Annotated[Path, typer.Option(help="Where report.md and counters.csv go.")] = HERE, quiet: bool = False
+) -> None:
+    """What common counters (fvcore, torch, thop, ptflops, torchinfo) say of the same models, and why they differ."""
+    with advancing("counts", len(MODELS) * len(COUNTERS), quiet) as advance:
+        rows = count_all(advance)
+    print(publish(rows, out))
+
+
+if __name__ == "__main__":
+    command(main)

@@ -3,18 +3,33 @@
 When TPS was published attention wrote its scores to memory: joint attention over a clip took quadratic
 memory besides quadratic time. A fused kernel (FlashAttention, arXiv 2205.14135) writes none. So every
 variant is looked at both ways, over longer clips and larger frames.
+`python reports/fused/make.py` makes the page.
 """
 
 from __future__ import annotations
 
-import csv
+import fcntl
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tps_lab.errors import InputError
-from tps_lab.measure.kept_cells import kept_cells
+from tps_lab.viz.style import INK, QUIET, looks, plain_log, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import advancing, command, kept_cells, write_csv, write_page  # noqa: E402
 
 BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
 FRAMES, SIZES = (8, 16, 32, 64, 128), (224, 320)
@@ -69,7 +84,6 @@ def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
     """A real training step on the GPU, alone there: peak bytes, then milliseconds."""
     import torch
 
-    from tps_lab.measure.exclusive import alone
     from tps_lab.measure.latency import interleaved
     from tps_lab.measure.memory import is_out_of_memory
     from tps_lab.measure.steps import How, prepared, set_fused
@@ -98,6 +112,21 @@ def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
         "measured_iqr_ms": round(timing.iqr, 3),
         "status": "measured",
     }
+
+
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Wait until no other process of this user is inside `alone(what)`, and keep them out.
+
+    The lock goes with the process that holds it, however it ends.
+    """
+    file = Path(tempfile.gettempdir(), f"tps-lab-{os.getuid()}-{what}.lock")
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # unlocks, too
 
 
 def build(
@@ -133,19 +162,25 @@ def build(
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """The report's files from its rows."""
     from tps_lab.measure.roofline import DEVICES
-    from tps_lab.viz.fused import over_frames
 
     device = DEVICES[ON].name
     shown = [row for row in rows if row.get("macs")]
     time, memory = _best(shown)
     clock = "measured" if time == "measured_ms" else f"at best, roofline, {device}"
     over_frames(shown, time, clock, memory).savefig(out / "over_frames.png", dpi=110)
-    with (out / "cells.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / "report.md").write_text(_text(rows, device))
-    return out / "report.md"
+    write_csv(out / "cells.csv", rows, COLUMNS)
+    failed: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"].startswith("failed"):
+            way = "fused" if row["fused"] else "unfused"
+            named = f"{row['label']} {way} with {row['frames']} frames of {row['size']}²"
+            failed.setdefault(row["status"].removeprefix("failed: "), []).append(named)
+    return write_page(
+        HERE / "template.md", out, answer=answer(shown), failed=failed, rows=rows, device=device, backbone=BACKBONE,
+        precision=PRECISION, measured=[row for row in rows if row.get("measured_ms")],
+        starved=[row for row in rows if row["status"] == "out of memory"],
+        tables={size: tables([row for row in shown if row["size"] == size]) for size in _sizes(shown)},
+    )  # fmt: skip
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -207,62 +242,11 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return sorted({row["size"] for row in rows})
 
 
-def _text(rows: Sequence[Mapping[str, Any]], device: str) -> str:
-    whole = [row for row in rows if row.get("macs")]
-    measured = [row for row in rows if row.get("measured_ms")]
-    starved = [row for row in rows if row["status"] == "out of memory"]
-    where = (
-        f"{len(measured)} of {len(rows)} cells were measured on a GPU, {len(starved)} ran out of its memory."
-        if measured or starved
-        else f"**All figures are predicted; nothing here was measured on a GPU** ({len(rows)} cells)."
-    )
-    failed: dict[str, list[str]] = {}
-    for row in rows:
-        if row["status"].startswith("failed"):
-            way = "fused" if row["fused"] else "unfused"
-            cell = f"{row['label']} {way} with {row['frames']} frames of {row['size']}²"
-            failed.setdefault(row["status"].removeprefix("failed: "), []).append(cell)
-    lines = [
-        "# Does TPS still pay now that attention is fused?",
-        "",
-        answer(whole),
-        "",
-        *(
-            f"**{len(cells)} cell{'s' * (len(cells) > 1)} failed** ({'; '.join(cells)}): {why}\n"
-            for why, cells in failed.items()
-        ),
-        f"{where} {BACKBONE}, one clip per step, {PRECISION}. Multiply-adds are a forward pass's, attention "
-        "products included. Memory is the peak of a training step with AdamW, "
-        + ("" if measured else "predicted for CUDA; the prediction is unvalidated there; ")
-        + "the workspaces of cuBLAS are in it. "
-        + (
-            "Measured milliseconds are a training step's, the optimizer included; below about 50 ms they are bound by "
-            "starting kernels from Python, not by the GPU. "
-            if measured
-            else ""
-        )
-        + f"Milliseconds at best are a roofline for the {device}, forward and backward "
-        "without the optimizer: a lower bound that charges nothing for launching kernels, good for orders and "
-        "ratios. It takes fused attention at the matrix peak, which real kernels do not reach, so joint "
-        "attention's real times are further above it than the others'.",
-        "",
-        "TPS-C is in every second block, spatial attention in the others. Local windows are 8 frames by half a frame "
-        "by half a frame, moved in every second block. Divided attention has a third more weights than the others.",
-        "",
-        "![Multiply-adds, memory and time over frames](over_frames.png)",
-        "",
-    ]
-    for size in _sizes(whole):
-        lines += _tables([row for row in whole if row["size"] == size], size)
-    lines += ["Every cell: [cells.csv](cells.csv). Again: `tps-lab fused-report --out reports/fused`.", ""]
-    return "\n".join(lines)
-
-
-def _tables(rows: Sequence[Mapping[str, Any]], size: int) -> list[str]:
+def tables(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of one size of frames: title, frames, and label → entries, for every cost that any row has."""
     lengths = sorted({row["frames"] for row in rows})
     of = {(row["label"], row["frames"], row["fused"]): row for row in rows}
-    head = [f"| | {' | '.join(f'{n} frames' for n in lengths)} |", "|---" * (len(lengths) + 1) + "|"]
-    lines = [f"## Frames of {size}²", ""]
+    found = []
     for title, key, divisor in (
         ("Training step at best, ms", "step_ms", 1.0),
         ("Training step measured, ms", "measured_ms", 1.0),
@@ -270,15 +254,16 @@ def _tables(rows: Sequence[Mapping[str, Any]], size: int) -> list[str]:
         ("Peak memory measured, GiB", "measured_bytes", 2**30),
         ("Multiply-adds, G", "macs", 1e9),
     ):
-        if not any(row.get(key) for row in rows):
-            continue
-        lines += [f"{title}: fused / unfused" if key != "macs" else title, "", *head]
-        for label in dict.fromkeys(row["label"] for row in rows):
-            ways = (True,) if key == "macs" else (True, False)
-            entries = [" / ".join(_entry(of.get((label, n, fused)), key, divisor) for fused in ways) for n in lengths]
-            lines.append(f"| {label} | {' | '.join(entries)} |")
-        lines.append("")
-    return lines
+        ways = (True,) if key == "macs" else (True, False)
+        lines = {
+            label: [" / ".join(_entry(of.get((label, n, fused)), key, divisor) for fused in ways) for n in lengths]
+            for label in dict.fromkeys(row["label"] for row in rows)
+        }
+        if any(row.get(key) for row in rows):
+            found.append(
+                {"title": title + ("" if key == "macs" else ": fused / unfused"), "frames": lengths, "lines": lines}
+            )
+    return found
 
 
 def _entry(row: Mapping[str, Any] | None, key: str, divisor: float) -> str:
@@ -286,3 +271,100 @@ def _entry(row: Mapping[str, Any] | None, key: str, divisor: float) -> str:
         return "–" if row is None or row["status"] != "out of memory" else "out of memory"
     value = row[key] / divisor
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+_GPU_SIZES_GB = (24, 80)
+
+
+@styled
+def over_frames(rows: Sequence[Mapping[str, Any]], time: str, clock: str, memory: str) -> Figure:
+    """A row of panels for every cost, a column for every size of frames; both axes logarithmic.
+
+    Args:
+        rows: of `cell`: attention, label, frames, size, fused, macs, and the next two.
+        time, memory: the columns with milliseconds and bytes of a training step.
+        clock: what the milliseconds are, for the axis, such as "roofline, H100".
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    # column → what the axis says, what it is divided by
+    costs = (
+        ("macs", "Multiply-adds per clip (T)", 1e12),
+        (memory, "Peak memory, training (GiB)", 2**30),
+        (time, f"Training step (ms)\n{clock}", 1.0),
+    )
+    sizes = sorted({row["size"] for row in rows})
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    used = dict(zip(labels, looks(labels), strict=True))
+    figure = Figure(figsize=(4.3 * len(sizes) + 0.4, 9.6), layout="constrained")
+    grid = figure.subplots(len(costs), len(sizes), sharex=True, sharey="row", squeeze=False)
+    for panels, (key, title, divisor) in zip(grid, costs, strict=True):
+        for ax, size in zip(panels, sizes, strict=True):
+            ax.set_xscale("log", base=2)
+            ax.set_yscale("log")
+            plain_log(ax.xaxis, ax.yaxis)
+            for label in labels:
+                for fused in (True, False):
+                    chosen = [r for r in rows if (r["label"], r["size"], r["fused"]) == (label, size, fused)]
+                    chosen = [r for r in chosen if r.get(key)]
+                    look = used[label]
+                    ax.plot(
+                        [row["frames"] for row in chosen],
+                        [row[key] / divisor for row in chosen],
+                        color=look.colour,
+                        linestyle="-" if fused else (0, (2, 2)),
+                        marker=look.marker,
+                        markersize=look.marker_size(5.5),
+                        markerfacecolor=look.colour if fused else "white",
+                        linewidth=1.4,
+                        clip_on=False,
+                    )
+            if key == memory:
+                _gpu_sizes(ax)
+        panels[0].set_ylabel(title)
+    for ax, size in zip(grid[0], sizes, strict=True):
+        ax.set_title(f"frames of {size}²")
+    frames = sorted({row["frames"] for row in rows})
+    for ax in grid[-1]:
+        ax.set_xlabel("Frames")
+        ax.set_xticks(frames, [str(number) for number in frames])
+        ax.minorticks_off()
+    handles = [
+        Line2D([], [], color=used[label].colour, marker=used[label].marker, markersize=6, label=label)
+        for label in labels
+    ]
+    plain: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 5}
+    handles += [
+        Line2D([], [], **plain, label="fused"),
+        Line2D([], [], **plain, markerfacecolor="white", linestyle=(0, (2, 2)), label="unfused"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5, handlelength=2.4)
+    return figure
+
+
+def _gpu_sizes(ax: Axes) -> None:
+    for gb in _GPU_SIZES_GB:
+        ax.axhline(gb * 1e9 / 2**30, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        ax.annotate(
+            f"{gb} GB", (0, gb * 1e9 / 2**30), xycoords=("axes fraction", "data"), xytext=(3, 2),
+            textcoords="offset points", ha="left", va="bottom", fontsize=7.5, color=QUIET,
+        )  # fmt: skip
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where the page goes; cells that are there are not computed again.")] = HERE,
+    frames: Annotated[list[int] | None, typer.Option(min=1, help="Frames per clip; several times for several.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes at once; on a GPU they take turns.")] = 1,
+    quiet: bool = False,
+) -> None:
+    """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
+    from tps_lab.measure import best_device
+
+    cells = grid(sorted(set(frames)) if frames else FRAMES)
+    with advancing("cells", len(cells), quiet) as advance:
+        print(build(out, cells, advance, measure=best_device().type == "cuda", jobs=jobs))
+
+
+if __name__ == "__main__":
+    command(main)

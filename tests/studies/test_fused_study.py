@@ -1,10 +1,17 @@
 """The report on fused attention: from made-up rows, and one real cell."""
 
+import itertools
+import subprocess
+import sys
+import time
+
 import pytest
+from study import load
 
 from tps_lab.errors import InputError
-from tps_lab.report import fused_attention
-from tps_lab.report.fused_attention import answer, build, cell, grid
+
+fused_attention = load("fused")
+answer, build, cell, grid = (getattr(fused_attention, name) for name in ("answer", "build", "cell", "grid"))
 
 
 def row(label, frames, fused, ms, gib, **more):
@@ -90,3 +97,26 @@ def test_a_real_cell(monkeypatch):
 def test_local_windows_divide_every_size():
     assert {c["attention"] for c in grid() if c["label"] == "Local"} == {"local(window=7)", "local(window=10)"}
     assert len(grid()) == 5 * 5 * 2 * 2
+
+
+INSIDE = """
+import time, sys
+from study import load
+alone = load("fused").alone
+with alone("test-exclusive"):
+    print(time.monotonic_ns(), flush=True)
+    time.sleep(0.2)
+    print(time.monotonic_ns(), flush=True)
+    if sys.argv[1] == "dies":
+        import os; os.kill(os.getpid(), 9)
+"""
+
+
+def test_processes_take_turns_and_one_that_dies_lets_the_next_in():
+    started = time.monotonic_ns()
+    run = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path}\n" + INSIDE]
+    processes = [subprocess.Popen([*run, how], stdout=subprocess.PIPE, text=True) for how in ("dies", "ends", "ends")]
+    spans = sorted(tuple(map(int, process.communicate(timeout=60)[0].split())) for process in processes)
+    assert len(spans) == 3
+    for (_, left), (entered, _) in itertools.pairwise(spans):
+        assert started < left <= entered

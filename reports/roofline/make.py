@@ -1,13 +1,21 @@
-"""Roofline estimates against measured times of many models on this CPU: `tps-lab roofline`."""
+"""Roofline estimates against measured times of many models on this CPU: `python reports/roofline/make.py`."""
 
 from __future__ import annotations
 
-import csv
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from tps_lab.viz.style import QUIET, looks, new_axes, plain_log, styled
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import advancing, command, write_csv, write_page  # noqa: E402
 
 # (backbone, attention, frames, pixels): from under a millisecond to a second, every way of mixing
 MODELS: tuple[tuple[str, str, int, int | None], ...] = (
@@ -141,84 +149,78 @@ def _name(row: dict[str, Any]) -> str:
     return f"{row['backbone']}, {row['attention']}, {row['clip']}"
 
 
-def publish(found: dict[str, Any], out: Path) -> None:
+@styled
+def picture(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> Any:
+    """Measured milliseconds against a roofline's estimate, both logarithmic; on the line they are equal.
+
+    Args:
+        rows: of `check`: attention, work, estimated_ms, measured_ms. Inference is
+            drawn filled, training open.
+        ax: where to draw; None makes a figure.
+    """
+    ax = new_axes(6.6, 4.2) if ax is None else ax
+    names = list(dict.fromkeys(str(row["attention"]) for row in rows))
+    for name, used in zip(names, looks(names), strict=True):
+        for work in ("inference", "training"):
+            chosen = [row for row in rows if row["attention"] == name and row["work"] == work]
+            ax.plot(
+                [row["estimated_ms"] for row in chosen], [row["measured_ms"] for row in chosen], linestyle="none",
+                marker=used.marker, markersize=used.marker_size(6.5), markeredgecolor=used.colour,
+                markerfacecolor=used.colour if work == "inference" else "white",
+                label=name if work == "inference" else None,
+            )  # fmt: skip
+    everything = [row[key] for row in rows for key in ("estimated_ms", "measured_ms")]
+    ends = (min(everything) / 1.5, max(everything) * 1.5)
+    ax.plot(ends, ends, color=QUIET, linewidth=1)
+    ax.plot(ends, [2 * end for end in ends], color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.text(ends[1], ends[1], " equal", color=QUIET, va="top", fontsize=8)
+    ax.text(ends[1], 2 * ends[1], " twice", color=QUIET, va="bottom", fontsize=8)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    plain_log(ax.xaxis, ax.yaxis)
+    ax.set_xlabel("roofline estimate (ms)")
+    ax.set_ylabel("measured (ms)")
+    ax.set_title("filled: inference, open: forward and backward", fontweight="normal", fontsize=9, color=QUIET)
+    ax.legend(loc="center left", bbox_to_anchor=(1.06, 0.5), fontsize=8, handletextpad=0.3)
+    return ax
+
+
+def publish(found: dict[str, Any], out: Path) -> Path:
     """report.md, roofline.png and cells.csv."""
     import torch
 
-    from tps_lab.viz import roofline
-
     out.mkdir(parents=True, exist_ok=True)
-    rows = found["rows"]
-    with (out / "cells.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    picture: Any = roofline(rows).figure
-    picture.savefig(out / "roofline.png")
-    clock = "CPU time of the one thread" if torch.get_num_threads() == 1 else "wall time"
-    lines = [
-        "# Roofline estimates against measured latency",
-        "",
-        "`tps-lab roofline --out DIR` makes this page. Every kernel of a model is given the longer of its arithmetic "
-        "at the calibrated peak and its bytes at the calibrated bandwidth, plus an overhead; the sum is held "
-        "against measured time.",
-        "",
-        f"Device: {found['device'].name}; torch {torch.__version__}, Python {platform.python_version()}. One clip, "
-        f"float32; medians of 7 calls, models in turn; {clock}.",
-        "",
-        "No parameter is fitted to these models. But the calibration and the way of timing were revised once after "
-        "seeing them (ρ had been 0.976 and 0.977), so this is no test on models never seen.",
-        "",
-        "## Does it order models rightly?",
-        "",
-        "Rank correlation with the measured times (Spearman's ρ, Kendall's τ), beside that of simpler predictors:",
-        "",
-        "| work | models | predictor | ρ | τ |",
-        "|---|---|---|---|---|",
-    ]
-    labels = {"estimated_ms": "roofline", "macs": "multiply-adds", "bytes": "bytes moved", "kernels": "kernels"}
+    rows, cpu = found["rows"], found["device"]
+    write_csv(out / "cells.csv", rows)
+    drawn: Any = picture(rows).figure
+    drawn.savefig(out / "roofline.png")
+
+    def farthest(work: str) -> dict[str, Any]:
+        return max((row for row in rows if row["work"] == work), key=lambda row: max(row["ratio"], 1 / row["ratio"]))
+
+    return write_page(
+        HERE / "template.md", out, device=cpu, torch=torch.__version__, python=platform.python_version(), rows=rows,
+        clock="CPU time of the one thread" if torch.get_num_threads() == 1 else "wall time",
+        agreement=found["agreement"], farthest=farthest, name=_name,
+        predictors={"estimated_ms": "roofline", "macs": "multiply-adds", "bytes": "bytes moved", "kernels": "kernels"},
+    )  # fmt: skip
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where report.md, roofline.png and cells.csv go.")] = HERE,
+    models: Annotated[int | None, typer.Option(min=3, help="Only the first so many.")] = None,
+    quiet: bool = False,
+) -> None:
+    """Roofline estimates against measured times of many models on this CPU: do they order models rightly?"""
+    chosen = MODELS[:models]
+    with advancing("models", len(chosen), quiet) as advance:
+        found = check(advance, chosen)
     for work, fit in found["agreement"].items():
-        lines += [
-            f"| {work} | {fit['models']} | {label} | {fit[name]['spearman']:.3f} | {fit[name]['kendall']:.3f} |"
-            for name, label in labels.items()
-        ]
-    lines += ["", "![measured against estimated](roofline.png)", "", "## Where it misses", ""]
-    for work, fit in found["agreement"].items():
-        worst = max((row for row in rows if row["work"] == work), key=lambda row: max(row["ratio"], 1 / row["ratio"]))
-        lines += [
-            f"**{work}**: measured is {fit['median_ratio']:.2f} times the estimate (median); farthest off is "
-            f"{_name(worst)} at {worst['ratio']:.2f}. "
-            + ("No pair whose times differ by more than a fifth stands the wrong way round." if not fit["misses"] else
-               "Pairs in the wrong order although their times differ by more than a fifth:"),
-            "",
-            *(f"* {slower} is estimated above {faster}, which takes {ratio} times as long" for slower, faster, ratio
-              in fit["misses"]),
-            *([""] if fit["misses"] else []),
-        ]  # fmt: skip
-    cpu = found["device"]
-    peaks = [f"{rate / 1e9:.0f} GFLOP/s at {size / 1e6:.2g} MFLOP" for size, rate in cpu.flops["fp32"]]
-    rates = [f"{rate / 1e9:.0f} GB/s at {size / 2**20:.2g} MiB" for size, rate in cpu.bandwidth]
-    lines += [
-        "## All figures",
-        "",
-        "| backbone | attention | clip | work | multiply-adds (M) | bytes (MiB) | kernels | estimated (ms) "
-        "| measured (ms) | measured ÷ estimated |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['backbone']} | {row['attention']} | {row['clip']} | {row['work']} | {row['macs'] / 1e6:.1f} | "
-        f"{row['bytes'] / 2**20:.1f} | {row['kernels']} | {row['estimated_ms']:.2f} | {row['measured_ms']:.2f} | "
-        f"{row['ratio']:.2f} |"
-        for row in rows
-    ]
-    lines += [
-        "",
-        f"Calibrated: matrices {', '.join(peaks)}; elementwise products {', '.join(rates)}; "
-        f"a kernel {1e6 * cpu.launch:.1f} µs.",
-        "",
-        "Not modelled: the arithmetic of exponentials and error functions (softmax, GELU), that depthwise convolutions "
-        "and small attention matrices do not reach the peak of a large matrix product, caches between kernels, memory "
-        "formats. Hence a ratio above 1, most of all for models of many convolutions or small kernels. The bounds for "
-        "GPUs (`tps-lab cost --device-model h100`) use data sheets and are unvalidated.",
-    ]
-    (out / "report.md").write_text("\n".join(lines) + "\n")
+        ranks = fit["estimated_ms"]
+        print(f"{work}: Spearman {ranks['spearman']:.3f}, Kendall {ranks['kendall']:.3f} over {fit['models']} models; "
+              f"measured is {fit['median_ratio']:.2f} times the estimate; {len(fit['misses'])} misses")  # fmt: skip
+    print(publish(found, out))
+
+
+if __name__ == "__main__":
+    command(main)
