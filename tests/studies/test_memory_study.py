@@ -120,13 +120,12 @@ def test_a_cell_of_the_validation_that_runs_out_of_memory_is_a_row(monkeypatch):
     assert row["predicted_bytes"] > 0
 
 
-@pytest.mark.parametrize(("option", "says"), [("--cells", "0"), ("--jobs", "0")])
-def test_the_command_names_what_is_wrong_and_exits_with_2(option, says, tmp_path):
+@pytest.mark.parametrize("option", ["--cells", "--jobs"])
+def test_the_command_names_what_is_wrong_and_exits_with_2(option, tmp_path):
     run = [sys.executable, memory.__file__, "--out", str(tmp_path), option, "0", "--quiet"]
     done = subprocess.run(run, capture_output=True, text=True)
     assert done.returncode == 2
     assert option[2:] in done.stderr
-    assert says in done.stderr
     assert not list(tmp_path.iterdir())
 
 
