@@ -64,7 +64,7 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
 
 
 def test_odd_names_survive_the_list(tmp_path: Path) -> None:
-    from tps_lab.data import fix_list
+    from tps_lab.data._listing import usable_names, write_usable
 
     root = LAYOUTS["class-folders"](tmp_path / "set")
     odd = ["tab\there.mp4", os.fsdecode(b"\xfc.mp4"), '"quoted".mp4', " blank.mp4", "日本.mp4"]
@@ -72,11 +72,11 @@ def test_odd_names_survive_the_list(tmp_path: Path) -> None:
         encode(root / "x.mp4", clip(1)).rename(root / "train" / "walking" / name)
     file = tmp_path / "usable.txt"
     found = check(root)
-    assert fix_list.write(file, found.usable()) == 8 + len(odd)
-    assert fix_list.usable_names(file) == {entry.name for _, entry in found.usable()}
+    assert write_usable(file, found.usable()) == 8 + len(odd)
+    assert usable_names(file) == {entry.name for _, entry in found.usable()}
     (tmp_path / "bad.txt").write_text("train 0 a.mp4\n")
     with pytest.raises(InputError, match=r"line 1: 'train 0 a\.mp4' is not SPLIT, LABEL and NAME"):
-        fix_list.usable_names(tmp_path / "bad.txt")
+        usable_names(tmp_path / "bad.txt")
 
 
 def test_wrong_lengths_are_said_and_stay_usable(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def check(
     """
     from tps_lab import progress
     from tps_lab.data import check as checks
-    from tps_lab.data import fix_list as lists
+    from tps_lab.data._listing import write_usable
     from tps_lab.errors import InputError
 
     if fix_list is not None and fix_list.exists():
@@ -55,7 +55,7 @@ def check(
     found = checks.check(folder, kind, frames, decode, jobs, shown, **pairs(set_))
     facts = found.facts()
     if fix_list is not None:
-        facts["fix_list"] = {"file": str(fix_list), "clips": lists.write(fix_list, found.usable())}
+        facts["fix_list"] = {"file": str(fix_list), "clips": write_usable(fix_list, found.usable())}
     if json_:
         print_json(facts)
         return

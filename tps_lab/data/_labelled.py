@@ -71,8 +71,7 @@ class Labelled(Data):
     decoder: str = "pyav"
     seed: int = 0
 
-    # 1 took frames of some AVI files from beside the wanted ones, and pictures as they were stored; its RandAugment drew
-    # other operations
+    # 1 took frames of some AVI files from beside the wanted ones, and pictures as stored; RandAugment drew others
     version: ClassVar[int] = 2
     # the official split that papers report on
     evaluated: ClassVar[str] = "validation"

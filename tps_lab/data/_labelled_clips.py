@@ -54,7 +54,7 @@ class LabelledClips(Clips):
         parts = divided(options, listing)
         said: list[str] = []
         if options.only:
-            from tps_lab.data.fix_list import usable_names
+            from tps_lab.data._listing import usable_names
 
             names = usable_names(options.only)
             parts = {split: [entry for entry in entries if entry.name in names] for split, entries in parts.items()}

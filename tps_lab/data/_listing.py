@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,19 +39,77 @@ class Entry(NamedTuple):
 
 @dataclass
 class Listing:
-    """A collection as its owners list it, and what of it is there.
+    """The index of a collection: its clips as its owners list them, and what of that is there.
+
+    Every reader makes one; training, `data check` and the list of usable clips go by it.
 
     Args:
         classes: names, in the order of the labels.
+        notes: what a report should say.
+
+    Attributes:
         splits: official split → its clips, those whose files are there.
         missing: official split → names of clips that are listed and not there.
-        notes: what a report should say.
     """
 
     classes: tuple[str, ...]
-    splits: dict[str, list[Entry]]
-    missing: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    splits: dict[str, list[Entry]] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, split: str, listed: str, name: str | None, label: int, **about: Any) -> None:
+        """A clip that the owners list as `listed` and whose file is `name`, or not there."""
+        self.splits.setdefault(split, [])
+        if name is None:
+            self.missing.setdefault(split, []).append(listed)
+        else:
+            self.splits[split].append(Entry(name, label, **about))
+
+
+_HEAD = "# usable clips of a collection: split, label and name below its folder; read with only=THIS FILE"
+
+
+def write_usable(file: Path, clips: Iterable[tuple[str, Entry]]) -> int:
+    """Write clips and their splits to a new file; returns how many it names.
+
+    One clip a line, split, label and name with tabs between; a name with odd characters stands as JSON.
+
+    Raises:
+        InputError: the file exists (nothing is overwritten) or cannot be written.
+    """
+
+    def text(name: str) -> str:
+        plain = name.isprintable() and name == name.strip() and not name.startswith('"')
+        return name if plain else json.dumps(name)
+
+    lines = [_HEAD, *(f"{split}\t{entry.label}\t{text(entry.name)}" for split, entry in clips)]
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        raise InputError(f"{printable(file)} exists, and nothing is overwritten; give another name") from None
+    except OSError as error:
+        raise InputError(f"cannot write {printable(file)}: {error.strerror or error}") from error
+    return len(lines) - 1
+
+
+def usable_names(file: str | os.PathLike[str]) -> frozenset[str]:
+    """The names that `write_usable` wrote.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no clip.
+    """
+    names = set()
+    for number, line in read_lines(Path(file).expanduser()):
+        if line.startswith("#"):
+            continue
+        parts = line.split("\t")
+        try:
+            names.add(json.loads(parts[2]) if parts[2].startswith('"') else parts[2])
+        except (IndexError, ValueError):
+            where = f"{printable(file)}, line {number}"
+            raise InputError(f"{where}: {line!r} is not SPLIT, LABEL and NAME with tabs between") from None
+    return frozenset(names)
 
 
 def find(root: Path, *names: str, needed: bool = True) -> Path | None:
@@ -111,6 +169,13 @@ def read_csv(file: Path, delimiter: str = ",") -> list[list[str]]:
         raise InputError(f"{printable(file)} is no CSV: {error}") from error
 
 
+# as people name them → official split
+SPLIT_FOLDERS = {
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **dict.fromkeys(("val", "valid", "validation", "validate"), "val"),
+}
+
+
 class Files:
     """The files of a collection, by name without suffix: people convert videos and keep the names.
 
@@ -147,6 +212,12 @@ class Files:
                 best, most = name, len(above & wanted)
         return best
 
+    def in_split_folders(self) -> list[tuple[str, str, str]]:
+        """Split, class and name of the files in train/CLASS/, val/CLASS/ and test/CLASS/, in order."""
+        names = sorted(name for found in self.found.values() for name in found)
+        parts = [(*name.split("/", 2), name) for name in names if name.count("/") >= 2]
+        return [(SPLIT_FOLDERS[p[0].lower()], p[1], p[-1]) for p in parts if p[0].lower() in SPLIT_FOLDERS]
+
     def notes(self) -> list[str]:
         return [f"could not look into {len(self.closed)} folders: {'; '.join(self.closed)}"] if self.closed else []
 
@@ -170,22 +241,3 @@ class Files:
 
 def _plain(folder: str) -> str:
     return folder.replace("_", " ").casefold().strip()
-
-
-class Lister:
-    """Collects a listing: clips whose file is there, and names of those whose is not."""
-
-    def __init__(self) -> None:
-        self.splits: dict[str, list[Entry]] = {}
-        self.missing: dict[str, list[str]] = {}
-
-    def add(self, split: str, listed: str, name: str | None, label: int, **about: Any) -> None:
-        """A clip that the owners list as `listed` and whose file is `name`, or not there."""
-        self.splits.setdefault(split, [])
-        if name is None:
-            self.missing.setdefault(split, []).append(listed)
-        else:
-            self.splits[split].append(Entry(name, label, **about))
-
-    def done(self, classes: list[str] | tuple[str, ...], notes: list[str]) -> Listing:
-        return Listing(tuple(classes), self.splits, self.missing, notes)

@@ -14,10 +14,8 @@ from pathlib import Path
 
 from tps_lab.data._files import is_data, printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing
+from tps_lab.data._listing import Files, Listing
 from tps_lab.errors import InputError
-
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,26 @@ class ClassFolders(Labelled):
 
     def listing(self) -> Listing:
         files = Files(self.root)
-        names = sorted(name for found in files.found.values() for name in found)
-        parts = [name.split("/") for name in names]
-        split = {_SPLITS[p[0].lower()] for p in parts if p[0].lower() in _SPLITS and len(p) > 2}
         notes = files.notes()
-        if "train" in split:
-            known = [(_SPLITS[p[0].lower()], p[1], n) for p, n in zip(parts, names, strict=True)
-                     if p[0].lower() in _SPLITS and len(p) > 2]  # fmt: skip
-            if "test" not in split:
-                notes.append("there is no folder test: the folder val is the test")
-                known = [("test" if s == "val" else s, label, n) for s, label, n in known]
-        else:
-            inside = [(p[0], n) for p, n in zip(parts, names, strict=True) if len(p) > 1]
-            known = [("test" if self._tested(n) else "train", label, n) for label, n in inside]
+        known = files.in_split_folders()
+        splits = {split for split, _, _ in known}
+        if "train" not in splits:
+            names = sorted(name for found in files.found.values() for name in found)
+            known = [
+                ("test" if self._tested(name) else "train", name.split("/")[0], name) for name in names if "/" in name
+            ]
             notes.append(f"no folders train and test: {100 * self.test_share:g} % of the videos are the test, by name")
-        if not known:
-            raise InputError(f"no CLASS/VIDEO in '{printable(self.root)}': found {len(names)} videos in no folder")
-        classes = sorted({label for _, label, _ in known})
-        labels = {name: number for number, name in enumerate(classes)}
-        lister = Lister()
-        for where, label, name in known:
-            lister.add(where, name, name, labels[label])
-        return lister.done([printable(name) for name in classes], notes)
+            if not known:
+                raise InputError(f"no CLASS/VIDEO in '{printable(self.root)}': found {len(names)} videos in no folder")
+        elif "test" not in splits:
+            notes.append("there is no folder test: the folder val is the test")
+            known = [("test" if split == "val" else split, kind, name) for split, kind, name in known]
+        classes = sorted({kind for _, kind, _ in known})
+        labels = {kind: label for label, kind in enumerate(classes)}
+        listing = Listing(tuple(map(printable, classes)), notes)
+        for split, kind, name in known:
+            listing.add(split, name, name, labels[kind])
+        return listing
 
     def _tested(self, name: str) -> bool:
         digest = hashlib.sha256(f"{self.seed}:{name}".encode(errors="surrogateescape")).digest()

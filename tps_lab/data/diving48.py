@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, find, read_json, subfolder
+from tps_lab.data._listing import Files, Listing, find, read_json, subfolder
 from tps_lab.errors import InputError
 
 
@@ -39,7 +39,7 @@ class Diving48(Labelled):
         assert vocabulary is not None
         classes = [" ".join(map(str, parts)) for parts in read_json(vocabulary, list)]
         files = Files(root, subfolder(root, "rgb", "videos"))
-        lister = Lister()
+        listing = Listing(tuple(classes), files.notes())
         for split in ("train", "test"):
             file = find(root, f"Diving48_V2_{split}.json")
             assert file is not None
@@ -53,5 +53,5 @@ class Diving48(Labelled):
                     raise InputError(
                         f"{printable(file)}: {name} has label {label}, and there are {len(classes)} classes"
                     )
-                lister.add(split, name, files.get(name), label, group=name.rpartition("_")[0], frames=max(0, length))
-        return lister.done(classes, files.notes())
+                listing.add(split, name, files.get(name), label, group=name.rpartition("_")[0], frames=max(0, length))
+        return listing

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import listed, printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, read_lines
+from tps_lab.data._listing import Files, Listing, read_lines
 from tps_lab.errors import InputError
 
 _PLACES = ("testTrainMulti_7030_splits", "splits", "annotations", "labels", "")
@@ -57,7 +57,8 @@ class Hmdb51(Labelled):
         if not lists:
             raise InputError(f"no CLASS_test_split{self.fold}.txt in '{printable(root)}' (looked in {_PLACES[0]}, …)")
         classes = [file.name.removesuffix(f"_test_split{self.fold}.txt") for file in lists]
-        files, lister = Files(root), Lister()
+        files = Files(root)
+        listing = Listing(tuple(kind.replace("_", " ") for kind in classes), files.notes())
         for label, (kind, file) in enumerate(zip(classes, lists, strict=True)):
             for number, line in read_lines(file):
                 match = re.fullmatch(r"(.+?)\s+([012])", line)
@@ -65,8 +66,8 @@ class Hmdb51(Labelled):
                     raise InputError(f"{printable(file)}, line {number}: {line!r} is not VIDEO 0, 1 or 2")
                 stem = Path(match[1]).stem
                 name = files.get(stem, [kind], classes)
-                lister.add(_ROLES[match[2]], f"{kind}/{match[1]}", name, label, group=stem.partition(f"_{kind}_")[0])
-        return lister.done([kind.replace("_", " ") for kind in classes], files.notes())
+                listing.add(_ROLES[match[2]], f"{kind}/{match[1]}", name, label, group=stem.partition(f"_{kind}_")[0])
+        return listing
 
 
 def _lists(root: Path, fold: int) -> list[Path]:

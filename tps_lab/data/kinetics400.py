@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, find, read_csv
+from tps_lab.data._listing import Files, Listing, find, read_csv
 from tps_lab.errors import InputError
 
 _FILES = {
@@ -74,27 +74,24 @@ class Kinetics400(Labelled):
                 clips.append((split, cells.get("label", ""), stem, end - start))
         classes = sorted({label for _, label, _, _ in clips if label})
         labels = {name: number for number, name in enumerate(classes)}
-        lister = Lister()
+        listing = Listing(tuple(classes), files.notes())
         for split, label, stem, seconds in clips:
             source = stem[:-14]  # without the two times
             name = files.get(stem, [split, label], classes) or files.get(source, [split, label], classes)
-            lister.add(split, stem, name, labels.get(label, -1), group=source, seconds=seconds)
-        return lister.done(classes, files.notes())
+            listing.add(split, stem, name, labels.get(label, -1), group=source, seconds=seconds)
+        return listing
 
     def _by_folders(self, files: Files) -> Listing:
-        found = sorted(name for names in files.found.values() for name in names)
-        parts = [(name.split("/"), name) for name in found]
-        splits = {"train": "train", "val": "val", "validation": "val", "validate": "val", "test": "test"}
-        inside = [(splits[p[0]], p[1], name) for p, name in parts if len(p) >= 3 and p[0] in splits]
-        if not inside:
+        known = files.in_split_folders()
+        if not known:
             raise InputError(
                 f"no CSV file ({', '.join(_FILES['train'])}) and no train/CLASS/VIDEO in '{printable(files.root)}'"
             )
-        classes = sorted({label for _, label, _ in inside})
-        labels = {name: number for number, name in enumerate(classes)}
-        lister = Lister()
-        for split, label, name in inside:
-            stem = Path(name).stem
-            lister.add(split, name, name, labels[label], group=stem[:-14] or stem, seconds=10.0)
+        classes = sorted({kind for _, kind, _ in known})
+        labels = {kind: label for label, kind in enumerate(classes)}
         said = [*files.notes(), "labels are the folders' names: there is no list that says what is missing"]
-        return lister.done([name.replace("_", " ") for name in classes], said)
+        listing = Listing(tuple(kind.replace("_", " ") for kind in classes), said)
+        for split, kind, name in known:
+            stem = Path(name).stem
+            listing.add(split, name, name, labels[kind], group=stem[:-14] or stem, seconds=10.0)
+        return listing

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, find, read_csv, read_lines, subfolder
+from tps_lab.data._listing import Files, Listing, find, read_csv, read_lines, subfolder
 from tps_lab.errors import InputError
 
 _LONG = "something-something-v1-"
@@ -52,7 +52,7 @@ class SomethingV1(Labelled):
         if len(labels) < len(classes):
             raise InputError(f"{printable(file)}: a class stands there twice")
         files = Files(root, subfolder(root, "20bn-something-something-v1", "frames"), pictures=True)
-        lister = Lister()
+        listing = Listing(tuple(classes), files.notes())
         for split in ("train", "validation", "test"):
             file = find(root, f"{_LONG}{split}.csv", needed=split != "test")
             for row in read_csv(file, ";") if file else []:
@@ -61,8 +61,8 @@ class SomethingV1(Labelled):
                     raise InputError(
                         f"{printable(file or root)}: {';'.join(row)!r} is not NUMBER;CLASS of a known class"
                     )
-                lister.add(split, row[0], files.get(row[0]), label)
-        return lister.done(classes, files.notes())
+                listing.add(split, row[0], files.get(row[0]), label)
+        return listing
 
     def never_flipped(self, classes: tuple[str, ...]) -> frozenset[int]:
         return _OF_V2 if self.official_flips else super().never_flipped(classes)

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, find, read_json, subfolder
+from tps_lab.data._listing import Files, Listing, find, read_json, subfolder
 from tps_lab.errors import InputError
 
 _LONG = "something-something-v2-"
@@ -52,7 +52,7 @@ class SomethingV2(Labelled):
         if sorted(labels.values()) != list(range(len(labels))):
             raise InputError(f"{printable(file)}: the numbers must be 0 to {len(labels) - 1}, each once")
         files = Files(root, subfolder(root, "20bn-something-something-v2", "videos"))
-        lister = Lister()
+        listing = Listing(tuple(sorted(labels, key=lambda template: labels[template])), files.notes())
         for split in ("train", "validation", "test"):
             file = find(root, f"{_LONG}{split}.json", f"{split}.json", needed=split != "test")
             for clip in read_json(file, list) if file else []:
@@ -64,5 +64,5 @@ class SomethingV2(Labelled):
                         f"{printable(file or root)}: clip {clip['id']} has no known template: {template!r}"
                     )
                 name = str(clip["id"])
-                lister.add(split, name, files.get(name), labels.get(template, -1))
-        return lister.done(sorted(labels, key=lambda template: labels[template]), files.notes())
+                listing.add(split, name, files.get(name), labels.get(template, -1))
+        return listing

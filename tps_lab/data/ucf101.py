@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Lister, Listing, find, read_lines
+from tps_lab.data._listing import Files, Listing, find, read_lines
 from tps_lab.errors import InputError
 
 _SIZES = ({"train": 9_537, "test": 3_783}, {"train": 9_586, "test": 3_734}, {"train": 9_624, "test": 3_696})
@@ -63,7 +63,8 @@ class Ucf101(Labelled):
             numbers[name.strip()] = int(first)
         classes = sorted(numbers, key=lambda name: numbers[name])
         labels = {name: label for label, name in enumerate(classes)}
-        files, lister = Files(root), Lister()
+        files = Files(root)
+        listing = Listing(tuple(classes), files.notes())
         for split in ("train", "test"):
             file = find(root, f"{split}list{self.fold:02d}.txt")
             assert file is not None
@@ -74,5 +75,5 @@ class Ucf101(Labelled):
                     raise InputError(f"{printable(file)}, line {number}: {line!r} is in no class of {index.name}")
                 # v_ApplyEyeMakeup_g01_c01: clips of a source are cut from one video
                 group = path.stem.rpartition("_c")[0]
-                lister.add(split, str(path), files.get(path.stem, [kind], classes), labels[kind], group=group)
-        return lister.done(classes, files.notes())
+                listing.add(split, str(path), files.get(path.stem, [kind], classes), labels[kind], group=group)
+        return listing

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tps_lab.data._files import VIDEOS, listed, printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Lister, Listing, find, read_lines
+from tps_lab.data._listing import Listing, find, read_lines
 from tps_lab.errors import InputError
 
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -50,17 +50,17 @@ class VideoList(Labelled):
             raise InputError(
                 f"{printable(named or root)} names {len(classes)} classes, and there is a label {most - 1}"
             )
-        lister, notes = Lister(), []
+        listing = Listing(tuple(classes))
         if "test" not in lists and "val" in lists:
-            notes.append("there is no list of test clips: the validation list is the test")
+            listing.notes.append("there is no list of test clips: the validation list is the test")
         for split, name, label, frames in clips:
             # a list's own folder first; another split's may hold another clip of the same name
             places = (*(f"{place}_{split}" for place in _BELOW[1:]), *_BELOW)
             there = next((place for place in places if (root / place / name).exists()), None)
             found = None if there is None else (Path(there) / name).as_posix()
             split = "test" if split == "val" and "test" not in lists else split
-            lister.add(split, name, found, label, frames=frames)
-        return lister.done(classes, notes)
+            listing.add(split, name, found, label, frames=frames)
+        return listing
 
 
 def _lists(root: Path) -> dict[str, Path]:
