@@ -260,6 +260,14 @@ class Variant(Spec):
         influence = self.influence(grid, depth)[grid.clip_prefix :, grid.clip_prefix :]
         return int((np.abs(t[:, None] - t) * influence).max())
 
+    def pairs(self, grid: Grid, depth: int) -> dict[str, int]:
+        """Pairs of tokens that are "allowed" to meet in `depth` blocks, and those that kernels have "executed"."""
+        found = []
+        for index in range(depth):
+            *extra, last = self.block(index, depth)
+            found += [last.meetings(grid), *(mixer.meetings(mixer.step_grid(grid)) for mixer in extra)]
+        return {"allowed": sum(one.allowed for one in found), "executed": sum(one.executed for one in found)}
+
     def macs(self, grid: Grid, depth: int, channels: int) -> int:
         """Multiply-adds of all attention in `depth` blocks, output layers of extra steps included."""
         total = 0

@@ -154,14 +154,21 @@ class RelationMixer(Mixer):
         return _flex.mix(self, module, x_BMC)
 
 
-@lru_cache(maxsize=4)  # a model asks once per block
+@lru_cache(maxsize=1)  # a model asks once per block
 def _allowed(mixer: RelationMixer, grid: Grid) -> np.ndarray:
-    return mixer.rows(grid, np.arange(grid.tokens))
+    found = np.empty((len(mixer.kinds), grid.tokens, grid.tokens), bool)
+    for part in _frames(grid):
+        found[:, part] = mixer.rows(grid, part)
+    return found
+
+
+def _frames(grid: Grid) -> list[np.ndarray]:
+    """The tokens in as many parts as there are frames: a long clip's pairs need too much memory at once."""
+    return np.array_split(np.arange(grid.tokens), grid.frames)
 
 
 @lru_cache(maxsize=64)
 def _pairs_allowed(mixer: RelationMixer, grid: Grid) -> int:
-    """Counted frame by frame, so that a long clip needs no table of all pairs; kinds by their share of the heads."""
-    parts = np.array_split(np.arange(grid.tokens), grid.frames)
-    pairs = sum(int(np.count_nonzero(mixer.rows(grid, part))) for part in parts)
+    """Without a table of all pairs; kinds by their share of the heads."""
+    pairs = sum(int(np.count_nonzero(mixer.rows(grid, part))) for part in _frames(grid))
     return round(pairs / len(mixer.kinds))

@@ -34,7 +34,8 @@ class Work:
         executed, model: for "forward", "backward" and "forward + backward".
         idle: what executed has more than model in the forward pass, by reason.
         recomputed: what fused attention computes again in the backward pass.
-        products: of all attention, scores and sums of values, in the forward pass.
+        products: of all attention, scores and sums of values, in the forward pass, as kernels run them.
+        allowed_products: of these, what pairs need that are allowed to meet.
     """
 
     executed: dict[str, int]
@@ -42,6 +43,7 @@ class Work:
     idle: dict[str, int]
     recomputed: int
     products: int
+    allowed_products: int
 
     def row(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +54,7 @@ class Work:
             "idle_forward": self.idle,
             "recomputed_backward": self.recomputed,
             "attention_products_forward": self.products,
+            "attention_products_allowed_forward": self.allowed_products,
         }
 
 
@@ -78,6 +81,7 @@ def work(model: nn.Module, fused: bool = True) -> Work:
         {reason: macs for reason, macs in idle.items() if macs},
         recomputed,
         sum(one.products for one in attentions),
+        sum(one.meetings.allowed * one.per_pair for one in attentions),
     )
 
 

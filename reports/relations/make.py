@@ -1,0 +1,179 @@
+"""What ways of mixing cost over 8 to 128 frames: `python reports/relations/make.py` counts, predicts and times.
+
+Times are of the device at hand, CUDA if there is one, and join those of other devices in results.json; with `--page`
+only report.md is written again. Counting takes some ten minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FRAMES = (8, 16, 32, 64, 128)
+TIMED = {"cpu": (8, 16, 32), "cuda": FRAMES}  # longer ones take minutes, and gigabytes of masks, on a CPU
+BACKBONE, DEPTH, PATCHES = "vit_small_patch16_224", 4, (14, 14)
+NAMES = (
+    *("spatial", "tps", "zeroi2v", "mem", "leap", "divided", "areas", "joint(every=2)", "natten", "sliding-tile"),
+    *("sliding-tile(tile_frames=4, tile=7)", "radial", "svg", "first-and-previous", "causal", "joint"),
+)
+
+
+def model(name: str, frames: int) -> Any:
+    from tps_lab import create_model
+
+    return create_model(BACKBONE, name, frames=frames, depth=DEPTH, num_classes=174)
+
+
+def counted(name: str, frames: int) -> dict[str, Any]:
+    """Pairs of four blocks, and the memory that a training step of one clip needs on a GPU."""
+    from tps_lab.attention import Grid, Relation, parse
+    from tps_lab.measure.predict import Setting, predict
+
+    variant = parse(name)
+    grid = Grid(frames, *PATCHES, 1, variant.prefix_of)
+    row: dict[str, Any] = {
+        "attention": name,
+        "frames": frames,
+        **variant.pairs(grid, DEPTH),
+        "executed_in_blocks": None,
+    }
+    if isinstance(variant, Relation):
+        os.environ["TPS_LAB_RELATIONS"] = "flex"
+        row["executed_in_blocks"] = variant.pairs(grid, DEPTH)["executed"]
+        del os.environ["TPS_LAB_RELATIONS"]
+    row["training_bytes"] = predict(lambda: model(name, frames), Setting(batch=1, precision="bf16")).training
+    return row
+
+
+def timed(frames: int, device: str) -> dict[str, Any]:
+    """A forward pass of one clip, all in turn; on CUDA relations also by FlexAttention."""
+    import torch
+
+    from tps_lab.attention import Relation, parse
+    from tps_lab.measure.latency import interleaved
+    from tps_lab.measure.paired import paired_ratio
+
+    clip = torch.randn(1, 3, frames, 224, 224, device=device)
+    work = {}
+    for name in NAMES:
+        kernels = ("dense", "flex") if device == "cuda" and isinstance(parse(name), Relation) else ("dense",)
+        for kernel in kernels:
+            os.environ["TPS_LAB_RELATIONS"] = kernel
+            made = model(name, frames).eval().to(device)
+            work[name if kernel == "dense" else f"{name}, flex"] = forward(made, clip)
+    os.environ.pop("TPS_LAB_RELATIONS", None)
+    with torch.no_grad():
+        found = interleaved(work, 7, warm_up=2, seconds=240)
+    base = found["joint"].calls
+    return {
+        name: {"ms": round(timing.median, 1), "over_joint": paired_ratio(timing.calls, base).row()}
+        for name, timing in found.items()
+    }
+
+
+def forward(made: Any, clip: Any) -> Any:
+    return lambda: made(clip)
+
+
+def page(results: dict[str, Any]) -> str:
+    lines = [
+        "# What mixing costs over frames",
+        "",
+        f"Four blocks of a ViT-S ({BACKBONE}), 14×14 patches per frame, one class token. `python {HERE.parent.name}/"
+        f"{HERE.name}/make.py` makes this page; {results['counted']}.",
+        "",
+        "**Pairs allowed** is what the definition lets meet, **pairs executed** what a kernel computes: masked dense "
+        "attention computes all pairs of its groups, FlexAttention all blocks of 128 × 128 that are not empty "
+        "(counted; the two are one figure where there is no mask). Per four blocks, in millions, and in % of joint "
+        "attention's.",
+        "",
+    ]
+    rows = {(row["attention"], row["frames"]): row for row in results["rows"]}
+    for title, key in (
+        ("Pairs allowed", "allowed"), ("Pairs executed, dense", "executed"),
+        ("Pairs executed in blocks of 128, relations only", "executed_in_blocks"),
+    ):  # fmt: skip
+        lines += [f"## {title}", "", "| | " + " | ".join(f"{frames} frames" for frames in FRAMES) + " |"]
+        lines += ["|---" * (len(FRAMES) + 1) + "|"]
+        for name in NAMES:
+            found = [rows.get((name, frames), {}).get(key) for frames in FRAMES]
+            joint = [rows.get(("joint", frames), {}).get("allowed") for frames in FRAMES]
+            if any(found):
+                cells = [
+                    f"{n / 1e6:,.1f} ({100 * n / all_:.1f} %)" if n else "–"
+                    for n, all_ in zip(found, joint, strict=True)
+                ]
+                lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += [
+        "## Memory of a training step, predicted",
+        "",
+        "GiB, one clip, bf16, AdamW, CUDA. A dense mask is part of it; blocks share one.",
+        "",
+        "| | " + " | ".join(f"{frames} frames" for frames in FRAMES) + " |",
+        "|---" * (len(FRAMES) + 1) + "|",
+    ]
+    for name in NAMES:
+        found = [rows.get((name, frames), {}).get("training_bytes") for frames in FRAMES]
+        lines.append(f"| `{name}` | " + " | ".join(f"{n / 2**30:.2f}" if n else "–" for n in found) + " |")
+    for device, times in results["times"].items():
+        timed_frames = [str(frames) for frames in FRAMES if str(frames) in times["ms"]]
+        lines += [
+            "", f"## Time of a forward pass: {device}", "",
+            f"{times['how']}. One clip, float32, dense unless it says flex: ms, and times as long as joint attention "
+            "with the 95 % interval of the median over rounds in turn.", "",
+            "| | " + " | ".join(f"{frames} frames" for frames in timed_frames) + " |",
+            "|---" * (len(timed_frames) + 1) + "|",
+        ]  # fmt: skip
+        names = list(times["ms"][timed_frames[0]])
+        for name in names:
+            cells = [times["ms"][frames].get(name) for frames in timed_frames]
+            lines.append(
+                f"| `{name}` | "
+                + " | ".join(f"{c['ms']:,.0f} ({ratio(c['over_joint'])})" if c else "–" for c in cells)
+                + " |"
+            )
+    remarks = HERE / "remarks.md"
+    return "\n".join([*lines, "", remarks.read_text() if remarks.exists() else ""])
+
+
+def ratio(row: dict[str, Any]) -> str:
+    return f"{row['median']:.2f}" + ("" if row["low"] is None else f", {row['low']:.2f}–{row['high']:.2f}")
+
+
+def main() -> None:
+    import platform
+
+    import torch
+
+    file = HERE / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {"counted": "", "rows": [], "times": {}}
+    if "--page" not in sys.argv:
+        have = {(row["attention"], row["frames"]) for row in results["rows"]}
+        for frames in FRAMES:
+            for name in NAMES:
+                if (name, frames) not in have:
+                    results["rows"].append(counted(name, frames))
+                    results["counted"] = f"counted and predicted with torch {torch.__version__}, {date.today()}"
+                    file.write_text(json.dumps(results, indent=1))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        called = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, one thread"
+        torch.set_num_threads(1)
+        how = f"torch {torch.__version__}, {date.today()}" + (
+            "" if device == "cuda" else ", a machine that others used too"
+        )
+        results["times"][called] = {"how": how, "ms": {}}
+        for frames in TIMED[device]:
+            results["times"][called]["ms"][str(frames)] = timed(frames, device)
+            file.write_text(json.dumps(results, indent=1))
+    (HERE / "report.md").write_text(page(results))
+    print(HERE / "report.md")
+
+
+if __name__ == "__main__":
+    main()
