@@ -31,7 +31,7 @@ DERIVED = [
     "causal", "first-and-previous",
     # and what is neither, but says which relations it is made of
     "factorised-dot", "tcs", "tsm", "tps+tcs(pattern=A)", "xvit", "tokshift", "trajectory", "areas", "mem", "zeroi2v",
-    "zeroi2v(far=2)", "leap",
+    "zeroi2v(far=2)", "leap", "aim", "st-adapter",
 ]  # fmt: skip
 
 

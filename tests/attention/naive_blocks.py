@@ -267,6 +267,37 @@ def leaping(level):
     return mix
 
 
+def adapted(adapter, x):
+    """Down, GELU, up."""
+    x = x @ adapter.down.weight.T + adapter.down.bias
+    x = x * 0.5 * (1 + torch.erf(x / 2**0.5))
+    return x @ adapter.up.weight.T + adapter.up.bias
+
+
+def with_adapters(stepped, x):
+    """AIM's whole block: attention along time, in the frame, and the MLP, an adapter with each."""
+    (again,), block = stepped.steps, stepped.block
+    attention = block.attn.module.attention
+    x = x + adapted(again.adapter, over_time(attention, block.norm1(x)))
+    y = in_frames(attention, block.norm1(x))
+    x = x + y + adapted(block.attn.adapter, y)
+    y = block.norm2(x)
+    return x + block.mlp.module(y) + adapted(block.mlp.adapter, y) / 2
+
+
+def convolved(module, x):
+    """Channel by channel three frames are weighed; beyond the ends there is nothing."""
+    y = x @ module.down.weight.T + module.down.bias
+    weight, mixed = module.conv.weight[:, 0, :, 0, 0], []
+    for t in range(x.shape[1]):
+        frame = module.conv.bias.expand_as(y[:, t])
+        for tap, s in enumerate((t - 1, t, t + 1)):
+            if 0 <= s < x.shape[1]:
+                frame = frame + weight[:, tap] * y[:, s]
+        mixed.append(frame)
+    return x + torch.stack(mixed, 1) @ module.up.weight.T + module.up.bias
+
+
 # variant: (attention, normed patches (B, T, H, W, C)) → what is added, for each mixer of its first block
 NAIVE = {
     "spatial": [in_frames],
@@ -299,6 +330,8 @@ NAIVE = {
     "xvit": [keys_from_three_frames([(0, 1, 8, 9), (2, 3, 10, 11)])],
     "xvit(channels=all)": [keys_from_three_frames([(0, 1, 2, 3), (4, 5, 6, 7)])],
     "tokshift": [class_tokens_of_neighbours, class_tokens_of_neighbours, in_frames],
+    "aim": [with_adapters],
+    "st-adapter": [convolved, in_frames],
     "areas": [in_areas],
     "areas @ 3": [all_at_once],
     "mem": [values_from_earlier_frames],
@@ -312,6 +345,8 @@ NAIVE = {
 
 def naive_block(text, block, mixes, x):
     """Attention and MLP with residuals, extra steps where the definition has them."""
+    if mixes == [with_adapters]:
+        return with_adapters(block, x)
     *steps, last = mixes
     modules = [*getattr(block, "steps", []), *getattr(block, "between", [])]
     block = getattr(block, "block", block)
@@ -321,6 +356,8 @@ def naive_block(text, block, mixes, x):
         if mix is class_tokens_of_neighbours:
             return mix(x)
         module = modules.pop(0)
+        if mix is convolved:
+            return convolved(module, x)
         return x + module.out(mix(module.attn.attention, module.norm(x)))
 
     while len(steps) > {"factorised-self": 1, "tokshift": 1}.get(text, 0):

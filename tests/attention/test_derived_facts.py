@@ -159,7 +159,21 @@ def test_reach_with_a_class_token_per_frame_and_per_clip():
 
 
 HOLES = (
-    *("zero", "edge", "local(", "l+g", "factorised-dot", "trajectory", "tokshift", "areas", "mem", "zeroi2v", "leap"),
+    *(
+        "zero",
+        "edge",
+        "local(",
+        "l+g",
+        "factorised-dot",
+        "trajectory",
+        "tokshift",
+        "areas",
+        "mem",
+        "zeroi2v",
+        "leap",
+        "aim",
+        "adapter",
+    ),
 )  # counted by hand below
 
 
@@ -219,6 +233,11 @@ def test_macs_of_what_came_after_tps_by_hand():
     found = parse("mem").block(0, 1)[0].meetings(GRID)
     assert (found.executed, found.allowed) == (n * t * t + t * n * n, n * t * (t + 1) / 2 + t * n * n)
     assert parse("zeroi2v(far=2)").macs(GRID, 3, c) == parse("spatial").macs(GRID, 3, c)
+    spatial, adapter = parse("spatial").macs(GRID, 1, c), 2 * m * c * c // 4
+    assert (
+        parse("aim").macs(GRID, 1, c) == spatial + 4 * m * c * c + 2 * n * t * t * c + 2 * adapter
+    )  # and one in the MLP
+    assert parse("st-adapter").macs(GRID, 1, c) == spatial + m * (2 * c * c // 2 + 3 * c // 2)
     # 5 frames leap by 3: two pairs of 12 patches, and one frame that has no partner
     assert parse("leap").macs(GRID, 1, c) == 4 * m * c * c + 2 * 3 * 12 * 12 * c
     found = parse("leap").block(0, 1)[0].meetings(GRID)

@@ -44,6 +44,7 @@ FIELDS = {
     "space": st.integers(1, 3),
     "full": st.lists(st.integers(1, 4), unique=True).map(tuple),
     "zeroi2v fraction": st.integers(7, 12),
+    "frozen": st.booleans(),
     "far": st.integers(1, 3),
     "factorised-self order": st.sampled_from(["space-time", "time-space"]),
 }

@@ -203,6 +203,10 @@ def pairs_and_neighbours(level):
     return meet
 
 
+def beside_at_its_place(a, b, grid):
+    return a == b or (a[1] is not None and a[1:] == b[1:] and abs(a[0] - b[0]) == 1)
+
+
 # variant: what each mixer of its first block (@ 1: of its second) lets meet, extra steps first
 MEETS = {
     "spatial": [same_frame],
@@ -245,6 +249,8 @@ MEETS = {
     "xvit": [neighbour_frames],
     "xvit(channels=all)": [neighbour_frames],
     "tokshift": [own_or_neighbouring_class_token, own_or_neighbouring_class_token, same_frame],
+    "aim": [same_place, same_frame],
+    "st-adapter": [beside_at_its_place, same_frame],
     "areas": [same_area],
     "areas @ 3": [anyone],
     "mem": [not_later],

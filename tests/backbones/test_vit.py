@@ -73,7 +73,7 @@ def test_other_numbers_of_channels_and_classes():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_temporal_position_where_the_order_would_otherwise_be_lost(variant):
-    has_none = {"spatial", "tps", "tcs", "tps+tcs", "tsm", "tokshift", "mem"}
+    has_none = {"spatial", "tps", "tcs", "tps+tcs", "tsm", "tokshift", "mem", "st-adapter"}
     kind = "class token"
     assert (video_model(variant, kind).temporal_embed is None) == (variant in has_none)
     assert video_model(variant, kind, temporal_position=True).temporal_embed.shape == (1, T, 1, 32)

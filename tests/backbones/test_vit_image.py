@@ -41,7 +41,15 @@ def test_spatial_attention_treats_every_frame_as_an_image(kind):
     "variant",
     [
         *("spatial", "tps", "tps(every=1)", "tcs", "tps+tcs", "divided", "divided(class_token=both)"),
-        *("factorised-self", "factorised-self(order=time-space)"),
+        *(
+            "factorised-self",
+            "factorised-self(order=time-space)",
+            "mem",
+            "zeroi2v",
+            "zeroi2v(far=2)",
+            "aim",
+            "st-adapter",
+        ),
     ],
 )
 def test_a_still_clip_is_the_image(variant, tubelet, kind):
@@ -63,7 +71,13 @@ def test_more_frames_of_a_still_clip_are_the_image_without_a_class_token(variant
 
 
 @pytest.mark.parametrize("kind", IMAGE_MODELS)
-@pytest.mark.parametrize("variant", ["joint", "local", "divided", "factorised-self", "factorised-encoder"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        *("joint", "local", "divided", "factorised-self", "factorised-encoder"),
+        *("causal", "first-and-previous", "radial", "svg", "mem", "zeroi2v", "aim", "st-adapter"),
+    ],
+)
 def test_features_of_one_frame_are_the_image_models(variant, kind):
     image, clip = image_model(kind).eval(), random_clip(1)
     model = videoize(image, variant, frames=1).eval()

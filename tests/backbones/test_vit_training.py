@@ -18,7 +18,7 @@ def without_gradient(model):
     """Names of parameters whose gradient is absent or zero everywhere."""
     weight = torch.randn(2, CLASSES, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     (model(random_clip()) * weight).sum().backward()
-    return [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    return [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
 
 
 @pytest.mark.parametrize(("variant", "kind"), CASES)
@@ -80,3 +80,22 @@ def test_bfloat16_autocast(variant):
     logits.sum().backward()
     exact = model(clip)
     assert (logits - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.parametrize("variant", ["aim", "st-adapter"])
+def test_adapters_the_last_norm_and_the_head_learn_and_nothing_else_does(variant):
+    model = video_model(variant)
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    allowed = ("adapter", ".steps.", "temporal_embed", "image_model.norm", "image_model.fc_norm", "image_model.head")
+    assert learning
+    assert all(any(part in name for part in allowed) for name in learning)
+    frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
+    assert any("blocks" in name for name in frozen)
+    everything = video_model(f"{variant}(frozen=false)")
+    assert all(p.requires_grad for p in everything.parameters())
+
+
+@pytest.mark.parametrize("variant", ["aim", "st-adapter"])
+def test_the_weights_of_an_attention_that_is_used_twice_are_saved_once(variant):
+    stored = [tensor.data_ptr() for tensor in video_model(variant).state_dict().values()]
+    assert len(stored) == len(set(stored))

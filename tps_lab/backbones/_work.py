@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from tps_lab.attention._meetings import Meetings
-from tps_lab.attention._modules import KernelAttention, SpaceTimeAttention
+from tps_lab.attention._modules import KernelAttention, Regrouping
 from tps_lab.attention._widths import needed_width, product_width, score_width
 from tps_lab.attention.relations import RelationMixer
 from tps_lab.backbones._macs import linear_macs
@@ -70,8 +70,7 @@ def _grouped(mixer: Any, grid: Any) -> Meetings:
 def attending(module: nn.Module, channels: int) -> Attending | None:
     """Of one of our attentions in a model of that width; None for any other module."""
     part: Any = module
-    relation = isinstance(module, KernelAttention) and isinstance(part.mixer, RelationMixer)
-    if isinstance(module, SpaceTimeAttention) or relation:
+    if isinstance(module, Regrouping) and (part.mixer.is_partition or isinstance(part.mixer, RelationMixer)):
         return among(_grouped(part.mixer, part.grid), part.attention, channels)
     if isinstance(module, KernelAttention):
         # Projections grow with the square of the channels, products with the channels.

@@ -17,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tps_lab.attention import Grid, Variant
+from tps_lab.attention._adapters import freeze
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention._modules import SpaceTimeAttention, share_masks
 from tps_lab.attention._widths import attentions_in
@@ -80,6 +81,8 @@ class VideoViT(VideoModel):
         for index, block in enumerate(image_model.blocks):
             image_model.blocks[index] = install_in(block, variant, self.grid, index, depth)
         share_masks(image_model.blocks)
+        if getattr(variant, "frozen", False):
+            freeze(self)
 
     # ------------------------------------------------------------------ forward
 

@@ -70,7 +70,7 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
 
 
 def count_training(make: Callable[[], nn.Module], fused: bool = True) -> Macs:
-    """Count forward and backward pass of one clip with its cross-entropy, all weights learning.
+    """Count forward and backward pass of one clip with its cross-entropy, all weights learning, frozen ones too.
 
     Nothing is computed: the model that `make` makes has no memory for its weights. fvcore cannot
     count a backward pass, so there are two counters.
@@ -82,7 +82,7 @@ def count_training(make: Callable[[], nn.Module], fused: bool = True) -> Macs:
     from tps_lab.measure.work import work
 
     mode = fake_mode()
-    model = weightless(make, mode)
+    model = weightless(make, mode).requires_grad_(True)
 
     def dispatched() -> int:
         with mode, _counter() as counter, Attention(fused):

@@ -270,9 +270,9 @@ def _place(group: Group) -> tuple[Any, ...]:
     from tps_lab.patterns import gallery
 
     variants = (
-        "spatial tps tcs tsm tokshift xvit zeroi2v tps+tcs leap mem local factorised-encoder factorised-dot "
-        "factorised-self divided axial l+g areas natten sliding-tile radial svg first-and-previous causal "
-        "trajectory joint"
+        "spatial tps tcs tsm tokshift xvit zeroi2v tps+tcs st-adapter leap mem aim local factorised-encoder "
+        "factorised-dot factorised-self divided axial l+g areas natten sliding-tile radial svg first-and-previous "
+        "causal trajectory joint"
     ).split()
     variant, patterns = str(group.first.get("variant") or ""), list(gallery)
     pattern = str(group.first.get("pattern") or "")
