@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tps_lab import cards, data, runs, zoo
+from tps_lab import cards, data, files, runs, zoo
 from tps_lab.config import make
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
@@ -34,7 +34,7 @@ def publish(run: runs.Run, name: str) -> Path:
     for file in _KEPT:
         shutil.copyfile(run.path / file, folder / file)
     where = run.environment | {"command": f"python -m tps_lab.zoo {name}"}
-    runs.write_whole(folder / "environment.json", json.dumps(where, indent=2) + "\n")
+    files.write_whole(folder / "environment.json", json.dumps(where, indent=2) + "\n")
     weights = {key: value.half().contiguous() for key, value in load_file(run.path / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors")
     clips = data.parse(run.config["data"]).opened()
@@ -48,12 +48,12 @@ def publish(run: runs.Run, name: str) -> Path:
     cards.write(folder, row, run.config, data.parse(run.config["data"]).licence, is_video=False)
     card = (folder / "README.md").read_text()
     use, _, _ = card.partition("## Use")
-    runs.write_whole(
+    files.write_whole(
         folder / "README.md",
         f'{use}## Use\n\n`tps_lab.zoo.load("{name}")` gives the model. Its weights are stored in half precision, and '
         f"the accuracy above is that of the rounded weights.\n`python -m tps_lab.zoo {name}` makes it again.\n",
     )
-    runs.write_whole(folder / "row.json", json.dumps(row, indent=2) + "\n")
+    files.write_whole(folder / "row.json", json.dumps(row, indent=2) + "\n")
     return folder
 
 
