@@ -1,4 +1,4 @@
-"""Several runs at a time, each in a worker process with its share of the cores.
+"""Worker processes, each with its share of the cores.
 
 A second thread gains a small model almost nothing, a second process doubles what gets done. What
 passes between the two sides is a line of JSON each::
@@ -8,8 +8,7 @@ passes between the two sides is a line of JSON each::
       {"event": "step", …}                  ← stdout
       {"event": "done", "result": …}        ← stdout
 
-Ctrl-C reaches the workers as a signal: each ends its training early and still writes its row. A
-worker that finds nobody listening any more does the same.
+A worker that finds nobody listening any more stops, with a checkpoint to go on from.
 """
 
 from __future__ import annotations
@@ -17,26 +16,22 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tps_lab import plugins, runs
-from tps_lab.config import RunConfig
 from tps_lab.progress import Advance, Progress
 
 if TYPE_CHECKING:
     from tps_lab import data
 
-Finished = Callable[[RunConfig, runs.Run], None]
 _STOPPED = 130  # exit code
 _BYTES_PER_WORKER = 2 << 30  # a process with torch loaded and a small model in training takes half of it
 
@@ -54,89 +49,6 @@ def how_many(wanted: int) -> int:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def train_all(
-    configs: Sequence[RunConfig],
-    out: Path,
-    costs: Mapping[str, dict[str, Any]],
-    finished: Finished,
-    progress: Progress,
-    jobs: int,
-) -> None:
-    """Train every run, `jobs` at a time, in the order given.
-
-    Args:
-        out: the folder that the runs' folders go into.
-        costs: attention → the figures of `measure.costs`.
-        finished: called with every run that left a row, also failed and interrupted ones.
-
-    Raises:
-        KeyboardInterrupt: stopped by hand; what was under way has been written and reported.
-    """
-    waiting = list(configs)
-    events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-    stopped = False
-
-    def next_for(worker: _Worker) -> None:
-        if waiting and not stopped:
-            config = waiting.pop(0)
-            worker.begin(config, out, costs[config.attention], progress)
-        else:
-            worker.process.stdin.close()  # type: ignore[union-attr]
-
-    with ExitStack() as stack:
-        workers = [stack.enter_context(_started(events, max(1, cores() // jobs))) for _ in range(jobs)]
-        for worker in workers:
-            next_for(worker)
-        alive = len(workers)
-        while alive:
-            try:
-                worker, event = events.get()
-                if event is None:
-                    alive -= 1
-                    if worker.config is not None:
-                        code, config = worker.process.wait(), worker.end()
-                        if not (stopped and code == _STOPPED):  # stopped before it had begun: as if never asked for
-                            finished(config, _left_behind(config, out, code))
-                elif event["event"] == "done":
-                    config = worker.end()
-                    finished(config, runs.Run(Path(event["result"])))
-                    next_for(worker)
-                else:
-                    worker.advance(event["step"], event["news"])
-                    if stopped:  # the signal came while it got ready, when it does not listen
-                        worker.process.send_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                if stopped:  # the second time people mean it
-                    raise
-                stopped = True
-                progress.say("stopping: what is under way is measured and written (Ctrl-C again gives it up)")
-                for worker in workers:
-                    worker.process.send_signal(signal.SIGINT)
-    if stopped:
-        raise KeyboardInterrupt
-
-
-@dataclass(eq=False)
-class _Worker:
-    process: subprocess.Popen[str]
-    config: RunConfig | None = None
-    advance: Advance = lambda step, news: None
-    bar: ExitStack = field(default_factory=ExitStack)
-
-    def begin(self, config: RunConfig, out: Path, cost: dict[str, Any], progress: Progress) -> None:
-        self.config = config
-        label = f"{config.variant.label}, seed {config.seed}"
-        self.advance = self.bar.enter_context(progress.run(label, config.recipe.steps))
-        job = {"config": config.model_dump(mode="json"), "out": str(out), "cost": cost}
-        give(self.process, "tps_lab.workers:train_one", job)
-
-    def end(self) -> RunConfig:
-        assert self.config is not None
-        config, self.config = self.config, None
-        self.bar.close()
-        return config
 
 
 def launch(
@@ -177,29 +89,6 @@ def give(process: subprocess.Popen[str], call: str, job: Mapping[str, Any]) -> N
         print(json.dumps({"call": call, "job": job}), file=process.stdin, flush=True)
 
 
-@contextmanager
-def _started(events: queue.Queue[Any], threads: int) -> Iterator[_Worker]:
-    process = launch(lambda event: events.put((worker, event)), threads)
-    worker = _Worker(process)
-    try:
-        yield worker
-    finally:
-        if process.poll() is None and sys.exc_info()[0] is not None:
-            process.kill()
-        process.wait()
-
-
-def _left_behind(config: RunConfig, out: Path, code: int) -> runs.Run:
-    """The row of a run whose process died without writing one."""
-    from tps_lab import data
-    from tps_lab.train import build, describe
-
-    clips = data.parse(config.data).opened()
-    why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    row = describe(config, clips, build(config, clips))
-    return runs.finish_abandoned(out / config.folder, row | {"status": "failed", "reason": f"its process died: {why}"})
-
-
 # ---------------------------------------------------------------------- the worker's side
 
 
@@ -233,15 +122,6 @@ def _serve() -> None:
         asked = json.loads(line)
         module, _, name = asked["call"].partition(":")
         reporter.send(event="done", result=getattr(importlib.import_module(module), name)(asked["job"], reporter))
-
-
-def train_one(job: dict[str, Any], progress: Progress) -> str:
-    """Train a run in a worker process; returns its folder."""
-    from tps_lab.config import make
-    from tps_lab.train import train
-
-    config = make(job["config"])
-    return str(train(config, Path(job["out"]), opened(config.data), job["cost"], progress).path)
 
 
 @lru_cache(maxsize=4)

@@ -97,12 +97,15 @@ def run(asked: Asked) -> Outcome:
         InputError: something in the grid cannot work; nothing has been started.
         KeyboardInterrupt: stopped by hand; what was finished is kept.
     """
+    from tps_lab import plugins
     from tps_lab.ablate import costs, executors, live, scheduler
 
     grid, cells = asked.grid()
     check(grid, cells)
-    out = asked.folder
-    where = executors.make(asked.executor, asked.jobs, out, **asked.executor_options)
+    out, executor = asked.folder, asked.executor
+    if executor == "local" and not all(plugins.can_travel(type(cell.config.variant)) for cell in cells):
+        executor = "inline"  # a variant that only this notebook knows
+    where = executors.make(executor, asked.jobs, out, **asked.executor_options)
 
     def say(text: str) -> None:
         if not asked.quiet:

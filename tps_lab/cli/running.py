@@ -44,11 +44,9 @@ def quickstart(
     quiet: Quiet = False,
 ) -> None:
     """Train and measure attention variants on moving digits, and compare them in a report."""
-    from tps_lab import progress
     from tps_lab.quickstart import quickstart as run
 
-    shown = progress.for_this_terminal(quiet or json_)
-    outcome = run(out, seeds, full, again, jobs, shown, timing_seconds, **settings(set_))
+    outcome = run(out, seeds, full, again, jobs, quiet or json_, timing_seconds, **settings(set_))
     finish(outcome.runs, outcome.page, json_)
     if outcome.stopped:
         raise typer.Exit(130)
