@@ -137,7 +137,7 @@ def test_ten_thousand_frames_and_one(tmp_path: Path) -> None:
 def coded(path: Path, codec: str, frames: int, rate: int = 25, times: list[int] | None = None, **options: str) -> Path:
     """Frame i says its number in stripes, a bit each."""
     form = {".wmv": "asf", ".m2ts": "mpegts", ".mts": "mpegts", ".ts": "mpegts", ".m4v": "mp4"}.get(path.suffix)
-    with av.open(str(path), "w", format=form) as container:
+    with av.open(f"file:{path}", "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for i in range(frames):
@@ -318,6 +318,25 @@ def test_torchcodec_gives_the_same_frames(files: dict[str, Path], tmp_path: Path
     for name in ("text", "empty", "gone"):
         with pytest.raises(UnreadableVideo):
             _torchcodec.read_chosen(tmp_path / f"{name}.mp4", lambda total: [0])
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), KINDS, ids=lambda value: str(value)[:24])
+def test_torchcodec_finds_the_same_frames_in_every_container(
+    tmp_path: Path, suffix: str, codec: str, options: dict[str, str]
+) -> None:
+    from tps_lab import InputError
+    from tps_lab.data import _torchcodec
+
+    try:
+        _torchcodec.check_installed()
+    except InputError as error:
+        pytest.skip(str(error))
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
+    path = coded(tmp_path / f"a:b.{suffix}", codec, 36, **options)
+    assert numbers(_torchcodec.read_chosen(path, range)) == list(range(36))
+    for i in range(0, 36, 5):
+        assert numbers(_torchcodec.read_chosen(path, lambda total, i=i: [i])) == [i]
 
 
 def test_torchcodec_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
