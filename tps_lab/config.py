@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
@@ -68,6 +68,9 @@ class Compute(_Group):
 
 class Recipe(_Keys):
     """How to train: AdamW, linear warm-up, cosine to zero, gradient clipping."""
+
+    # raised when the same recipe trains otherwise: loop, optimizer, order of the clips, accuracy
+    version: ClassVar[int] = 1
 
     steps: int = Field(500, ge=1, le=10**9)
     batch: int = Field(24, ge=1, le=10**6, description="clips per step, over all processes and accumulated parts")

@@ -35,6 +35,7 @@ def train(
     cost: dict[str, Any] | None = None,
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
+    test: bool = True,
     **more: Any,
 ) -> runs.Run:
     """One run from start to row.
@@ -53,6 +54,7 @@ def train(
         cost: the figures of `measure.costs`, if they were taken before, in turn with others.
         progress: where to show how far it is.
         checkpoints: where and how often to write them; their folder is the run's folder then.
+        test: False reads no test clip and keeps no weights: a trial of a tuning, judged by validation.
         **more: what else the row says.
 
     Raises:
@@ -88,7 +90,7 @@ def train(
     row |= {"processes": team.count} if team.count > 1 else {}
     loop = Loop(model, clips, config, team, writer, progress or Progress(), checkpoints)
     try:
-        row |= cost or _cost(model, clips, config, team)
+        row |= cost if cost is not None else _cost(model, clips, config, team)
         started = time.perf_counter()
         try:
             loop.fit(stood)
@@ -98,7 +100,9 @@ def train(
             loop.seconds = time.perf_counter() - started
             row |= {"status": "interrupted", "reason": str(stop) or "stopped by hand"}
         row["train_seconds"] = round(loop.seconds, 2)
-        row |= _tested(loop) | {"data_notes": list(clips.notes)}  # files may have turned out broken
+        row |= (_tested(loop) if test else _validated(loop)) | {
+            "data_notes": list(clips.notes)
+        }  # files may have turned out broken
     except Exception as error:
         if team.count > 1 and not team.is_first:
             raise
@@ -133,6 +137,13 @@ def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: Team) ->
     return found
 
 
+def _validated(loop: Loop) -> dict[str, Any]:
+    from tps_lab.measure.accuracy import accuracy
+
+    val = accuracy(*loop.team.predict(loop.result, loop.clips, "val"), loop.clips)
+    return {"val_top1_pct": val.top1_pct, "val_loss": val.loss}
+
+
 def _tested(loop: Loop) -> dict[str, Any]:
     """The accuracy columns; predictions and weights go into the run's folder."""
     from safetensors.torch import save_file
@@ -140,7 +151,7 @@ def _tested(loop: Loop) -> dict[str, Any]:
     from tps_lab.measure.accuracy import accuracy
 
     model, clips, folder = loop.result, loop.clips, loop.writer.folder
-    found = {"val_top1_pct": accuracy(*loop.team.predict(model, clips, "val"), clips).top1_pct}
+    found = _validated(loop)
     logits, labels = loop.team.predict(model, clips, "test")
     test = dataclasses.asdict(accuracy(logits, labels, clips))
     if loop.team.is_first:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +119,20 @@ def run(asked: Asked) -> Outcome:
             timeout_seconds=grid.timeout_seconds,
             checkpoint_seconds=asked.checkpoint_seconds,
             deterministic=asked.deterministic,
-            costs={} if where.remote else costs.measured(missing, out, asked.timing_seconds, say),
+            costs={} if where.remote or grid.scale.tune else costs.measured(missing, out, asked.timing_seconds, say),
         )
         with live.watching(out, asked.quiet) as watch:
             states = scheduler.run(grid, cells, out, where, settings, watch)
+        if grid.scale.tune:
+            grid = tuned(grid, states)
+            for told in warnings(grid):
+                say(told)
+            cells = tuple(cell for cell in grid.runs if not asked.only or cell.case in {s.cell.case for s in states})
+            missing = [s.cell for s in scheduler.look(cells, out, grid) if s.status != "done"]
+            say(f"tuned; {len(cells)} runs at the choices, {len(missing)} to run")
+            timed = {} if where.remote else costs.measured(missing, out, asked.timing_seconds, say)
+            with live.watching(out, asked.quiet) as watch:
+                states = scheduler.run(grid, cells, out, where, replace(settings, costs=timed), watch)
     except KeyboardInterrupt:
         done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))
         say(f"stopped; {done} of {len(cells)} cells are done and kept; the same command goes on from here")
@@ -130,6 +140,27 @@ def run(asked: Asked) -> Outcome:
     finally:
         where.close()
     return Outcome(grid, out, states)
+
+
+def tuned(grid: Grid, states: Sequence[State]) -> Grid:
+    """The grid with every case's runs at what its trials chose for it, at every budget."""
+    from tps_lab.ablate.tuning import choose
+
+    tried: dict[tuple[str, int], list[tuple[Any, float | None]]] = {}
+    for state in states:
+        accuracy = (state.row or {}).get("val_top1_pct") if state.status == "done" else None
+        tried.setdefault((state.cell.case, state.cell.budget), []).append((state.cell.tuned, accuracy))
+    return grid.tuned({at: choose(trials) for at, trials in tried.items()})
+
+
+def warnings(grid: Grid) -> Iterator[str]:
+    """What a reader of the choices must know."""
+    for (case, steps), choice in grid.choices.items():
+        if choice.values is None:
+            yield f"{case}, {steps} steps: no trial ended well; it is left out"
+        for key in choice.at_edge:
+            assert choice.values is not None
+            yield f"{case}, {steps} steps: {key} = {choice.values[key]} is at the end of its list; give it more values"
 
 
 def check(grid: Grid, cells: Sequence[Cell]) -> None:

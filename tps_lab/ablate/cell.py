@@ -27,6 +27,7 @@ class Job:
         more: what else the row says.
         deterministic: one thread, and only operations that give the same bits every time.
         timeout_seconds: for executors whose scheduler wants to know.
+        test: whether it reads the test clips; a trial does not.
         plugins: files that define the user's own variants and data sets.
     """
 
@@ -40,6 +41,7 @@ class Job:
     checkpoint_steps: int | None = None
     timeout_seconds: float = 86400.0
     plugins: tuple[str, ...] = ()
+    test: bool = True
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +89,7 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
                 cost=work.cost,
                 progress=_Told(claim, progress or Progress()),
                 checkpoints=Checkpoints(work.folder, work.checkpoint_seconds, work.checkpoint_steps),
+                test=work.test,
                 **work.more,
             )
         return done.row["status"]

@@ -8,12 +8,13 @@ wins: base, the scale's base, `--set`, then what varies, then conditions.
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tps_lab.ablate.grid_file import GridFile, Scale, Vary
+from tps_lab.ablate.grid_file import GridFile, Scale, Tune, Vary
 from tps_lab.axes import level_text, short
 from tps_lab.config import RunConfig, make
 from tps_lab.documents import Document
@@ -21,6 +22,9 @@ from tps_lab.errors import InputError, unknown
 
 _TEXT_FORMS = ("attention", "data", "backbone")
 
+TUNING_SEED = 1000  # the first seed of trials
+Choices = Mapping[tuple[str, int], Mapping[str, Any] | None]  # case and steps → what was chosen
+_Case = tuple[str, dict[str, Any], tuple[str | int, ...]]  # label, values, where it stands
 Works = Callable[[RunConfig], Any]  # raises `InputError` for what does not
 
 
@@ -32,11 +36,20 @@ class Cell:
         case: what tables call it; cells that differ only in their seed share it.
         values: what varies, as the grid file says it.
         config: the whole run.
+        tuned: what was chosen for it, or is tried by it.
+        is_trial: its seed is the tuning's, and it sees no test clip.
     """
 
     case: str
     values: tuple[tuple[str, Any], ...]
     config: RunConfig
+    tuned: tuple[tuple[str, Any], ...] = ()
+    is_trial: bool = False
+
+    @property
+    def budget(self) -> int:
+        """Steps."""
+        return self.config.recipe.steps
 
     @property
     def seed(self) -> int:
@@ -52,7 +65,8 @@ class Cell:
 
         readable = f"{self.config.variant.label[:50]}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
-        return f"{safe.strip('_.')}-{cell_hash(self.config)}"
+        trial = "-trial" if self.is_trial else ""
+        return f"{safe.strip('_.')}{trial}-{cell_hash(self.config, self.is_trial)}"
 
 
 class Cells:
@@ -78,10 +92,54 @@ class Cells:
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             where = document.where(("scales", scale_name, "seeds"))
             raise InputError(f"{where}: seeds must be 1 or more, or a list of different seeds, got {seeds}")
+        self.tune = scale.tune
+        self.budgets: list[int | None] = list(scale.budgets) or [None]
+        if len(set(self.budgets)) < len(self.budgets) or min(scale.budgets, default=1) < 1:
+            where = document.where(("scales", scale_name, "budgets"))
+            raise InputError(f"{where}: budgets are different numbers of steps, 1 or more, got {scale.budgets}")
+        self.tune_at = ("scales", scale_name, "tune")
         self.used: set[int] = set()  # ids of the exclusions and conditions that something fits
         self.base = self._checked_base()
 
     def __iter__(self) -> Iterator[Cell]:
+        """The cells that are run first: all, or the trials where something is tuned."""
+        if self.tune is None:
+            yield from self.runs()
+            return
+        if shared := set(self.seeds) & set(range(TUNING_SEED, TUNING_SEED + self.tune.seeds)):
+            where = self.document.where(self.tune_at)
+            raise InputError(f"{where}: seed {min(shared)} is the tuning's; runs after it need other seeds")
+        points = self._points(self.tune)
+        cases = self._known_cases()
+        for seed, point, budget, case in itertools.product(range(self.tune.seeds), points, self.budgets, cases):
+            yield self._cell(case, TUNING_SEED + seed, budget, point, is_trial=True)
+
+    def runs(self, choices: Choices | None = None) -> Iterator[Cell]:
+        """The cells that verdicts are about, each case at its choice; without one, a case is left out."""
+        # a seed of every case before the next seed, so that what there is at any time is paired
+        for seed, budget, case in itertools.product(self.seeds, self.budgets, self._known_cases()):
+            tuned = {} if choices is None else choices.get((case[0], budget or self._steps(case)))
+            if tuned is not None:
+                yield self._cell(case, seed, budget, tuned)
+
+    def _steps(self, case: _Case) -> int:
+        return configuration(self.base | case[1]).recipe.steps
+
+    def _points(self, tune: Tune) -> list[dict[str, Any]]:
+        """What is tried, the same for every case."""
+        points = [dict(zip(tune.over, point, strict=True)) for point in itertools.product(*tune.over.values())]
+        for key, values in tune.over.items():
+            for i, value in enumerate(values):
+                try:
+                    _check_key(key)
+                    configuration(self.base | {key: value})
+                except InputError as error:
+                    raise InputError(f"{self.document.where((*self.tune_at, 'over', key, i))}: {error}") from None
+        if tune.trials is not None and tune.trials < len(points):
+            points = random.Random(0).sample(points, tune.trials)
+        return points
+
+    def _known_cases(self) -> list[_Case]:
         cases = list(self._cases())
         if not cases:
             raise InputError(f"{self.document.where(('vary',))}: nothing varies, or everything is excluded")
@@ -90,15 +148,21 @@ class Cells:
             if label in known:
                 raise InputError(f"{self.document.where(path)}: two cases are called '{label}'")
             known[label] = values
-        # a seed of every case before the next seed, so that what there is at any time is paired
-        for seed, (label, values, path) in itertools.product(self.seeds, cases):
-            try:
-                for key in values:
-                    _check_key(key)
-                config = configuration(self.base | values | {"seed": seed, "name": label})
-            except InputError as error:
-                raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
-            yield Cell(label, tuple((key, _plain(value)) for key, value in values.items()), config)
+        return cases
+
+    def _cell(
+        self, case: _Case, seed: int, budget: int | None, tuned: Mapping[str, Any], is_trial: bool = False
+    ) -> Cell:
+        label, values, path = case
+        steps = {} if budget is None else {"recipe.steps": budget}
+        try:
+            for key in values:
+                _check_key(key)
+            config = configuration(self.base | values | steps | tuned | {"seed": seed, "name": label})
+        except InputError as error:
+            raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
+        plain = tuple((key, _plain(value)) for key, value in values.items())
+        return Cell(label, plain, config, tuple((key, _plain(value)) for key, value in tuned.items()), is_trial)
 
     def _checked_base(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
 from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
+from tps_lab.ablate.tuning import Choice
 from tps_lab.axes import of_several
 from tps_lab.config import means_text
 from tps_lab.documents import Document
@@ -28,6 +29,8 @@ class Grid:
     scale: Scale
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
+    choices: Mapping[tuple[str, int], Choice] = field(default_factory=dict)  # case and steps → what it is run at
+    made: Cells | None = field(default=None, compare=False, repr=False)
     where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)
 
     @property
@@ -37,6 +40,18 @@ class Grid:
     @property
     def cases(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.case for cell in self.cells))
+
+    @property
+    def runs(self) -> tuple[Cell, ...]:
+        """The cells that verdicts are about."""
+        return tuple(cell for cell in self.cells if not cell.is_trial)
+
+    def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> Grid:
+        """The grid with its trials, and the runs of every case at its choice."""
+        assert self.made is not None
+        trials = tuple(cell for cell in self.cells if cell.is_trial)
+        runs = tuple(self.made.runs({at: choice.values for at, choice in choices.items()}))
+        return replace(self, cells=trials + runs, choices=choices)
 
     def chosen(self, only: Sequence[str] = (), limit: int | None = None) -> tuple[Cell, ...]:
         """Cells whose case, id or "case/seed" fits one of the patterns (all, if none are given), the first `limit`.
@@ -88,13 +103,13 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     name: ScaleName = scale  # type: ignore[assignment]
     chosen = read.scales[name]
     rest = dict(settings or {})
-    own = {key: rest.pop(key) for key in ("seeds", "timeout_minutes") if key in rest}
+    own = {key: rest.pop(key) for key in ("seeds", "timeout_minutes", "budgets", "tune") if key in rest}
     try:
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     made = Cells(document, read, name, chosen, rest)
-    grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made.where)
+    grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made=made, where=made.where)
     _check_names(grid, document)
     made.check_used()
     return grid

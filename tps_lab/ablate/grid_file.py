@@ -51,6 +51,18 @@ class Paper(_Strict):
     numbers: dict[str, dict[str, float]]
 
 
+class Tune(_Strict):
+    """What every case may choose for itself before it is compared: on validation clips, with seeds of its own.
+
+    All cases have the same trials. Then each runs with fresh seeds at its own choice, and only those runs
+    read the test clips.
+    """
+
+    over: dict[str, list[Any]] = Field({"recipe.lr": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]}, min_length=1)
+    trials: int | None = Field(None, ge=1, description="drawn at random from all combinations; None takes them all")
+    seeds: int = Field(1, ge=1, description="runs of a trial; their seeds count from 1000")
+
+
 class Scale(_Strict):
     """How large the runs are. `vary` replaces the grid's own axes of the same name."""
 
@@ -58,6 +70,8 @@ class Scale(_Strict):
     seeds: int | list[int] = 1
     timeout_minutes: float = Field(24 * 60, gt=0, description="of one cell and one try; then it is killed")
     vary: Vary = Vary()
+    tune: Tune | None = None
+    budgets: list[int] = Field([], description="steps; a verdict at each. Runs at each are tuned and trained apart")
 
 
 class GridFile(_Strict):
@@ -103,6 +117,8 @@ def _fields_at(path: Sequence[str | int]) -> list[str]:
         model = Condition
     elif steps[-1:] == ["vary"]:
         model = Vary
+    elif steps[-1:] == ["tune"]:
+        model = Tune
     elif steps[:1] == ["scales"]:
         model = Scale
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Recorded:
     Args:
         id: the name of its folder.
         values: what varies, as the grid file says it.
+        tuned: what was chosen for it, or is tried by it.
         row: what is known of the run before it starts: for tables that show it as missing, and what
             was proved about it, so that nobody can say it was made to fit.
     """
@@ -40,6 +41,7 @@ class Recorded:
     seed: int
     values: dict[str, Any]
     row: dict[str, Any]
+    tuned: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ class Record:
     settings: dict[str, Any]
     about: dict[str, Any]
     cells: tuple[Recorded, ...]
+    trials: tuple[Recorded, ...] = ()
 
 
 def of(grid: Grid) -> Record:
     """The record of a grid as it stands."""
-    return Record(
-        grid.name, grid.scale_name, dict(grid.settings), about(grid.file), tuple(_recorded(cell) for cell in grid.cells)
-    )
+    trials = tuple(_recorded(cell) for cell in grid.cells if cell.is_trial)
+    cells = tuple(_recorded(cell) for cell in grid.runs)
+    return Record(grid.name, grid.scale_name, dict(grid.settings), about(grid.file), cells, trials)
 
 
 def about(file: GridFile) -> dict[str, Any]:
@@ -106,8 +109,12 @@ def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Re
 def _read(file: Path) -> Record:
     content = schema.checked(files.read_json(file), "record", file.name)
     of_record = {key: content[key] for key in ("name", "scale", "settings", "about")}
+    return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record)
+
+
+def _cells(read: list[dict[str, Any]]) -> tuple[Recorded, ...]:
     keys = [field.name for field in fields(Recorded)]
-    return Record(cells=tuple(Recorded(**{key: cell[key] for key in keys}) for cell in content["cells"]), **of_record)
+    return tuple(Recorded(**{key: cell[key] for key in keys if key in cell}) for cell in read)
 
 
 def _recorded(cell: Cell) -> Recorded:
@@ -124,4 +131,4 @@ def _recorded(cell: Cell) -> Recorded:
         "batch": config.recipe.batch,
         **proved(config),
     }
-    return Recorded(cell.id, cell.case, cell.seed, dict(cell.values), row)
+    return Recorded(cell.id, cell.case, cell.seed, dict(cell.values), row, dict(cell.tuned))

@@ -123,7 +123,8 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
 
 def more(cell: Cell, grid: Grid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
-    return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name}
+    tuned = {"tuned": dict(cell.tuned)} if cell.tuned else {}
+    return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name} | tuned
 
 
 def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
@@ -131,7 +132,8 @@ def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
         id=cell.id,
         out=str(out.resolve()),
         config=cell.config.model_dump(mode="json"),
-        cost=settings.costs.get(cell),
+        cost={} if cell.is_trial else settings.costs.get(cell),
+        test=not cell.is_trial,
         more=more(cell, grid),
         deterministic=settings.deterministic,
         checkpoint_seconds=settings.checkpoint_seconds,

@@ -8,18 +8,21 @@ from typing import Any
 
 from tps_lab.ablate.grid import Grid
 from tps_lab.ablate.scheduler import State
+from tps_lab.axes import short
 
 
 def summary(grid: Grid, states: Sequence[State]) -> list[dict[str, Any]]:
     """One entry a case: how many seeds are done, mean and range of each measure, the paper's numbers."""
     paper = grid.file.paper.numbers if grid.file.paper else {}
     entries = []
-    for case in dict.fromkeys(state.cell.case for state in states):
-        own = [state for state in states if state.cell.case == case]
+    for case, steps in dict.fromkeys((state.cell.case, state.cell.budget) for state in states):
+        own = [state for state in states if (state.cell.case, state.cell.budget) == (case, steps)]
         rows = [state.row for state in own if state.status == "done" and state.row is not None]
         entries.append(
             {
                 "case": case,
+                "steps": steps,
+                "tuned": dict(own[0].cell.tuned),
                 "seeds": len(rows),
                 "failed": sum(state.status == "failed" for state in own),
                 "measures": {name: figures for name in grid.file.measures if (figures := _figures(rows, name))},
@@ -51,13 +54,21 @@ def table(grid: Grid, states: Sequence[State]) -> Any:
     printed = [name for name in shown if any(name in entry["paper"] for entry in entries)]
     made = Table(title=grid.file.question, title_justify="left")
     made.add_column("case")
+    several = len(grid.scale.budgets) > 1
+    if several:
+        made.add_column("steps", justify="right")
+    tuned = list(grid.scale.tune.over) if grid.scale.tune else []
+    for key in tuned:
+        made.add_column(short(key), justify="right")
     made.add_column("seeds", justify="right")
     for name in shown:
         made.add_column(name.replace("_pct", " %").replace("_bytes", ""), justify="right")
         if name in printed:
             made.add_column(f"paper {name.replace('_pct', ' %')}", justify="right", style="dim")
     for entry in entries:
-        cells = [entry["case"], f"{entry['seeds']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")]
+        cells = [entry["case"], *([str(entry["steps"])] if several else [])]
+        cells += [str(entry["tuned"].get(key, "")) for key in tuned]
+        cells += [f"{entry['seeds']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")]
         for name in shown:
             cells.append(_printed(name, entry["measures"].get(name)))
             if name in printed:

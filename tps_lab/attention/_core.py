@@ -205,6 +205,8 @@ class Variant(Spec):
     columns. `blocks` turns them into the mixers of a model of a given depth.
     """
 
+    # Raised when the same options compute something else: results of the old are then not taken for new.
+    version: ClassVar[int] = 1
     # Off for order-blind and shift variants, whose sense of time should come from the mixing alone.
     temporal_position: ClassVar[bool] = False
     prefix_of: ClassVar[Literal["frame", "clip"]] = "frame"

@@ -21,6 +21,8 @@ from tps_lab.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
+    from tps_lab.backbones._video import VideoModel
+
 __all__ = ["PAPER", "SMALL", "backbones", "create_model", "load_official", "videoize"]
 
 # Image models of our own naming, for tasks that train in minutes on a laptop: a timm name and what
@@ -235,14 +237,15 @@ def _family_of(timm_name: str) -> type | None:
     return None
 
 
-def family_module(name: str) -> str:
-    """The module here that turns a backbone into a video model.
+def family_class(name: str) -> type[VideoModel]:
+    """The class here that turns a backbone into a video model.
 
     Raises:
         InputError: unknown name, or of no family.
     """
     timm_name = (PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))).timm_name
-    return _families()[_family_by_name(name, timm_name)].__module__
+    found: Any = _families()[_family_by_name(name, timm_name)]
+    return found
 
 
 def _family_by_name(name: str, timm_name: str) -> type:

@@ -28,11 +28,15 @@ class VideoModel(nn.Module):
         timm_modules: modules of `timm.models` whose names `backbones()` lists, next to the one that
             holds the image model's class.
         timm_names: regular expression that a name of theirs must begin with.
+        version: raised when the same configuration computes something else; see `ablate.identity`.
+        asks_for_time: whether the variant decides about an embedding of time that nobody asked for.
     """
 
     clip_shape: tuple[int, int, int, int]
     timm_modules: ClassVar[tuple[str, ...]] = ()
     timm_names: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    asks_for_time: ClassVar[bool] = True
 
     def __init__(self, image_model: nn.Module, variant: Variant, frames: int, tubelet: int) -> None:
         super().__init__()

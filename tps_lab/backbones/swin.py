@@ -53,6 +53,8 @@ class VideoSwin(VideoModel):
         InputError: the model, the frames or the variant do not fit each other.
     """
 
+    asks_for_time = False
+
     def __init__(
         self,
         image_model: SwinTransformer | SwinTransformerV2,
