@@ -87,6 +87,8 @@ def plan(asked: Asked) -> Plan:
     from tps_lab.ablate.forecast import plan
 
     grid, cells = asked.grid()
+    expected = {cell.case for cell in cells} if grid.scale.tune and asked.limit is None else set()
+    cells += tuple(cell for cell in grid.expected().runs if cell.case in expected)
     return plan(grid, cells, asked.folder, asked.jobs)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
@@ -45,6 +46,11 @@ class Grid:
     def runs(self) -> tuple[Cell, ...]:
         """The cells that verdicts are about."""
         return tuple(cell for cell in self.cells if not cell.is_trial)
+
+    def expected(self) -> Grid:
+        """The grid with runs at choices that are still to be made, for a forecast: the first of what is tried."""
+        trials = {(cell.case, cell.budget): Choice(dict(cell.tuned), ()) for cell in reversed(self.cells)}
+        return self.tuned(trials) if self.scale.tune else self
 
     def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> Grid:
         """The grid with its trials, and the runs of every case at its choice."""
@@ -104,6 +110,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     chosen = read.scales[name]
     rest = dict(settings or {})
     own = {key: rest.pop(key) for key in ("seeds", "timeout_minutes", "budgets", "tune") if key in rest}
+    own = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in own.items()}
     try:
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:

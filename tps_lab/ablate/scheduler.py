@@ -123,7 +123,7 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
 
 def more(cell: Cell, grid: Grid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
-    tuned = {"tuned": dict(cell.tuned)} if cell.tuned else {}
+    tuned = ({"tuned": dict(cell.tuned)} if cell.tuned else {}) | ({"trial": True} if cell.is_trial else {})
     return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name} | tuned
 
 

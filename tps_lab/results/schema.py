@@ -69,6 +69,8 @@ class Row(_Open):
     temporal_position: bool | None = None
     place: Count | None = None
     varied: dict[str, Any] | None = None
+    tuned: dict[str, Any] | None = None
+    trial: bool | None = None  # of a tuning: it saw no test clip
     missing: dict[str, str | None] | None = None
     classes: list[str] | None = None
     twins: Annotated[int, Field(ge=1, le=2**31)] | None = None
@@ -96,7 +98,8 @@ class Row(_Open):
     @model_validator(mode="after")
     def _done_means_tested(self) -> Row:
         if self.status == "done":
-            lacking = [key for key in ("attention", "label", "data", "seed", "top1_pct") if getattr(self, key) is None]
+            accuracy = "val_top1_pct" if self.trial else "top1_pct"
+            lacking = [key for key in ("attention", "label", "data", "seed", accuracy) if getattr(self, key) is None]
             if lacking:
                 raise ValueError(f"the run is done, but {', '.join(lacking)} is missing")
         return self
@@ -156,6 +159,7 @@ class _Cell(_Open):
     case: str
     seed: Count
     values: dict[str, Any]
+    tuned: dict[str, Any] = {}
     row: _Planned  # type: ignore[valid-type]
 
 
@@ -181,6 +185,7 @@ class _Record(_Open):
     settings: dict[str, Any]
     about: _About
     cells: Annotated[list[_Cell], Field(max_length=100_000)]
+    trials: Annotated[list[_Cell], Field(max_length=100_000)] = []
 
 
 _KINDS: dict[str, Any] = {
