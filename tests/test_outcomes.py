@@ -80,5 +80,15 @@ def test_same_numbers_or_a_new_version(name):
     )
 
 
+def stored_anew():
+    """What is stored, with what is new or has a new version run again; the rest stays as it was."""
+    before = json.loads(STORED.read_text()) if STORED.exists() else {}
+    for name, values in RUNS.items():
+        if name in before and before[name]["versions"] == versions(make(values)):
+            yield name, before[name]
+        else:
+            yield name, outcome(values)
+
+
 if __name__ == "__main__":
-    STORED.write_text(json.dumps({name: outcome(values) for name, values in RUNS.items()}, indent=1) + "\n")
+    STORED.write_text(json.dumps(dict(stored_anew()), indent=1) + "\n")

@@ -158,7 +158,7 @@ class Cells:
         try:
             for key in values:
                 _check_key(key)
-            config = configuration(self.base | values | steps | tuned | {"seed": seed, "name": label})
+            config = configuration({**self.base, **values, **steps, **tuned} | {"seed": seed, "name": label})
         except InputError as error:
             raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
         plain = tuple((key, _plain(value)) for key, value in values.items())
