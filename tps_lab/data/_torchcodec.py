@@ -1,8 +1,9 @@
 """Frames by torchcodec, where it is installed: `decoder=torchcodec` of the labelled data sets.
 
 It decodes with the FFmpeg of the system and hands tensors over without a copy. Files whose frames it does not find
-by their times, or would show mirrored, are read by PyAV, so that frames are the same; what scales them down is torchvision's antialiased filter and not FFmpeg's averaging, so that
-pixels differ a little, and the decoder is an option of the data set and part of a run's identity.
+by their times, or would show mirrored, are read by PyAV, so that frames are the same. What scales them down is
+torchvision's antialiased filter and not FFmpeg's averaging, so that pixels differ a little, and the decoder is an
+option of the data set and part of a run's identity.
 """
 
 from __future__ import annotations
