@@ -6,12 +6,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test notebooks lint types benchmark gpu environment clean
+.PHONY: help quickstart test notebooks studio pictures lint types benchmark gpu environment clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
 	@echo 'make test         run the tests'
 	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
+	@echo 'make studio       make docs/studio.html, the page, from its sources'
+	@echo 'make pictures     draw the pictures of the README again (needs Chromium)'
 	@echo 'make lint types   ruff and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
@@ -27,6 +29,12 @@ test: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
 	@echo build/notebooks
+
+studio: $(VENV)/.base
+	@$(BIN)/python -m tps_lab.studio.build
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python docs/pictures.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -231,7 +231,7 @@ function draw() {
   [0, 1].forEach((k) => drawSide(k, found[k]));
   drawHeardPart(found);
   drawTake();
-  drawLab();
+  labSoon();
   pieces.forEach((piece, k) => { piece.facts = found[k]; });
   keepAddress();
 }
@@ -344,7 +344,14 @@ function drawTake() {
 
 // ------------------------------------------------------------------ the trained model's part
 
-function drawLab() {
+/** The model's part comes after the picture is painted, one side at a time: a forward pass takes longer than a picture. */
+let labTicket = 0;
+function labSoon() {
+  const ticket = ++labTicket, next = (draw) => new Promise((done) => setTimeout(() => { if (ticket === labTicket) { draw(); done(); } }));
+  requestAnimationFrame(() => next(drawQuestion).then(() => next(() => drawAnswer(0))).then(() => next(() => drawAnswer(1))));
+}
+
+function drawQuestion() {
   const model = DATA.models.find((one) => one.name === state.model), label = labelOf(state.digit);
   $("model").value = state.model;
   $("order").value = state.order;
@@ -355,26 +362,32 @@ function drawLab() {
   const strip = $("digit-strip");
   drawStrip(strip, state, [[0]], null, model.kind);
   strip.setAttribute("aria-label", `The clip's 16 frames, ${state.order}: a digit, motion ${DATA.digits.classes[label]}`);
-  pieces.forEach(({ id, side }, k) => {
-    const tile = state.tiles[k], message = misfit(tile, TIMES), verdict = $(`verdict-${id}`);
-    if (message) {
-      verdict.className = "verdict";
-      verdict.textContent = "The model sees 16 frames: " + message;
-      lab.tallies[k] = null;
-      drawTally(k);
-      return;
-    }
-    const attention = [], logits = answerNow(state, tile, attention), chances = softmax(logits);
-    const ranked = chances.map((share, i) => [share, i]).sort((a, b) => b[0] - a[0]).slice(0, 3), top = ranked[0][1];
-    verdict.className = `verdict ${top === label ? "right" : "not"}`;
-    verdict.textContent = `${top === label ? "✓" : "✗"} ${DATA.digits.classes[top]}` + (top === label ? "" : top === opposite(label) ? ": the reverse of what was filmed" : `: it was ${DATA.digits.classes[label]}`);
-    $(`tops-${id}`).innerHTML = ranked.map(([share, i]) => `<li><span>${DATA.digits.classes[i]}</span><span class="meter"><i style="width:${(100 * share).toFixed(1)}%"></i></span><span>${percent(share)}</span></li>`).join("");
-    const block = lastMixing(model.kind, attention.length), strip = $(`look-${id}`);
-    drawStrip(strip, state, tile, attention[block], model.kind);
-    strip.setAttribute("aria-label", `Pattern ${side}: where patch ${lab.asks.p + 1} of frame ${lab.asks.t} looks in block ${block + 1}`);
-    if (lab.tallies[k]?.key !== tallyKey(state, tile)) goThrough(k, state, tile);
+}
+
+function drawAnswer(k) {
+  if (!lab.clips.length) return;
+  const { id, side } = pieces[k], tile = state.tiles[k], message = misfit(tile, TIMES), verdict = $(`verdict-${id}`);
+  const model = DATA.models.find((one) => one.name === state.model), label = labelOf(state.digit);
+  const question = [tallyKey(state, tile), state.digit, lab.asks.t, lab.asks.p, $(`look-${id}`).clientWidth].join("|");
+  if (pieces[k].answered === question) return; // nothing that it depends on has changed
+  pieces[k].answered = question;
+  if (message) {
+    verdict.className = "verdict";
+    verdict.textContent = "The model sees 16 frames: " + message;
+    lab.tallies[k] = null;
     drawTally(k);
-  });
+    return;
+  }
+  const attention = [], logits = answerNow(state, tile, attention), chances = softmax(logits);
+  const ranked = chances.map((share, i) => [share, i]).sort((a, b) => b[0] - a[0]).slice(0, 3), top = ranked[0][1];
+  verdict.className = `verdict ${top === label ? "right" : "not"}`;
+  verdict.textContent = `${top === label ? "✓" : "✗"} ${DATA.digits.classes[top]}` + (top === label ? "" : top === opposite(label) ? ": the reverse of what was filmed" : `: it was ${DATA.digits.classes[label]}`);
+  $(`tops-${id}`).innerHTML = ranked.map(([share, i]) => `<li><span>${DATA.digits.classes[i]}</span><span class="meter"><i style="width:${(100 * share).toFixed(1)}%"></i></span><span>${percent(share)}</span></li>`).join("");
+  const block = lastMixing(model.kind, attention.length), strip = $(`look-${id}`);
+  drawStrip(strip, state, tile, attention[block], model.kind);
+  strip.setAttribute("aria-label", `Pattern ${side}: where patch ${lab.asks.p + 1} of frame ${lab.asks.t} looks in block ${block + 1}`);
+  if (lab.tallies[k]?.key !== tallyKey(state, tile)) goThrough(k, state, tile);
+  drawTally(k);
 }
 
 function drawTally(k) {
@@ -401,7 +414,7 @@ function makeLab() {
     $("answers").append(box);
     $(`look-${id}`).onclick = (event) => {
       const at = patchAt($(`look-${id}`), event);
-      if (at) { lab.asks = at; drawLab(); }
+      if (at) { lab.asks = at; labSoon(); }
     };
   });
   $("model").onchange = () => change({ model: $("model").value });
@@ -423,7 +436,7 @@ function makeChallenges() {
       <p role="status" class="said"></p><div class="hints" aria-live="polite"></div>`;
     item.querySelectorAll("[data-check]").forEach((button) => {
       button.onclick = () => {
-        const k = Number(button.dataset.check), tally = lab.tallies[k], { solved, said } = challenge.check(setting(k), pieces[k].facts, tally?.done ? tally : null);
+        const k = Number(button.dataset.check), tally = lab.tallies[k], { solved, said } = challenge.check(setting(k), pieces[k].facts, tally?.done && tally.key === tallyKey(state, state.tiles[k]) ? tally : null);
         const line = item.querySelector(".said");
         line.classList.toggle("solved", solved);
         line.textContent = `${solved ? "✓ Solved. " : "Not yet. "}${said}`;

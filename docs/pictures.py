@@ -1,0 +1,208 @@
+"""Makes the README's four pictures: python docs/pictures.py (make pictures). They land in docs/pictures/.
+
+mosaic.gif     frames fan out, their patches fly into one mixed frame, attention, and back
+variants.png   which patches one patch meets in a block: spatial, joint, divided, TPS
+pareto.png     accuracy against multiply-adds, from reports/opposites/results.csv
+studio.png     the studio's page as a browser draws it (needs Chromium)
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw, ImageFont
+
+from tps_lab.attention import Grid, parse
+from tps_lab.patterns import gallery
+from tps_lab.studio import clips, show
+from tps_lab.viz import look
+from tps_lab.viz.mosaics import offset_colour
+
+HERE = Path(__file__).parent
+OUT = HERE / "pictures"
+
+# ---------------------------------------------------------------------- the mosaic as a moving picture
+
+FRAMES, CELLS, NOW = 7, 6, 3  # frames of the clip, patches a side, and the mixed frame that is shown
+SIDE = 108  # pixels of a frame in the row; the mixed frame is twice as large
+WIDTH, HEIGHT = 880, 440
+
+
+def mosaic_film() -> None:
+    clip = clips.frames_of("bigbuckbunny", range(0, 42, 6), 2 * SIDE)
+    offsets = gallery["C"].offsets_on(CELLS, CELLS).clip(-NOW, NOW)
+    rows = [(24 + t * (SIDE + 13), 34) for t in range(FRAMES)]
+    target = ((WIDTH - 2 * SIDE) // 2, 184)
+    patch, asks = 2 * SIDE // CELLS, (2, 3)
+    pieces = []
+    for h in range(CELLS):
+        for w in range(CELLS):
+            source, k = NOW - int(offsets[h, w]), int(offsets[h, w])
+            pixels = Image.fromarray(clip[source][h * patch : (h + 1) * patch, w * patch : (w + 1) * patch])
+            x, y = rows[source]
+            start = (x + w * SIDE / CELLS, y + h * SIDE / CELLS, SIDE / CELLS)
+            end = (target[0] + w * patch, target[1] + h * patch, float(patch))
+            pieces.append((pixels, start, end, k, (h, w)))
+    small = [Image.fromarray(frame).resize((SIDE, SIDE)) for frame in clip]
+    said = {
+        "fan": "A clip: the same patches at seven moments.",
+        "fly": "Patch shift: every patch keeps its place and brings another moment. Orange: past. Blue: future.",
+        "look": "Attention inside this mixed frame costs what one frame costs, and sees space and time.",
+        "back": "Then every patch goes back to where it came from.",
+    }
+    film = []
+
+    def frame(fan: float, fly: float, seen: float, caption: str) -> None:
+        picture = Image.new("RGB", (WIDTH, HEIGHT), "#fbfaf7")
+        pen = ImageDraw.Draw(picture)
+        for t in range(FRAMES - 1, -1, -1):
+            stacked = (rows[NOW][0] + 7 * (t - NOW), rows[0][1] - 4 * (t - NOW))
+            x, y = (round(a + fan * (b - a)) for a, b in zip(stacked, rows[t], strict=True))
+            shown = Image.blend(small[t], Image.new("RGB", small[t].size, "#fbfaf7"), 0.72 * min(1.0, fly * 4))
+            picture.paste(shown, (x, y))
+            pen.rectangle((x, y, x + SIDE, y + SIDE), outline="#222222" if t == NOW else "#c9c5bc")
+            if fan == 1:
+                name = "now" if t == NOW else f"{t - NOW:+d}".replace("-", "−")
+                pen.text((x + SIDE / 2, y - 12), name, fill="#555555", font=font(13), anchor="mm")
+        for pixels, start, end, k, _ in pieces if fly > 0 else ():
+            x, y, size = (a + fly * (b - a) for a, b in zip(start, end, strict=True))
+            picture.paste(pixels.resize((max(1, round(size)),) * 2), (round(x), round(y)))
+            colour = "#8a867c" if k == 0 else rgb(offset_colour(k, palest=0.5))
+            pen.rectangle((round(x), round(y), round(x + size) - 1, round(y + size) - 1), outline=colour, width=2)
+        if seen > 0:
+            middle = [target[0] + (asks[1] + 0.5) * patch, target[1] + (asks[0] + 0.5) * patch]
+            for n, (_, _, end, _, place) in enumerate(pieces):
+                if place != asks and n % 2 == 0:
+                    goal = [end[0] + patch / 2, end[1] + patch / 2]
+                    tip = [a + seen * (b - a) for a, b in zip(middle, goal, strict=True)]
+                    pen.line((*middle, *tip), fill="#ffffff", width=2)
+            box = [target[0] + asks[1] * patch, target[1] + asks[0] * patch]
+            pen.rectangle((*box, box[0] + patch, box[1] + patch), outline="#ffffff", width=3)
+        pen.text((WIDTH / 2, HEIGHT - 12), caption, fill="#222222", font=font(14), anchor="mm")
+        film.append(picture)
+
+    smooth = [float(x * x * (3 - 2 * x)) for x in np.linspace(0, 1, 9)]
+    for x in smooth:
+        frame(x, 0, 0, said["fan"])
+    film.extend([film[-1]] * 5)
+    for x in smooth[1:]:
+        frame(1, x, 0, said["fly"])
+    film.extend([film[-1]] * 9)
+    for x in smooth[1::2]:
+        frame(1, 1, x, said["look"])
+    film.extend([film[-1]] * 9)
+    for x in smooth[::-1][1:]:
+        frame(1, x, 0, said["back"])
+    film.extend([film[-1]] * 5)
+    palette = film[len(film) // 2].quantize(128)
+    reduced = [picture.quantize(128, palette=palette, dither=Image.Dither.NONE) for picture in film]
+    reduced[0].save(OUT / "mosaic.gif", save_all=True, append_images=reduced[1:], duration=110, loop=0, optimize=True)
+
+
+def font(size: int) -> Any:
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def rgb(colour: tuple[float, float, float]) -> tuple[int, ...]:
+    return tuple(round(255 * part) for part in colour)
+
+
+# ---------------------------------------------------------------------- who meets whom, side by side
+
+
+def variants() -> None:
+    grid, asks = Grid(5, 6, 6), (2, 3, 3)
+    token = (asks[0] * grid.height + asks[1]) * grid.width + asks[2]
+    shown = [
+        ("spatial", 0, "Spatial", "its own frame", "T·N²"),
+        ("joint", 0, "Joint", "everything, at once", "T²·N²"),
+        ("divided", 0, "Divided (T+S)", "its place through time,\nthen its frame", "T·N² + T²·N"),
+        ("tps(pattern=A)", 1, "TPS", "one frame made of\nseveral moments", "T·N²"),
+    ]
+    figure = Figure(figsize=(9.2, 5.6), facecolor="#fbfaf7")
+    for n, (text, block, title, meets, cost) in enumerate(shown):
+        ax = figure.add_axes((0.02 + 0.245 * n, 0.16, 0.22, 0.76))
+        ax.set_axis_off()
+        ax.set_aspect("equal")
+        steps = parse(text).mixers_on(grid, block, 2)
+        for t in range(grid.frames):
+            left, top = 1.5 * t, -5.0 * t + 0.0
+            for h in range(grid.height):
+                for w in range(grid.width):
+                    here = (t * grid.height + h) * grid.width + w
+                    colour = "#eceae5"
+                    for number, sees in enumerate(steps):
+                        if sees[token, here]:
+                            colour = ("#e69f00", "#0072b2")[number] if len(steps) > 1 else "#0072b2"
+                    corner = (left + w, top - 0.72 * h)
+                    ax.add_patch(Rectangle(corner, 0.92, 0.62, color=colour, linewidth=0))
+                    if here == token:
+                        ax.add_patch(Rectangle(corner, 0.92, 0.62, fill=False, edgecolor="black", linewidth=2))
+        ax.set_xlim(-0.3, 12.3)
+        ax.set_ylim(-24.6, 1.2)
+        ax.set_title(title, fontweight="bold", fontsize=13)
+        figure.text(0.13 + 0.245 * n, 0.085, meets, ha="center", va="center", fontsize=9.5)
+        figure.text(0.13 + 0.245 * n, 0.025, f"pairs: {cost}", ha="center", fontsize=9.5, color="#555555")
+    figure.savefig(OUT / "variants.png", dpi=120)
+
+
+# ---------------------------------------------------------------------- accuracy and cost
+
+
+def pareto() -> None:
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with (HERE.parent / "reports/opposites/results.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["label"]].append(row)
+    figure = Figure(figsize=(7.6, 4.0), facecolor="#fbfaf7", layout="constrained")
+    ax = figure.add_subplot(facecolor="#fbfaf7")
+    for label, rows in found.items():
+        used, macs = look(rows[0]["attention"]), float(rows[0]["macs"]) / 1e6
+        top1 = [float(row["top1_pct"]) for row in rows]
+        ax.plot([macs, macs], [min(top1), max(top1)], color=used.colour, linewidth=2, alpha=0.5)
+        ax.plot(macs, np.mean(top1), used.marker, color=used.colour, markersize=used.marker_size(9))
+        down = 2.5 if label == "Joint" else 0
+        ax.annotate(label, (macs, np.mean(top1) - down), xytext=(9, -4), textcoords="offset points", fontsize=10)
+    ax.axhline(50, color="#9a3412", linewidth=1, linestyle="--")
+    ax.text(26.4, 51, "what a model blind to time can reach at most", color="#9a3412", fontsize=9)
+    ax.set_xlim(20, 37)
+    ax.set_ylim(40, 103)
+    ax.set_xlabel("Multiply-adds per clip (millions)")
+    ax.set_ylabel("Test accuracy (%)")
+    seeds = len(next(iter(found.values())))
+    ax.set_title(f"Moving digits (opposites), 500 steps: mean and range of {seeds} seeds", fontsize=11, loc="left")
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(OUT / "pareto.png", dpi=120)
+
+
+# ---------------------------------------------------------------------- the studio
+
+
+def studio() -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1180, "height": 740})
+        page.goto(show.address("C", "A"))
+        page.wait_for_function("document.body.dataset.ready")
+        page.screenshot(path=OUT / "studio.png")
+        browser.close()
+    Image.open(OUT / "studio.png").quantize(256).save(OUT / "studio.png", optimize=True)
+
+
+if __name__ == "__main__":
+    OUT.mkdir(exist_ok=True)
+    all_of_them = {"mosaic": mosaic_film, "variants": variants, "pareto": pareto, "studio": studio}
+    for name in sys.argv[1:] or all_of_them:
+        all_of_them[name]()
