@@ -32,6 +32,8 @@ DERIVED = [
     # and what is neither, but says which relations it is made of
     "factorised-dot", "tcs", "tsm", "tps+tcs(pattern=A)", "xvit", "tokshift", "trajectory", "areas", "mem", "zeroi2v",
     "zeroi2v(far=2)", "leap", "aim", "st-adapter",
+    # rotary positions tell frames apart where they meet, without a learned embedding
+    "joint(rotary=true)", "divided(rotary=true)", "natten(rotary=true, window_frames=3)", "causal(rotary=true)",
 ]  # fmt: skip
 
 

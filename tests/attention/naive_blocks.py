@@ -23,6 +23,28 @@ def attend(attn, x):
     return attn.proj(torch.einsum("...nqk,...knd->...qnd", weights, v).reshape(x.shape))
 
 
+def attend_turned(attn, x):
+    """`attend` over all of (B, T, H, W, C), head by head, each pair of channels turned by its token's coordinate."""
+    b, *size, c = x.shape
+    parts = [part.reshape(b, -1, HEADS, c // HEADS) for part in attn.qkv(x).chunk(3, -1)]
+    half = c // HEADS // 2
+    share = [half - 2 * (half // 3), half // 3, half // 3]
+    of_pair = [(axis, i / n) for axis, n in enumerate(share) for i in range(n)]
+    turned = []
+    for part in parts[:2]:
+        y = torch.zeros_like(part)
+        for token, place in enumerate(itertools.product(*map(range, size))):
+            for pair, (axis, power) in enumerate(of_pair):
+                angle = torch.tensor(place[axis] * 10_000.0**-power, dtype=x.dtype)
+                a, b_ = part[:, token, :, pair], part[:, token, :, half + pair]
+                y[:, token, :, pair] = a * angle.cos() - b_ * angle.sin()
+                y[:, token, :, half + pair] = a * angle.sin() + b_ * angle.cos()
+        turned.append(y)
+    q, k, v = *turned, parts[2]
+    weights = softmax(torch.einsum("bqnd,bknd->bnqk", q, k) / (c / HEADS) ** 0.5, -1)
+    return attn.proj(torch.einsum("bnqk,bknd->bqnd", weights, v).reshape(x.shape))
+
+
 def in_frames(attn, x):
     return attend(attn, x.flatten(2, 3)).reshape(x.shape)
 
@@ -315,6 +337,7 @@ NAIVE = {
     "tps+tcs(order=tcs-tps)": [tcs(1)],
     "joint": [all_at_once],
     "divided": [over_time, in_frames],
+    "joint(rotary=True)": [attend_turned],
     "axial": [over_time, attend, in_columns],
     "local": [all_at_once],
     "local(window_frames=2, window=2)": [in_windows(2, 2)],

@@ -45,6 +45,7 @@ FIELDS = {
     "full": st.lists(st.integers(1, 4), unique=True).map(tuple),
     "zeroi2v fraction": st.integers(7, 12),
     "frozen": st.booleans(),
+    "rotary": st.booleans(),
     "far": st.integers(1, 3),
     "factorised-self order": st.sampled_from(["space-time", "time-space"]),
 }

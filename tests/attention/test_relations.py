@@ -14,6 +14,7 @@ from who_meets import CHANNELS, GRID, MEETS, RELATIONS, band_of_frames, band_of_
 from tps_lab import InputError, create_model, videoize
 from tps_lab.attention import Grid, _flex, parse
 from tps_lab.backbones._video import install
+from tps_lab.measure.flops import count_macs
 from tps_lab.measure.work import work
 
 torch.set_num_threads(1)
@@ -221,6 +222,20 @@ def test_windows_refuse_a_relation_and_say_what_fits():
         create_model("swin_micro", "causal")
     with pytest.raises(InputError, match="variants that fit: spatial, tps, tcs"):
         create_model("pvt_v2_b0", "causal", frames=4)
+
+
+def test_rotary_positions_need_plain_attention_and_no_windows():
+    for backbone, message in (("vit_small_patch16_dinov3", "this model has EvaAttention"), ("swin_micro", "bias")):
+        with pytest.raises(InputError, match=message):
+            create_model(backbone, "joint(rotary=true)", frames=4)
+
+
+@pytest.mark.parametrize("text", ["joint", "divided", "causal"])
+def test_rotary_positions_replace_the_embedding_of_time_and_counters_agree(text):
+    model = create_model("vit_micro_cls", f"{text}(rotary=true)", frames=5)
+    assert model.temporal_embed is None
+    assert count_macs(model, model.clip_shape).agreed
+    assert create_model("vit_micro", text, frames=5).temporal_embed is not None
 
 
 def test_an_unknown_kernel_is_refused(monkeypatch):

@@ -227,6 +227,8 @@ MEETS = {
     "tps+tcs(order=tcs-tps)": [neighbour_frames],
     "joint": [anyone],
     "divided": [same_place, same_frame],
+    "joint(rotary=True)": [anyone],
+    "divided(rotary=True)": [same_place, same_frame],
     "divided(class_token=both)": [same_place, same_frame],
     "axial": [
         same_place,

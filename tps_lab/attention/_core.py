@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ class Mixer:
         takes_prefix: the clip's prefix tokens take part in an extra step, too.
         bias_moves: a relative position bias goes by where the slots' tokens come from; False: by
             where the slots are, counted in the grid's order.
+        rotary: queries and keys are turned by where their tokens stand in (t, h, w).
     """
 
     # Whether who sees whom follows from `routes` alone; relations and kernels have their own `sees`.
@@ -54,6 +56,7 @@ class Mixer:
     output: Literal["linear", "projection"] = "linear"
     takes_prefix: bool = False
     bias_moves: bool = True
+    rotary: bool = False
 
     def sees(self, grid: Grid) -> np.ndarray:
         """Which token's input can change which token's output: bool (M, M), row = output.
@@ -103,13 +106,16 @@ class Mixer:
         return 4 * found.slots[0] * channels**2 + 2 * found.executed * channels
 
     def made_of(self, grid: Grid) -> list[np.ndarray] | None:
-        """Which relations between tokens it goes by besides its groups, bool (M, M) each; None if that is not stated.
+        """Which relations between tokens it goes by besides its groups, (M, M) each; None if that is not stated.
 
         If moving frames about changes none of them, and no group, it only renames what is computed.
         """
         t = np.concatenate([np.full(grid.clip_prefix, -1), grid.coordinates()[0]])
-        patch = t >= 0
-        return [patch & (t == t[:, None] + offset) for offset in self.content_from if offset]
+        found = [(t >= 0) & (t == t[:, None] + offset) for offset in self.content_from if offset]
+        if self.rotary:  # a score depends on how far apart two patches are that meet
+            patches = (t >= 0) & (t[:, None] >= 0)
+            found.append(np.where(self.sees(grid) & patches, t - t[:, None], grid.frames))
+        return found
 
     # ------------------------------------------------------------------ as an extra step of a block
 
@@ -312,6 +318,32 @@ class ScheduledVariant(Variant):
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         return self.mixers(index) if self.is_on(index, depth, stage) else (frame_by_frame,)
+
+
+@dataclass(frozen=True)
+class PositionedVariant(ScheduledVariant):
+    """A variant whose queries and keys can be turned by their place, instead of a learned embedding of time.
+
+    Args:
+        rotary: rotary positions over (t, h, w) in the blocks in which it is on; they turn what image weights do not
+            expect, so these are not kept exactly.
+    """
+
+    rotary: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rotary:
+            object.__setattr__(self, "temporal_position", False)
+
+    def turned(self, *mixers: Mixer) -> tuple[Mixer, ...]:
+        """The mixers, turned if that was asked for."""
+        return tuple(_turned(mixer) for mixer in mixers) if self.rotary else mixers
+
+
+@lru_cache(maxsize=64)
+def _turned(mixer: Mixer) -> Mixer:
+    return dataclasses.replace(mixer, rotary=True)
 
 
 # Spatial attention is what every other variant falls back to, so its mixer lives here.

@@ -24,6 +24,7 @@ from tps_lab.attention._core import KernelMixer, Mixer
 from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._rope import group_places, grouped_rope
+from tps_lab.attention._rotary import turn
 from tps_lab.attention.relations import RelationMixer
 from tps_lab.errors import InputError
 
@@ -66,6 +67,8 @@ class SpaceTimeAttention(Regrouping):
         mixer.check(attention)
         super().__init__(mixer, grid, mixer.mask(grid), next((p.device for p in attention.parameters()), None))
         self.attention = attention
+        if mixer.rotary:
+            turn(attention, mixer, grid)
         places = group_places(mixer, grid) if hasattr(attention, "rotate_half") else None  # a rotary attention
         self.register_buffer("places", None if places is None else places.to(self.order.device), persistent=False)
 

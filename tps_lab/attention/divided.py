@@ -15,13 +15,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._core import Mixer, PositionedVariant, frame_by_frame
 from tps_lab.attention._grid import partition
 from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
-class Divided(ScheduledVariant):
+class Divided(PositionedVariant):
     """Each patch first attends to the patches at its own place in all frames, with weights of its
     own, then to the patches of its own frame.
 
@@ -46,7 +46,8 @@ class Divided(ScheduledVariant):
             raise unknown("class_token", str(self.class_token), ("space", "both"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (dataclasses.replace(along_time, takes_prefix=self.class_token == "both"), frame_by_frame)
+        over_time = dataclasses.replace(along_time, takes_prefix=self.class_token == "both")
+        return self.turned(over_time, frame_by_frame)
 
 
 along_time = Mixer(lambda grid: partition(grid, lambda t, h, w: h * grid.width + w))

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._core import Mixer, PositionedVariant
 from tps_lab.attention._grid import partition
 
 
 @dataclass(frozen=True)
-class Joint(ScheduledVariant):
+class Joint(PositionedVariant):
     """Each patch attends to every patch of every frame: the strongest mixing, and a cost that
     grows with the square of the number of frames.
 
@@ -31,7 +31,7 @@ class Joint(ScheduledVariant):
     prefix_of = "clip"
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (all_at_once,)
+        return self.turned(all_at_once)
 
 
 all_at_once = Mixer(lambda grid: partition(grid, lambda t, h, w: np.zeros_like(t)))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tps_lab.attention import _flex
-from tps_lab.attention._core import Mixer, ScheduledVariant
+from tps_lab.attention._core import Mixer, PositionedVariant
 from tps_lab.attention._grid import Grid, Routes
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention.joint import all_at_once
@@ -40,7 +40,7 @@ Allows = Callable[[Grid, Place, Place], Any]
 
 
 @dataclass(frozen=True)
-class Relation(ScheduledVariant):
+class Relation(PositionedVariant):
     """A variant whose patches look at whom `allows` says; a clip's class token sees all and is seen by all."""
 
     temporal_position = True
@@ -60,7 +60,7 @@ class Relation(ScheduledVariant):
         return place.t
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
-        return (_mixer(self, _flex.kernel()),)
+        return self.turned(_mixer(self, _flex.kernel()))
 
 
 @lru_cache(maxsize=64)
@@ -120,14 +120,14 @@ class RelationMixer(Mixer):
         return seen
 
     def made_of(self, grid: Grid) -> list[np.ndarray]:
-        return list(self.allowed(grid))
+        return [*(super().made_of(grid) or []), *self.allowed(grid)]
 
     def mask(self, grid: Grid) -> np.ndarray:
         return self.allowed(grid)[None]
 
     def meetings(self, grid: Grid) -> Meetings:
         m = grid.tokens
-        executed = m**2 if self.kernel == "dense" else _flex.executed_pairs(self, grid)
+        executed = m**2 if self.kernel == "dense" or self.rotary else _flex.executed_pairs(self, grid)
         return Meetings((m,) * 3, (executed, executed, _pairs_allowed(self, grid)))
 
     def check(self, attention: Any) -> None:
@@ -141,7 +141,7 @@ class RelationMixer(Mixer):
     # ------------------------------------------------------------------ as a module
 
     def module(self, attention: Any, grid: Grid) -> Any:
-        if self.kernel == "dense":
+        if self.kernel == "dense" or self.rotary:  # turned in its groups, which flex sorts anew
             return super().module(attention, grid)
         from tps_lab.attention._modules import KernelAttention
 

@@ -193,6 +193,8 @@ def check_convertible(image_model: SwinTransformer | SwinTransformerV2, variant:
     if not variant.windowed:
         defined = ", ".join(name for name, cls in variants().items() if cls.windowed)
         raise InputError(f"{variant.name} is not defined inside windows; these are: {defined}")
+    if getattr(variant, "rotary", False):
+        raise InputError(f"{variant}: windows have a relative position bias; rotary positions are for ViTs")
     check_patch_embed(image_model)
     layers: Any = image_model.layers
     if isinstance(variant, Local) and variant.window < (own := max(layers[0].blocks[0].window_size)):
