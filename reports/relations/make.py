@@ -165,7 +165,7 @@ def main() -> None:
         called = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, one thread"
         torch.set_num_threads(1)
         how = f"torch {torch.__version__}, {date.today()}" + (
-            "" if device == "cuda" else ", a machine that others used too"
+            "" if device == "cuda" else ", two cores under a load of 12 to 15"
         )
         results["times"][called] = {"how": how, "ms": {}}
         for frames in TIMED[device]:
