@@ -137,3 +137,32 @@ def test_bootstrap_agrees_with_the_interval_when_there_are_many_seeds():
 def test_what_does_not_match_is_refused(a, b, twins, says):
     with pytest.raises(InputError, match=says):
         compare(a, b, twins)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize(("clips", "twins"), [(1, 1), (2, 2), (2, 1), (4, 1), (5, 1), (10, 2)])
+def test_a_handful_of_clips_settles_nothing(seeds, clips, twins):
+    found = compare([[1] * clips] * seeds, [[0] * clips] * seeds, twins)
+    assert not found.settled
+    assert found.low <= 0
+    assert found.more_seeds is None
+    assert not (-found).settled
+
+
+def test_one_clip_or_set_of_twins_says_nothing_of_others():
+    for found in (compare([[1]] * 3, [[0]] * 3), compare([[1, 1]] * 3, [[1, 0]] * 3, twins=2), compare([[1]], [[0]])):
+        assert (found.low, found.high) == (-100.0, 100.0)
+        assert not found.settled
+
+
+def test_many_clips_that_all_differ_do_settle():
+    found = compare([[1] * 12] * 2, [[0] * 12] * 2)
+    assert found.settled
+    assert found.p == 2.0**-11
+
+
+def test_no_difference_is_no_negative_zero():
+    same = compare([[1, 1, 1, 0]] * 3, [[1, 1, 1, 0]] * 3)
+    assert str(-same) == str(same) == "+0.0 (+0.0 to +0.0)"
+    tiny = compare([[1] * 999 + [0]] * 3, [[1] * 999 + [1]] * 3)
+    assert "-0.0" not in str(compare(np.full((3, 4), 0.5), np.full((3, 4), 0.5002))), tiny

@@ -26,7 +26,9 @@ much, how often the interval holds the true difference (2,000 studies)::
 `coverage` makes the first and the last line; a test repeats a part of them. All agree once there are
 many seeds, and `bootstrap` gives the bootstrap's interval to look at.
 
-The p value that a claim rests on belongs to the same interval. Beside it stands the exact paired
+The p value that a claim rests on belongs to the same interval, but is never below 2^(1 - N): with N test
+clips, or sets of twins, that all differ alike, a coin for each would say as much. So fewer than six of
+them settle nothing. Beside it stands the exact paired
 permutation test over seeds (SciPy): it assumes next to nothing, but with S seeds its p cannot be
 less than 2^(1 - S), so that with five seeds it never can say "below 5 %"; `permutation_floor` tells.
 Both are corrected for the number of comparisons by Holm's method (statsmodels).
@@ -90,18 +92,22 @@ class Comparison:
 
     def __neg__(self) -> Comparison:
         """B minus A."""
-        return replace(self, difference=-self.difference, low=-self.high, high=-self.low, effect=-self.effect)
+        # 0 - x, not -x: what does not differ does not differ by "-0.0" the other way round
+        turned = {"difference": 0 - self.difference, "low": 0 - self.high, "high": 0 - self.low}
+        return replace(self, effect=0 - self.effect, **turned)
 
     def __str__(self) -> str:
-        return f"{self.difference:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
+        return f"{self.difference:+z.1f} ({self.low:+z.1f} to {self.high:+z.1f})"
 
 
-def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1) -> Comparison:
+def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: bool = True) -> Comparison:
     """Compare two variants on the same seeds and the same test clips.
 
     Args:
         right_a, right_b: (S, N), 1 where seed s got clip c right; rows and columns in the same order.
         twins: so many clips in a row hang together (`Clips.twins`).
+        over_clips: False says that columns are no clips but accuracies on them, so that nothing can be
+            said about other clips; the interval is over seeds alone.
 
     Raises:
         InputError: the shapes differ, or there are no clips.
@@ -113,10 +119,13 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1) -> Compariso
     (seeds, clips), mean = d.shape, float(d.mean())
     shares = _shares(d)
     half = _half(shares, ALPHA)
+    floor_of_clips = _floor(clips) if over_clips else 0.0
+    if floor_of_clips > ALPHA:
+        half = 1.0 + abs(mean) if clips == 1 else max(half, abs(mean))
     p = floor = permutation = effect = float("nan")
     if seeds > 1:
         by_seed = d.mean(1)
-        p = _level(abs(mean), shares)
+        p = max(_level(abs(mean), shares), floor_of_clips)
         permutation, floor = _permutation(by_seed), 2.0 ** (1 - seeds)
         spread = float(by_seed.std(ddof=1))
         effect = mean / spread * (1 - 3 / (4 * (seeds - 1) - 1)) if spread > 1e-12 else float("nan")
@@ -135,25 +144,31 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1) -> Compariso
         p_holm=p,
         permutation_p_holm=permutation,
     )
-    return replace(found, more_seeds=_more_seeds(d, found.settled, 1))
+    return replace(found, more_seeds=_more_seeds(d, found.settled, 1, floor_of_clips))
 
 
 def compare_all(
-    pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1, of: int | None = None
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1, of: int | None = None, over_clips: bool = True
 ) -> list[Comparison]:
     """`compare` for each pair, the p values corrected for making all of these comparisons (Holm).
 
     Args:
         of: how many comparisons could have been made, if these were chosen by looking at more.
+        over_clips: see `compare`.
     """
-    found = [compare(a, b, twins) for a, b in pairs]
+    found = [compare(a, b, twins, over_clips) for a, b in pairs]
     for index, value in zip(*_holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
     for index, value in zip(*_holm([one.permutation_p for one in found], of), strict=True):
         found[index] = replace(found[index], permutation_p_holm=value)
     tested = max(of or 0, sum(one.p == one.p for one in found))
     return [
-        replace(one, more_seeds=_more_seeds(_differences(*pair, twins), one.settled, tested))
+        replace(
+            one,
+            more_seeds=_more_seeds(
+                _differences(*pair, twins), one.settled, tested, _floor(one.clips) if over_clips else 0.0
+            ),
+        )
         for one, pair in zip(found, pairs, strict=True)
     ]
 
@@ -249,14 +264,23 @@ def _holm(values: Sequence[float], of: int | None = None) -> tuple[list[int], li
     return there, [float(p) for p in multipletests([*given, *unseen], method="holm")[1]][: len(given)]
 
 
-def _more_seeds(d: np.ndarray, settled: bool, comparisons: int) -> int | None:
+def _floor(clips: int) -> float:
+    """The least p that so many clips can give: a coin that falls the same way for each of them, twice for both ways.
+
+    The interval by itself takes clips that all differ alike for clips that can do no other, were there
+    one or two of them.
+    """
+    return 2.0 ** (1 - clips)
+
+
+def _more_seeds(d: np.ndarray, settled: bool, comparisons: int, floor_of_clips: float) -> int | None:
     """See `Comparison.more_seeds`; the level is divided by the number of comparisons, as Holm's first step does."""
     from scipy.special import ndtri
 
     seeds, mean = len(d), abs(float(d.mean()))
     if settled:
         return 0
-    if seeds < 2 or mean == 0:
+    if seeds < 2 or mean == 0 or floor_of_clips * max(comparisons, 1) >= ALPHA:
         return None
     (from_seeds, _), *from_clips = _shares(d)
     for wanted in range(seeds + 1, _MOST_SEEDS + 1):

@@ -56,7 +56,7 @@ def probe(
         say(f"  {'probe':<12}{'top-1 %':>9}{'fall':>8}{'same answer %':>16}{'opposite %':>13}")
         for row in facts["probes"]:
             opposite = "–" if row["opposite_answer_pct"] is None else f"{row['opposite_answer_pct']:.1f}"
-            figures = f"{row['top1_pct']:>9.1f}{row['fall']:>8.1f}{row['same_answer_pct']:>16.1f}{opposite:>13}"
+            figures = f"{row['top1_pct']:>9.1f}{row['fall']:>z8.1f}{row['same_answer_pct']:>16.1f}{opposite:>13}"
             say(f"  {row['probe']:<12}{figures}")
         say(f"  {facts['answer']}\n")
     if save is not None:

@@ -72,7 +72,7 @@ def _difference(found: Comparison | None) -> str:
     if found is None:
         return ""
     star = "*" if found.settled else ""
-    return f"${found.difference:+.1f}${star} (${found.low:+.1f}$, ${found.high:+.1f}$)"
+    return f"${found.difference:+z.1f}${star} (${found.low:+z.1f}$, ${found.high:+z.1f}$)"
 
 
 def paper_number(group: Group, paper: Mapping[str, Mapping[str, float]], key: str = "top1_pct") -> str:

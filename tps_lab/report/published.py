@@ -73,7 +73,7 @@ def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
         pairs.append((group, shared))
         if shared:
             rights.append(tuple(np.array([[found[seed] / 100] for seed in shared]) for found in (one, other)))
-    found = iter(compare_all(rights))  # type: ignore[arg-type]
+    found = iter(compare_all(rights, over_clips=False))  # type: ignore[arg-type]
     return [
         Pair(group, base, dataclasses.replace(next(found), over="seeds"))
         if shared

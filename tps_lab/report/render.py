@@ -25,7 +25,8 @@ def render(template: str, content: dict[str, Any]) -> str:
     environment.globals["own"] = own
     environment.filters["tied"] = tied
     environment.filters["p"] = p_text
-    environment.filters["points"] = lambda value: f"{value:+.1f}".replace("-", "−")
+    environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−")
+    environment.filters["tenths"] = lambda value: f"{value:z.1f}".replace("-", "−")
     environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
     return environment.get_template(template).render(content)
 
