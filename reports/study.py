@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tps_lab import children
 from tps_lab.errors import InputError
 
 Row = dict[str, Any]
@@ -81,8 +82,8 @@ def _key(cell: Mapping[str, Any]) -> str:
 
 
 def _in_fresh_process(cell: Callable[..., Row], given: Mapping[str, Any], without: str) -> Row:
-    run = [sys.executable, "-W", "ignore", __file__, str(Path(inspect.getfile(cell)).resolve()), cell.__name__]
-    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True)
+    run = children.python("-W", "ignore", __file__, Path(inspect.getfile(cell)).resolve(), cell.__name__)
+    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True, env=children.environment())
     if done.returncode == 0:
         return dict(json.loads(done.stdout.splitlines()[-1]))
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

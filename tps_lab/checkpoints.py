@@ -11,6 +11,7 @@ process killed at any moment leaves the one before. Nothing in it is executed wh
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -61,9 +62,8 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         self._last = time.monotonic()
-        half, whole = self.folder / f".{_NAME}{step}.part", self.folder / f"{_NAME}{step:09d}"
+        half, whole = self.folder / f".{_NAME}{step}.{secrets.token_hex(8)}.part", self.folder / f"{_NAME}{step:09d}"
         try:
-            shutil.rmtree(half, ignore_errors=True)
             half.mkdir()
             save_file({name: value.contiguous() for name, value in weights.items()}, half / "model.safetensors")
             torch.save(state, half / "state.pt")
@@ -103,7 +103,9 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
-        return sorted(self.folder.glob(f"{_NAME}*"))
+        """The newest last; what somebody else calls so, or a link, is none."""
+        found = self.folder.glob(f"{_NAME}*")
+        return sorted(one for one in found if one.name.removeprefix(_NAME).isdigit() and not one.is_symlink())
 
 
 @contextmanager

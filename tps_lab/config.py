@@ -17,6 +17,7 @@ from tps_lab import data as data_sets
 from tps_lab import specs
 from tps_lab.attention import Variant, variants
 from tps_lab.attention import parse as parse_variant
+from tps_lab.backbones._options import refuse_files
 from tps_lab.errors import InputError, shortened
 
 _TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
@@ -161,7 +162,13 @@ class RunConfig(_Keys):
     def model(self) -> tuple[str, dict[str, Any]]:
         """The backbone's name and its options, as `create_model` takes them."""
         name, texts = specs.split("backbone", self.backbone)
-        return name, {key: _literal(text) for key, text in texts.items()}
+        options = {key: _literal(text) for key, text in texts.items()}
+        if "pretrained" in options:
+            raise InputError(
+                "backbone option 'pretrained' is not taken: weights come by weights=, such as weights=timm"
+            )
+        refuse_files(options)
+        return name, options
 
     @property
     def identity(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import runs
+from tps_lab import files, runs
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -73,10 +74,9 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
     path = out or run.path / f"model{SUFFIX[format]}"
-    if path.exists():
+    if os.path.lexists(path):
         raise InputError(f"{path} is there already: remove it, or give another --out")
-    if not path.parent.is_dir():
-        raise InputError(f"no such folder: {path.parent}")
+    files.check_file(path)
     return export_model(load(run), path, format, batch)
 
 
@@ -88,9 +88,12 @@ def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> E
     shape: tuple[int, ...] = tuple(model.clip_shape)  # type: ignore[arg-type]
     random = torch.Generator().manual_seed(0)
     clips = [torch.randn(batch, *shape, generator=random) for _ in range(2)]
-    half = path.with_name(f".{path.stem}.part{path.suffix}")
     with torch.no_grad():
         wanted = [model(clip) for clip in clips]
+        try:
+            half = files.new_beside(path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
             write, read = _WAYS[format]
             with _quiet():

@@ -93,8 +93,9 @@ class Comparison:
     def __neg__(self) -> Comparison:
         """B minus A."""
         # 0 - x, not -x: what does not differ does not differ by "-0.0" the other way round
-        turned = {"difference": 0 - self.difference, "low": 0 - self.high, "high": 0 - self.low}
-        return replace(self, effect=0 - self.effect, **turned)
+        return replace(
+            self, difference=0 - self.difference, low=0 - self.high, high=0 - self.low, effect=0 - self.effect
+        )
 
     def __str__(self) -> str:
         return f"{self.difference:+z.1f} ({self.low:+z.1f} to {self.high:+z.1f})"

@@ -38,6 +38,23 @@ def printable(text: object, lines: bool = False) -> str:
     return "".join(kept)
 
 
+# IPv4 with or without a port, IPv6, and what Ray tells its workers about its cluster
+_ADDRESS = re.compile(
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.]*\d)|(?<![\w:])\[?(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4}\]?(?![\w:])",
+    re.IGNORECASE,
+)
+_WORKER = re.compile(r"\S*(?:default_worker\.py|submitit\.core\._submit)\b.*", re.DOTALL)
+
+
+def without_network(text: str) -> str:
+    """Text for a page that others read: no addresses in it, and no command of a worker process.
+
+    >>> without_network("lost node 10.0.0.7:6379 (ip=192.168.1.2)")
+    'lost node [address] (ip=[address])'
+    """
+    return _ADDRESS.sub("[address]", _WORKER.sub("(a worker process of a cluster)", text))
+
+
 def as_text(value: Any, keep: Collection[str] = ()) -> Any:
     """A row with all its texts, and the names of its keys, `short`; lists and nested keys too.
 
@@ -51,7 +68,7 @@ def as_text(value: Any, keep: Collection[str] = ()) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [as_text(inner, keep) for inner in value]
-    return short(value, _SENTENCES) if isinstance(value, str) else value
+    return without_network(short(value, _SENTENCES)) if isinstance(value, str) else value
 
 
 def short(text: object, most: int = LABEL) -> str:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import cards, data, runs
+from tps_lab import cards, data, files, runs
 from tps_lab.checkpoints import Checkpoints
 from tps_lab.config import RunConfig
 from tps_lab.errors import InputError, told
@@ -156,5 +156,6 @@ def _tested(loop: Loop) -> dict[str, Any]:
     test = dataclasses.asdict(accuracy(logits, labels, clips))
     if loop.team.is_first:
         runs.write_predictions(folder, logits.argmax(1).numpy(), labels.numpy())
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+        with files.whole(folder / "model.safetensors") as half:
+            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, half)
     return found | {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test

@@ -26,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tps_lab import plugins, runs
+from tps_lab import children, plugins, runs
 from tps_lab.progress import Advance, Progress
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def launch(
         errors: where its stderr goes, if not where ours does.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "tps_lab.workers", *map(str, plugins.loaded())],
+        children.python("-m", "tps_lab.workers", *plugins.loaded()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "TPS_LAB_COMMAND": runs.command(), **(environment or {})},
+        env=children.environment(OMP_NUM_THREADS=str(threads), TPS_LAB_COMMAND=runs.command(), **(environment or {})),
         start_new_session=True,  # the terminal's Ctrl-C is ours to pass on, once
     )
 

@@ -23,6 +23,7 @@ class Asked:
 
     Args:
         out: results folder; None is runs/ablations/<grid>-<scale>.
+        take_from: results folders whose finished cells are copied over instead of being run again.
         only, limit: which cells (see `Grid.chosen`).
         executor: "inline", "local", "ray" or "slurm", with its options.
         jobs: cells at a time; None asks the executor.
@@ -33,6 +34,7 @@ class Asked:
     file: Path
     scale: str = "small"
     out: Path | None = None
+    take_from: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     limit: int | None = None
     executor: str = "local"
@@ -114,7 +116,18 @@ def run(asked: Asked) -> Outcome:
             print(text, file=sys.stderr, flush=True)
 
     try:
-        states = scheduler.look(cells, out, grid)
+        states = scheduler.look(cells, out, grid, asked.take_from)
+        taken = [
+            state
+            for state in states
+            if state.row
+            and str(state.row.get("copied_from", "")).startswith(
+                tuple(f"{folder.resolve()}/" for folder in asked.take_from) or ("\0",)
+            )
+        ]
+        for folder in asked.take_from:
+            own = [s for s in taken if str(s.row["copied_from"]).startswith(f"{folder.resolve()}/")]  # type: ignore[index]
+            say(f"took {len(own)} finished cells over from {folder}" + "".join(f"\n  {s.cell.id}" for s in own))
         missing = [state.cell for state in states if state.status != "done"]
         say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
         settings = scheduler.Settings(

@@ -29,6 +29,7 @@ class Job:
         timeout_seconds: for executors whose scheduler wants to know.
         test: whether it reads the test clips; a trial does not.
         plugins: files that define the user's own variants and data sets.
+        command: what the user called, for the run's record.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Job:
     timeout_seconds: float = 86400.0
     plugins: tuple[str, ...] = ()
     test: bool = True
+    command: str = ""
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,6 +75,8 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
     for file in work.plugins:
         if file not in known:
             plugins.load(Path(file))
+    if work.command:  # else it would be that of a worker process, with its addresses
+        os.environ["TPS_LAB_COMMAND"] = work.command
     out = Path(work.out)
     claim = claims.claim(out, work.id)
     if claim is None:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tps_lab import files
+
 HEARTBEAT = 5.0  # seconds between touches
 SILENT = 60.0  # seconds after which a holder counts as dead; far longer than file systems cache attributes
 
@@ -56,23 +58,21 @@ class Claim:
         due = time.monotonic() - self._now.get("at", -1.0) >= 1 or now.get("news")
         if due:
             self._now = self._now | {k: v for k, v in now.items() if v is not None} | {"at": time.monotonic()}
-            half = self.file.with_suffix(".part")
             with suppress(OSError):
-                half.write_text(json.dumps(self._now))
-                half.replace(_now_file(self.folder, self.cell))
+                files.write_whole(_now_file(self.folder, self.cell), json.dumps(self._now), to_disk=False)
 
     def release(self) -> None:
         """Give it back: a claim that was never touched since 1970 is silent at once."""
         self._stop.set()
         with suppress(OSError):
-            os.utime(self.file, (0, 0))
+            os.utime(self.file, (0, 0), follow_symlinks=False)
         with suppress(OSError):
             _now_file(self.folder, self.cell).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
             with suppress(OSError):
-                os.utime(self.file)
+                os.utime(self.file, follow_symlinks=False)
 
 
 def claim(folder: Path, cell: str, silent: float = SILENT) -> Claim | None:
@@ -81,14 +81,15 @@ def claim(folder: Path, cell: str, silent: float = SILENT) -> Claim | None:
     Raises:
         OSError: the folder cannot be written.
     """
-    (folder / ".claims").mkdir(parents=True, exist_ok=True)
+    files.folder(folder)
+    files.folder(folder / ".claims")
     held = newest(folder, cell)
     if held is not None and _alive(held, silent):
         return None
     number = int(held.suffix[1:]) + 1 if held else 1
     file = folder / ".claims" / f"{cell}.{number}"
     try:
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW)
     except FileExistsError:
         return None
     with os.fdopen(handle, "w") as out:
@@ -109,9 +110,10 @@ def held(folder: Path, cell: str, silent: float = SILENT) -> bool:
 def progress(folder: Path, cell: str) -> dict[str, Any]:
     """How far the cell is: step, steps, news; empty if nobody said."""
     try:
-        return json.loads(_now_file(folder, cell).read_text())
-    except (OSError, ValueError):
+        found = files.read_json(_now_file(folder, cell), 1 << 16)
+    except (OSError, files.Damaged):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def newest(folder: Path, cell: str) -> Path | None:
@@ -125,25 +127,27 @@ def _all(folder: Path, cell: str) -> list[Path]:
 
 def _alive(file: Path, silent: float) -> bool:
     try:
-        touched = file.stat().st_mtime
-        holder = json.loads(file.read_text())
+        touched = file.lstat().st_mtime
+        holder = files.read_json(file, 1 << 16)
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
+    except (OSError, files.Damaged):
         holder = {}  # just being written
-    if holder.get("host") == socket.gethostname() and holder["born"] != _born(holder["pid"]):
-        return False
+    if isinstance(holder, dict) and holder.get("host") == socket.gethostname():
+        pid = holder.get("pid")
+        if not isinstance(pid, int) or holder.get("born") != _born(pid):
+            return False
     return _clock_of(file.parent) - touched < silent
 
 
 def _clock_of(folder: Path) -> float:
     """The time as the file system has it, which touches are stamped with; machines' clocks differ."""
-    probe = folder / f".clock-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
     try:
-        probe.touch()
-        return probe.stat().st_mtime
+        probe = files.new_beside(folder / ".clock")
     except OSError:
         return time.time()
+    try:
+        return probe.lstat().st_mtime
     finally:
         with suppress(OSError):
             probe.unlink()

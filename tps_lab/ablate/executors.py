@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tps_lab import workers
+from tps_lab import files, workers
 from tps_lab.ablate import cell as cells
 from tps_lab.ablate.cell import Job
 from tps_lab.errors import InputError, told, unknown
@@ -143,8 +143,7 @@ class _Worker:
         self.handle = _LocalHandle(self)
         self.log = None
         if logs is not None:
-            logs.mkdir(parents=True, exist_ok=True)
-            self.log = (logs / f"worker-{os.getpid()}-{slot}.log").open("a")
+            self.log = files.open_to_write(files.folder(logs) / f"worker-{os.getpid()}-{slot}.log")
         self.process: subprocess.Popen[str] = workers.launch(self._hear, 1, environment, self.log)
 
     def begin(self, job: Job) -> None:
@@ -205,6 +204,12 @@ def _gpus() -> list[str]:
 EXECUTORS = ("inline", "local", "ray", "slurm")
 
 
+def _pickles() -> Path:
+    """Where submitit's pickles lie: at home, which machines of a cluster share, and not in a group's results."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "tps-lab" / "submitit"
+
+
 def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     """An executor by name.
 
@@ -231,5 +236,5 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     if name == "slurm":
         from tps_lab.ablate.on_slurm import OnSlurm
 
-        return OnSlurm(jobs, out / ".logs", **options)
+        return OnSlurm(jobs, Path(options.pop("folder", "") or _pickles()), **options)
     raise unknown("executor", name, EXECUTORS)

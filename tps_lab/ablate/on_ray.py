@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +19,9 @@ from tps_lab.errors import InputError, told
 class OnRay:
     """Each cell is a Ray task with a CPU, or a GPU where the cluster has any.
 
+    A cluster that is begun here listens on this machine alone, and only to those who know its token. One that
+    is named by its address has what its owner gave it: set RAY_AUTH_MODE and RAY_AUTH_TOKEN for it.
+
     Args:
         jobs: at a time; None takes as many as the cluster has GPUs, or CPUs.
         address: of a running cluster ("auto" finds this machine's); None begins one here, or uses
@@ -22,6 +31,9 @@ class OnRay:
     remote = True
 
     def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
+        if address is None and "ray" not in sys.modules:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:
             import ray
         except ImportError:
@@ -29,8 +41,11 @@ class OnRay:
         self.ray = ray
         self.ours = not ray.is_initialized()
         if self.ours:
+            here: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
             try:
-                ray.init(address=address, log_to_driver=False, configure_logging=False)
+                # Ray puts the current folder on its workers' path: let that be an empty one of ours
+                with tempfile.TemporaryDirectory(prefix="tps-lab-ray-") as empty, contextlib.chdir(empty):
+                    ray.init(address=address, log_to_driver=False, configure_logging=False, **({} if address else here))
             except (ConnectionError, ValueError) as error:
                 raise InputError(f"no Ray cluster at address={address}: {error}") from error
         there = ray.cluster_resources()
@@ -40,15 +55,18 @@ class OnRay:
         self.task = ray.remote(num_cpus=1, num_gpus=1 if self.gpus else 0, max_retries=0, max_calls=1)(_run)
 
     def start(self, job: Job) -> Handle:
-        return _OnRay(self.ray, self.task.remote(job.plain()))
+        return _OnRay(self.ray, self.task.remote(job.plain(), os.getcwd()))
 
     def close(self) -> None:
         if self.ours:
             self.ray.shutdown()
 
 
-def _run(job: dict[str, Any]) -> str:
+def _run(job: dict[str, Any], folder: str) -> str:
     from tps_lab.ablate import cell
+
+    with suppress(OSError):  # where paths of data are looked for from; another machine may not have it
+        os.chdir(folder)
 
     return cell.run(job)
 

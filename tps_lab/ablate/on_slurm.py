@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ class OnSlurm:
 
     Args:
         jobs: in the queue at a time.
-        logs: folder for submitit's files, on the shared file system.
+        logs: folder for submitit's files on the shared file system, which holds pickles: private, see `private`.
         cluster: "slurm"; "local" and "debug" are submitit's own, on this machine.
         **parameters: submitit's, such as slurm_partition, gpus_per_node, cpus_per_task, mem_gb.
     """
@@ -32,7 +34,9 @@ class OnSlurm:
         self.slots = jobs or 100
         self.parameters = {"name": "tps-lab", "cpus_per_task": 1, **parameters}
         try:
-            self.executor = submitit.AutoExecutor(folder=logs / "%j", cluster=cluster)
+            # jobs begin in the current folder; this keeps it off their path, and off that of what they start
+            os.environ["PYTHONSAFEPATH"] = "1"
+            self.executor = submitit.AutoExecutor(folder=private(logs) / "%j", cluster=cluster)
             self.executor.update_parameters(**self.parameters)
         except (RuntimeError, ValueError, NameError) as error:
             raise InputError(f"executor slurm: {error}".splitlines()[0]) from error
@@ -48,6 +52,26 @@ class OnSlurm:
         for handle in self.all:
             if handle.ended() is None:
                 handle.kill()
+
+
+def private(folder: Path) -> Path:
+    """A folder that only its owner enters, made if it is missing: what lies in it is run when it is read.
+
+    Raises:
+        InputError: it is a link, or somebody else's, or others may write into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        about = folder.lstat()
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+        raise InputError(f"{folder} must be a folder of yours, for it holds pickles that jobs run; remove it")
+    if about.st_mode & 0o077:
+        folder.chmod(0o700)
+        if any(folder.iterdir()):
+            raise InputError(f"others could write into {folder}, which holds pickles that jobs run: empty it")
+    return folder
 
 
 class Requeued:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +18,7 @@ from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Executor, Handle
 from tps_lab.ablate.grid import Cell, Grid
+from tps_lab.errors import InputError
 
 Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
 
@@ -107,9 +110,13 @@ def run(
                 state.handle.kill()
 
 
-def look(cells: Sequence[Cell], out: Path, grid: Grid) -> list[State]:
-    """Where cells stand before anything is run; those that another grid has finished are copied over."""
-    elsewhere = _finished_near(out)
+def look(cells: Sequence[Cell], out: Path, grid: Grid, take_from: Sequence[Path] = ()) -> list[State]:
+    """Where cells stand before anything is run.
+
+    Args:
+        take_from: results folders whose finished cells are copied over; nobody else's are ever taken.
+    """
+    elsewhere = _finished_in([out, *take_from])
     states = []
     for cell in cells:
         folder = out / cell.id
@@ -140,6 +147,7 @@ def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
         checkpoint_steps=settings.checkpoint_steps,
         timeout_seconds=settings.timeout_seconds,
         plugins=tuple(str(file.resolve()) for file in plugins.loaded()),
+        command=runs.command(),
     )
 
 
@@ -192,23 +200,33 @@ def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]
         return row
 
 
-def _finished_near(out: Path) -> dict[str, Path]:
-    """Hash → folder of finished cells in this folder and those beside it."""
-    found = {}
-    for row in out.resolve().parent.glob("*/*/row.json"):
-        if not row.parent.parent.name.startswith(".") and runs.is_done(row.parent):
-            found[row.parent.name.rpartition("-")[2]] = row.parent
+def _finished_in(folders: Sequence[Path]) -> dict[str, Path]:
+    """Hash → folder of finished cells in these folders, the first that has it."""
+    found: dict[str, Path] = {}
+    for row in (row for folder in folders for row in sorted(folder.resolve().glob("*/row.json"))):
+        if not row.parent.is_symlink() and runs.is_done(row.parent):
+            found.setdefault(row.parent.name.rpartition("-")[2], row.parent)
     return found
 
 
 def _copy(source: Path, target: Path, more: dict[str, Any]) -> None:
-    half = target.parent / ".copies" / target.name
+    half = Path()
     try:
-        shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(source, half)
-        row = json.loads((half / "row.json").read_text()) | more | {"id": target.name, "name": more["case"]}
+        half = Path(tempfile.mkdtemp(prefix=".copy-", dir=files.folder(target.parent)))
+        for file in source.iterdir():
+            if file.is_file() and not file.is_symlink():  # a link could show us somebody's secrets
+                (half / file.name).write_bytes(files.read(file, 1 << 40))
+        half.chmod(0o777 & ~_umask())
+        row = runs.Run(half).row | more | {"id": target.name, "name": more["case"]}
         files.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source)}, indent=2))
         shutil.rmtree(target, ignore_errors=True)
         half.rename(target)
-    except OSError:  # it is run instead
-        shutil.rmtree(half, ignore_errors=True)
+    except (OSError, InputError):  # it is run instead
+        if half.name.startswith(".copy-"):
+            shutil.rmtree(half, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 # What timm.create_model and its builder take on behalf of every model.
 _BUILDER = frozenset(
     """
-    pretrained_cfg pretrained_cfg_overlay checkpoint_path cache_dir scriptable exportable no_jit pretrained_strict
-    in_chans drop_rate drop_path_rate global_pool device dtype
+    pretrained_cfg scriptable exportable no_jit pretrained_strict in_chans drop_rate drop_path_rate global_pool device
+    dtype
+    """.split()
+)
+# With these timm reads files or addresses of its own accord, or makes something that is no classifier. Options come
+# out of files that others wrote, and weights come by `weights=` alone.
+_READS = frozenset(
+    """
+    checkpoint_path pretrained_cfg_overlay cache_dir default_cfg pretrained_filter_fn pretrained_custom_load
+    kwargs_filter feature_cfg features_only feature_cls out_indices model_cls model_cfg hf_hub_id
     """.split()
 )
 
@@ -34,8 +43,22 @@ def timm_options(family: type) -> set[str]:
     return set()
 
 
+def refuse_files(options: Mapping[str, Any]) -> None:
+    """Refuse options that make timm read a file, fetch one, or run what it holds.
+
+    Raises:
+        InputError: there is one.
+    """
+    for name, value in options.items():
+        tag = isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value)
+        if name in _READS or (name == "pretrained_cfg" and not (value is None or tag)):
+            what = "takes a tag only, such as augreg_in21k" if name == "pretrained_cfg" else "is not taken"
+            raise InputError(f"backbone option '{name}' {what}: weights come by weights=, which reads tensors only")
+
+
 def check_options(options: Mapping[str, Any], family: type, variant: Variant) -> None:
     """Refuse options that neither the variant nor the timm model takes, with the nearest that they do."""
+    refuse_files(options)
     theirs = timm_options(family)
     for name in options:
         if not theirs or name in theirs | _BUILDER:

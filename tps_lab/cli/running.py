@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +25,9 @@ from tps_lab.cli._shared import (
     run_values,
     say,
     settings,
+    writing,
 )
+from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     from tps_lab.config import RunConfig
@@ -102,7 +106,7 @@ def train(
         shown = progress.for_this_terminal(quiet or json_) if is_first else progress.Progress()
         clips = _looked_at(wanted, out, shown)
         checkpoints = Checkpoints(folder, checkpoint_seconds)
-        with stopped_by_signals(checkpoints):
+        with _claimed(out, wanted.folder, is_first), stopped_by_signals(checkpoints):
             try:
                 run = run_training(wanted, out, clips, progress=shown, checkpoints=checkpoints)
             except KeyboardInterrupt as stop:
@@ -118,6 +122,24 @@ def train(
         print_table([run])
         say(run.path)
     exit_by_status([run])
+
+
+@contextmanager
+def _claimed(out: Path, folder: str, is_first: bool) -> Iterator[None]:
+    """Keep others off a run's folder: two trainings of one configuration would write into each other."""
+    from tps_lab.ablate import claims
+
+    if not is_first:  # of several processes the first one speaks for all
+        yield
+        return
+    with writing(out):
+        claim = claims.claim(out, folder)
+    if claim is None:
+        raise InputError(f"{out / folder} is being trained by another process; --seed or another --out gives its own")
+    try:
+        yield
+    finally:
+        claim.release()
 
 
 def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
@@ -148,6 +170,9 @@ def ablate(
     file: Annotated[Path, typer.Argument(metavar="GRID", help="A grid file; see: tps-lab list ablations.")],
     scale: Annotated[str, typer.Option(help="small (minutes on two cores) or paper (GPUs).")] = "small",
     out: Annotated[Path | None, typer.Option(help="Results folder. [default: runs/ablations/GRID-SCALE]")] = None,
+    take_from: Annotated[
+        list[Path] | None, typer.Option(help="A results folder whose finished cells are copied over, not run again.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and what they will cost; run nothing.")
     ] = False,
@@ -174,6 +199,7 @@ def ablate(
         file=file,
         scale=scale,
         out=out,
+        take_from=tuple(take_from or ()),
         only=tuple(only or ()),
         limit=limit,
         executor=executor,

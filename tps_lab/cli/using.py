@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ def predict(
     json_: Json = False,
 ) -> None:
     """What a trained model sees in a video: its likeliest classes, over time if it is long."""
+    from tps_lab import files
     from tps_lab.errors import InputError, unknown
     from tps_lab.inference import predict as predicted
 
@@ -32,8 +34,9 @@ def predict(
 
         if overlay.suffix.lower() not in FORMATS:
             raise unknown("video format", overlay.suffix or str(overlay), FORMATS)
-        if overlay.exists():
+        if os.path.lexists(overlay):
             raise InputError(f"{overlay} is there already: remove it, or give another --overlay")
+        files.check_file(overlay)
     found = predicted(video, checkpoint, moment)
     if overlay is not None:
         from tps_lab.viz.overlay import overlay as drawn

@@ -16,12 +16,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab import files
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,29 +90,27 @@ class Cache:
     def _write(self, file: Path, frames: NDArray[Any]) -> None:
         import numpy as np
 
-        half = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}.part")
-        try:
-            with half.open("wb") as out:
-                np.save(out, frames, allow_pickle=False)
-            half.replace(file)
-        except OSError:
-            half.unlink(missing_ok=True)
-            raise
+        with files.whole(file, to_disk=False) as half, half.open("wb") as out:
+            np.save(out, frames, allow_pickle=False)
         self._since_look += frames.nbytes
         # other processes write too: look again well before this one alone could pass the limit
         if self._since_look >= max(self.limit_bytes // 50, 1):
             self._make_room()
 
     def _make_room(self) -> None:
-        with (self.folder / ".lock").open("w") as lock:
+        try:
+            opened = files.open_to_write(self.folder / ".lock")
+        except OSError:  # a link that somebody put there
+            return
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return  # another process is at it
             self._since_look = 0
-            files = sorted(self._files())
-            total = sum(size for _, size, _ in files)
-            for _, size, path in files:
+            held = sorted(self._files())
+            total = sum(size for _, size, _ in held)
+            for _, size, path in held:
                 if total <= 0.95 * self.limit_bytes:
                     break
                 with contextlib.suppress(OSError):

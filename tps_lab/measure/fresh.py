@@ -25,6 +25,7 @@ import cloudpickle
 import torch
 from torch import nn
 
+from tps_lab import children
 from tps_lab.measure.memory import PeakMemory, is_out_of_memory, peak_memory
 
 _KILLED = -9  # how Linux ends a process that asks for more memory than the machine has
@@ -53,8 +54,8 @@ def peak_memory_fresh(model: nn.Module, clip_shape: Iterable[int], batch: int) -
             return _here(model, shape, batch, error)
         job = {"device": str(device), "clip_shape": shape, "batch": batch}
         Path(folder, "job.json").write_text(json.dumps(job))
-        run = [sys.executable, "-W", "ignore", "-m", "tps_lab.measure.fresh", folder]
-        done = subprocess.run(run, capture_output=True, text=True)
+        run = children.python("-W", "ignore", "-m", "tps_lab.measure.fresh", folder)
+        done = subprocess.run(run, capture_output=True, text=True, env=children.environment())
     if done.returncode == _KILLED:
         raise OutOfMemory("out of memory: the machine ended the process")
     if done.returncode:

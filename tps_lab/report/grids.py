@@ -112,9 +112,11 @@ def chosen(
         return grid
     if len(records) > 1:
         names = ", ".join(sorted({name for name, _ in records}))
+        name, at = next(iter(records))
+        options = f"--about {name}.yaml" + (f" --scale {at}" if at != "small" else "")
         raise InputError(
-            f"there are cells of several grids ({names}): choose one with --about GRID.yaml, or report on each with "
-            "--grids FOLDER"
+            f"there are cells of several grids ({names}): choose one by its file, such as {shlex.quote(name)}'s with "
+            f"{options}, or report on each with --grids and the folder of their files"
         )
     return collect(next(iter(records.values())), found) if records else None
 

@@ -143,7 +143,7 @@ def write(
         "groups": groups,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
-    tables.write_csv(given, out / "results.csv")
+    tables.write_csv(runs, out / "results.csv")
     latexes = [
         latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Versus:
     Args:
         pairs: B's groups against A's.
         only_a, only_b: labels.
+        unpaired: seeds of shared configurations that only one side finished, in words; they count for nothing.
         differs: what the environments of the two do not share: key → (A's values, B's values).
     """
 
@@ -31,6 +32,7 @@ class Versus:
     pairs: list[Pair]
     only_a: list[str]
     only_b: list[str]
+    unpaired: list[str]
     differs: dict[str, tuple[str, str]]
 
 
@@ -45,14 +47,34 @@ def versus(first: Iterable[Run], second: Iterable[Run], name_a: str = "A", name_
     shared = [key for key in a if key in b]
     if not shared:
         raise InputError(f"{name_a} and {name_b} have no configuration in common, so there is nothing to compare")
+    both = [_on_shared_seeds(b[key], a[key]) for key in shared]
     return Versus(
         name_a,
         name_b,
-        compare_groups([(b[key], a[key]) for key in shared]),
+        compare_groups([(one, other) for one, other, _ in both]),
         [group.label for key, group in a.items() if key not in b],
         [group.label for key, group in b.items() if key not in a],
+        [said.format(a=name_a, b=name_b) for *_, said in both if said],
         _environments(first, second),
     )
+
+
+def _on_shared_seeds(one: Group, other: Group) -> tuple[Group, Group, str]:
+    """B's and A's group with the runs of those seeds that both finished, one run a seed, and what that leaves out."""
+    done = [{run.row.get("seed"): run for run in group.done} for group in (one, other)]
+    shared = [seed for seed in done[0] if seed in done[1]]
+    if not shared:
+        return one, other, ""
+    alone = [
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} only in {name}"
+        for mine, theirs, name in ((done[1], done[0], "{a}"), (done[0], done[1], "{b}"))
+        if (seeds := [seed for seed in mine if seed not in theirs])
+    ]
+    said = f"{one.label.replace('{', '{{').replace('}', '}}')}: {'; '.join(alone)}" if alone else ""
+    groups = [
+        replace(group, runs=tuple(d[seed] for seed in shared)) for group, d in zip((one, other), done, strict=True)
+    ]
+    return groups[0], groups[1], said
 
 
 def ratios(pair: Pair) -> dict[str, float]:
@@ -90,6 +112,7 @@ def facts(found: Versus) -> dict[str, Any]:
         "compared": [_line(pair) for pair in found.pairs],
         "only_a": found.only_a,
         "only_b": found.only_b,
+        "unpaired": found.unpaired,
         "environment": found.differs,
     }
 
@@ -99,6 +122,7 @@ def text(found: Versus) -> str:
     lines = [f"A = {found.name_a}, B = {found.name_b}; differences are B - A", ""]
     lines += _aligned([["variant", "seeds", "A %", "B %", "B - A, points", "verdict", "costs, B / A"], *_cells(found)])
     lines += ["", answer(found)]
+    lines += [f"not counted: {said}" for said in found.unpaired]
     lines += [f"only in {name}: {', '.join(labels)}" for name, labels in _only(found) if labels]
     lines += [f"{key}: {a} → {b}" for key, (a, b) in found.differs.items()]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab import files
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -31,17 +32,12 @@ def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
     """
     if out.suffix.lower() not in FORMATS:
         raise unknown("video format", out.suffix or str(out), FORMATS)
-    half = out.with_name(f".{out.stem}.part{out.suffix}")
+    files.check_file(out)
     try:
-        if out.suffix.lower() == ".gif":
-            _gif(prediction, half, top)
-        else:
-            _mp4(prediction, half, top)
-        half.replace(out)
+        with files.whole(out) as half:
+            (_gif if out.suffix.lower() == ".gif" else _mp4)(prediction, half, top)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        half.unlink(missing_ok=True)
     return out
 
 
