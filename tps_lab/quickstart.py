@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tps_lab import files, report, runs
 from tps_lab.errors import InputError
+from tps_lab.report import own
 
 GRID = Path(__file__).parent / "ablate" / "quickstart.yaml"
 FEW = ("Spatial", "TPS-A", "TPS-C", "TPS+TCS", "Joint", "Divided (T+S)")  # the others only with `full`
@@ -69,6 +70,7 @@ def quickstart(
         timing_seconds=timing_seconds,
     )
     _, cells = asked.grid()
+    own.check(out)
     try:
         files.folder(asked.folder)
     except OSError as error:
