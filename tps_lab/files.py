@@ -137,7 +137,7 @@ def open_to_write(file: Path, mode: str = "a") -> IO[Any]:
     if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
         os.close(handle)
         raise OSError(errno.ELOOP, "it is no plain file of its own", str(file))
-    return os.fdopen(handle, mode, encoding="utf-8")
+    return open(file, mode, encoding="utf-8", opener=lambda path, flags: handle)  # its name is the path
 
 
 def folder(path: Path) -> Path:
