@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from naive_blocks import worst_difference
+from naive_blocks import NAIVE, worst_difference
 from random_blocks import gradient_pattern, random_block
 from who_meets import GRID, C, by_hand, shifted
 
@@ -12,14 +12,17 @@ from tps_lab.attention import (
     Mixer,
     _core,
     _modules,
+    causal,
     channel_shift,
     factorised_dot,
     factorised_self,
+    leap,
     local,
     parse,
     space_time_mixing,
     sparse,
     token_shift,
+    zeroi2v,
 )
 from tps_lab.attention._modules import SpaceTimeAttention
 
@@ -101,11 +104,31 @@ def keys_for_values(monkeypatch):
 
 def time_reversed_in_keys(monkeypatch):
     right = channel_shift.channel_shift
-    for module in (space_time_mixing, token_shift):
+    for module in (space_time_mixing, token_shift, leap):
         monkeypatch.setattr(module, "channel_shift", lambda x, *args: right(x.flip(1), *args).flip(1))
 
 
+def later_frames_are_seen(monkeypatch):
+    right = _modules.KernelAttention.attend
+    monkeypatch.setattr(
+        _modules.KernelAttention, "attend", lambda self, *qkv, mask=None, causal=False: right(self, *qkv, mask=mask)
+    )
+
+
+def offsets_turned_round(monkeypatch):
+    right = zeroi2v.from_offsets
+    monkeypatch.setattr(zeroi2v, "from_offsets", lambda x, fraction, offsets: right(x, fraction, [-o for o in offsets]))
+
+
+def not_turned(monkeypatch):
+    monkeypatch.setattr(_modules, "turn", lambda attention, mixer, grid: None)
+
+
 MISTAKES = [
+    ("mem", later_frames_are_seen),
+    ("leap", time_reversed_in_keys),
+    ("zeroi2v", offsets_turned_round),
+    ("joint(rotary=True)", not_turned),
     ("local(window_frames=2, window=2) @ 1", windows_do_not_move),
     ("local(window_frames=3, window=1) @ 1", rolled_parts_meet),
     ("local(window_frames=2, window=2)", holes_are_seen),
@@ -134,6 +157,12 @@ MISTAKES = [
 def test_the_naive_block_sees_a_mistake(monkeypatch, text, mistake):
     mistake(monkeypatch)
     assert worst_difference(text) > 1e-3
+
+
+def test_the_naive_block_sees_a_relation_turned_round(monkeypatch):
+    monkeypatch.setattr(causal.Causal, "allows", lambda self, grid, query, key: key.t >= query.t)
+    # a text of its own: a variant's mixer is kept
+    assert worst_difference("causal(stages=[1,2,3])", mixes=NAIVE["causal"]) > 1e-3
 
 
 @pytest.mark.parametrize("mistake", [offsets_negated, tile_transposed])
