@@ -22,7 +22,7 @@ def names() -> list[str]:
         real = [Path(name).stem for name in sample_clips()]
     except InputError:  # the extra is not installed
         real = []
-    return [*(name for name in ("bikes", "carphone_pristine", "bigbuckbunny") if name in real), "moving digit"]
+    return [*(name for name in ("bigbuckbunny", "bikes", "carphone_pristine") if name in real), "moving digit"]
 
 
 @lru_cache(maxsize=8)
