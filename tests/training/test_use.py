@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import write_video
 from PIL import Image
+from run_folders import run_folder
 
 import tps_lab
 from tps_lab import InputError, cards, create_model, export, inference, runs
@@ -89,10 +90,8 @@ def test_what_cannot_be_asked_is_named(run, tmp_path, videos):
 
 
 def test_drawn_clips_say_nothing_about_videos(videos, tmp_path):
-    (tmp_path / "config.yaml").write_text("data: opposites\n")
-    (tmp_path / "row.json").write_text("{}")
     with pytest.raises(InputError, match="can say nothing about a video"):
-        tps_lab.predict(videos / "a.mp4", tmp_path)
+        tps_lab.predict(videos / "a.mp4", run_folder(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
