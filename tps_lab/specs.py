@@ -44,6 +44,9 @@ class Spec:
 
     name: ClassVar[str] = ""  # as typed
     title: ClassVar[str] = ""  # as printed in tables and figures
+    # what a number may be at most, either way of 0; and the range of those that have one of their own
+    largest: ClassVar[int] = LARGEST
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @classmethod
     def options(cls) -> dict[str, dataclasses.Field[Any]]:
@@ -95,7 +98,12 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
             raise InputError(f"{kind} '{cls.name}' has no options, got {name}=")
         if name not in cls.options():
             raise unknown(f"option of {kind} '{cls.name}'", name, cls.options())
-    return cls(**{name: value_of(cls.options()[name], value) for name, value in values.items()})
+    read = {name: value_of(cls.options()[name], value) for name, value in values.items()}
+    for name, value in read.items():
+        low, high = cls.limits.get(name, (-cls.largest, cls.largest))
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            raise InputError(f"{name} of {kind} '{cls.name}' must be from {low:,} to {high:,}, got {value}")
+    return cls(**read)
 
 
 def split(kind: str, text: str) -> tuple[str, dict[str, str]]:

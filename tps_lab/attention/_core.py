@@ -58,6 +58,20 @@ class Mixer:
     bias_moves: bool = True
     rotary: bool = False
 
+    # ------------------------------------------------------------------ copies and pickles
+
+    def __deepcopy__(self, memo: Any) -> Mixer:
+        return self  # nothing in it changes
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Its functions cannot be pickled; the variant that it belongs to makes it again (see `Variant.placed`)."""
+        if self is frame_by_frame:
+            return "frame_by_frame"
+        origin = getattr(self, "_origin", None)
+        return super().__reduce_ex__(protocol) if origin is None else (_placed_again, origin)
+
+    # ------------------------------------------------------------------ derived facts
+
     def sees(self, grid: Grid) -> np.ndarray:
         """Which token's input can change which token's output: bool (M, M), row = output.
 
@@ -213,6 +227,7 @@ class Variant(Spec):
 
     # Raised when the same options compute something else: results of the old are then not taken for new.
     version: ClassVar[int] = 1
+    largest: ClassVar[int] = 10_000
     # Off for order-blind and shift variants, whose sense of time should come from the mixing alone.
     temporal_position: ClassVar[bool] = False
     prefix_of: ClassVar[Literal["frame", "clip"]] = "frame"
@@ -233,6 +248,14 @@ class Variant(Spec):
             stage: of a model that has stages, 1 for the first; index and depth then count inside it.
         """
         raise NotImplementedError
+
+    def placed(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
+        """`block` for a model: its mixers know where they are from, so that the model can be pickled."""
+        mixers = self.block(index, depth, stage) if stage is not None else self.block(index, depth)
+        for position, mixer in enumerate(mixers):
+            if not hasattr(mixer, "_origin"):  # blocks may share one
+                object.__setattr__(mixer, "_origin", (self, index, depth, stage, position))
+        return mixers
 
     def after(self, image_model: Any, grid: Grid) -> Any:
         """A torch module behind the blocks, frame embeddings (B, T, C) to (B, C); None: their mean.
@@ -344,6 +367,10 @@ class PositionedVariant(ScheduledVariant):
 @lru_cache(maxsize=64)
 def _turned(mixer: Mixer) -> Mixer:
     return dataclasses.replace(mixer, rotary=True)
+
+
+def _placed_again(variant: Variant, index: int, depth: int, stage: int | None, position: int) -> Mixer:
+    return variant.placed(index, depth, stage)[position]
 
 
 # Spatial attention is what every other variant falls back to, so its mixer lives here.

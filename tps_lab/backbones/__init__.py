@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
-from tps_lab.backbones._options import check_options, copy_of, set_size, size_argument
+from tps_lab.backbones._options import (
+    check_buildable,
+    check_numbers,
+    check_options,
+    check_sizes,
+    check_tokens,
+    copy_of,
+    set_size,
+    size_argument,
+)
 from tps_lab.backbones._paper import PAPER, Preset
 from tps_lab.backbones._refusal import cannot_convert
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, told, unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,8 +120,11 @@ def create_model(
     timm_name, given = preset.timm_name, preset.arguments
     family = _family_by_name(name, timm_name)
     check_options(options, family, chosen)
+    check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    check_sizes(options)
     arguments = given | size_argument(family, size) | options
     try:
+        check_buildable(lambda: timm.create_model(timm_name, **arguments), options | {"size": size})
         if isinstance(pretrained, bool):
             image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
         else:
@@ -124,8 +136,8 @@ def create_model(
     except OSError as error:
         why = "no network, and not in timm's cache" if "connection" in str(error) else str(error).splitlines()[0]
         raise InputError(f"cannot get timm's weights of '{timm_name}' ({why}); give a file that holds them") from error
-    except (TypeError, AssertionError, ValueError) as error:
-        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {error}") from error
+    except (TypeError, AssertionError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {told(error)}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
     model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     if not pretrained:
@@ -155,6 +167,7 @@ def videoize(
     if not any(isinstance(image_model, family) for family in _families()):
         raise cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
+    check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
     copied = set_size(copy_of(image_model), size)
     return _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
 
@@ -179,6 +192,7 @@ def _convert(
         if isinstance(image_model, family):
             if foreign := added.keys() - inspect.signature(make).parameters.keys():
                 raise InputError(f"{', '.join(sorted(foreign))}: not for a {family.__name__}, which has no windows")
+            check_tokens(frames // tubelet, image_model)
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
             return make(image_model, variant, frames, tubelet, temporal_position, **added)

@@ -232,7 +232,7 @@ def fitting_mixer(variant: Variant, site: Site, index: int, depth: int, steps: i
     Raises:
         InputError: they are not; it names the variants that fit.
     """
-    mixers = variant.block(index, depth)
+    mixers = variant.placed(index, depth)
     if changes_head(variant) or len(mixers) != 1 or not is_framewise(mixers[0], site_grid(site, steps)):
         fitting = [name for name, cls in variants().items() if _fits(cls(), steps)]
         raise InputError(

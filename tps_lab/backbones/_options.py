@@ -6,11 +6,11 @@ import copy
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, variants
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,6 +74,65 @@ def check_options(options: Mapping[str, Any], family: type, variant: Variant) ->
         )
 
 
+def check_numbers(**given: int | None) -> None:
+    """Refuse what is no whole number from 1, or one beyond all use; None asks the backbone."""
+    for name, value in given.items():
+        least, most = _RANGES[name]
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most):
+            raise InputError(f"{name} must be a whole number from {least} to {most:,}, got {shortened(repr(value))}")
+
+
+_LARGEST_SIZE = 16_384
+_RANGES = {"frames": (1, 10_000), "tubelet": (1, 10_000), "num_classes": (0, 1_000_000)}
+_DEEPEST, _WIDEST, _MOST_TOKENS = 1_000, 100_000, 10_000_000
+
+
+def check_sizes(options: Mapping[str, Any]) -> None:
+    """Refuse options of a timm model that no machine could build, or that are not for a configuration to say."""
+    for name, value in options.items():
+        if name in ("device", "dtype") and value is not None:
+            raise InputError(f"{name} is no option here: a model is moved by .to(); got {shortened(repr(value))}")
+        if name == "dynamic_img_size" and value:
+            raise InputError("dynamic_img_size: clips have one size here, which size= says; leave it out")
+        numbers = [*_numbers_in(value)]
+        most = _DEEPEST if name.startswith("depth") else _WIDEST
+        least = 1 if name in ("img_size", "patch_size", "embed_dim", "depth", "depths", "num_heads") else 0
+        for number in numbers:
+            if not (least <= number <= most and number == number):
+                raise InputError(f"{name} must be from {least} to {most:,}, got {shortened(repr(value))}")
+
+
+def check_buildable(make: Callable[[], nn.Module], options: Mapping[str, Any]) -> None:
+    """Refuse a model whose weights this machine could not hold, before they are made."""
+    import os
+
+    import torch
+
+    if not any(number > 2_000 for value in options.values() for number in _numbers_in(value)):
+        return
+    with torch.device("meta"):
+        needed = 4 * sum(p.numel() for p in make().parameters())
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > held // 2:
+        raise InputError(f"a model of {needed / 2**30:,.0f} GiB of weights with {dict(options)}; this machine has "
+                         f"{held / 2**30:.0f} GiB of memory")  # fmt: skip
+
+
+def check_tokens(frames: int, image_model: Any) -> None:
+    """Refuse a clip of more patches than can be told apart in memory."""
+    patches = getattr(getattr(image_model, "patch_embed", None), "num_patches", None) or 1
+    if frames * patches > _MOST_TOKENS:
+        raise InputError(f"{frames:,} frames of {patches:,} patches are more than {_MOST_TOKENS:,} tokens")
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _numbers_in(inner)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield value
+
+
 def size_argument(family: type, size: int | tuple[int, int] | None) -> dict[str, Any]:
     """How timm.create_model is told the input size: by `img_size`, or for models of any size by their card."""
     if size is None:
@@ -112,6 +171,8 @@ def copy_of(image_model: nn.Module) -> nn.Module:
 def check_size(size: Any) -> tuple[int, int]:
     """Height and width from a number of pixels or a pair of them."""
     pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise InputError(f"size must be a number of pixels or (height, width), got {size!r}")
+    if len(pair) != 2 or not all(type(side) is int and 0 < side <= _LARGEST_SIZE for side in pair):
+        raise InputError(
+            f"size must be a number of pixels up to {_LARGEST_SIZE:,}, or (height, width), got {shortened(repr(size))}"
+        )
     return pair[0], pair[1]

@@ -221,7 +221,7 @@ def start_with_sines(embed: Tensor | None) -> None:
 
 def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
     """A backbone's block, its attention regrouped and extra steps put beside it, as the variant says."""
-    *extra, last = variant.block(index, depth)
+    *extra, last = variant.placed(index, depth)
     if grid.prefix and grid.prefix_of != "clip" and not all(mixer.takes_prefix for mixer in extra):
         raise InputError(f"{variant.name} has extra mixing steps, so its class token must belong to the clip")
     before = [mixer.step(block, grid) for mixer in extra if mixer.place == "before"]

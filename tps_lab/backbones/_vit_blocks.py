@@ -25,7 +25,7 @@ def install_in(block: Any, variant: Variant, grid: Grid, index: int, depth: int)
     """
     if hasattr(block, "attn"):
         return install(block, variant, grid, index, depth)
-    mixers: tuple[Mixer, ...] = variant.block(index, depth)
+    mixers: tuple[Mixer, ...] = variant.placed(index, depth)
     kind = type(block).__name__
     if len(mixers) > 1:
         raise InputError(f"{variant.name} needs a norm and an attention to copy for its extra steps; {kind} has none")

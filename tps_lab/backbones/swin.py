@@ -86,7 +86,7 @@ class VideoSwin(VideoModel):
         self.temporal_embed = nn.Parameter(zeros) if temporal_position else None
         for stage, layer in enumerate(layers, 1):
             for index, block in enumerate(layer.blocks):
-                mixers = variant.block(index, len(layer.blocks), stage)
+                mixers = variant.placed(index, len(layer.blocks), stage)
                 layer.blocks[index] = self._install(block, mixers, over_time)
 
     def _install(self, block: Any, mixers: Any, over_time: int) -> nn.Module:

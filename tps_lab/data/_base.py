@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -28,6 +29,11 @@ class Data(Spec):
     `opened()` does the work of loading or preparing, once; only then are the rest meaningful.
     """
 
+    largest: ClassVar[int] = 10_000_000
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "frames": (1, 10_000), "size": (1, 4_096), "short": (1, 8_192), "seed": (0, 2**32 - 1),
+        **dict.fromkeys(SPLITS, (0, 10_000_000)),
+    }  # fmt: skip
     # What changes the clips changes this, so that results of old clips are not mistaken for new.
     version: ClassVar[int] = 1
     # whose the clips are and on which terms; model cards say it
