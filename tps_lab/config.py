@@ -44,7 +44,9 @@ class _Group(_Keys):
 class Rates(_Group):
     """Learning rates and weight decay that differ between the parts of a model."""
 
-    backbone: float = Field(1.0, gt=0, description="factor on the peak rate for all but the classifier")
+    backbone: float = Field(
+        1.0, ge=0, description="factor on the peak rate for all but the classifier; 0 trains the classifier alone"
+    )
     layer_decay: float = Field(1.0, gt=0, le=1, description="factor from one layer down to the next")
     decay_bias_tables: bool = Field(True, description="weight decay on relative position biases too")
 

@@ -118,15 +118,32 @@ def load(run: runs.Run) -> nn.Module:
     """
     from tps_lab.train import restore
 
-    return restore(run, _Shape(run.row))  # type: ignore[arg-type]
+    return restore(run, _Shape(run))  # type: ignore[arg-type]
 
 
 class _Shape:
-    """What a model must know of clips, from a run's row."""
+    """What a model must know of clips, from a run's row and, for their channels, its weights."""
 
-    def __init__(self, row: dict[str, Any]) -> None:
+    def __init__(self, run: runs.Run) -> None:
+        row = run.row
         self.classes = tuple(row["classes"])
-        self.clip_shape = (3, row["frames"], row["size"], row["size"])
+        self.clip_shape = (_channels(run), row["frames"], row["size"], row["size"])
+
+
+def _channels(run: runs.Run) -> int:
+    """Channels of the clips that a run's weights take: of the first convolution, which sees a tubelet's frames."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(run.path / "model.safetensors", "pt") as weights:
+            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    except Exception:  # safetensors has its own; who loads the weights says what is wrong with them
+        return 3
+    kernels = {name: shape for name, shape in shapes.items() if len(shape) == 4}
+    first = [shape for name, shape in kernels.items() if "patch_embed" in name or "stem" in name]
+    if not first:
+        return 3
+    return min(shape[1] for shape in first) // int(run.row.get("tubelet", 1))
 
 
 def _is_video(spec: Any) -> bool:

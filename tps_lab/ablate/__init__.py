@@ -86,8 +86,10 @@ class Outcome:
 
 def plan(asked: Asked) -> Plan:
     """What the cells are and what they will take, on this device; nothing is trained."""
+    from tps_lab.ablate import executors
     from tps_lab.ablate.forecast import plan
 
+    executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
     expected = {cell.case for cell in cells} if grid.scale.tune and asked.limit is None else set()
     cells += tuple(cell for cell in grid.expected().runs if cell.case in expected)
@@ -104,6 +106,7 @@ def run(asked: Asked) -> Outcome:
     from tps_lab import plugins
     from tps_lab.ablate import costs, executors, live, scheduler
 
+    executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
     check(grid, cells)
     out, executor = asked.folder, asked.executor

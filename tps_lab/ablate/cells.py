@@ -8,6 +8,7 @@ wins: base, the scale's base, `--set`, then what varies, then conditions.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tps_lab.config import RunConfig, make
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 
+_MOST_CELLS = 100_000
 _TEXT_FORMS = ("attention", "data", "backbone")
 
 TUNING_SEED = 1000  # the first seed of trials
@@ -88,6 +90,7 @@ class Cells:
             (None, settings),
         ]
         seeds = scale.seeds
+        self._check_count()
         self.seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             where = document.where(("scales", scale_name, "seeds"))
@@ -163,6 +166,17 @@ class Cells:
             raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
         plain = tuple((key, _plain(value)) for key, value in values.items())
         return Cell(label, plain, config, tuple((key, _plain(value)) for key, value in tuned.items()), is_trial)
+
+    def _check_count(self) -> None:
+        """Refuse what nobody could run, before any of it is made."""
+        vary, seeds = self.vary, self.scale.seeds
+        axes = math.prod(len(values) for values in vary.product.values())
+        rows = max((len(values) for values in vary.zip.values()), default=1)
+        count = (axes * rows if vary.product or vary.zip else 0) + len(vary.cases)
+        count *= seeds if isinstance(seeds, int) else len(seeds)
+        if count > _MOST_CELLS:
+            where = self.document.where(("vary",))
+            raise InputError(f"{where}: this grid has {count:,} cells, at most {_MOST_CELLS:,} are meant")
 
     def _checked_base(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

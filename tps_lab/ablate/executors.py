@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tps_lab import files, workers
+from tps_lab import files, specs, workers
 from tps_lab.ablate import cell as cells
 from tps_lab.ablate.cell import Job
-from tps_lab.errors import InputError, told, unknown
+from tps_lab.errors import InputError, shortened, told, unknown
 
 Outcome = Literal["done", "failed", "busy", "died"]
 
@@ -202,6 +202,50 @@ def _gpus() -> list[str]:
 
 
 EXECUTORS = ("inline", "local", "ray", "slurm")
+# What `--executor-set` takes, by executor. Those of Slurm are submitit's.
+OPTIONS: dict[str, dict[str, str]] = {
+    "inline": {},
+    "local": {},
+    "ray": {"address": "of a running cluster, such as auto or ray://HOST:10001; left out, one is started here"},
+    "slurm": {
+        "cluster": "slurm (default); local and debug run the jobs on this machine, to try things out",
+        "slurm_partition": "partition", "slurm_qos": "quality of service", "slurm_account": "account that pays",
+        "slurm_constraint": "features that a node must have", "slurm_exclude": "nodes to leave out",
+        "slurm_nodelist": "nodes to take", "slurm_reservation": "reservation", "slurm_comment": "comment",
+        "slurm_gres": "generic resources, such as gpu:a100:1", "slurm_time": "limit of a job, in minutes",
+        "slurm_mem": "memory, such as 16GB", "slurm_mail_user": "whom to write to", "slurm_mail_type": "and when",
+        "name": "of the jobs", "mem_gb": "memory in GB", "cpus_per_task": "cores of a job",
+        "gpus_per_node": "GPUs of a job", "nodes": "nodes of a job", "tasks_per_node": "processes of a job",
+    },
+}  # fmt: skip
+_WHOLE = ("mem_gb", "cpus_per_task", "gpus_per_node", "nodes", "tasks_per_node", "slurm_time")
+_MOST_JOBS = 1024
+
+
+def checked(name: str, jobs: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """An executor's options as it takes them; nothing is started, so a dry run asks it, too.
+
+    Raises:
+        InputError: unknown executor or option, or a number that is none.
+    """
+    if name not in OPTIONS:
+        raise unknown("executor", name, EXECUTORS)
+    most = max(64, 4 * workers.cores()) if name == "local" else _MOST_JOBS
+    if jobs is not None and not 1 <= jobs <= most:
+        raise InputError(f"jobs must be from 1 to {most} with executor {name}, got {jobs}")
+    found = dict(options)
+    for key, value in options.items():
+        if not OPTIONS[name]:
+            raise InputError(f"executor {name} has no options, got {key}=")
+        if key not in OPTIONS[name]:
+            raise unknown(f"option of executor {name}", key, OPTIONS[name])
+        if key in _WHOLE:
+            found[key] = specs.whole(value)
+            if found[key] is None or not 0 <= found[key] <= 10**6:
+                raise InputError(f"{key} of executor {name} must be a whole number, got {shortened(str(value))!r}")
+    if name == "slurm" and found.get("cluster", "slurm") not in ("slurm", "local", "debug"):
+        raise unknown("cluster of executor slurm", str(found["cluster"]), ("slurm", "local", "debug"))
+    return found
 
 
 def _pickles() -> Path:
@@ -221,10 +265,7 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     Raises:
         InputError: unknown name or option, or its package is not installed.
     """
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be 1 or more, got {jobs}")
-    if name in ("inline", "local") and options:
-        raise InputError(f"executor {name} has no options, got {', '.join(options)}")
+    options = checked(name, jobs, options)
     if name == "inline":
         return Inline()
     if name == "local":

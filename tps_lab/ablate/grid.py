@@ -65,13 +65,15 @@ class Grid:
         Raises:
             InputError: a pattern that fits nothing.
         """
+        if limit is not None and limit < 1:
+            raise InputError(f"limit must be 1 or more, got {limit}")
         found = self.cells
         if only:
             for pattern in only:
                 if not any(_fits(cell, pattern) for cell in found):
                     raise unknown("case", pattern, self.cases)
             found = tuple(cell for cell in found if any(_fits(cell, pattern) for pattern in only))
-        return found if limit is None else found[: max(0, limit)]
+        return found if limit is None else found[:limit]
 
 
 def _fits(cell: Cell, pattern: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tps_lab.documents import Document
-from tps_lab.errors import unknown
+from tps_lab.errors import shortened, unknown
 
 ScaleName = Literal["small", "paper"]
 SCALES: tuple[ScaleName, ...] = ("small", "paper")
@@ -21,7 +21,7 @@ _BRANCHES = ("list[", "dict[", "int")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Condition(_Strict):
@@ -68,7 +68,9 @@ class Scale(_Strict):
 
     base: dict[str, Any] = {}
     seeds: int | list[int] = 1
-    timeout_minutes: float = Field(24 * 60, gt=0, description="of one cell and one try; then it is killed")
+    timeout_minutes: float = Field(
+        24 * 60, gt=0, le=60 * 24 * 365, description="of one cell and one try; then it is killed"
+    )
     vary: Vary = Vary()
     tune: Tune | None = None
     budgets: list[int] = Field([], description="steps; a verdict at each. Runs at each are tuned and trained apart")
@@ -100,12 +102,12 @@ def explained(error: ValidationError, document: Document) -> str:
         known = _fields_at(path[:-1])
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        return f"{where}: unknown key '{key}'; {hint}expected one of {', '.join(known)}"
+        return f"{where}: unknown key '{shortened(key)}'; {hint}expected one of {', '.join(known)}"
     if first["type"] == "missing":
         return f"{where}: the key '{key}' is missing"
     if first["type"] == "literal_error" and path[:1] == ("scales",):
         return f"{where}: {unknown('scale', str(first['input']), SCALES)}"
-    return f"{where}: {'.'.join(map(str, path))} = {first['input']!r}: {first['msg']}"
+    return f"{where}: {'.'.join(map(str, path))} = {shortened(repr(first['input']))}: {first['msg']}"
 
 
 def _fields_at(path: Sequence[str | int]) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class ClassTokensShifted(KernelMixer):
         from tps_lab.attention._modules import WithoutWeights
 
         check_prefix(grid)
-        return WithoutWeights(lambda x_BMC: self.shifted(x_BMC, grid))
+        return WithoutWeights(partial(self.shifted, grid=grid))
 
     def step(self, block: Any, grid: Grid) -> Any:
         return self.module(None, grid)

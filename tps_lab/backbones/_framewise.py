@@ -134,6 +134,10 @@ class FramewiseModel(VideoModel):
     def forward_head(self, x_BT: Tensor, pre_logits: bool = False) -> Tensor:
         """Features (B, T, …) → logits (B, num_classes), or pooled features (B, C) with `pre_logits`."""
         x = self.image_model.forward_head(x_BT.flatten(0, 1), pre_logits=True)
+        if x.ndim > 2:  # global_pool="": what timm gives of an image, for every frame
+            if self.num_classes and not pre_logits:
+                raise InputError('a classifier wants pooled features: with global_pool="", num_classes is 0')
+            return x.reshape(-1, self.steps, *x.shape[1:])
         x = x.reshape(-1, self.steps, x.shape[-1]).mean(1)
         return x if pre_logits else self.get_classifier()(x)
 

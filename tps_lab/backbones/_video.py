@@ -50,6 +50,8 @@ class VideoModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        if clip_BCTHW.ndim == 5 and not clip_BCTHW.shape[0]:  # no clips, as timm's models take no images
+            return self.forward(clip_BCTHW.new_zeros(1, *clip_BCTHW.shape[1:]))[:0]
         return self.forward_head(self.forward_features(clip_BCTHW))
 
     def closed_form_macs(self) -> dict[str, int]:

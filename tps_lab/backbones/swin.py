@@ -127,6 +127,9 @@ class VideoSwin(VideoModel):
         Each frame is pooled as timm pools an image, then the frames are averaged.
         """
         head, (b, t) = self.image_model.head, x_BTHWC.shape[:2]
+        if not getattr(head.global_pool, "pool_type", "avg"):  # global_pool="": all tokens, (B, T, H, W, C)
+            x = head.drop(x_BTHWC)
+            return x if pre_logits else head.fc(x)
         x = head.global_pool(x_BTHWC.flatten(0, 1))
         x = head.drop(x.reshape(b, t, *x.shape[1:]).mean(1))
         return x if pre_logits else head.fc(x)

@@ -113,7 +113,8 @@ class VideoViT(VideoModel):
     def forward_head(self, x_BMC: Tensor, pre_logits: bool = False) -> Tensor:
         """Tokens → logits (B, num_classes), or pooled features (B, C) with `pre_logits`.
 
-        Each frame is pooled as timm pools an image, then the frames are averaged or go through the
+        Without pooling (`global_pool=""`) (B, M, C) or (B, M, num_classes), for each token of the clip.
+        Else each frame is pooled as timm pools an image, then the frames are averaged or go through the
         variant's own module; a clip-level class token leaves a single "image" to pool.
         """
         vit, (b, m, c) = self.image_model, x_BMC.shape
@@ -122,6 +123,9 @@ class VideoViT(VideoModel):
             tokens = x[:, :2].reshape(b, self.images, 2, c)
             both = vit.head_drop(torch.stack([self.over_time(tokens[:, :, i]) for i in range(2)], dim=1))
             return both.mean(1) if pre_logits else (vit.head(both[:, 0]) + vit.head_dist(both[:, 1])) / 2
+        if not vit.global_pool:  # timm's way to ask for all tokens
+            x = vit.head_drop(vit.fc_norm(x_BMC))
+            return x if pre_logits else vit.head(x)
         x = vit.pool(x).reshape(b, self.images, -1)
         x = vit.fc_norm(self.over_time(x)) if self.after is None else self.over_time(vit.fc_norm(x))
         x = vit.head_drop(x)

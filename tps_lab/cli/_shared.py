@@ -31,7 +31,26 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. recipe.lr=0.001.")]
-Timing = Annotated[float, typer.Option(min=0, help="About how long each of the three timings of all models may take.")]
+
+
+def count(help: str, low: int = 1, high: int = 10_000) -> Any:
+    """An option that is a whole number in a range."""
+    return typer.Option(min=low, max=high, help=help)
+
+
+def amount(help: str, low: float = 0, high: float = 1e6) -> Any:
+    """An option that is a number in a range, or several; nan is in none."""
+
+    def checked(given: Any) -> Any:
+        for value in given if isinstance(given, (list, tuple)) else [] if given is None else [given]:
+            if not low <= value <= high:
+                raise typer.BadParameter(f"{value} is not in the range {low:g}<=x<={high:g}")
+        return given
+
+    return typer.Option(callback=checked, help=help)
+
+
+Timing = Annotated[float, amount("About how long each of the three timings of all models may take.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files in --out that no report wrote.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

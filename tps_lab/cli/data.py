@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, Quiet, Set, app, pairs, print_json
+from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json
 
 data = typer.Typer(
     help="Look at collections of videos.",
@@ -29,12 +29,12 @@ def check(
     kind: Annotated[
         str | None, typer.Option(help="ssv1, ssv2, diving48, kinetics400, …; found out if not given.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="A clip with fewer is short.")] = 1,
+    frames: Annotated[int, count("A clip with fewer is short.")] = 1,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every frame: slow, finds damage inside.")] = False,
     fix_list: Annotated[
         Path | None, typer.Option(help="Write the usable clips to this new file, to be read with only=FILE.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Files at a time. [default: one per core]")] = 0,
+    jobs: Annotated[int, count("Files at a time. [default: one per core]", 0)] = 0,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tps_lab.cli._shared import Json, Set, app, print_json, run_values, save_picture
+from tps_lab.cli._shared import Json, Set, app, count, print_json, run_values, save_picture
 from tps_lab.errors import InputError
 
 
@@ -34,7 +34,7 @@ def list_(
 def pattern(
     tile: Annotated[str, typer.Argument(help="A name (see: tps-lab list patterns) or a tile's text.")],
     grid: Annotated[str, typer.Option(help="Patches, height x width.")] = "7x7",
-    frames: Annotated[int, typer.Option(help="Frames of the clip.")] = 16,
+    frames: Annotated[int, count("Frames of the clip.")] = 16,
     border: Annotated[str, typer.Option(help="circular, zero or edge.")] = "circular",
     save: Annotated[Path | None, typer.Option(help="Save the mosaic as a picture (.png, .svg, .pdf).")] = None,
     json_: Json = False,
@@ -73,8 +73,8 @@ def explain(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Of the clips.")] = None,
-    depth: Annotated[int | None, typer.Option(min=1, help="Blocks; the backbone's own if not given.")] = None,
+    frames: Annotated[int | None, count("Of the clips.")] = None,
+    depth: Annotated[int | None, count("Blocks; the backbone's own if not given.", high=1_000)] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
     set_: Set = None,
     json_: Json = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, app, print_json, save_picture
+from tps_lab.cli._shared import Json, app, count, print_json, save_picture
 from tps_lab.errors import InputError
 
 
@@ -16,11 +16,11 @@ def cost(
     backbone: Annotated[str, typer.Option(help="See: tps-lab list backbones.")] = "vit_micro",
     attention: Annotated[str, typer.Option(help="See: tps-lab list attention.")] = "tps",
     pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames per clip.")] = 8,
-    tubelet: Annotated[int, typer.Option(help="Frames per token along time.")] = 1,
-    size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
-    batch: Annotated[int, typer.Option(help="Clips per step, for memory and throughput.")] = 1,
-    classes: Annotated[int, typer.Option(help="Outputs of the head.")] = 1000,
+    frames: Annotated[int, count("Frames per clip.")] = 8,
+    tubelet: Annotated[int, count("Frames per token along time.")] = 1,
+    size: Annotated[int | None, count("Height and width in pixels.", high=16_384)] = None,
+    batch: Annotated[int, count("Clips per step, for memory and throughput.", high=1_000_000)] = 1,
+    classes: Annotated[int, count("Outputs of the head.", 0, 1_000_000)] = 1000,
     paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16: predicts memory, measures nothing.")

@@ -15,7 +15,9 @@ from tps_lab.cli._shared import (
     Quiet,
     Set,
     Timing,
+    amount,
     app,
+    count,
     exit_by_status,
     finish,
     pairs,
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
 def quickstart(
-    seeds: Annotated[int, typer.Option(help="Runs per variant; 3 or more give intervals over seeds.")] = 1,
+    seeds: Annotated[int, count("Runs per variant; 3 or more give intervals over seeds.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the report and its runs.")] = Path("reports/quickstart"),
     full: Annotated[bool, typer.Option("--full", help="Twice the steps, more variants and patterns.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run finished runs again.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time. [default: one per core, or one on a GPU]")] = None,
+    jobs: Annotated[int | None, count("Runs at a time. [default: one per core, or one on a GPU]", high=256)] = None,
     timing_seconds: Timing = 10.0,
     set_: Set = None,
     json_: Json = False,
@@ -64,7 +66,7 @@ def train(
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights and of the order of clips.")] = None,
+    seed: Annotated[int | None, count("Of weights and of the order of clips.", 0, 2**32 - 1)] = None,
     config: Annotated[
         str | None, typer.Option(help="A YAML file with any of the keys, or a recipe (tps-lab list recipes).")
     ] = None,
@@ -76,7 +78,7 @@ def train(
         typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
     ] = False,
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Between checkpoints; the same command goes on from the last one.")
+        float, amount("Between checkpoints; the same command goes on from the last one.")
     ] = 60.0,
     json_: Json = False,
     quiet: Quiet = False,
@@ -179,14 +181,14 @@ def ablate(
     only: Annotated[
         list[str] | None, typer.Option(help="Only these cases: names, CASE/SEED, or patterns with *.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many cells.")] = None,
+    limit: Annotated[int | None, count("Only the first so many cells.", high=1_000_000)] = None,
     executor: Annotated[str, typer.Option(help="inline, local, ray or slurm.")] = "local",
     executor_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the executor, e.g. partition=gpu.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Cells at a time. [default: one per core, or one per GPU]")] = None,
+    jobs: Annotated[int | None, count("Cells at a time. [default: one per core, or one per GPU]")] = None,
     deterministic: Annotated[bool, typer.Option(help="One thread a cell, the same bits every time.")] = True,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Between checkpoints.")] = 60.0,
+    checkpoint_seconds: Annotated[float, amount("Between checkpoints.")] = 60.0,
     timing_seconds: Timing = 10.0,
     set_: Set = None,
     json_: Json = False,

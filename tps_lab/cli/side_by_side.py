@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, Quiet, app, print_json, save_picture
+from tps_lab.cli._shared import Json, Quiet, amount, app, count, print_json, save_picture
 from tps_lab.errors import InputError
 
 _Backbone = Annotated[str, typer.Option(help="See: tps-lab list backbones.")]
 _Variants = Annotated[list[str] | None, typer.Argument(metavar="[ATTENTION]...", help="See: tps-lab list attention.")]
-_Frames = Annotated[int | None, typer.Option(help="Frames per clip; the backbone's own by default.")]
-_Tubelet = Annotated[int | None, typer.Option(help="Frames per token along time.")]
-_Size = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
+_Frames = Annotated[int | None, count("Frames per clip; the backbone's own by default.")]
+_Tubelet = Annotated[int | None, count("Frames per token along time.")]
+_Size = Annotated[int | None, count("Height and width in pixels.", high=16_384)]
 _Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 _MOST_DRAWN = 6  # panels of a picture
 
@@ -29,7 +29,7 @@ def memory(
     frames: _Frames = None,
     tubelet: _Tubelet = None,
     size: _Size = None,
-    batch: Annotated[int, typer.Option(help="Clips per step.")] = 8,
+    batch: Annotated[int, count("Clips per step.", high=1_000_000)] = 8,
     precision: _Precision = "fp32",
     optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
@@ -84,13 +84,13 @@ def latency(
     frames: _Frames = None,
     tubelet: _Tubelet = None,
     size: _Size = None,
-    batch: Annotated[int, typer.Option(help="Clips.")] = 1,
+    batch: Annotated[int, count("Clips.", high=100_000)] = 1,
     training: Annotated[bool, typer.Option("--training", help="A training step instead of inference.")] = False,
     precision: _Precision = "fp32",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; its time stands apart.")] = False,
     graphs: Annotated[bool, typer.Option("--graphs", help="Replay CUDA graphs.")] = False,
-    rounds: Annotated[int, typer.Option(help="At most so many rounds that count.")] = 40,
-    seconds: Annotated[float, typer.Option(help="About how long it may take.")] = 60.0,
+    rounds: Annotated[int, count("At most so many rounds that count.")] = 40,
+    seconds: Annotated[float, amount("About how long it may take.")] = 60.0,
     save: Annotated[Path | None, typer.Option(help="All calls and conditions as JSON, into this file.")] = None,
     json_: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, app, check_picture, exit_if, print_json, save_picture, say, writing
+from tps_lab.cli._shared import Json, app, check_picture, count, exit_if, print_json, save_picture, say, writing
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders
 def probe(
     folders: Runs,
     save: Annotated[Path | None, typer.Option(help="Save the picture (.png, .svg, .pdf).")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Clips at a time.")] = 64,
+    batch: Annotated[int, count("Clips at a time.")] = 64,
     json_: Json = False,
 ) -> None:
     """Does a trained model use time at all? Its test clips shuffled, reversed, frozen and thinned out.
@@ -67,9 +67,9 @@ def probe(
 @app.command(epilog="Example: tps-lab evaluate runs/TPS-C-seed0-1a2b3c4d --clips 4 --crops 3")
 def evaluate(
     folders: Runs,
-    clips: Annotated[int, typer.Option(min=1, help="Places in time.")] = 1,
-    crops: Annotated[int, typer.Option(help="1 (the centre) or 3.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Videos at a time.")] = 8,
+    clips: Annotated[int, count("Places in time.", high=1_000)] = 1,
+    crops: Annotated[int, count("1 (the centre) or 3.", high=3)] = 1,
+    batch: Annotated[int, count("Videos at a time.")] = 8,
     json_: Json = False,
 ) -> None:
     """Test trained models over several views of each video, as papers do.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, Set, app, print_json, run_values
+from tps_lab.cli._shared import Json, Set, amount, app, count, print_json, run_values
 
 
 @app.command(epilog="Example: tps-lab throughput --config pst_tiny_ssv2 --set data.path=FOLDER --model-speed 120")
@@ -15,11 +15,11 @@ def throughput(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
-    workers: Annotated[list[int] | None, typer.Option(help="Reading processes to try; several times.")] = None,
+    workers: Annotated[list[int] | None, count("Reading processes to try; several times.", 0, 512)] = None,
     model_speed: Annotated[
-        float, typer.Option(help="Clips per second of the model where it will be trained; 0 measures it here.")
+        float, amount("Clips per second of the model where it will be trained; 0 measures it here.")
     ] = 0.0,
-    seconds: Annotated[float, typer.Option(help="About how long each measurement takes.")] = 10.0,
+    seconds: Annotated[float, amount("About how long each measurement takes.")] = 10.0,
     set_: Set = None,
     json_: Json = False,
 ) -> None:

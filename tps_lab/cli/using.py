@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tps_lab.cli._shared import Json, app, print_json, say
+from tps_lab.cli._shared import Json, amount, app, count, print_json, say
 
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", "-c", metavar="RUN", help="A run's folder.")]
 
@@ -17,9 +17,9 @@ Checkpoint = Annotated[Path, typer.Option("--checkpoint", "-c", metavar="RUN", h
 def predict(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     checkpoint: Checkpoint,
-    top: Annotated[int, typer.Option(min=1, help="Classes shown.")] = 5,
+    top: Annotated[int, count("Classes shown.")] = 5,
     moment: Annotated[
-        float | None, typer.Option(help="Seconds that a long video is cut into. [default: 10, or as the run's clips]")
+        float | None, amount("Seconds that a long video is cut into. [default: 10, or as the run's clips]")
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="The video with the answers on it: .mp4 or .gif.")] = None,
     json_: Json = False,
@@ -64,7 +64,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file. [default: model.onnx or model.pt2 in the run's folder]")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Clips that it takes at a time.")] = 1,
+    batch: Annotated[int, count("Clips that it takes at a time.")] = 1,
     json_: Json = False,
 ) -> None:
     """A trained model as a file that runs without this package, checked against the model."""

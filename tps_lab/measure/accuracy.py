@@ -47,6 +47,8 @@ def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> t
             logits.append(model(x).float().cpu())
             labels.append(y.cpu())
     model.train(was_training)
+    if not logits:  # of many processes some may have no clip of a small split
+        return torch.empty(0, len(clips.classes)), torch.empty(0, dtype=torch.long)
     return torch.cat(logits), torch.cat(labels)
 
 

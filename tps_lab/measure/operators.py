@@ -21,7 +21,7 @@ NO_MACS_TRACED = frozenset(
     embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
     full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
     rms_norm avg_pool2d max_pool2d relu_ silu_ gelu_ hardtanh_ sin cos meshgrid repeat_interleave outer
-    clamp_min linalg_vector_norm
+    clamp_min linalg_vector_norm amax max adaptive_max_pool2d
 """.split()
 )
 

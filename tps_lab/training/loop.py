@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.errors import InputError
 from tps_lab.training import trackers
-from tps_lab.training.optimizer import learning_rate, parameter_groups
+from tps_lab.training.optimizer import freeze, learning_rate, parameter_groups
 from tps_lab.training.order import Feed, Order, how_many_workers
 from tps_lab.training.processes import NoWriter, Team
 
@@ -64,6 +64,7 @@ class Loop:
         from tps_lab.training.losses import Loss
 
         recipe, team, device = self.config.recipe, self.team, self.team.device
+        freeze(self.model, recipe)
         optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, recipe))
         self._prepare_model()

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.config import Recipe
+from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,12 +24,28 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         decayed: list[Any] = []
         plain: list[Any] = []
         for name, p in model.named_parameters():
-            if factors[name] == factor:
+            if factors[name] == factor and p.requires_grad:
                 (decayed if _decays(name, p, recipe) else plain).append(p)
         lr = recipe.lr * factor
         groups += [{"params": decayed, "weight_decay": recipe.weight_decay, "lr": lr}]
         groups += [{"params": plain, "weight_decay": 0.0, "lr": lr}]
     return groups
+
+
+def freeze(model: nn.Module, recipe: Recipe) -> None:
+    """Where a recipe trains the classifier alone: nothing else gets a gradient, so no backward pass goes beyond it.
+
+    Raises:
+        InputError: the model has no classifier to train.
+    """
+    if recipe.rates.backbone:
+        return
+    head = [*model.get_classifier().parameters()]  # type: ignore[operator]
+    if not head:
+        raise InputError("recipe.rates.backbone = 0 trains the classifier alone, and this model has none")
+    model.requires_grad_(False)
+    for parameter in head:
+        parameter.requires_grad_(True)
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
