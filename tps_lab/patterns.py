@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, shortened, unknown
 
 Border = Literal["circular", "zero", "edge"]
 BORDERS: tuple[str, ...] = get_args(Border)
@@ -77,6 +77,7 @@ _NOTES = {
     "C-without-4": "an early variant of C in the released code: -4 is replaced by 0",
     "D": "sixteen frames in a 4×4 tile",
 }
+_LARGEST_TILE, _LARGEST_OFFSET = 64, 10_000
 _ALIASES = {"even-3": "A", "bayer": "A", "c8": "C-without-4"}
 
 
@@ -218,10 +219,12 @@ class ShiftPattern:
 
 def _integer(word: str, text: str) -> int:
     try:
+        if len(word) > 40:  # Python refuses more than some thousand digits by an error of its own
+            raise ValueError
         return int(word)
     except ValueError:
         named = f", nor a pattern's name ({', '.join(_TILES)})" if "/" not in text else ""
-        raise InputError(f"'{word}' is not an integer offset{named}; tile: {text!r}") from None
+        raise InputError(f"'{shortened(word)}' is not an integer offset{named}; tile: {shortened(text)!r}") from None
 
 
 def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
@@ -231,15 +234,20 @@ def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
         raise InputError(f"a tile is a list of rows of integers, got {tile!r}") from None
     if not rows or not rows[0]:
         raise InputError(f"empty tile; expected rows of integers like '0 1 / -1 0', got {tile!r}")
+    if max(len(rows), max(map(len, rows))) > _LARGEST_TILE:
+        size = f"{len(rows)}×{max(map(len, rows))}"
+        raise InputError(f"a tile has at most {_LARGEST_TILE}×{_LARGEST_TILE} entries, this one has {size}")
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
         drawn = " / ".join(" ".join(map(str, row)) for row in rows)
-        raise InputError(f"ragged tile, its rows have {', '.join(map(str, lengths))} entries; tile: {drawn}")
+        raise InputError(f"ragged tile, its rows have {', '.join(map(str, lengths))} entries; tile: {shortened(drawn)}")
     for row in rows:
         for k in row:
             # bool is an int to Python, but True is no offset; NumPy integers are welcome
             if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)):
-                raise InputError(f"{k!r} is not an integer offset; tile: {rows!r}")
+                raise InputError(f"{k!r} is not an integer offset; tile: {shortened(repr(rows))}")
+            if abs(k) > _LARGEST_OFFSET:
+                raise InputError(f"an offset is at most {_LARGEST_OFFSET:,} frames, got {shortened(str(k))}")
     return tuple(tuple(int(k) for k in row) for row in rows)
 
 

@@ -100,7 +100,8 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
             raise unknown(f"option of {kind} '{cls.name}'", name, cls.options())
     read = {name: value_of(cls.options()[name], value) for name, value in values.items()}
     for name, value in read.items():
-        low, high = cls.limits.get(name, (-cls.largest, cls.largest))
+        most = math.inf if isinstance(value, float) else cls.largest
+        low, high = cls.limits.get(name, (-most, most))
         if isinstance(value, (int, float)) and not low <= value <= high:
             raise InputError(f"{name} of {kind} '{cls.name}' must be from {low:,} to {high:,}, got {value}")
     return cls(**read)

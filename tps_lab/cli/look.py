@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tps_lab.cli._shared import Json, Set, app, count, print_json, run_values, save_picture
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 
 
 @app.command("list", epilog="Example: tps-lab list attention")
@@ -59,10 +59,13 @@ def pattern(
 
 
 def _grid(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise InputError(f"--grid {text!r} is not of the form HEIGHTxWIDTH, e.g. 7x7")
-    return int(height), int(width)
+    from tps_lab.specs import whole
+
+    height, _, width = text.lower().partition("x")
+    sides = whole(height), whole(width)
+    if not all(side is not None and 1 <= side <= 1_000 for side in sides):
+        raise InputError(f"--grid {shortened(text)!r} is not of the form HEIGHTxWIDTH, 1 to 1,000 each, e.g. 7x7")
+    return sides[0] or 1, sides[1] or 1
 
 
 @app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")

@@ -6,12 +6,13 @@ moved; roofline times; parts. Plain data and its text for a terminal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 from tps_lab.measure.breakdown import Part, breakdown
 from tps_lab.measure.breakdown import text as breakdown_text
 from tps_lab.measure.flops import Macs
@@ -19,6 +20,7 @@ from tps_lab.measure.predict import PRECISIONS
 from tps_lab.measure.roofline import device, estimate
 from tps_lab.measure.trace import trace
 from tps_lab.measure.work import work
+from tps_lab.specs import whole
 
 _HOW = "torch's kernels on fake tensors, each reading its inputs and writing its outputs once"
 
@@ -29,10 +31,10 @@ def views_of(given: str | None) -> int:
     Raises:
         InputError: neither.
     """
-    factors = (given or "1").replace("×", "x").split("x")
-    if len(factors) > 2 or not all(factor.strip().isdigit() and int(factor) for factor in factors):
-        raise InputError(f"views must be a number or crops x clips, such as 3x4, got {given!r}")
-    return int(factors[0]) * int(factors[-1] if len(factors) == 2 else 1)
+    factors = [whole(factor) for factor in ("1" if given is None else given).replace("×", "x").split("x")]
+    if len(factors) > 2 or not all(factor is not None and 1 <= factor <= 1_000 for factor in factors):
+        raise InputError(f"views must be a number or crops x clips, such as 3x4, got {shortened(str(given))!r}")
+    return math.prod(factor or 1 for factor in factors)
 
 
 def ledger(

@@ -1,0 +1,67 @@
+"""Models as objects among others: pickled, copied, without pooling, without clips."""
+
+import copy
+import pickle
+
+import pytest
+import timm
+import torch
+
+import tps_lab
+from tps_lab import InputError
+from tps_lab.attention import variants
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 4}
+
+
+def possible(backbone):
+    for variant in variants():
+        try:
+            tps_lab.create_model(backbone, variant, frames=8, num_classes=3)
+        except InputError:
+            continue
+        yield backbone, variant
+
+
+@pytest.mark.parametrize("backbone", ["vit_micro", "vit_micro_cls", "swin_micro"])
+def test_every_variant_comes_back_from_a_pickle_and_a_copy_as_the_same_function(backbone):
+    tried = list(possible(backbone))
+    assert len(tried) >= 5
+    for name, variant in tried:
+        model = tps_lab.create_model(name, variant, frames=8, num_classes=3).eval()
+        clip = torch.randn(1, *model.clip_shape)
+        with torch.no_grad():
+            want = model(clip)
+            assert torch.equal(pickle.loads(pickle.dumps(model))(clip), want), variant
+            assert torch.equal(copy.deepcopy(model)(clip), want), variant
+
+
+@pytest.mark.parametrize(("variant", "tokens"), [("spatial", 4 * 17), ("joint", 1 + 4 * 16), ("divided", 1 + 4 * 16)])
+def test_without_pooling_every_token_of_the_clip_comes_out(variant, tokens):
+    image_model = timm.create_model("vit_tiny_patch16_224", num_classes=0, global_pool="", **SMALL).eval()
+    model = tps_lab.videoize(image_model, variant, frames=4).eval()
+    clip = torch.randn(2, 3, 4, 32, 32)
+    assert model(clip).shape == (2, tokens, 48)
+    if variant == "spatial":  # each frame's tokens are those of the image model
+        want = image_model(clip.transpose(1, 2).flatten(0, 1)).reshape(2, tokens, 48)
+        torch.testing.assert_close(model(clip), want)
+
+
+@pytest.mark.parametrize("backbone", ["vit_micro", "vit_micro_cls", "swin_micro"])
+def test_no_clips_give_no_answers(backbone):
+    for name, variant in possible(backbone):
+        model = tps_lab.create_model(name, variant, frames=8, num_classes=3).eval()
+        assert model(torch.zeros(0, *model.clip_shape)).shape == (0, 3)
+
+
+def test_a_recipe_that_rests_the_backbone_trains_the_classifier_alone():
+    from tps_lab.config import Recipe
+    from tps_lab.training.optimizer import freeze, parameter_groups
+
+    model = tps_lab.create_model("vit_micro", "tps", frames=8, num_classes=3)
+    recipe = Recipe(rates={"backbone": 0})
+    freeze(model, recipe)
+    model(torch.randn(2, *model.clip_shape)).sum().backward()
+    got = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert got == {"image_model.head.weight", "image_model.head.bias"}
+    assert sum(len(group["params"]) for group in parameter_groups(model, recipe)) == 2
