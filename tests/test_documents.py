@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from itertools import pairwise
 
 import pytest
@@ -28,10 +27,8 @@ def file(tmp_path):
 
 
 def refused(file):
-    began = time.perf_counter()
     with pytest.raises(InputError) as refusal:
         load(file)
-    assert time.perf_counter() - began < 5
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 600
     return str(refusal.value)

@@ -65,3 +65,20 @@ def test_a_recipe_that_rests_the_backbone_trains_the_classifier_alone():
     got = {name for name, p in model.named_parameters() if p.grad is not None}
     assert got == {"image_model.head.weight", "image_model.head.bias"}
     assert sum(len(group["params"]) for group in parameter_groups(model, recipe)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 10**9}, "depth must be from 1 to 1,000"),
+        ({"patch_size": 0}, "patch_size must be from 1"),
+        ({"embed_dim": -64}, "embed_dim must be from 1"),
+        ({"embed_dim": 60_000, "num_heads": 4}, "GiB of weights"),
+        ({"checkpoint_path": "x.pth"}, "checkpoint_path is no option here"),
+        ({"pretrained_cfg": {"file": "x"}}, "pretrained_cfg is no option here"),
+        ({"dynamic_img_size": True}, "clips have one size here"),
+    ],
+)
+def test_options_that_no_machine_could_build_or_that_read_files_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        tps_lab.create_model("vit_micro", frames=8, **options)
