@@ -234,7 +234,7 @@ def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
         raise InputError(f"a tile is a list of rows of integers, got {tile!r}") from None
     if not rows or not rows[0]:
         raise InputError(f"empty tile; expected rows of integers like '0 1 / -1 0', got {tile!r}")
-    if max(len(rows), max(map(len, rows))) > _LARGEST_TILE:
+    if max(len(rows), *(len(row) for row in rows)) > _LARGEST_TILE:
         size = f"{len(rows)}×{max(map(len, rows))}"
         raise InputError(f"a tile has at most {_LARGEST_TILE}×{_LARGEST_TILE} entries, this one has {size}")
     lengths = [len(row) for row in rows]
