@@ -246,7 +246,7 @@ def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
             # bool is an int to Python, but True is no offset; NumPy integers are welcome
             if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)):
                 raise InputError(f"{k!r} is not an integer offset; tile: {shortened(repr(rows))}")
-            if abs(k) > _LARGEST_OFFSET:
+            if abs(int(k)) > _LARGEST_OFFSET:
                 raise InputError(f"an offset is at most {_LARGEST_OFFSET:,} frames, got {shortened(str(k))}")
     return tuple(tuple(int(k) for k in row) for row in rows)
 
