@@ -54,6 +54,27 @@ def _recipes() -> list[dict[str, Any]]:
     return [{"name": name, "about": recipes.about(name)} for name in recipes.names()]
 
 
+def _settings() -> list[dict[str, Any]]:
+    from tps_lab.config import keys
+
+    inside = "every option of the {}, such as {}; see: tps-lab list {}"
+    more = {
+        "attention.…": inside.format("variant", "attention.pattern=A", "attention"),
+        "data.…": inside.format("data set", "data.frames=8", "data"),
+        "backbone.…": inside.format("backbone", "backbone.depth=6", "backbones"),
+    }
+    return [{"name": key, "about": about} for key, about in (keys() | more).items()]
+
+
+def _executors() -> list[dict[str, Any]]:
+    from tps_lab.ablate.executors import OPTIONS
+
+    return [
+        {"name": name, "about": "; ".join(f"{key}: {what}" for key, what in options.items()) or "no options"}
+        for name, options in OPTIONS.items()
+    ]
+
+
 KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "patterns": _patterns,
     "attention": _attention,
@@ -61,6 +82,8 @@ KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "backbones": _backbones,
     "ablations": _ablations,
     "recipes": _recipes,
+    "settings": _settings,
+    "executors": _executors,
 }
 
 

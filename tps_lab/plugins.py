@@ -20,8 +20,8 @@ def load(file: Path) -> None:
     if not file.is_file():
         raise InputError(f"no such plugin file: {file}")
     spec = importlib.util.spec_from_file_location(f"{_PREFIX}{len(loaded())}", file)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} is no Python file (its name must end with .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

@@ -30,7 +30,10 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. recipe.lr=0.001.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. recipe.lr=0.001; all: tps-lab list settings."),
+]
 
 
 def count(help: str, low: int = 1, high: int = 10_000) -> Any:

@@ -14,12 +14,12 @@ from tps_lab.errors import InputError, shortened
 @app.command("list", epilog="Example: tps-lab list attention")
 def list_(
     what: Annotated[
-        Literal["patterns", "attention", "backbones", "data", "ablations", "recipes", "all"],
+        Literal["patterns", "attention", "backbones", "data", "ablations", "recipes", "settings", "executors", "all"],
         typer.Argument(help="What to list."),
     ] = "all",
     json_: Json = False,
 ) -> None:
-    """What there is: patterns, attention variants, backbones, data sets, ablations, recipes."""
+    """What there is: patterns, attention variants, backbones, data sets, ablations, recipes, settings, executors."""
     from tps_lab import listing
 
     kinds = list(listing.KINDS) if what == "all" else [what]

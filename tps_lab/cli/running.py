@@ -184,7 +184,7 @@ def ablate(
     limit: Annotated[int | None, count("Only the first so many cells.", high=1_000_000)] = None,
     executor: Annotated[str, typer.Option(help="inline, local, ray or slurm.")] = "local",
     executor_set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the executor, e.g. partition=gpu.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the executor; all: tps-lab list executors.")
     ] = None,
     jobs: Annotated[int | None, count("Cells at a time. [default: one per core, or one per GPU]")] = None,
     deterministic: Annotated[bool, typer.Option(help="One thread a cell, the same bits every time.")] = True,
