@@ -57,7 +57,14 @@ def test_cost_prints_only_json(tmp_path):
     facts = json.loads(cli("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--json").stdout)
     assert set(facts["macs_by_counter"].values()) == {facts["macs"]}
     assert facts["peak_memory_bytes"]["training"] > 0
-    assert {"median", "iqr", "how"} <= set(facts["latency_ms"])
+    assert "predicted" in facts["peak_memory_bytes"]["how"]
+    assert facts["latency_ms"] is None
+    assert "not measured" in facts["missing"]["latency_ms"]
+    run = json.loads(cli("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--measure", "--json").stdout)
+    assert set(run["macs_by_counter"]) == {"fvcore", "torch", "closed form"}
+    assert set(run["macs_by_counter"].values()) == {facts["macs"]}
+    assert {"median", "iqr", "how"} <= set(run["latency_ms"])
+    assert "tracked live tensors" in run["peak_memory_bytes"]["how"] or run["peak_memory_bytes"]["training_reserved"]
 
 
 def test_cost_predicts_memory_with_no_gpu():
@@ -65,7 +72,7 @@ def test_cost_predicts_memory_with_no_gpu():
     assert sum(facts["training_parts_bytes"].values()) == facts["peak_memory_bytes"]["training"]
     assert facts["fits"]["8 GB"]
     assert facts["largest_batch"]["8 GB"] < facts["largest_batch"]["141 GB"]
-    assert "unvalidated on CUDA" in facts["peak_memory_bytes"]["how"]
+    assert "predicted for CUDA" in facts["peak_memory_bytes"]["how"]
 
 
 @pytest.mark.parametrize(

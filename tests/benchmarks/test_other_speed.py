@@ -43,7 +43,7 @@ def hundred():
 
 
 def test_a_hundred_predictions_of_peak_memory(benchmark, capsys):
-    """To reach: 90 s on 2 cores."""
+    """To reach: 45 s on 2 idle cores."""
     configurations = hundred()
     assert len(configurations) == 100
     before = os.times()

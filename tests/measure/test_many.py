@@ -22,7 +22,7 @@ def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cann
         assert row["largest_batch"]["16 GB"] > row["largest_batch"]["8 GB"]
     text = tables.memory_table(found["rows"], found["impossible"])
     assert "activations" in text
-    assert "unvalidated on CUDA" in text
+    assert "predicted for CUDA" in text
 
 
 def test_the_command_draws_the_step_of_those_that_can_be(tmp_path):

@@ -22,25 +22,25 @@ def cost(
     batch: Annotated[int, count("Clips per step, for memory and throughput.", high=1_000_000)] = 1,
     classes: Annotated[int, count("Outputs of the head.", 0, 1_000_000)] = 1000,
     paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or fp16: predicts memory, measures nothing.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: memory by part.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or sgd (momentum): as --precision.")] = None,
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: likewise.")] = False,
     unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory: likewise.")] = False,
     views: Annotated[str | None, typer.Option(help="Crops x clips of a test, such as 3x4: multiplied apart.")] = None,
     device_model: Annotated[
-        list[str] | None, typer.Option(help="a100, h100, rtx4090, t4 or cpu: roofline times; measures nothing.")
+        list[str] | None, typer.Option(help="a100, h100, rtx4090, t4 or cpu: roofline times.")
     ] = None,
-    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes; measures nothing.")] = False,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes.")] = False,
     save: Annotated[Path | None, typer.Option(help="Picture of the breakdown: .png, .svg, .pdf.")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Run it: latency, memory and a third counter.")] = False,
     json_: Json = False,
 ) -> None:
-    """What a model costs: parameters, multiply-adds by three counters, peak memory, latency.
+    """What a model costs: parameters, multiply-adds, peak memory; counted and predicted without running it.
 
-    With --precision, --optimizer, --checkpointing or --unfused: peak memory on a GPU, predicted
-    without one and without memory for weights. With --device-model, --breakdown or --save: what the
-    model needs and what kernels run, bytes moved and roofline times, without running it.
+    With --measure it runs: multiply-adds by three counters, peak memory and latency as they are here. With
+    --precision, --optimizer, --checkpointing or --unfused: peak memory on a GPU by part, and the largest batch
+    that fits. With --device-model, --breakdown or --save: what the model needs and what kernels run, bytes
+    moved and roofline times.
     """
     if paper:
         from tps_lab.measure import paper as published
@@ -55,7 +55,7 @@ def cost(
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model
     from tps_lab.measure import best_device
-    from tps_lab.measure import cost as measured
+    from tps_lab.measure import cost as costs_of
 
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
@@ -85,10 +85,15 @@ def cost(
         else:
             print(listing.memory_text(predicted))
         return
-    model = make()
-    model = model.to(best_device())
+    if measure:
+        model = make().to(best_device())
+    else:
+        import torch
+
+        with torch.device("meta"):
+            model = make()
     shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
-    facts = {"backbone": backbone, "attention": str(variant), **shape, **measured(model, batch=batch)}
+    facts = {"backbone": backbone, "attention": str(variant), **shape, **costs_of(model, batch=batch, measured=measure)}
     try:
         work, _ = ledger(make)
         facts |= {"work": work["work"], "traffic_bytes": work["traffic_bytes"]}

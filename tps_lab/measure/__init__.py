@@ -29,15 +29,58 @@ def compare_latency(models: Mapping[str, nn.Module], *arguments: Any, **options:
     return compared(models, *arguments, **options)
 
 
-def cost(model: nn.Module, clip_shape: tuple[int, ...] | None = None, batch: int = 8) -> dict[str, Any]:
-    """What one model costs: parameters, multiply-adds, peak memory, latency. See `costs`."""
-    return costs({"model": model}, clip_shape, batch)["model"]
+def cost(
+    model: nn.Module, clip_shape: tuple[int, ...] | None = None, batch: int = 8, measured: bool = False
+) -> dict[str, Any]:
+    """What one model costs: counted and predicted in seconds, without running it and without its weights.
+
+    Args:
+        clip_shape: (C, T, H, W); None asks the model.
+        batch: clips per step, for memory and the training step.
+        measured: run it instead: all figures of `costs`, latency among them.
+
+    Returns:
+        As `costs`. Multiply-adds are counted by torch's formulas on tensors without memory, and by the closed
+        form; peaks are predicted for training with AdamW on CUDA; times are None, and `missing` says why.
+
+    Raises:
+        InputError: clips of another shape than the model's, which can only be measured.
+    """
+    if measured:
+        return costs({"model": model}, clip_shape, batch)["model"]
+    from tps_lab.errors import InputError
+    from tps_lab.measure.flops import count_without_running
+    from tps_lab.measure.predict import Setting, predict, without_weights
+
+    own = tuple(model.clip_shape)  # type: ignore[arg-type]
+    if clip_shape is not None and tuple(clip_shape) != own:
+        raise InputError(f"clips of {tuple(clip_shape)} where the model takes {own}: only measured=True counts that")
+    make = without_weights(model)
+    macs = count_without_running(make)
+    missing = {f"macs_by_counter.{counter}": why for counter, why in macs.problems.items()}
+    missing |= dict.fromkeys(("latency_ms", "clips_per_second", "train_step_ms"), "not measured, as nothing was run")
+    memory = None
+    try:
+        memory = predict(make, Setting(batch)).row()
+    except (NotImplementedError, RuntimeError) as error:  # an operator that tensors without memory cannot do
+        missing["peak_memory_bytes"] = str(error).splitlines()[0]
+    return {
+        "params": sum(p.numel() for p in model.parameters()),
+        "macs": macs.value,
+        "macs_by_counter": macs.by_counter,
+        "macs_status": macs.status,
+        "peak_memory_bytes": memory,
+        "latency_ms": None,
+        "clips_per_second": None,
+        "train_step_ms": None,
+        "missing": missing,
+    }
 
 
 def costs(
     models: Mapping[str, nn.Module], clip_shape: tuple[int, ...] | None = None, batch: int = 8, seconds: float = 10.0
 ) -> dict[str, dict[str, Any]]:
-    """What several models cost, timed in turn; on the device where each model is.
+    """What several models cost, measured: run and timed in turn, on the device where each model is.
 
     Args:
         clip_shape: (C, T, H, W); None asks the model.

@@ -97,6 +97,20 @@ def count_training(make: Callable[[], nn.Module], fused: bool = True) -> Macs:
     return _all_counts({"torch": dispatched, "closed form": formula})
 
 
+def count_without_running(make: Callable[[], nn.Module]) -> Macs:
+    """Count one clip's forward pass of the model that `make` makes: nothing is computed, no weight needs memory.
+
+    fvcore, which needs values, is no counter of these.
+    """
+    from tps_lab.measure.trace import trace
+
+    def formula() -> int:
+        with torch.device("meta"):
+            return sum(make().closed_form_macs().values())  # type: ignore[operator]
+
+    return _all_counts({"torch": lambda: trace(make).macs(), "closed form": formula})
+
+
 def copy_without_weights(model: nn.Module) -> nn.Module:
     """A copy of a model on torch's meta device, made without memory for it."""
     memo: dict[int, Any] = {}

@@ -19,7 +19,8 @@ from tps_lab.errors import InputError, unknown
 from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import Gpu, gpu_at_hand
-from tps_lab.measure.fake import fake_mode, weightless
+from tps_lab.measure.fake import fake_mode, uncollected, weightless
+from tps_lab.measure.flops import copy_without_weights
 from tps_lab.measure.largest_batch import largest_batches
 from tps_lab.measure.live_parts import LiveParts
 from tps_lab.measure.replay import OPTIMIZERS, Recording, in_order, matmul_workspace, play
@@ -91,6 +92,22 @@ class Prediction:
     most: dict[str, int]
     setting: Setting
 
+    def row(self) -> dict[str, Any]:
+        """The peaks as plain data, and how they were had."""
+        cuda = self.setting.target == "cuda"
+        how = (
+            "for CUDA: a step without memory, in a model of its allocator"
+            if cuda
+            else "for a CPU: a step without memory"
+        )
+        return {
+            "training": self.training,
+            "inference": self.inference,
+            "training_reserved": self.training_reserved,
+            "inference_reserved": self.inference_reserved,
+            "how": f"predicted {how}",
+        }
+
 
 def predict(make: Callable[[], nn.Module], setting: Setting) -> Prediction:
     """Peak memory of the model that `make` makes (it is called on torch's meta device).
@@ -98,9 +115,16 @@ def predict(make: Callable[[], nn.Module], setting: Setting) -> Prediction:
     >>> predict(lambda: create_model("vit_base_patch16_224", "joint"), Setting(batch=64))  # doctest: +SKIP
     """
     mode = fake_mode()
-    return _predict(modelled(make, setting, mode), setting, mode)[0]
+    return predict_in(mode, modelled(make, setting, mode), setting)
 
 
+@uncollected()
+def predict_in(mode: Any, model: nn.Module, setting: Setting) -> Prediction:
+    """The same of a model that is there already, without weights in its fake mode (`modelled`)."""
+    return _predict(model, setting, mode)[0]
+
+
+@uncollected()
 def predict_batches(make: Callable[[], nn.Module], setting: Setting) -> tuple[Prediction, dict[int, int]]:
     """The prediction, and per GPU size in GB (10⁹ bytes) the largest batch that fits; 0 where none does.
 
@@ -149,6 +173,11 @@ def modelled(make: Callable[[], nn.Module], setting: Setting, mode: Any) -> nn.M
             raise InputError(f"{type(model).__name__} has no gradient checkpointing")
         model.set_grad_checkpointing(True)  # type: ignore[operator]
     return model
+
+
+def without_weights(model: nn.Module) -> Callable[[], nn.Module]:
+    """What makes copies of a model without memory for weights, for `predict` and the like."""
+    return lambda: copy_without_weights(model)
 
 
 def _predict(model: nn.Module, setting: Setting, mode: Any) -> tuple[Prediction, Recording]:

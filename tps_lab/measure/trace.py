@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tps_lab.measure.as_cuda import backward
-from tps_lab.measure.fake import fake_mode, weightless
+from tps_lab.measure.fake import fake_mode, uncollected, weightless
 from tps_lab.measure.fused import Attention
 from tps_lab.measure.operators import formulas, is_reviewed, refuse
 
@@ -80,6 +80,7 @@ class Trace:
         return sum(kernel.bytes for kernel in self.kernels if phase in (None, kernel.phase))
 
 
+@uncollected()
 def trace(
     make: Callable[[], nn.Module],
     batch: int = 1,
