@@ -50,13 +50,15 @@ def read(file: Path, most: int = MOST_TEXT) -> bytes:
         os.close(handle)
         raise Damaged(f"{file.name} is no plain file")
     with os.fdopen(handle, "rb") as content:
+        found = bytearray()
         try:
-            found = content.read(most + 1)
+            while len(found) <= most and (piece := content.read(1 << 20)):
+                found += piece
         except OSError as error:
             raise Damaged(f"{file.name} cannot be read: {error.strerror or error}") from None
     if len(found) > most:
         raise Damaged(f"{file.name} is larger than {most >> 20} MiB, more than such a file can have")
-    return found
+    return bytes(found)
 
 
 def read_text(file: Path, most: int = MOST_TEXT) -> str:

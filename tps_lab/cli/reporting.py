@@ -52,7 +52,7 @@ def report(
     grid = reports.chosen(folders, about, scale, left_out.append)
     found = list(grid.runs) if grid else runs.find(*folders, tell=left_out.append)
     said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
-    said |= {"command": command, "left_out": tuple(map(str, left_out))}
+    said |= {"command": command, "left_out": tuple(map(str, left_out)), "force": force}
     with writing(out):
         page = reports.build(grid, out, **said) if grid else pages.build(found, out, **said)
     finish(found, page, json_, by_status=False, left_out=left_out)

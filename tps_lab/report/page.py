@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # what somebody parses: a cut in it would make it another's
-_PARSED = ("attention", "pattern", "data", "backbone")
+_PARSED = ("attention", "pattern", "data")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,10 @@ def write(
     out = Path(out_dir)
     own.check(out, force)
     runs = [Printable(run, as_text(run.row, _PARSED), as_text(run.environment)) for run in given]
-    about = replace(about, **as_text({"title": about.title, "question": about.question, "command": about.command}))
+    about = replace(
+        about,
+        **as_text({key: getattr(about, key) for key in ("title", "question", "command", "remake", "paper_source")}),
+    )
     groups = group_runs(runs)
     _check(about, groups)
     out.mkdir(parents=True, exist_ok=True)
