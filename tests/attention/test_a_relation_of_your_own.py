@@ -68,8 +68,8 @@ def test_in_a_notebook():
         assert viz.who_sees_whom("diagonal", (4, 3, 3)).get_title("left") == "Diagonal"
         model = create_model("vit_micro", "diagonal", frames=4, temporal_position=False)
         found = mixing(model)
-        assert found.reversible
-        assert found.period == 4
+        assert found.symmetry.reversible
+        assert found.symmetry.period == 4
     finally:
         del cell["Diagonal"]
 

@@ -26,7 +26,7 @@ def _proved(config: str) -> Mapping[str, Any]:
     from tps_lab.explain import explain
 
     try:
-        found = explain(RunConfig.model_validate_json(config)).certificate
+        found = explain(RunConfig.model_validate_json(config)).ceiling
     except InputError:  # no such data here; what cannot work is refused elsewhere
         return {}
     if found.ceiling_pct is None:

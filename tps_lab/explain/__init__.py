@@ -27,7 +27,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.explain.certificates import Certificate, certify, needed_reach
+from tps_lab.explain.ceilings import Ceiling, ceiling, needed_reach
 from tps_lab.explain.mixing import Mixing, mixing
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ class Explanation:
     data: str
     mixing: Mixing
     clips: Clips
-    certificate: Certificate
+    ceiling: Ceiling
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
-        mixing, certificate = self.mixing, self.certificate
+        mixing, ceiling = self.mixing, self.ceiling
         known = not mixing.outside
         return {
             "model": self.model,
             "data": self.data,
-            "symmetry": mixing.symmetry if known else None,
-            "interchangeable_frames": mixing.classes if known else None,
-            "cyclic_period": mixing.period if known else None,
+            "symmetry": str(mixing.symmetry) if known else None,
+            "interchangeable_frames": [list(members) for members in mixing.symmetry.classes] if known else None,
+            "cyclic_period": mixing.symmetry.period if known else None,
             "reach": mixing.reach if known else None,
             "span": mixing.span if known else None,
             "worlds": mixing.worlds if known else None,
@@ -64,8 +64,8 @@ class Explanation:
             "needed_reach": self.clips.reach,
             "chance_pct": 100 / len(self.clips.classes),
             "order_blind_ceiling_pct": None if self.clips.ceiling is None else 100 * self.clips.ceiling,
-            "ceiling_pct": certificate.ceiling_pct,
-            "reason": certificate.reason,
+            "ceiling_pct": ceiling.ceiling_pct,
+            "reason": ceiling.reason,
         }
 
     def text(self) -> str:
@@ -74,15 +74,15 @@ class Explanation:
         lines = [("model", self.model), ("data", self.data)]
         if not mixing.outside:
             time = "; each time step has a learned embedding" if mixing.temporal_position else ""
-            lines.append(("symmetry", mixing.symmetry + time))
+            lines.append(("symmetry", str(mixing.symmetry) + time))
             lines.append(("reach", self._reach()))
             if mixing.worlds > 1:
                 lines.append(("worlds", f"the clip falls into {mixing.worlds} sets of tokens that never meet"))
         chance = f"chance {100 / len(clips.classes):.1f} %"
         blind = "not capped" if clips.ceiling is None else f"at most {100 * clips.ceiling:.1f} %"
         lines.append(("task", f"{chance}, blind to frame order {blind}" + self._needs()))
-        ceiling, reason = self.certificate.ceiling_pct, self.certificate.reason
-        lines.append(("verdict", reason if ceiling is None else f"cannot exceed {ceiling:.1f} %: {reason}"))
+        highest, reason = self.ceiling.ceiling_pct, self.ceiling.reason
+        lines.append(("verdict", reason if highest is None else f"cannot exceed {highest:.1f} %: {reason}"))
         return "\n".join(f"{term:<10}{said}" for term, said in lines)
 
     def _reach(self) -> str:
@@ -122,4 +122,4 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
         found = dataclasses.replace(found, depth=depth)
     blocks = "" if found.outside else f", {found.depth} blocks"
     model = f"{config.attention} in {config.backbone}{blocks}"
-    return Explanation(model, config.data, found, clips, certify(found, clips, config.tubelet))
+    return Explanation(model, config.data, found, clips, ceiling(found, clips, config.tubelet))

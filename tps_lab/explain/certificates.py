@@ -1,117 +1,410 @@
-"""Ceilings that no weights can pass, from a model's mixing and the stories of a data set."""
+"""Does a video model see time at all? A certificate for any model, from random weights: no data, no training.
+
+Whether a model *can* tell the order of frames follows from its symmetries, and random weights show them: an
+identity that holds for several draws of random weights and clips in float64 holds for all weights (but for a
+set of measure zero), and one witness clip disproves it. What the model hears of each frame is tried by replacing
+it, and by gradients. The model's own weights are tried too: a network that can see order but whose position is
+zero as built does not, yet.
+
+Nothing is proved by experiment about weights that are special: a certificate speaks of almost all of them.
+Proofs for the variants of this package are in `tps_lab.explain.mixing`; tests hold both together.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from tps_lab.explain.mixing import Mixing
+from tps_lab.errors import InputError
+from tps_lab.explain.bench import SAFETY, Bench, Layout, coarsest, floor, randomise, ready
+from tps_lab.explain.ceilings import Tried, ceiling
+from tps_lab.explain.inside import Inside, look_inside
+from tps_lab.explain.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from tps_lab.data import Clips
 
+_DRAWS = 3  # of weights, each with its own clips
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Two clips with the same pictures that the model answers differently.
+
+    Args:
+        order: the frames of the second clip, as indices of the first's.
+        seed: of the random weights and of the first clip, `Bench.clips(1, seed)`.
+        difference: between the answers, as a share of the largest number.
+        clip: the first clip, (1, *shape).
+    """
+
+    order: tuple[int, ...]
+    seed: int
+    difference: float
+    clip: Tensor
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the weights cannot change about a model's accuracy on the test clips.
+    """What a model can tell of the order of frames.
 
     Args:
-        ceiling_pct: it cannot exceed this; None if nothing is proved.
-        reason: why, in one sentence.
+        model: its name.
+        layout: axes of its clips.
+        symmetry: which rearrangements leave the answer as it is, for random weights.
+        witness: a clip and its rearrangement that get different answers; None if every order gets the same.
+        repetition: how long each picture stays makes no difference.
+        floor: what rounding changes, as a share of the largest number; differences count from `SAFETY` times that.
+        dtype: in which the model computes, its coarsest part.
+        hears: which frames the answer depends on, by replacing them.
+        gradient: the same by gradients; None if there are none.
+        inside: from which block on, and whether there is a temporal position.
+        faults: what no video model should do; a sentence each.
+        as_given: what the model's own weights make of it, where that is less than other weights could.
+        data, ceiling_pct: a data set, if one was named, and what the model cannot exceed on it.
+        trained: `tps_lab.measure.time_use.facts` on that data set's test clips, if the model was trained on it.
     """
 
-    ceiling_pct: float | None
-    reason: str
+    model: str
+    layout: Layout
+    symmetry: Symmetry
+    witness: Witness | None
+    repetition: bool
+    floor: float
+    dtype: str
+    hears: tuple[bool, ...]
+    gradient: tuple[bool, ...] | None
+    inside: Inside
+    faults: tuple[str, ...] = ()
+    as_given: str = ""
+    data: str = ""
+    ceiling_pct: float | None = None
+    trained: dict[str, Any] | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In one line."""
+        if self.faults:
+            return self.faults[0]
+        said = self.symmetry.verdict(self.inside.order_from)
+        if self.kind == "sees order" and self.inside.hears is not None and not self.inside.meet_from:
+            said += ", but frames never meet before they are pooled"
+        if self.inside.position is False and self.inside.position_from:
+            said += ", though every frame has the same temporal position"
+        if self.ceiling_pct is not None:
+            said += f"; cannot exceed {self.ceiling_pct:.1f} % on {self.data}"
+        return said
+
+    @property
+    def kind(self) -> str:
+        """In a word, for badges: broken, order-blind, cyclic, blind to direction, partly or sees order."""
+        if self.faults:
+            return "broken"
+        s = self.symmetry
+        if s.blind:
+            return "order-blind"
+        if s.step < s.frames:
+            return f"blind to steps of {s.step}"
+        if s.period < s.frames:
+            return "cyclic"
+        if s.reversible:
+            return "blind to direction"
+        return "sees order" if len(s.classes) == s.frames else "sees part of the order"
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data, for `--json`."""
+        s, inside, witness = self.symmetry, self.inside, self.witness
+        return {
+            "model": self.model,
+            "verdict": self.verdict,
+            "kind": self.kind,
+            "clip_shape": list(self.layout.shape),
+            "axes": self.layout.axes,
+            "axes_how": self.layout.how,
+            "invariant": {
+                "permutation": s.blind,
+                "reversal": s.reversible,
+                "cyclic_shift": s.period == 1,
+                "neighbour_swaps": [
+                    t for t in range(s.frames - 1) if any(t in c and t + 1 in c for c in s.classes)
+                ],
+                "repetition": self.repetition,
+            },
+            "interchangeable_frames": [list(members) for members in s.classes],
+            "step": s.step,
+            "cyclic_period": s.period,
+            "witness": None
+            if witness is None
+            else {"order": list(witness.order), "seed": witness.seed, "difference": witness.difference},
+            "floating_point_floor": self.floor,
+            "computed_in": self.dtype,
+            "hears_frames": [t for t, heard in enumerate(self.hears) if heard],
+            "hears_by_gradient": None
+            if self.gradient is None
+            else [t for t, heard in enumerate(self.gradient) if heard],
+            "order_from": inside.order_from or None,
+            "frames_meet_from": inside.meet_from or None,
+            "temporal_position": inside.position,
+            "temporal_position_from": inside.position_from or None,
+            "reach_by_block": inside.reach,
+            "faults": list(self.faults),
+            "as_given": self.as_given or None,
+            "data": self.data or None,
+            "ceiling_pct": self.ceiling_pct,
+            "trained": self.trained,
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        inside, witness = self.inside, self.witness
+        lines = [
+            ("model", self.model),
+            ("clips", f"{self.layout.batch_text}, axes {self.layout.how}"),
+            ("same under", str(self.symmetry) + (", how long a picture stays" if self.repetition else "")),
+        ]
+        if witness is not None:
+            lines.append(
+                ("witness", f"frames {', '.join(map(str, witness.order))} of clip {witness.seed}: the answer moves by "
+                            f"{witness.difference:.1e}, rounding by {self.floor:.0e} ({self.dtype})")
+            )  # fmt: skip
+        else:
+            lines.append(("rounding", f"no answer moves by more than {SAFETY} × {self.floor:.0e} ({self.dtype})"))
+        lines.append(("hears", _ranges(self.hears) + _unlike(self.hears, self.gradient)))
+        if inside.meet_from:
+            lines.append(("meet", f"frames first meet: {inside.meet_from}"))
+        if inside.position is not None:
+            where = f" ({inside.position_from})" if inside.position_from else ""
+            lines.append(("position", f"changes over frames{where}" if inside.position else f"the same for every frame{where}"))
+        if self.as_given:
+            lines.append(("as given", self.as_given))
+        lines += [("fault", fault) for fault in self.faults[1:]]
+        if self.trained is not None:
+            lines.append(("trained", self.trained["answer"]))
+        lines.append(("verdict", self.verdict))
+        return "\n".join(f"{term:<12}{said}" for term, said in lines)
 
 
-def certify(mixing: Mixing, clips: Clips, tubelet: int = 1) -> Certificate:
-    """What a model cannot learn of a data set."""
-    if mixing.outside:
-        return Certificate(None, f"nothing proved: {mixing.outside}")
-    stories = clips.stories("test")
-    if stories is None or clips.twins == 1:
-        if len(mixing.classes) == 1 and clips.ceiling is not None:
-            return Certificate(
-                100 * clips.ceiling, f"the model is blind to the order of frames, and {clips.ceiling_reason}"
-            )
-        return Certificate(None, "nothing proved: the data set says nothing about clips that differ in time only")
-    told, times = np.unique(_of_steps(np.asarray(stories), tubelet), axis=0, return_counts=True)
-    answers, whys = np.zeros(len(told)), Counter[str]()
-    for number, twins in enumerate(told):
-        answers[number], found = _different_answers(mixing, twins)
-        whys.update({why: int(times[number]) for why in found})
-    ceiling = 100 * float((answers * times).sum() / times.sum()) / clips.twins
-    if not whys:
-        return Certificate(None, "nothing proved: neither symmetry nor reach forces any twins to be answered alike")
-    return Certificate(ceiling, _reason(mixing, clips, whys))
+def certify(
+    model: Callable[[Tensor], Any],
+    clip_shape: Sequence[int],
+    *,
+    axes: str | None = None,
+    values: tuple[float, float] | None = None,
+    data: Clips | None = None,
+    trained: bool = False,
+    name: str | None = None,
+) -> Certificate:
+    """What a model can tell of the order of frames, for almost all weights.
 
+    Args:
+        model: clips (B, *clip_shape) to logits (B, K), features, tokens, or an object with `logits` or
+            `last_hidden_state`. Of a `torch.nn.Module` a copy gets random weights; a plain function is asked as
+            it is. Dropout and the like are off.
+        clip_shape: of one clip, without the batch: (C, T, H, W), or as `axes` says.
+        axes: a letter an axis, "TCHW"; guessed where only one axis can be the three colours.
+        values: the interval of pixel values that the model takes; None for normalised ones (mean 0, variance 1).
+        data: an opened data set whose ceilings are to be named, if its clips are as long.
+        trained: the model was trained on `data`: try its test clips shuffled, reversed, frozen and thinned out too.
 
-def _of_steps(stories: np.ndarray, tubelet: int) -> np.ndarray:
-    """Pictures by frame → by time step: a number for each different sequence of `tubelet` pictures."""
-    if tubelet == 1:
-        return stories
-    steps = stories.reshape(*stories.shape[:-1], -1, tubelet)
-    _, numbers = np.unique(steps.reshape(-1, tubelet), axis=0, return_inverse=True)
-    return numbers.reshape(steps.shape[:-1])
+    Raises:
+        InputError: it is no video model of such clips.
 
-
-def _different_answers(mixing: Mixing, twins: np.ndarray) -> tuple[int, set[str]]:
-    """How many different answers a scene's twins (K, T) can get at most, and why not more."""
-    sets: list[int] = list(range(len(twins)))
-    whys: set[str] = set()
-    for i, one in enumerate(twins):
-        for j in range(i):
-            if sets[j] != sets[i] and (why := mixing.alike(twins[j], one)):
-                whys.add(why)
-                sets = [sets[j] if s == sets[i] else s for s in sets]
-    return len(set(sets)), whys
-
-
-def _reason(mixing: Mixing, clips: Clips, whys: Counter[str]) -> str:
-    parts = []
-    if whys["symmetry"]:
-        parts.append(f"its answer stays the same under {mixing.symmetry}, and that turns clips into their twins")
-    if whys["reach"]:
-        seen = "one frame at a time" if mixing.span == 0 else f"frames at most {mixing.span} apart together"
-        gaps = "" if not mixing.span else f" ({_offsets(mixing)})"
-        needs = f", the task needs {clips.reach}" if clips.reach is not None else ""
-        parts.append(
-            f"after {mixing.depth} blocks its tokens see {seen}{gaps}{needs}, and twins look alike through that"
-        )
-    which = "" if clips.twins == 2 else f" of each {clips.twins}"
-    return (
-        f"{'; and '.join(parts)}; twins{which} have different labels, so of those answered alike one is right at most"
+    >>> mean_of_frames = lambda clips: clips.mean((2, 3, 4))
+    >>> certify(mean_of_frames, (3, 8, 4, 4)).verdict
+    'order-blind: any order of the frames gets the same answer'
+    """
+    layout = Layout.of(clip_shape, axes)
+    if data is not None and layout.frames != data.clip_shape[1]:
+        raise InputError(f"clips of {layout.frames} frames were asked for, those of the data set have {data.clip_shape[1]}")
+    bench = ready(model, layout, values)
+    trial = _Trial(bench, [0], own=True)
+    faults, as_given = trial.faults(), ""  # whatever the weights
+    if bench.module is not None:
+        given_deaf, given_blind = trial.deaf(), trial.seems_blind()
+        trial = _Trial(bench, range(1, 1 + _DRAWS), own=False)
+        if not trial.finite:  # weights that this model cannot stand
+            bench.module.load_state_dict(model.state_dict())  # type: ignore[attr-defined]
+            trial = _Trial(bench, [0], own=True)
+        if given_deaf and not trial.deaf():
+            as_given = "its own weights give every clip the same answer, other weights do not"
+        elif given_blind and not trial.seems_blind():
+            as_given = "its own weights are blind to the order of frames, other weights are not"
+    if trial.deaf():
+        faults = (*faults, "deaf: every clip gets the same answer")
+    hears = trial.hears()
+    if any(hears) and not all(hears):
+        faults = (*faults, f"hears only {_ranges(hears)} of {layout.frames}")
+    found = Certificate(
+        model=name or getattr(model, "__name__", type(model).__name__),
+        layout=layout,
+        symmetry=Symmetry.find(layout.frames, trial.keeps),
+        witness=trial.witness,
+        repetition=layout.frames > 2 and trial.alike(*_repetition(layout.frames)),
+        floor=trial.floor,
+        dtype=str(trial.dtype).removeprefix("torch."),
+        hears=hears,
+        gradient=trial.gradient(),
+        inside=trial.inside(),
+        faults=faults,
+        as_given=as_given,
     )
+    return found if data is None else _on(found, model, data, trained)
 
 
-def _offsets(mixing: Mixing) -> str:
-    """Which distances between two frames some token sees, in words."""
-    rows = [row for window in mixing.windows for row in window]
-    apart = sorted({int(d) for row in rows for d in np.unique(mixing._apart[np.ix_(row, row)])} - {0})
-    return f"distances {', '.join(map(str, apart))}" if len(apart) < (mixing.span or 0) else "all distances up to that"
+def _on(found: Certificate, model: Any, data: Clips, trained: bool) -> Certificate:
+    from tps_lab.measure import time_use
+
+    highest = ceiling(Tried(found.symmetry), data).ceiling_pct
+    tried = time_use.facts(time_use.time_probes(model, data), data) if trained else None
+    return replace(found, ceiling_pct=highest, data=data.name, trained=tried)
 
 
-def needed_reach(stories: np.ndarray) -> int | None:
-    """How far apart frames must be seen together to tell all twins of all scenes apart, on a ring without ends.
+@dataclass(frozen=True)
+class _Draw:
+    """A seed of weights and of a clip, the answer to it (1, K), and what rounding changes in that."""
+
+    seed: int
+    clip: Tensor
+    base: Tensor
+    floor: float
+
+
+class _Trial:
+    """A bench with several draws of weights and clips, and what they say together: one witness is enough.
 
     Args:
-        stories: (scenes, twins, T), see `Clips.stories`.
-
-    Returns:
-        The least r for which windows of r + 1 frames in a row differ; None if not even the whole ring does.
+        seeds: of the draws.
+        own: leave the weights as they are.
     """
-    told = np.unique(stories, axis=0)
-    for reach in range(told.shape[-1]):
-        if all(len({_ring(story, reach) for story in twins}) == len(twins) for twins in told):
-            return reach
-    return None
+
+    def __init__(self, bench: Bench, seeds: Iterable[int], own: bool) -> None:
+        self.bench, self.own, self._at = bench, own, -1
+        self.dtype = coarsest(bench)
+        self.witness: Witness | None = None
+        self._seeds, self._drawn = list(seeds), []  # type: list[int], list[_Draw]
+
+    def draws(self) -> Iterator[_Draw]:
+        """One after another, as they are needed: most questions are settled by the first."""
+        for k, seed in enumerate(self._seeds):
+            if k == len(self._drawn):
+                clip = self.bench.clips(1, seed)
+                base = self._answer(seed, clip)
+                self._drawn.append(_Draw(seed, clip, base, floor(self.bench, clip, base, self.dtype)))
+            yield self._drawn[k]
+
+    @property
+    def floor(self) -> float:
+        return max(draw.floor for draw in self._drawn)
+
+    @property
+    def finite(self) -> bool:
+        return all(np.isfinite(draw.floor) for draw in self.draws())
+
+    @torch.no_grad()
+    def _answer(self, seed: int, clips: Tensor) -> Tensor:
+        self._load(seed)
+        return self.bench.answer(clips)
+
+    def _load(self, seed: int) -> None:
+        if not self.own and self._at != seed:
+            assert self.bench.module is not None
+            randomise(self.bench.module, seed)
+            self._at = seed
+
+    def _differs(
+        self, change: Callable[[Tensor], Tensor], since: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[_Draw, float] | None:
+        """The first draw that answers a changed clip differently, and by how much; None if all answer alike."""
+        for draw in self.draws():
+            before = draw.base if since is None else self._answer(draw.seed, since(draw.clip))
+            off = self.bench.distance(before, self._answer(draw.seed, change(draw.clip))[:1])
+            if off > SAFETY * draw.floor:
+                return draw, off
+        return None
+
+    def keeps(self, order: Any) -> bool:
+        found = self._differs(lambda clip: self.bench.moved(clip, order))
+        if found is not None and self.witness is None:
+            draw, off = found
+            self.witness = Witness(tuple(int(t) for t in order), draw.seed, off, draw.clip)
+        return found is None
+
+    def alike(self, one: Any, other: Any) -> bool:
+        return not self._differs(lambda clip: self.bench.moved(clip, other), lambda clip: self.bench.moved(clip, one))
+
+    def seems_blind(self) -> bool:
+        return not any(self._differs(partial(self.bench.moved, order=order)) for order in self._orders())
+
+    def _orders(self) -> list[np.ndarray]:
+        frames, rng = self.bench.layout.frames, np.random.default_rng(0)
+        return [np.arange(frames)[::-1], *(rng.permutation(frames) for _ in range(3))]
+
+    def deaf(self) -> bool:
+        return not self._differs(lambda clip: self.bench.clips(1, seed=99))
+
+    def faults(self) -> tuple[str, ...]:
+        """What no model should do; later questions make little sense then."""
+        found = []
+        if self._differs(lambda clip: clip):
+            found.append("not deterministic: two calls with the same clip give different answers")
+        elif self._differs(lambda clip: torch.cat([clip, self.bench.clips(1, seed=98)])):
+            found.append("mixes the clips of a batch: the answer to one changes with its neighbour, is an axis folded wrongly?")
+        return tuple(found)
+
+    def hears(self) -> tuple[bool, ...]:
+        other = self.bench.clips(1, seed=97)
+        return tuple(
+            self._differs(partial(self.bench.replaced, frame=t, other=other)) is not None
+            for t in range(self.bench.layout.frames)
+        )
+
+    def gradient(self) -> tuple[bool, ...] | None:
+        """Which frames the answer has a gradient of; None if it has none at all."""
+        draw = next(self.draws())
+        self._load(draw.seed)
+        clip = draw.clip.clone().requires_grad_()
+        towards = torch.randn(draw.base.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        try:
+            (slope,) = torch.autograd.grad((self.bench.answer(clip) * towards).sum(), clip)
+        except RuntimeError:
+            return None
+        return tuple((slope.movedim(self.bench.layout.time, 0).flatten(1).abs().amax(1) > 0).tolist())
+
+    def inside(self) -> Inside:
+        draw = next(self.draws())
+        self._load(draw.seed)
+        tolerance = max(1000 * torch.finfo(self.dtype).eps, SAFETY * draw.floor)
+        return look_inside(self.bench, tolerance, self._orders())
 
 
-def _ring(story: Iterable[int], reach: int) -> tuple[Any, ...]:
-    story = [int(picture) for picture in story]
-    around = story + story
-    return tuple(sorted(Counter(tuple(around[s : s + reach + 1]) for s in range(len(story))).items()))
+def _repetition(frames: int) -> tuple[list[int], list[int]]:
+    """The same pictures in the same order, once the first one stays longest, once the last."""
+    pictures = max(2, frames // 2)
+    stays = frames - pictures
+    return [0] * stays + list(range(pictures)), list(range(pictures)) + [pictures - 1] * stays
+
+
+def _ranges(heard: Sequence[bool]) -> str:
+    """ "frames 0 to 3, 6"; "no frame"."""
+    runs: list[list[int]] = []
+    for t in (t for t, yes in enumerate(heard) if yes):
+        if runs and runs[-1][-1] == t - 1:
+            runs[-1].append(t)
+        else:
+            runs.append([t])
+    if not runs:
+        return "no frame"
+    said = ", ".join(f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
+    return f"frame {said}" if len(runs) == 1 == len(runs[0]) else f"frames {said}"
+
+
+def _unlike(heard: Sequence[bool], gradient: Sequence[bool] | None) -> str:
+    if gradient is None:
+        return " (it has no gradients)"
+    return "" if list(gradient) == list(heard) else f"; by gradients {_ranges(gradient)}"

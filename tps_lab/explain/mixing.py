@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ import numpy as np
 
 from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
+from tps_lab.explain.symmetry import Order, Symmetry
 
-Order = Sequence[int] | np.ndarray
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
 
 
@@ -58,49 +59,19 @@ class Mixing:
         return all(_keeps(mixer, grid, np.asarray(order)) for mixer, grid in self.mixers)
 
     @cached_property
-    def classes(self) -> list[list[int]]:
-        """Frames that may change places without changing the answer, as classes; single frames if none may."""
-        # If i may change places with j, and j with k, then i with k: one look per class is enough.
-        found: list[list[int]] = []
-        for t in range(self.grid.frames):
-            for members in found:
-                swapped = np.arange(self.grid.frames)
-                swapped[[t, members[0]]] = members[0], t
-                if self.keeps(swapped):
-                    members.append(t)
-                    break
-            else:
-                found.append([t])
-        return found
-
-    @cached_property
-    def period(self) -> int:
-        """The least number of frames by which the clip may be shifted round its ends; T if only by none."""
-        frames = self.grid.frames
-        divisors = [k for k in range(1, frames) if frames % k == 0]
-        return next((k for k in divisors if self.keeps((np.arange(frames) + k) % frames)), frames)
-
-    @cached_property
-    def reversible(self) -> bool:
-        """Whether a clip played backwards gets the same answer."""
-        return self.keeps(np.arange(self.grid.frames)[::-1])
+    def symmetry(self) -> Symmetry:
+        """Which rearrangements of frames leave the answer as it is, whatever the weights."""
+        return Symmetry.find(self.grid.frames, self.keeps)
 
     @property
-    def symmetry(self) -> str:
-        """The group in words."""
-        if len(self.classes) == 1:
-            return "any permutation of frames"
-        words = []
-        if self.period < self.grid.frames:
-            words.append("cyclic shifts" if self.period == 1 else f"cyclic shifts by {self.period} frames")
-        shared = [members for members in self.classes if len(members) > 1]
-        if shared:
-            sets = ["{" + ", ".join(map(str, members)) + "}" for members in shared]
-            few = len(sets) <= 2
-            words.append("permutations within " + (" and ".join(sets) if few else f"{len(sets)} sets like {sets[0]}"))
-        if self.reversible:
-            words.append("playing backwards")
-        return ", ".join(words) or "none"
+    def order_from(self) -> str:
+        """Where in the model order begins to matter; empty if nowhere, or if nothing is proved."""
+        if self.outside or self.symmetry.blind:
+            return ""
+        if self.temporal_position:
+            return "before block 0"
+        depths = (d for d in range(1, self.depth) if not dataclasses.replace(self, depth=d).symmetry.blind)
+        return f"block {next(depths, self.depth) - 1}"
 
     @cached_property
     def windows(self) -> list[np.ndarray]:
@@ -122,7 +93,7 @@ class Mixing:
         """How many frames apart two frames are, round the ends of the clip if it has none: int (T, T)."""
         t = np.arange(self.grid.frames)
         apart = np.abs(t[:, None] - t)
-        return np.minimum(apart, self.grid.frames - apart) if self.period == 1 else apart
+        return np.minimum(apart, self.grid.frames - apart) if self.symmetry.period == 1 else apart
 
     @property
     def reach(self) -> int | None:
@@ -155,9 +126,7 @@ class Mixing:
         a, b = np.asarray(one), np.asarray(other)
         if self.outside:
             return ""
-        shifts = range(0, self.grid.frames, self.period)
-        moved = [np.roll(x, k) for x in ([a, a[::-1]] if self.reversible else [a]) for k in shifts]
-        if any(all(np.array_equal(np.sort(m[c]), np.sort(b[c])) for c in self.classes) for m in moved):
+        if self.symmetry.joins(a, b):
             return "symmetry"
         if self.windows and all(self._seen(a, window) == self._seen(b, window) for window in self.windows):
             return "reach"
@@ -169,7 +138,7 @@ class Mixing:
         found: Counter[Any] = Counter()
         for s in range(frames):
             later = np.flatnonzero(np.roll(window[s], -s))  # where the window lies, seen from its token
-            found[s % self.period, later.tobytes(), story[(s + later) % frames].tobytes()] += 1
+            found[s % self.symmetry.period, later.tobytes(), story[(s + later) % frames].tobytes()] += 1
         return found
 
 

@@ -1,0 +1,258 @@
+"""Any video model on the bench: clips that fit it, one answer per clip, and what floating point alone changes.
+
+An answer is a vector per clip. Logits and pooled features are taken as they are. Tokens and feature maps are
+taken as a set of values (a few moments of them that no rearrangement changes), so that features which merely
+move with their frames count as the same: a head that pools them could not tell.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tps_lab.errors import InputError, told
+
+_FREQUENCIES = torch.linspace(0.5, 4, 8, dtype=torch.float64)
+SAFETY = 300  # a difference counts if it is this many times the floor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A clip's axes, without the batch's.
+
+    Args:
+        axes: a letter an axis, T is time: "CTHW".
+        shape: their lengths.
+        how: whether the axes were given or guessed, in words.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    how: str
+
+    @classmethod
+    def of(cls, shape: Sequence[int], axes: str | None) -> Layout:
+        """The layout that was asked for, or the one that the three colours give away.
+
+        Raises:
+            InputError: axes and shape do not fit, or the axes cannot be told from the shape.
+        """
+        given = tuple(shape)
+        if any(not isinstance(n, (int, np.integer)) or n < 1 for n in given):
+            raise InputError(f"a clip's shape is whole numbers such as (3, 8, 32, 32), got {given}")
+        if axes is not None:
+            axes = axes.upper().removeprefix("B")
+            if len(axes) != len(given) or len(set(axes)) != len(axes) or "T" not in axes:
+                raise InputError(
+                    f"axes {axes!r} do not fit a clip of shape {given}: a letter an axis, T is time, e.g. CTHW"
+                )
+            return cls(axes, given, "as given")
+        threes = [i for i, n in enumerate(given) if n == 3]
+        found = {0: "CTHW", 1: "TCHW", 3: "THWC"}.get(threes[0]) if len(given) == 4 and len(threes) == 1 else None
+        if found is None:
+            raise InputError(
+                f"cannot tell which axis of a clip of shape {given} is time: say axes='CTHW' (or TCHW, THWC, …)"
+            )
+        return cls(found, given, f"guessed: only {found[threes[0]]} can be the axis of 3")
+
+    @property
+    def time(self) -> int:
+        """The axis of time, behind the batch's."""
+        return 1 + self.axes.index("T")
+
+    @property
+    def frames(self) -> int:
+        return self.shape[self.axes.index("T")]
+
+    @property
+    def batch_text(self) -> str:
+        """(B, 3, 8, 32, 32) = (B, C, T, H, W)."""
+        return f"(B, {', '.join(map(str, self.shape))}) = (B, {', '.join(self.axes)})"
+
+
+@dataclass(eq=False)
+class Bench:
+    """A model that is ready to be asked.
+
+    Args:
+        call: clips (B, …) to whatever the model gives.
+        module: the same as a module, whose inside can be watched; None for a plain function.
+        layout: of one clip.
+        values: clips are uniform in this interval; None for normal numbers, as after normalisation.
+        dtype: of clips and weights.
+    """
+
+    call: Callable[[Tensor], Any]
+    module: nn.Module | None
+    layout: Layout
+    values: tuple[float, float] | None = None
+    dtype: torch.dtype = torch.float64
+
+    def clips(self, count: int, seed: int = 0) -> Tensor:
+        """Random clips (count, *shape): the witnesses that a certificate names by their seed."""
+        generator = torch.Generator().manual_seed(1000 + seed)
+        shape = (count, *self.layout.shape)
+        if self.values is None:
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
+        low, high = self.values
+        return (low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)).to(self.dtype)
+
+    def moved(self, clips: Tensor, order: Any) -> Tensor:
+        """Clips with their frames in this order; frames may be left out and repeated."""
+        return clips.index_select(self.layout.time, torch.as_tensor(np.array(order), dtype=torch.long))
+
+    def replaced(self, clips: Tensor, frame: int, other: Tensor) -> Tensor:
+        """Clips with one frame from other clips."""
+        changed = clips.clone()
+        changed.select(self.layout.time, frame).copy_(other.select(self.layout.time, frame))
+        return changed
+
+    def answer(self, clips: Tensor) -> Tensor:
+        """(B, K) in float64."""
+        return as_answer(first_tensor(self.call(clips)), len(clips)).double()
+
+    def distance(self, one: Tensor, other: Tensor) -> float:
+        """How far answers are apart, as a share of the largest; infinite if a number is not finite."""
+        off = (one - other).abs().max() / one.abs().max().clamp_min(1e-300)
+        return float(off) if torch.isfinite(off) else float("inf")
+
+
+def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, float] | None) -> Bench:
+    """A copy of the model on the bench, in eval mode, in float64 if it works in that.
+
+    Raises:
+        InputError: it is no video model of such clips: expected and actual shapes in one line.
+    """
+    if not callable(model):
+        raise InputError(f"a model is called with a batch of clips, but {type(model).__name__} cannot be called")
+    module = copy.deepcopy(model).cpu().eval().requires_grad_(False) if isinstance(model, nn.Module) else None
+    tried = []
+    for dtype in (torch.float64, torch.float32):
+        call = module.to(dtype) if module is not None else model
+        bench = Bench(call, module, layout, values, dtype)
+        try:
+            with torch.no_grad():
+                bench.answer(bench.clips(2))
+            return bench
+        except InputError:
+            raise
+        except Exception as error:  # whatever the model does with a clip that it does not expect
+            tried.append(told(error))
+    size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
+    if len(size) == 3 and _takes(call, torch.zeros(2, *size)):
+        raise InputError(
+            f"no video model: it takes images (B, {', '.join(map(str, size))}), but expected was one that takes "
+            f"clips {layout.batch_text}"
+        )
+    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1]}")
+
+
+def _takes(call: Callable[[Tensor], Any], images: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            call(images)
+    except Exception:
+        return False
+    return True
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Logits, features or tokens in what a model gives back."""
+    if isinstance(output, Tensor):
+        if not output.is_floating_point():
+            raise InputError(f"expected logits, features or tokens as floats, got {output.dtype} {tuple(output.shape)}")
+        return output
+    for name in ("logits", "last_hidden_state"):
+        if isinstance(getattr(output, name, None), Tensor):
+            return getattr(output, name)
+    several = output.values() if isinstance(output, Mapping) else output if isinstance(output, (list, tuple)) else ()
+    found = next((part for part in several if isinstance(part, Tensor) and part.is_floating_point()), None)
+    if found is None:
+        raise InputError(f"expected logits, features or tokens as a tensor, got {type(output).__name__}")
+    return found
+
+
+def as_answer(output: Tensor, clips: int) -> Tensor:
+    """Logits (B, K) as they are; anything larger as moments of its values, (B, 10)."""
+    if output.ndim < 1 or len(output) != clips:
+        raise InputError(f"expected an answer for each of {clips} clips, ({clips}, …), got {tuple(output.shape)}")
+    return output.reshape(clips, -1) if output.ndim < 3 else moments(output.reshape(clips, -1))
+
+
+def moments(values: Tensor) -> Tensor:
+    """(B, N) numbers as (B, 10) that say which numbers there are, not where: equal sets, equal moments."""
+    values = values.double()
+    spread = values.std(1, keepdim=True).clamp_min(1e-300)
+    waves = [(f * values / spread + f).cos().mean(1) for f in _FREQUENCIES]
+    return torch.stack([*waves, (values.mean(1) / spread[:, 0]), spread[:, 0].log()], 1)
+
+
+def randomise(module: nn.Module, seed: int) -> None:
+    """Weights that are nowhere zero and keep signals at their size, so that none hides a difference."""
+    generator = torch.Generator().manual_seed(seed)
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if not p.is_floating_point():
+                continue
+            drawn = torch.randn(p.shape, generator=generator)
+            if p.ndim < 2:
+                drawn = 0.3 * drawn + (0 if name.endswith("bias") else 1)
+            elif id(p) not in tables and p.shape[0] > 1:  # what multiplies; positions and tokens are added instead
+                drawn = 1.3 * drawn / (p.numel() / p.shape[0]) ** 0.5
+            p.copy_(drawn)
+
+
+class _Coarsest(TorchDispatchMode):
+    """The coarsest floating type of what is computed from a clip; tables of constants may be as coarse as they like."""
+
+    def __init__(self, clips: Tensor) -> None:
+        super().__init__()
+        self.dtype, self._made = clips.dtype, {_memory(clips): clips}  # kept, so that no memory is given out again
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if any(_memory(x) in self._made for x in _tensors((*args, *(kwargs or {}).values()))):
+            for x in _tensors((out,)):
+                self._made[_memory(x)] = x
+                if x.is_floating_point():
+                    self.dtype = max(self.dtype, x.dtype, key=lambda kind: torch.finfo(kind).eps)
+        return out
+
+
+def _tensors(several: Iterable[Any]) -> Iterator[Tensor]:
+    for x in several:
+        if isinstance(x, Tensor):
+            yield x
+        elif isinstance(x, (list, tuple)):
+            yield from _tensors(x)
+
+
+def _memory(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
+
+
+def coarsest(bench: Bench) -> torch.dtype:
+    """The coarsest type in which the model computes anything: some norms work in float32 whatever they are given."""
+    clips = bench.clips(1)
+    with torch.no_grad(), _Coarsest(clips) as seen:
+        bench.call(clips)
+    return seen.dtype
+
+
+def floor(bench: Bench, clips: Tensor, base: Tensor, dtype: torch.dtype) -> float:
+    """What rounding alone may change: the move of the answer when every input number moves by one rounding."""
+    eps = torch.finfo(dtype).eps
+    generator = torch.Generator().manual_seed(7)
+    found = [eps]
+    for _ in range(2):
+        noise = torch.randn(clips.shape, generator=generator, dtype=torch.float64).sign().to(clips.dtype)
+        found.append(bench.distance(base, bench.answer(clips * (1 + eps * noise))))
+    return max(found)

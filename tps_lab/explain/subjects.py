@@ -1,0 +1,283 @@
+"""Video models by name, small and with random weights, for `certify`: ours and those of other libraries.
+
+Sizes are chosen so that a certificate takes seconds; what a model can tell of order does not depend on them.
+Positions that a library fixes at training size are kept as that library makes them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tps_lab.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that can be certified.
+
+    Args:
+        name: "torchvision:r3d_18".
+        make: the model, with random weights.
+        shape, axes: of its clips.
+        truth: what its definition says about order: order-blind, cyclic, "blind to steps of 2" or sees order.
+        why: in the definition's words.
+    """
+
+    name: str
+    make: Callable[[], Callable[[Tensor], Any]]
+    shape: tuple[int, ...]
+    axes: str
+    truth: str
+    why: str
+
+
+class PerFrame(nn.Module):
+    """An image model frame by frame; answers are averaged, or the largest taken."""
+
+    def __init__(self, image_model: nn.Module, largest: bool = False) -> None:
+        super().__init__()
+        self.image_model, self.largest = image_model, largest
+
+    def forward(self, clips_BCTHW: Tensor) -> Tensor:
+        b, _, t, *_ = clips_BCTHW.shape
+        answers = self.image_model(clips_BCTHW.transpose(1, 2).flatten(0, 1)).unflatten(0, (b, t))
+        return answers.amax(1) if self.largest else answers.mean(1)
+
+
+class Patches(nn.Module):
+    """A vision tower of the Qwen-VL family as a video model: clips become its list of patches and its grid."""
+
+    def __init__(self, tower: nn.Module, patch: int, tubelet: int, merge: int) -> None:
+        super().__init__()
+        self.tower, self.patch, self.tubelet, self.merge = tower, patch, tubelet, merge
+
+    def patches(self, clips_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (B·N, C·tubelet·p·p), those that are merged next to each other, and the grid (B, 3) of T, H, W."""
+        b, t, c, h, w = clips_BTCHW.shape
+        p, m, steps = self.patch, self.merge, t // self.tubelet
+        x = clips_BTCHW.reshape(b, steps, self.tubelet, c, h // p // m, m, p, w // p // m, m, p)
+        x = x.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9).reshape(-1, c * self.tubelet * p * p)
+        return x, torch.tensor([[steps, h // p, w // p]] * b)
+
+    def forward(self, clips_BTCHW: Tensor) -> Tensor:
+        x, grid = self.patches(clips_BTCHW)
+        out = self.tower(x, grid_thw=grid)
+        tokens = getattr(out, "pooler_output", None)
+        tokens = getattr(out, "last_hidden_state", out) if tokens is None else tokens
+        tokens = tokens[0] if isinstance(tokens, tuple) else tokens
+        return tokens.reshape(len(clips_BTCHW), -1, tokens.shape[-1])
+
+
+class VideoAndText(nn.Module):
+    """A whole Qwen-VL model: the clip as patches between a few words; the last token's features."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        vision = model.config.vision_config
+        self.model, self.config = model, model.config
+        self.cut = Patches(nn.Identity(), vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size)
+
+    def forward(self, clips_BTCHW: Tensor) -> Tensor:
+        answers = []
+        for clip in clips_BTCHW[:, None]:
+            x, grid = self.cut.patches(clip)
+            video = int(grid.prod()) // self.cut.merge**2
+            ids = torch.tensor([[3, self.config.vision_start_token_id, *[self.config.video_token_id] * video, 4, 5]])
+            kinds = 2 * (ids == self.config.video_token_id).int()  # 0 text, 1 image, 2 video
+            known = {"mm_token_type_ids": kinds} if "mm_token_type_ids" in _arguments(self.model) else {}
+            out = self.model(
+                input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values_videos=x, video_grid_thw=grid, **known
+            )
+            answers.append(out.last_hidden_state[:, -1])
+        return torch.cat(answers)
+
+
+def _arguments(model: Any) -> set[str]:
+    import inspect
+
+    return set(inspect.signature(model.forward).parameters)
+
+
+_SEES, _BLIND = "sees order", "order-blind"
+
+
+def _ours(attention: str, truth: str, why: str, **options: Any) -> Subject:
+    def make() -> nn.Module:
+        from tps_lab.backbones import create_model
+
+        return create_model("vit_micro", attention, frames=8, num_classes=10, **options)
+
+    time = ", time embedded" if options.get("temporal_position") else ""
+    return Subject(f"{attention}{time}", make, (3, 8, 32, 32), "CTHW", truth, why)
+
+
+def _torchvision(name: str, why: str, size: int = 32, frames: int = 8, **options: Any) -> Subject:
+    def make() -> nn.Module:
+        import torchvision.models.video as models
+
+        return getattr(models, name)(weights=None, **options)
+
+    return Subject(f"torchvision:{name}", make, (3, frames, size, size), "CTHW", _SEES, why)
+
+
+def _s3d() -> nn.Module:
+    """Its average is over 7×7 places of a 224² clip; here over the 2×2 of a smaller one."""
+    from torchvision.models.video import s3d
+
+    model = s3d(weights=None, num_classes=10)
+    model.avgpool = nn.AvgPool3d(2, 1)
+    return model
+
+
+def _mvit() -> nn.Module:
+    from torchvision.models.video.mvit import MSBlockConfig, MViT
+
+    block = {"kernel_q": [3, 3, 3], "kernel_kv": [3, 3, 3], "stride_q": [1, 1, 1], "stride_kv": [1, 2, 2]}
+    blocks = [MSBlockConfig(1, 32, 32, **block) for _ in range(4)]  # type: ignore[arg-type]
+    return MViT(
+        (64, 64), 8, blocks, True, False, dropout=0, num_classes=10, rel_pos_embed=True, proj_after_attn=True
+    )
+
+
+_SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+
+
+def _transformers(name: str, model: str, why: str, truth: str = _SEES, **options: Any) -> Subject:
+    def make() -> nn.Module:
+        library = _library("transformers")
+        config = getattr(library, model.replace("ForVideoClassification", "Config"))
+        return getattr(library, model)(config(**{**_SMALL, **options}))
+
+    return Subject(f"transformers:{name}", make, (8, 3, 32, 32), "TCHW", truth, why)
+
+
+def _qwen(family: str, **vision: Any) -> Any:
+    """A small model of a Qwen-VL family: vision tower and language model, with a vocabulary of 16 words."""
+    library = _library("transformers")
+    small = {"depth": 3, "num_heads": 2, "patch_size": 4, "hidden_size": 32, "spatial_merge_size": 2} | vision
+    text = {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "vocab_size": 16, "rope_parameters": _ROPE, "rope_scaling": _ROPE, "head_dim": 16,
+        "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2,
+    }  # fmt: skip
+    words = {"image_token_id": 10, "video_token_id": 11, "vision_start_token_id": 12, "vision_end_token_id": 13}
+    return getattr(library, f"{family}Model")(getattr(library, f"{family}Config")(text_config=text, vision_config=small, **words))
+
+
+_ROPE = {"rope_type": "default", "type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
+
+
+def _tower(name: str, family: str, **vision: Any) -> Subject:
+    def make() -> nn.Module:
+        return Patches(_qwen(family, **vision).visual, patch=4, tubelet=2, merge=2)
+
+    why = "attention stays inside steps of two frames, positions are of height and width"
+    return Subject(f"transformers:{name}-tower", make, (8, 3, 32, 32), "TCHW", "blind to steps of 2", why)
+
+
+def _whole(name: str, family: str, **vision: Any) -> Subject:
+    def make() -> nn.Module:
+        return VideoAndText(_qwen(family, **vision))
+
+    why = "its language model reads from left to right and gets a position in time"
+    return Subject(f"transformers:{name}", make, (8, 3, 32, 32), "TCHW", _SEES, why)
+
+
+def _timm(name: str, largest: bool = False) -> Subject:
+    def make() -> nn.Module:
+        import timm
+
+        return PerFrame(timm.create_model(name, num_classes=10), largest)
+
+    pooled = "the largest of" if largest else "the mean of"
+    size = 224 if "patch16_224" in name else 64
+    suffix = ":max" if largest else ""
+    return Subject(f"timm:{name}{suffix}", make, (3, 4, size, size), "CTHW", _BLIND, f"{pooled} its frames' answers")
+
+
+def _library(name: str) -> Any:
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"{name} is not installed: pip install 'tps_lab[{name}]'")
+    return importlib.import_module(name)
+
+
+_Q25 = {"out_hidden_size": 32, "intermediate_size": 48, "window_size": 16, "fullatt_block_indexes": [1]}
+_Q3 = {"out_hidden_size": 32, "intermediate_size": 48, "deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+
+# fmt: off
+SUBJECTS: dict[str, Subject] = {subject.name: subject for subject in (
+    _ours("spatial", _BLIND, "frames meet in the mean only", temporal_position=False),
+    _ours("joint", _BLIND, "attention without positions treats all tokens as a set", temporal_position=False),
+    _ours("joint", _SEES, "each time step has an embedding", temporal_position=True),
+    _ours("divided", _BLIND, "attention over time without positions", temporal_position=False),
+    _ours("tps", "cyclic", "shifts go round the ends of the clip", temporal_position=False),
+    _ours("tps(border=zero)", _SEES, "shifts fall off the ends of the clip", temporal_position=False),
+    _ours("causal", _SEES, "a frame sees those before it", temporal_position=False),
+    _torchvision("r3d_18", "3D convolutions with zeros ahead and behind", num_classes=10),
+    _torchvision("mc3_18", "3D convolutions in its first stage", num_classes=10),
+    _torchvision("r2plus1d_18", "convolutions over time", num_classes=10),
+    Subject("torchvision:s3d", _s3d, (3, 16, 64, 64), "CTHW", _SEES, "convolutions over time"),
+    _torchvision("swin3d_t", "a bias for each distance in time", size=64, num_classes=10),
+    Subject("torchvision:mvit", _mvit, (3, 8, 64, 64), "CTHW", _SEES, "a bias for each distance in time"),
+    _transformers("timesformer", "TimesformerForVideoClassification", "each time step has an embedding", num_frames=8),
+    _transformers("timesformer-joint", "TimesformerForVideoClassification", "each time step has an embedding",
+                  num_frames=8, attention_type="joint_space_time"),
+    _transformers("vivit", "VivitForVideoClassification", "each tubelet has an embedding", num_frames=8,
+                  tubelet_size=[2, 8, 8]),
+    _transformers("videomae", "VideoMAEForVideoClassification", "sines over all tubelets", num_frames=8),
+    _transformers("vjepa2", "VJEPA2ForVideoClassification", "queries and keys turn with time", frames_per_clip=8,
+                  crop_size=32, hidden_size=48, num_pooler_layers=1, pred_hidden_size=48, pred_num_hidden_layers=1,
+                  pred_num_attention_heads=2),
+    _tower("qwen2-vl", "Qwen2VL", embed_dim=32),
+    _tower("qwen2.5-vl", "Qwen2_5_VL", **_Q25),
+    _tower("qwen3-vl", "Qwen3VL", **_Q3),
+    _whole("qwen2-vl", "Qwen2VL", embed_dim=32),
+    _whole("qwen2.5-vl", "Qwen2_5_VL", **_Q25),
+    _timm("resnet18"),
+    _timm("resnet18", largest=True),
+    _timm("vit_tiny_patch16_224"),
+)}
+# fmt: on
+
+
+def find(text: str) -> Subject:
+    """A known model, "timm:ANY" frame by frame, an attention variant of ours, or "FILE.py:factory".
+
+    A file's code is run: name only files that you trust. Its factory takes nothing and returns the model, or the
+    model and the shape of a clip.
+
+    Raises:
+        InputError: there is no such model, file or factory.
+    """
+    if text in SUBJECTS:
+        return SUBJECTS[text]
+    file, colon, factory = text.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _from_file(Path(file), factory)
+    if text.startswith("timm:"):
+        return _timm(text.removeprefix("timm:").removesuffix(":max"), text.endswith(":max"))
+    if ":" not in text.partition("(")[0]:
+        from tps_lab.attention import parse
+
+        return _ours(str(parse(text)), "", "")
+    raise unknown("model", text, SUBJECTS)
+
+
+def _from_file(file: Path, factory: str) -> Subject:
+    from tps_lab import plugins
+
+    plugins.load(file)
+    made = getattr(plugins.last(), factory, None)
+    if not callable(made):
+        raise InputError(f"{file} has no function '{factory}' that makes a model")
+    return Subject(f"{file.name}:{factory}", made, (), "", "", "")
