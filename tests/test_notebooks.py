@@ -24,7 +24,7 @@ def test_is_stored_clean_and_teaches(path: Path) -> None:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in code)
     text = "\n".join(cell.source for cell in notebook.cells)
-    assert notebook.cells[0].source.startswith(f"# {path.stem[0]} · ")
+    assert notebook.cells[0].source.startswith(f"# {path.stem.partition('_')[0]} · ")
     assert "**You will learn**" in notebook.cells[0].source
     assert text.count("**Exercise.**") == text.count("<summary>Answer</summary>") >= 1
     assert not re.search(r"/(home|root|tmp|work|Users)/", text)

@@ -20,6 +20,7 @@ _LAZY = {
     "create_model": "tps_lab.backbones",
     "videoize": "tps_lab.backbones",
     "load_official": "tps_lab.backbones",
+    "certify": "tps_lab.explain",
     "data": "tps_lab.data",
     "measure": "tps_lab.measure",
     "predict": "tps_lab.inference",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from tps_lab.errors import InputError
 
 _PREFIX = "tps_lab_plugin_"
 
 
-def load(file: Path) -> None:
+def load(file: Path) -> ModuleType:
     """Run a plugin; the classes that it defines are then found by name.
 
     Raises:
@@ -25,6 +26,7 @@ def load(file: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    return module
 
 
 def loaded() -> list[Path]:

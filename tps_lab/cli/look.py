@@ -1,9 +1,10 @@
-"""Commands that look at what there is: list, pattern, explain, studio."""
+"""Commands that look at what there is: list, pattern, explain, certify, studio."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -91,6 +92,71 @@ def explain(
         print_json(found.facts())
     else:
         print(found.text())
+
+
+@app.command(epilog="Example: tps-lab certify transformers:vivit --save vivit.png")
+def certify(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE.py:FACTORY|RUN",
+            help="A known model (--known), an attention variant, timm:ANY (frame by frame), a run's folder, or a "
+            "function in a Python file that returns a model. The file's code is run: name only files you trust.",
+        ),
+    ] = "",
+    known: Annotated[bool, typer.Option("--known", help="List the models that are known by name.")] = False,
+    shape: Annotated[str | None, typer.Option(help="Of one clip, e.g. 3x8x32x32; with a file.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Of the shape: CTHW, TCHW, …; guessed where that is safe.")] = None,
+    values: Annotated[
+        str | None, typer.Option(help="Pixel values it takes, e.g. 0,1. [default: normal numbers]")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Name its ceiling on a data set (tps-lab list data).")] = None,
+    save: Annotated[Path | None, typer.Option(help="Save the picture (.png, .svg, .pdf).")] = None,
+    badge: Annotated[Path | None, typer.Option(help="Save a badge (.svg).")] = None,
+    json_: Json = False,
+) -> None:
+    """Does a video model see time at all? A certificate from random weights: no data, no training.
+
+    A clip's shape and axes are said without the batch's. The trained model of a run's folder is tried on its
+    test clips too.
+    """
+    from tps_lab import viz
+    from tps_lab.explain import subjects
+
+    if known:
+        print(json.dumps(subjects.listed(), indent=2) if json_ else subjects.text())
+        return
+    if not model:
+        raise InputError("name a model; tps-lab certify --known lists some")
+    if badge is not None and badge.suffix != ".svg":
+        raise InputError(f"a badge is an .svg file, not {badge}")
+    found = subjects.certify(model, _numbers(shape, "3x8x32x32", int), axes, _interval(values), data)
+    if save is not None:
+        save_picture(viz.certificate(found).figure, save)
+    if badge is not None:
+        try:
+            badge.write_text(viz.badge(found), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {badge}: {error.strerror or error}") from error
+    if json_:
+        print_json(found.facts())
+    else:
+        print(found.text())
+
+
+def _numbers(text: str | None, example: str, kind: type) -> tuple[Any, ...] | None:
+    between = "x" if "x" in example else ","
+    try:
+        return None if text is None else tuple(kind(part) for part in text.lower().split(between))
+    except ValueError:
+        raise InputError(f"{text!r} is not of the form {example}") from None
+
+
+def _interval(text: str | None) -> tuple[float, float] | None:
+    found = _numbers(text, "0,1", float)
+    if found is not None and (len(found) != 2 or not found[0] < found[1]):
+        raise InputError(f"--values {text!r} is not an interval such as 0,1")
+    return found
 
 
 @app.command(epilog='Examples: tps-lab studio, tps-lab studio B, tps-lab studio C "0 1 / -1 2"')

@@ -28,13 +28,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.explain.ceilings import Ceiling, ceiling, needed_reach
+from tps_lab.explain.certificates import Certificate, certify
 from tps_lab.explain.mixing import Mixing, mixing
+from tps_lab.explain.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from tps_lab.config import RunConfig
     from tps_lab.data import Clips
 
-__all__ = ["Certificate", "Explanation", "Mixing", "certify", "explain", "mixing", "needed_reach"]
+__all__ = [
+    "Ceiling", "Certificate", "Explanation", "Mixing", "Symmetry", "ceiling", "certify", "explain", "mixing",
+    "needed_reach",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Explanation:
             "data": self.data,
             "symmetry": str(mixing.symmetry) if known else None,
             "interchangeable_frames": [list(members) for members in mixing.symmetry.classes] if known else None,
+            "sees": mixing.symmetry.verdict(mixing.order_from) if known else None,
+            "order_from": mixing.order_from or None,
             "cyclic_period": mixing.symmetry.period if known else None,
             "reach": mixing.reach if known else None,
             "span": mixing.span if known else None,
@@ -75,6 +82,7 @@ class Explanation:
         if not mixing.outside:
             time = "; each time step has a learned embedding" if mixing.temporal_position else ""
             lines.append(("symmetry", str(mixing.symmetry) + time))
+            lines.append(("sees", mixing.symmetry.verdict(mixing.order_from)))
             lines.append(("reach", self._reach()))
             if mixing.worlds > 1:
                 lines.append(("worlds", f"the clip falls into {mixing.worlds} sets of tokens that never meet"))

@@ -120,6 +120,7 @@ class Bench:
 
     def distance(self, one: Tensor, other: Tensor) -> float:
         """How far answers are apart, as a share of the largest; infinite if a number is not finite."""
+        one, other = one.detach(), other.detach()
         off = (one - other).abs().max() / one.abs().max().clamp_min(1e-300)
         return float(off) if torch.isfinite(off) else float("inf")
 

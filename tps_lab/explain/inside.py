@@ -231,9 +231,7 @@ def _of_steps(orders: Sequence[np.ndarray], groups: Groups) -> list[np.ndarray]:
     lengths = {len(frames) for frames, _ in groups}
     if len(lengths) != 1 or lengths == {1}:
         return list(orders)
-    return [
-        np.concatenate([groups[g][0] for g in np.argsort(np.asarray(order)[: len(groups)])]) for order in orders
-    ]
+    return [np.concatenate([groups[g][0] for g in np.argsort(np.asarray(order)[: len(groups)])]) for order in orders]
 
 
 def _order_from(base: list[_Seen], moved: list[list[Tensor] | None], tolerance: float) -> str:
@@ -266,9 +264,7 @@ def _frozen(
     return False, ""
 
 
-def _given(
-    positions: list[tuple[str, Tensor]], base: list[_Seen], known: dict[Any, Groups]
-) -> tuple[bool | None, str]:
+def _given(positions: list[tuple[str, Tensor]], base: list[_Seen], known: dict[Any, Groups]) -> tuple[bool | None, str]:
     """Position ids of (axes, B, L), the first axis with time first, compared between the time steps of L tokens."""
     for name, ids in positions:
         for shape, groups in known.items():

@@ -7,7 +7,7 @@ Positions that a library fixes at training size are kept as that library makes t
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.errors import InputError, unknown
+from tps_lab.explain import certificates
+from tps_lab.explain.certificates import Certificate
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Subject:
 
     Args:
         name: "torchvision:r3d_18".
-        make: the model, with random weights.
-        shape, axes: of its clips.
+        make: the model, with random weights; a file's factory may give (model, shape of a clip).
+        shape, axes: of its clips; empty if not known.
         truth: what its definition says about order: order-blind, cyclic, "blind to steps of 2" or sees order.
         why: in the definition's words.
     """
@@ -108,31 +110,31 @@ def _arguments(model: Any) -> set[str]:
 _SEES, _BLIND = "sees order", "order-blind"
 
 
-def _ours(attention: str, truth: str, why: str, **options: Any) -> Subject:
+def _ours(attention: str, truth: str, why: str, frames: int = 8, **options: Any) -> Subject:
     def make() -> nn.Module:
         from tps_lab.backbones import create_model
 
-        return create_model("vit_micro", attention, frames=8, num_classes=10, **options)
+        return create_model("vit_micro", attention, frames=frames, num_classes=10, **options)
 
     time = ", time embedded" if options.get("temporal_position") else ""
-    return Subject(f"{attention}{time}", make, (3, 8, 32, 32), "CTHW", truth, why)
+    return Subject(f"{attention}{time}", make, (3, frames, 32, 32), "CTHW", truth, why)
 
 
-def _torchvision(name: str, why: str, size: int = 32, frames: int = 8, **options: Any) -> Subject:
+def _torchvision(name: str, why: str, size: int = 16, **options: Any) -> Subject:
     def make() -> nn.Module:
         import torchvision.models.video as models
 
         return getattr(models, name)(weights=None, **options)
 
-    return Subject(f"torchvision:{name}", make, (3, frames, size, size), "CTHW", _SEES, why)
+    return Subject(f"torchvision:{name}", make, (3, 8, size, size), "CTHW", _SEES, why)
 
 
 def _s3d() -> nn.Module:
-    """Its average is over 7×7 places of a 224² clip; here over the 2×2 of a smaller one."""
+    """Its average is over 2×7×7 places of a clip of 224²; here over the 1×2×2 of a smaller one."""
     from torchvision.models.video import s3d
 
     model = s3d(weights=None, num_classes=10)
-    model.avgpool = nn.AvgPool3d(2, 1)
+    model.avgpool = nn.AvgPool3d((1, 2, 2), 1)
     return model
 
 
@@ -141,9 +143,7 @@ def _mvit() -> nn.Module:
 
     block = {"kernel_q": [3, 3, 3], "kernel_kv": [3, 3, 3], "stride_q": [1, 1, 1], "stride_kv": [1, 2, 2]}
     blocks = [MSBlockConfig(1, 32, 32, **block) for _ in range(4)]  # type: ignore[arg-type]
-    return MViT(
-        (64, 64), 8, blocks, True, False, dropout=0, num_classes=10, rel_pos_embed=True, proj_after_attn=True
-    )
+    return MViT((64, 64), 8, blocks, True, False, dropout=0, num_classes=10, rel_pos_embed=True, proj_after_attn=True)
 
 
 _SMALL = {
@@ -171,7 +171,8 @@ def _qwen(family: str, **vision: Any) -> Any:
         "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
     words = {"image_token_id": 10, "video_token_id": 11, "vision_start_token_id": 12, "vision_end_token_id": 13}
-    return getattr(library, f"{family}Model")(getattr(library, f"{family}Config")(text_config=text, vision_config=small, **words))
+    config = getattr(library, f"{family}Config")(text_config=text, vision_config=small, **words)
+    return getattr(library, f"{family}Model")(config)
 
 
 _ROPE = {"rope_type": "default", "type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
@@ -197,10 +198,11 @@ def _timm(name: str, largest: bool = False) -> Subject:
     def make() -> nn.Module:
         import timm
 
-        return PerFrame(timm.create_model(name, num_classes=10), largest)
+        sized = {"img_size": size} if name.startswith("vit_tiny") else {}
+        return PerFrame(timm.create_model(name, num_classes=10, **sized), largest)
 
     pooled = "the largest of" if largest else "the mean of"
-    size = 224 if "patch16_224" in name else 64
+    size = 32 if name in ("resnet18", "vit_tiny_patch16_224") else 224
     suffix = ":max" if largest else ""
     return Subject(f"timm:{name}{suffix}", make, (3, 4, size, size), "CTHW", _BLIND, f"{pooled} its frames' answers")
 
@@ -226,8 +228,8 @@ SUBJECTS: dict[str, Subject] = {subject.name: subject for subject in (
     _torchvision("r3d_18", "3D convolutions with zeros ahead and behind", num_classes=10),
     _torchvision("mc3_18", "3D convolutions in its first stage", num_classes=10),
     _torchvision("r2plus1d_18", "convolutions over time", num_classes=10),
-    Subject("torchvision:s3d", _s3d, (3, 16, 64, 64), "CTHW", _SEES, "convolutions over time"),
-    _torchvision("swin3d_t", "a bias for each distance in time", size=64, num_classes=10),
+    Subject("torchvision:s3d", _s3d, (3, 8, 64, 64), "CTHW", _SEES, "convolutions over time"),
+    _torchvision("swin3d_t", "a bias for each distance in time", size=32, num_classes=10),
     Subject("torchvision:mvit", _mvit, (3, 8, 64, 64), "CTHW", _SEES, "a bias for each distance in time"),
     _transformers("timesformer", "TimesformerForVideoClassification", "each time step has an embedding", num_frames=8),
     _transformers("timesformer-joint", "TimesformerForVideoClassification", "each time step has an embedding",
@@ -250,34 +252,88 @@ SUBJECTS: dict[str, Subject] = {subject.name: subject for subject in (
 # fmt: on
 
 
-def find(text: str) -> Subject:
+def find(text: str, frames: int | None = None) -> Subject:
     """A known model, "timm:ANY" frame by frame, an attention variant of ours, or "FILE.py:factory".
 
-    A file's code is run: name only files that you trust. Its factory takes nothing and returns the model, or the
+    Our variants are looked at without an embedding of time. A file's code is run: name only files that you
+    trust. Its factory takes nothing and returns the model, or the
     model and the shape of a clip.
 
     Raises:
         InputError: there is no such model, file or factory.
     """
-    if text in SUBJECTS:
+    own = ":" not in text.partition("(")[0]
+    if text in SUBJECTS and not (own and frames):
         return SUBJECTS[text]
     file, colon, factory = text.rpartition(":")
     if colon and file.endswith(".py"):
         return _from_file(Path(file), factory)
     if text.startswith("timm:"):
-        return _timm(text.removeprefix("timm:").removesuffix(":max"), text.endswith(":max"))
-    if ":" not in text.partition("(")[0]:
+        import timm
+
+        name = text.removeprefix("timm:").removesuffix(":max")
+        if not timm.is_model(name):
+            raise unknown("timm model", name, timm.list_models(f"{name[:3]}*") or ["resnet18"])
+        return _timm(name, text.endswith(":max"))
+    if own:
         from tps_lab.attention import parse
 
-        return _ours(str(parse(text)), "", "")
+        return _ours(str(parse(text)), "", "", frames or 8, temporal_position=False)
     raise unknown("model", text, SUBJECTS)
 
 
 def _from_file(file: Path, factory: str) -> Subject:
     from tps_lab import plugins
 
-    plugins.load(file)
-    made = getattr(plugins.last(), factory, None)
+    made = getattr(plugins.load(file), factory, None)
     if not callable(made):
         raise InputError(f"{file} has no function '{factory}' that makes a model")
     return Subject(f"{file.name}:{factory}", made, (), "", "", "")
+
+
+def certify(
+    text: str,
+    shape: Sequence[int] | None = None,
+    axes: str | None = None,
+    values: tuple[float, float] | None = None,
+    data: str | None = None,
+) -> Certificate:
+    """The certificate of what a command line names: a known model, a file's factory, or the folder of a run.
+
+    Args:
+        shape, axes, values, data: as for `tps_lab.certify`; what the model says of itself where they are None.
+    """
+    if Path(text).is_dir():
+        return _of_run(Path(text), data)
+    subject = find(text, certificates.opened(data).clip_shape[1] if data else None)
+    torch.manual_seed(0)
+    made = subject.make()
+    model, own = made if isinstance(made, tuple) else (made, subject.shape)
+    shape, axes = shape or own, axes or subject.axes or None
+    if not shape:
+        raise InputError(f"{text} does not say what clips it takes: give --shape, e.g. 3x8x32x32")
+    return certificates.certify(model, shape, axes=axes, values=values, data=data, name=subject.name)
+
+
+def _of_run(folder: Path, data: str | None) -> Certificate:
+    from tps_lab import data as data_sets
+    from tps_lab import runs
+    from tps_lab.training.model import restore
+
+    run = runs.open_run(folder)
+    on = data or str(run.config["data"])
+    model: Any = restore(run, data_sets.parse(on).opened())
+    return certificates.certify(model, model.clip_shape, axes="CTHW", data=on, trained=True, name=str(run.row["label"]))
+
+
+def listed() -> list[dict[str, Any]]:
+    """The known models as plain data."""
+    return [
+        {"name": s.name, "clip_shape": list(s.shape), "axes": s.axes, "truth": s.truth, "why": s.why}
+        for s in SUBJECTS.values()
+    ]
+
+
+def text() -> str:
+    """The known models for a terminal."""
+    return "\n".join(f"{s.name:<26}{s.truth:<22}{s.why}" for s in SUBJECTS.values())

@@ -34,7 +34,7 @@ class Symmetry:
 
     @classmethod
     def find(cls, frames: int, keeps: Callable[[np.ndarray], bool]) -> Symmetry:
-        """The symmetry of a model that gives a clip and the clip in an order (T,) the same answer where `keeps` says."""
+        """The symmetry of a model; `keeps` says whether a clip and the clip in an order (T,) get the same answer."""
         t = np.arange(frames)
         divisors = [k for k in range(1, frames) if frames % k == 0]
         classes: list[list[int]] = []
@@ -48,13 +48,13 @@ class Symmetry:
                     break
             else:
                 classes.append([frame])
+        steps = [k for k in divisors if 1 < k < frames / 2]  # two steps that change places are a shift by half the clip
         if len(classes) == 1:
             return cls(frames, (tuple(classes[0]),), 1, 1, True)
         return cls(
             frames,
             tuple(map(tuple, classes)),
-            # two steps that change places are a shift by half the clip
-            next((k for k in divisors[1:] if frames > 2 * k and all(keeps(order) for order in _neighbours(frames, k))), frames),
+            next((k for k in steps if all(keeps(order) for order in _neighbours(frames, k))), frames),
             next((k for k in divisors if keeps((t + k) % frames)), frames),
             keeps(t[::-1]),
         )

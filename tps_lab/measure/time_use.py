@@ -15,6 +15,7 @@ order counts. Nothing is trained here.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import log
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from tps_lab.data import Clips, Split
 
+_LN2 = log(2)
 _DRAWS = 3  # orders that each clip is shuffled into
 
 
@@ -35,6 +37,8 @@ class TimeProbe:
         fall: percentage points below the unchanged clips; negative if it rose.
         same_answer_pct: clips that get the same answer as unchanged.
         opposite_answer_pct: clips that are now taken for the other class of their pair; None without pairs.
+        divergence_bits: how far the probabilities move, from 0 to 1: the Jensen-Shannon divergence between the
+            answers to a clip and to the changed clip, averaged (Lin, IEEE Trans. Inf. Theory 37, 1991).
         clips: how many; several orders of one clip count as several.
     """
 
@@ -43,6 +47,7 @@ class TimeProbe:
     fall: float
     same_answer_pct: float
     opposite_answer_pct: float | None
+    divergence_bits: float
     clips: int
 
 
@@ -77,7 +82,7 @@ def time_probes(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    answers: dict[str, list[Tensor]] = {}
+    logits: dict[str, list[Tensor]] = {}
     labels: list[Tensor] = []
     changes = orders(clips.clip_shape[1], torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -85,21 +90,26 @@ def time_probes(
             x, y = clips.batch(split, index, device)
             labels.append(y.cpu())
             for name, several in changes.items():
-                found = [model(x[:, :, order.to(device)]).argmax(1).cpu() for order in several]
-                answers.setdefault(name, []).append(torch.stack(found, 1))
+                found = [model(x[:, :, order.to(device)]).float().cpu() for order in several]
+                logits.setdefault(name, []).append(torch.stack(found, 1))
     model.train(was_training)
     label = torch.cat(labels)[:, None]
     other = torch.full((len(clips.classes),), -1)
     for a, b in clips.pairs:
         other[a], other[b] = b, a
-    whole = torch.cat(answers["as it is"])
+    unchanged = torch.cat(logits["as it is"])
+    whole = unchanged.argmax(2)
     base = _percent(whole == label)
     rows = []
-    for name, parts in answers.items():
-        said = torch.cat(parts)
+    for name, parts in logits.items():
+        changed = torch.cat(parts)
+        said = changed.argmax(2)
         top1 = _percent(said == label)
         opposite = _percent(said == other[label]) if clips.pairs else None
-        rows.append(TimeProbe(name, top1, round(base - top1, 4), _percent(said == whole), opposite, said.numel()))
+        apart = round(_divergence(unchanged, changed), 4)
+        rows.append(
+            TimeProbe(name, top1, round(base - top1, 4), _percent(said == whole), opposite, apart, said.numel())
+        )
     return rows
 
 
@@ -126,6 +136,15 @@ def answer(rows: list[TimeProbe]) -> str:
     if backwards.opposite_answer_pct is not None:
         said += f"; reversed, {backwards.opposite_answer_pct:.1f} % of the clips are taken for the opposite class"
     return said + "."
+
+
+def _divergence(one: Tensor, other: Tensor) -> float:
+    """Mean Jensen-Shannon divergence in bits between the softmax of logits (N, orders, classes)."""
+    p, q = one.double().softmax(2).expand_as(other), other.double().softmax(2)
+    middle = (p + q) / 2
+    return (
+        float((torch.special.entr(middle) - (torch.special.entr(p) + torch.special.entr(q)) / 2).sum(2).mean()) / _LN2
+    )
 
 
 def _percent(right: Tensor) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 from tps_lab.viz.attended import attended_sets, provenance
 from tps_lab.viz.bars import dots, stacked
 from tps_lab.viz.breakdown import breakdown
+from tps_lab.viz.certificate import badge, certificate
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.effects import differences, interaction, main_effects
@@ -36,7 +37,9 @@ __all__ = [
     "accuracy_map",
     "attended_sets",
     "attention_maps",
+    "badge",
     "breakdown",
+    "certificate",
     "colour",
     "complexity",
     "confusion",

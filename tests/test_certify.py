@@ -1,0 +1,359 @@
+"""Certificates of any model: no false alarm where the truth is known, and every planted fault found."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_cli import cli
+from test_explain import DERIVED, SIZE, fits, model_of
+from test_explain import T as SHORT
+from torch import nn
+from torch.nn import functional as F
+
+import tps_lab
+from tps_lab import viz
+from tps_lab.errors import InputError
+from tps_lab.explain import mixing
+from tps_lab.explain.bench import Layout, moments
+from tps_lab.explain.subjects import SUBJECTS, PerFrame
+
+torch.set_num_threads(1)
+
+T, C = 8, 12
+SHAPE = (3, T, 8, 8)
+# the page of certificates (reports/certificates) looks at these too; here they would take minutes
+LONG = {"torchvision:mc3_18", "torchvision:r2plus1d_18"}
+
+
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in LONG])
+def test_no_false_alarm(name):
+    subject = SUBJECTS[name]
+    pytest.importorskip(name.partition(":")[0] if ":" in name else "tps_lab")
+    torch.manual_seed(0)
+    found = tps_lab.certify(subject.make(), subject.shape, axes=subject.axes)
+    assert found.kind == subject.truth, found.text()
+    assert not found.faults
+
+
+@pytest.mark.parametrize("variant", DERIVED)
+def test_proof_and_certificate_say_the_same(variant):
+    model = model_of(variant, "avg" if fits(variant, "avg") else "token")
+    proof, found = mixing(model), tps_lab.certify(model, (3, SHORT, *SIZE))
+    assert found.symmetry == proof.symmetry
+    assert found.symmetry.verdict(found.inside.order_from if not found.symmetry.blind else "") == (
+        proof.symmetry.verdict(proof.order_from)
+    )
+    if proof.windows:
+        assert np.array_equal(found.inside.hears, np.any(proof.windows, axis=0))
+
+
+def test_proof_and_certificate_of_an_embedding_of_time():
+    model = model_of("joint", time=True)
+    found = tps_lab.certify(model, (3, SHORT, *SIZE))
+    assert found.verdict == mixing(model).symmetry.verdict(mixing(model).order_from)
+    assert found.inside.position is True
+
+
+class Tiny(nn.Module):
+    """A frame is four tokens: embedding, position in time, two blocks over all tokens, mean, head.
+
+    Faults are planted by overriding one step.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(48, C)
+        self.position = nn.Parameter(0.5 * torch.randn(1, T, 1, C))
+        self.blocks = nn.ModuleList([Block(), Block()])
+        self.head = nn.Linear(C, 5)
+
+    def frames(self, x):
+        return x
+
+    def place(self, x):
+        return x + self.position
+
+    def mask(self, x):
+        return None
+
+    def mix(self, x):
+        b, t, n, c = x.shape
+        mask = self.mask(x)
+        x = x.flatten(1, 2)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x.reshape(b, t, n, c)
+
+    def pool(self, x):
+        return x.mean((1, 2))
+
+    def forward(self, x):
+        x = self.frames(x)
+        x = x.unflatten(4, (2, 4)).unflatten(3, (2, 4)).permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)
+        return self.head(self.pool(self.mix(self.place(self.embed(x)))))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(C), nn.Linear(C, 3 * C), nn.Linear(C, C)
+
+    def forward(self, x, mask=None):
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        return x + self.out(F.scaled_dot_product_attention(q, k, v, mask))
+
+
+def same_frame():
+    t = torch.arange(T).repeat_interleave(4)
+    return t[:, None] == t
+
+
+def faulty(step, new):
+    return type("Faulty", (Tiny,), {step: new})
+
+
+def per_frame(x):
+    """A function of single frames, averaged: order-blind by definition."""
+    return (x.flatten(3).sin().mean((1, 3))[..., None] * torch.arange(1, 4)).tanh().mean(1)
+
+
+class Convolved(Tiny):
+    """Frames meet in a convolution over time instead."""
+
+    padding, kernel, mode = "same", 3, "zeros"
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(C, C, self.kernel, padding="same", padding_mode=self.mode)
+
+    def place(self, x):
+        return x
+
+    def mix(self, x):
+        b, _, n, _ = x.shape
+        return self.conv(x.permute(0, 2, 3, 1).flatten(0, 1)).unflatten(0, (b, n)).permute(0, 3, 1, 2).tanh()
+
+
+class Recurrent(Tiny):
+    first = True
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(C, C, batch_first=self.first)
+
+    def mix(self, x):
+        return self.lstm(x.mean(2))[0][:, :, None]
+
+
+class Zero(Tiny):
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.position)
+
+
+class Branch(Tiny):
+    """Motion, the difference of neighbouring frames, in a branch beside the frames themselves."""
+
+    def motion(self, x):
+        return (x[:, 1:] - x[:, :-1]).tanh().mean((1, 2))
+
+    def place(self, x):
+        return x
+
+    def mix(self, x):
+        return x.tanh()
+
+    def pool(self, x):
+        return x.mean((1, 2)) + self.motion(x)
+
+
+SOUND = {"attention": Tiny, "convolution": Convolved, "recurrence": Recurrent, "motion": Branch}
+BLIND = ("kind", "order-blind")
+BATCH = ("verdict", "mixes the clips of a batch")
+CHANCE = ("verdict", "not deterministic")
+FAULTS = {
+    "one position for all frames": (faulty("place", lambda s, x: x + s.position[:, :1]), BLIND),
+    "position never added": (faulty("place", lambda s, x: x), BLIND),
+    "position index stuck at 0": (faulty("place", lambda s, x: x + s.position[:, [0] * T]), BLIND),
+    "position multiplied by zero": (faulty("place", lambda s, x: x + 0 * s.position), BLIND),
+    "position averaged over frames": (faulty("place", lambda s, x: x + s.position.mean(1, keepdim=True)), BLIND),
+    "position of the place instead": (faulty("place", lambda s, x: x + s.position[:, None, :4, 0]), BLIND),
+    "position of half the rate": (
+        faulty("place", lambda s, x: x + s.position[:, torch.arange(T) // 2]),
+        ("kind", "sees part of the order"),
+    ),
+    "position that starts again": (
+        faulty("place", lambda s, x: x + s.position[:, torch.arange(T) % 4]),
+        ("kind", "cyclic"),
+    ),
+    "mean over frames too early": (faulty("frames", lambda s, x: x.mean(2, keepdim=True).expand_as(x)), BLIND),
+    "largest over frames too early": (faulty("frames", lambda s, x: x.amax(2, keepdim=True).expand_as(x)), BLIND),
+    "a mask that isolates frames": (faulty("mask", lambda s, x: same_frame()), ("verdict", "frames never meet")),
+    "frames shuffled at every call": (faulty("frames", lambda s, x: x[:, :, torch.randperm(T)]), CHANCE),
+    "frames sorted by brightness": (
+        faulty("frames", lambda s, x: torch.stack([c[:, c.mean((0, 2, 3)).argsort()] for c in x])),
+        BLIND,
+    ),
+    "clips and frames folded the wrong way round": (
+        faulty("frames", lambda s, x: x.transpose(1, 2).flatten(0, 1).unflatten(0, (T, -1)).permute(1, 2, 0, 3, 4)),
+        BATCH,
+    ),
+    "attention over the batch": (
+        faulty("mix", lambda s, x: s.blocks[0](x.flatten(1, 2).transpose(0, 1)).transpose(0, 1).reshape(x.shape)),
+        BATCH,
+    ),
+    "recurrence over the batch": (type("Fault", (Recurrent,), {"first": False}), BATCH),
+    "the mean of the batch subtracted": (
+        faulty("pool", lambda s, x: x.mean((1, 2)) - 0.5 * x.mean((0, 1, 2))),
+        BATCH,
+    ),
+    "dropout in eval": (faulty("pool", lambda s, x: F.dropout(x.mean((1, 2)), 0.5, training=True)), CHANCE),
+    "colours and frames mixed up": (
+        lambda: lambda x: per_frame(x.reshape(len(x), T, 3, 8, 8)),  # truth: order-blind
+        ("kind", "sees part of the order"),
+    ),
+    "a dead branch": (type("Fault", (Branch,), {"motion": lambda s, x: 0 * Branch.motion(s, x)}), BLIND),
+    "a branch that never fires": (
+        type("Fault", (Branch,), {"motion": lambda s, x: (-Branch.motion(s, x).abs()).relu()}),
+        BLIND,
+    ),
+    "motion without its sign": (
+        type("Fault", (Branch,), {"motion": lambda s, x: (x[:, 1:] - x[:, :-1]).abs().mean((1, 2))}),
+        ("kind", "blind to direction"),
+    ),
+    "the average with the reversed clip": (
+        type("Fault", (Tiny,), {"forward": lambda s, x: Tiny.forward(s, x) + Tiny.forward(s, x.flip(2))}),
+        ("kind", "blind to direction"),
+    ),
+    "a convolution of one frame": (type("Fault", (Convolved,), {"kernel": 1}), BLIND),
+    "a convolution round the ends": (type("Fault", (Convolved,), {"mode": "circular"}), ("kind", "cyclic")),
+    "an index that repeats frame 0": (
+        faulty("frames", lambda s, x: x[:, :, [0] * T]),
+        ("verdict", "hears only frame 0 "),
+    ),
+    "the last frame cut off": (
+        faulty("frames", lambda s, x: x[:, :, [*range(T - 1), T - 2]]),
+        ("verdict", "hears only frames 0 to 6 "),
+    ),
+    "every second frame only": (
+        faulty("frames", lambda s, x: x[:, :, torch.arange(T) // 2 * 2]),
+        ("verdict", "hears only frames 0, 2, 4, 6 "),
+    ),
+    "a head that hears nothing": (faulty("pool", lambda s, x: 0 * x.mean((1, 2))), ("verdict", "deaf")),
+    "a position that starts at zero": (Zero, ("as_given", "blind to the order")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_models_see_order(name):
+    torch.manual_seed(0)
+    found = tps_lab.certify(SOUND[name](), SHAPE)
+    assert (found.kind, found.as_given) == ("sees order", ""), found.text()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_planted_fault_is_found(name):
+    make, (field, said) = FAULTS[name]
+    torch.manual_seed(0)
+    facts = tps_lab.certify(make(), SHAPE).facts()
+    assert said in facts[field], facts
+
+
+def test_enough_faults():
+    assert len(FAULTS) >= 20
+    assert len(SUBJECTS) >= 15
+
+
+def test_a_function_with_mixed_up_axes_would_have_been_blind():
+    assert tps_lab.certify(lambda x: per_frame(x.transpose(1, 2)), SHAPE).kind == "order-blind"
+
+
+def test_the_witness_is_answered_differently():
+    model = nn.Conv3d(3, 4, (2, 8, 8))
+    found = tps_lab.certify(lambda x: model(x.float()).flatten(1), SHAPE)
+    other = found.witness.clip[:, :, list(found.witness.order)]
+    assert not torch.allclose(model(found.witness.clip.float()), model(other.float()), atol=1e-3)
+    assert found.witness.difference > 300 * found.floor
+
+
+def test_a_model_and_its_weights_stay_as_they_are():
+    model = Tiny().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tps_lab.certify(model, SHAPE)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_largest_of_frames_does_not_count_them():
+    model = PerFrame(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), largest=True)
+    assert tps_lab.certify(model, SHAPE).repetition
+    assert not tps_lab.certify(PerFrame(model.image_model), SHAPE).repetition
+
+
+def test_tokens_are_taken_as_a_set():
+    frame = nn.Linear(192, 6).double()
+    tokens = tps_lab.certify(lambda x: frame(x.transpose(1, 2).flatten(2)), SHAPE)
+    assert tokens.kind == "order-blind"
+    values = torch.randn(1, 50, dtype=torch.float64)
+    assert torch.allclose(moments(values), moments(values[:, torch.randperm(50)]), atol=1e-12)
+    assert not torch.allclose(moments(values), moments(values + 0.01), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "axes", "said"),
+    [
+        (nn.Conv2d(3, 4, 3), SHAPE, None, "it takes images (B, 3, 8, 8)"),
+        (Tiny(), (3, 5, 8, 8), None, "does not take clips (B, 3, 5, 8, 8) = (B, C, T, H, W)"),
+        (lambda x: x.flatten(0, 1).mean((1, 2, 3)), SHAPE, None, "an answer for each of 2 clips, (2, …), got (6,)"),
+        (lambda x: x.argmax(1), SHAPE, None, "got torch.int64"),
+        (lambda x: "left", SHAPE, None, "got str"),
+        ("r3d_18", SHAPE, None, "cannot be called"),
+        (Tiny(), (3, 3, 8, 8), None, "cannot tell which axis"),
+        (Tiny(), SHAPE, "CHW", "axes 'CHW' do not fit"),
+        (Tiny(), (3, 0, 8, 8), None, "whole numbers"),
+    ],
+)
+def test_what_is_no_video_model_is_refused_in_one_line(model, shape, axes, said):
+    with pytest.raises(InputError, match=None) as refused:
+        tps_lab.certify(model, shape, axes=axes)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_axes_are_guessed_where_only_one_can_be_the_colours():
+    assert Layout.of((8, 3, 32, 32), None).axes == "TCHW"
+    assert Layout.of((8, 32, 32, 3), None).axes == "THWC"
+    assert Layout.of((8, 16), "tc").batch_text == "(B, 8, 16) = (B, T, C)"
+
+
+def test_a_ceiling_and_a_trained_model():
+    model = tps_lab.create_model("vit_micro", "spatial", frames=16, size=24, num_classes=2, temporal_position=False)
+    found = tps_lab.certify(model, model.clip_shape, data="direction(test=24)", trained=True)
+    assert found.ceiling_pct == 50
+    assert "cannot exceed 50.0 % on direction" in found.verdict
+    by = {row["probe"]: row["divergence_bits"] for row in found.trained["probes"]}
+    assert by["reversed"] < 1e-6
+
+
+def test_picture_and_badge():
+    found = tps_lab.certify(Tiny(), SHAPE)
+    ax = viz.certificate(found)
+    assert ax.get_yticklabels()[0].get_text() == "answer"
+    assert ">sees order<" in viz.badge(found)
+
+
+def test_from_the_command_line(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def model():\n    return (lambda clips: clips.mean((2, 3, 4))), (3, 8, 4, 4)\n")
+    facts = json.loads(cli("certify", f"{file}:model", "--badge", tmp_path / "b.svg", "--save", tmp_path / "c.png",
+                           "--json").stdout)  # fmt: skip
+    assert facts["kind"] == "order-blind"
+    assert facts["axes_how"].startswith("guessed")
+    assert (tmp_path / "b.svg").exists()
+    assert (tmp_path / "c.png").exists()
+    refused = cli("certify", "tpss")
+    assert refused.returncode == 2
+    assert "did you mean 'tps'" in refused.stderr
+    assert "order-blind: any order" in cli("certify", "joint", "--data", "direction").stdout
