@@ -45,7 +45,7 @@ def test_proof_and_certificate_say_the_same(variant):
         proof.symmetry.verdict(proof.order_from)
     )
     if proof.windows:
-        assert np.array_equal(found.inside.hears, np.any(proof.windows, axis=0))
+        assert not (found.inside.hears & ~np.any(proof.windows, axis=0)).any()  # a proof says who cannot hear
 
 
 def test_proof_and_certificate_of_an_embedding_of_time():

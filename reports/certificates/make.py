@@ -1,4 +1,4 @@
-"""Certificates of well-known video models, as a page: python reports/certificates/make.py
+"""Certificates of well-known video models, as a page. Run: python reports/certificates/make.py
 
 Writes docs/certificates.md, and JSON and badges beside this file. Random weights, no data, no downloads; a few
 minutes on two cores. It ends with 1 if a certificate says something else than a model's definition.
@@ -65,7 +65,7 @@ def row(found: Certificate, seconds: float) -> str:
     ratio = "–" if witness is None else f"{witness.difference / found.floor:.0e}"
     order = f"`{inside.order_from}`" if inside.order_from and not found.symmetry.blind else "–"
     clip = "×".join(map(str, found.layout.shape))
-    said = found.verdict.partition(";")[0].partition(":")[0].partition(" from ")[0]
+    said = found.verdict.partition(";")[0].partition(":")[0].partition(" from ")[0].partition(" already")[0]
     cells = found.model, clip, f"**{said}**", found.symmetry, order, position, ratio, f"{seconds:.0f}"
     return f"| {' | '.join(map(str, cells))} |\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 
 from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
-from tps_lab.explain.symmetry import Order, Symmetry
+from tps_lab.explain.symmetry import Order, Symmetry, swaps
 
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
 
@@ -42,8 +41,11 @@ class Mixing:
     @cached_property
     def mixers(self) -> list[tuple[Mixer, Grid]]:
         """Every different attention of the model, with the tokens that take part in it."""
+        return self._mixers(range(self.depth))
+
+    def _mixers(self, blocks: range) -> list[tuple[Mixer, Grid]]:
         found: dict[Mixer, Grid] = {}
-        for index in range(self.depth):
+        for index in blocks:
             *extra, last = self.variant.block(index, self.depth)
             found |= {mixer: mixer.step_grid(self.grid) for mixer in extra} | {last: self.grid}
         return list(found.items())
@@ -70,8 +72,11 @@ class Mixing:
             return ""
         if self.temporal_position:
             return "before block 0"
-        depths = (d for d in range(1, self.depth) if not dataclasses.replace(self, depth=d).symmetry.blind)
-        return f"block {next(depths, self.depth) - 1}"
+        for index in range(self.depth):
+            for order in swaps(self.grid.frames):
+                if not all(_keeps(mixer, grid, order) for mixer, grid in self._mixers(range(index, index + 1))):
+                    return f"block {index}"
+        return ""
 
     @cached_property
     def windows(self) -> list[np.ndarray]:

@@ -198,7 +198,7 @@ def _timm(name: str, largest: bool = False) -> Subject:
     def make() -> nn.Module:
         import timm
 
-        sized = {"img_size": size} if name.startswith("vit_tiny") else {}
+        sized: dict[str, Any] = {"img_size": size} if name.startswith("vit_tiny") else {}
         return PerFrame(timm.create_model(name, num_classes=10, **sized), largest)
 
     pooled = "the largest of" if largest else "the mean of"

@@ -54,7 +54,7 @@ class Symmetry:
         return cls(
             frames,
             tuple(map(tuple, classes)),
-            next((k for k in steps if all(keeps(order) for order in _neighbours(frames, k))), frames),
+            next((k for k in steps if all(keeps(order) for order in swaps(frames, k))), frames),
             next((k for k in divisors if keeps((t + k) % frames)), frames),
             keeps(t[::-1]),
         )
@@ -106,7 +106,10 @@ class Symmetry:
             return "one frame: there is no order to see"
         if self.blind:
             return "order-blind: any order of the frames gets the same answer"
-        seen = f"; sees order from {seen_from} on" if seen_from else ""
+        where = (
+            f" already {seen_from}" if seen_from.startswith("before") else f" from {seen_from} on" if seen_from else ""
+        )
+        seen = f"; sees order{where}" if where else ""
         if self.step < self.frames:
             return f"blind to the order of its {self.frames // self.step} steps of {self.step} frames{seen}"
         if self.period < self.frames:
@@ -117,14 +120,14 @@ class Symmetry:
         shared = [members for members in self.classes if len(members) > 1]
         if shared:
             return f"sees only part of the order: the answer is the same under {self}{seen}"
-        return f"sees order from {seen_from} on" if seen_from else "sees order"
+        return f"sees order{where}"
 
 
 def _sorted(pictures: np.ndarray, step: int) -> list[list[int]]:
     return sorted(pictures.reshape(-1, step).tolist())
 
 
-def _neighbours(frames: int, step: int) -> list[np.ndarray]:
+def swaps(frames: int, step: int = 1) -> list[np.ndarray]:
     """The swaps of neighbouring steps, from which every order of the steps is made."""
     steps = np.arange(frames).reshape(-1, step)
     orders = []
