@@ -11,8 +11,9 @@ their shares as half-widths, each with its own Student's t (Howe, JASA 69, 1974)
     mean ± √(t(S-1)² · V_seeds + t(N-1)² · V_clips),
     V_seeds = var(seed means) / S,   V_clips = var(clip means) / N - rest / (S·N),
 
-where V_seeds holds the share of `rest` already. Clips that come in sets of twins (`Clips.twins`)
-count as one, because their answers hang together.
+where V_seeds holds the share of `rest` already and is at least var(d) / (S·N), so that seeds which agree
+by luck do not make an interval without width. Fewer than three seeds settle nothing. Clips that come in
+sets of twins (`Clips.twins`) count as one, because their answers hang together.
 
 Why not a bootstrap over seeds and clips, or one t with Satterthwaite's degrees of freedom? With two
 to five seeds both are too sure of themselves. Simulated, A against A, 200 clips, seeds that matter
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 ALPHA = 0.05
-_POWER = 0.8  # of the study that "how many more seeds" speaks of
-_MOST_SEEDS = 100
+FEWEST_SEEDS = 3  # two seeds that happen to agree say nothing about a third
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,12 @@ class Comparison:
         low, high: its 95 % interval.
         p: the level at which the interval would just touch zero; NaN with one seed.
         permutation_p: of the exact paired permutation test over seeds; NaN with one seed.
-        permutation_floor: the least that the latter can be with so many seeds.
+        permutation_floor: the least that the latter can be with so many seeds, corrected as it is.
         p_holm, permutation_p_holm: both, corrected for all comparisons made together.
         effect: Hedges' g of the seeds' differences (their mean in standard deviations); NaN if they
             do not differ.
         seeds, clips: how many there were; sets of twins count as one clip.
         over: what the interval covers: "seeds and clips", or "clips" with one seed.
-        more_seeds: how many more would settle it at 80 % power if the difference is what it seems;
-            0 if it is settled, None if not even 100 would.
     """
 
     difference: float
@@ -81,14 +79,13 @@ class Comparison:
     seeds: int
     clips: int
     over: str
-    more_seeds: int | None
     p_holm: float = float("nan")
     permutation_p_holm: float = float("nan")
 
     @property
     def settled(self) -> bool:
-        """Whether one may be called better: with two seeds or more, after Holm's correction."""
-        return self.p_holm < ALPHA
+        """Whether one may be called better: with three seeds or more, after Holm's correction."""
+        return self.seeds >= FEWEST_SEEDS and self.p_holm < ALPHA
 
     def __neg__(self) -> Comparison:
         """B minus A."""
@@ -130,7 +127,7 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: 
         permutation, floor = _permutation(by_seed), 2.0 ** (1 - seeds)
         spread = float(by_seed.std(ddof=1))
         effect = mean / spread * (1 - 3 / (4 * (seeds - 1) - 1)) if spread > 1e-12 else float("nan")
-    found = Comparison(
+    return Comparison(
         difference=100 * mean,
         low=100 * max(mean - half, -1.0),
         high=100 * min(mean + half, 1.0),
@@ -141,11 +138,9 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: 
         seeds=seeds,
         clips=clips,
         over="seeds and clips" if seeds > 1 else "clips",
-        more_seeds=None,
         p_holm=p,
         permutation_p_holm=permutation,
     )
-    return replace(found, more_seeds=_more_seeds(d, found.settled, 1, floor_of_clips))
 
 
 def compare_all(
@@ -163,15 +158,7 @@ def compare_all(
     for index, value in zip(*_holm([one.permutation_p for one in found], of), strict=True):
         found[index] = replace(found[index], permutation_p_holm=value)
     tested = max(of or 0, sum(one.p == one.p for one in found))
-    return [
-        replace(
-            one,
-            more_seeds=_more_seeds(
-                _differences(*pair, twins), one.settled, tested, _floor(one.clips) if over_clips else 0.0
-            ),
-        )
-        for one, pair in zip(found, pairs, strict=True)
-    ]
+    return [replace(one, permutation_floor=min(1.0, one.permutation_floor * tested)) for one in found]
 
 
 def bootstrap(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, draws: int = 1000, seed: int = 0) -> Any:
@@ -208,7 +195,9 @@ def _shares(d: np.ndarray) -> list[Share]:
     seeds, clips = d.shape
     shares: list[Share] = []
     if seeds > 1:
-        shares.append((float(d.mean(1).var(ddof=1)) / seeds, seeds - 1))
+        # Seeds whose means agree by luck would leave no spread: they differ at least as clips drawn anew would.
+        floor = float(d.var(ddof=1)) / clips
+        shares.append((max(float(d.mean(1).var(ddof=1)), floor) / seeds, seeds - 1))
     if clips > 1:
         from_clips = float(d.mean(0).var(ddof=1)) / clips
         if seeds > 1:  # what varies by seed and clip at once stands in both shares and is taken out of one
@@ -272,24 +261,6 @@ def _floor(clips: int) -> float:
     one or two of them.
     """
     return 2.0 ** (1 - clips)
-
-
-def _more_seeds(d: np.ndarray, settled: bool, comparisons: int, floor_of_clips: float) -> int | None:
-    """See `Comparison.more_seeds`; the level is divided by the number of comparisons, as Holm's first step does."""
-    from scipy.special import ndtri
-
-    seeds, mean = len(d), abs(float(d.mean()))
-    if settled:
-        return 0
-    if seeds < 2 or mean == 0 or floor_of_clips * max(comparisons, 1) >= ALPHA:
-        return None
-    (from_seeds, _), *from_clips = _shares(d)
-    for wanted in range(seeds + 1, _MOST_SEEDS + 1):
-        shares = [(from_seeds * seeds / wanted, wanted - 1), *from_clips]
-        error = sum(part for part, _ in shares) ** 0.5
-        if mean >= _half(shares, ALPHA / max(comparisons, 1)) + float(ndtri(_POWER)) * error:
-            return wanted - seeds
-    return None
 
 
 def simulate(

@@ -59,7 +59,8 @@ class Record:
 
 
 def of(grid: Grid) -> Record:
-    """The record of a grid as it stands."""
+    """The record of a grid as it stands; of one that is still to be tuned, with the runs to expect."""
+    grid = grid if grid.runs else grid.expected()
     trials = tuple(_recorded(cell) for cell in grid.cells if cell.is_trial)
     cells = tuple(_recorded(cell) for cell in grid.runs)
     return Record(grid.name, grid.scale_name, dict(grid.settings), about(grid.file), cells, trials)

@@ -76,7 +76,8 @@ def run(
         KeyboardInterrupt: stopped by hand; what was under way goes on from its checkpoint next time.
     """
     settings = settings or Settings(timeout_seconds=grid.timeout_seconds)
-    record.write(grid, out)
+    if grid.runs:  # trials alone are nothing to report on; what an earlier call found stays reported
+        record.write(grid, out)
     states = look(cells, out, grid)
     running: list[State] = []
     try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tps_lab.report.budgets import Ahead, Tuned
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class About:
         command: what makes this report again, shown in it.
         remake: the command that makes a run again, if it is no `tps-lab train`.
         left_out: runs that could not be read, and why.
+        budgets: who is ahead after how many steps; tuned: what each case was tuned to.
     """
 
     title: str = "Attention variants compared"
@@ -35,6 +39,15 @@ class About:
     command: str = ""
     remake: str = ""
     left_out: tuple[str, ...] = ()
+    budgets: tuple[Ahead, ...] = ()
+    tuned: tuple[Tuned, ...] = ()
+
+    @property
+    def depends(self) -> str:
+        """Whether the order depends on the budget."""
+        from tps_lab.report import budgets
+
+        return budgets.answer(self.budgets)
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:

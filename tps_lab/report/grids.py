@@ -15,7 +15,7 @@ from tps_lab.ablate import record
 from tps_lab.ablate.grid import find
 from tps_lab.ablate.record import Record, Recorded
 from tps_lab.errors import InputError
-from tps_lab.report import page
+from tps_lab.report import budgets, page
 from tps_lab.report.about import About
 from tps_lab.report.render import render
 from tps_lab.runs import Tell, warn
@@ -49,11 +49,12 @@ class GridRuns:
     """A grid with the runs of its cells.
 
     Args:
-        runs: one for every cell; those that were not run are `Missing`.
+        runs: one for every cell, at every budget; those that were not run are `Missing`.
     """
 
     record: Record
     runs: tuple[Run, ...]
+    trials: tuple[Run, ...] = ()  # of its tuning
 
     @property
     def missing(self) -> int:
@@ -76,6 +77,7 @@ def collect(wanted: Record, found: Iterable[Run]) -> GridRuns:
     return GridRuns(
         wanted,
         tuple(_named(wanted, cell, places[cell.case], by_identity.get(_identity(cell.id))) for cell in wanted.cells),
+        tuple(_named(wanted, cell, 0, by_identity.get(_identity(cell.id))) for cell in wanted.trials),
     )
 
 
@@ -233,8 +235,9 @@ def build_all(
 
 
 def _written(grid: GridRuns, out: Path, command: str, force: bool = False, **said: Any) -> page.Built:
-    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
-    return page.write(grid.runs, out, about, force=force)
+    tuning = {"budgets": tuple(budgets.ahead(grid.runs)), "tuned": tuple(budgets.tuned(grid.trials))}
+    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **tuning | said)
+    return page.write(budgets.largest(grid.runs), out, about, force=force)
 
 
 def remake(of: Record) -> str:
@@ -246,7 +249,14 @@ def remake(of: Record) -> str:
 
 
 def _named(wanted: Record, cell: Recorded, place: int, run: Run | None) -> Run:
-    mine = {"case": cell.case, "varied": cell.values, "ablation": wanted.name, "scale": wanted.scale, "place": place}
+    mine = {
+        "tuned": cell.tuned,
+        "case": cell.case,
+        "varied": cell.values,
+        "ablation": wanted.name,
+        "scale": wanted.scale,
+        "place": place,
+    }
     if run is not None:
         return Named(run, {key: cell.row[key] for key in cell.row if key.startswith("proved_")} | run.row | mine)
     row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}

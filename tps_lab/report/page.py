@@ -133,6 +133,8 @@ def write(
         _section(data, by, number, figures, about)
         for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
     ]
+    if about.depends:
+        sections[0].remarks.insert(0, about.depends)
     content = {
         "about": about,
         "count": len(runs),

@@ -10,7 +10,7 @@ import numpy as np
 
 from tps_lab.axes import level_text
 from tps_lab.errors import unknown
-from tps_lab.statistics import Comparison, compare_all
+from tps_lab.statistics import FEWEST_SEEDS, Comparison, compare_all
 from tps_lab.viz.groups import Group, Run, figure
 from tps_lab.viz.varied import lines
 
@@ -32,11 +32,9 @@ class Pair:
             return self.why_not
         if found.settled:
             return "better" if found.difference > 0 else "worse"
-        if found.seeds < 2:
-            return "open: one seed says nothing about others"
-        if found.more_seeds is None:
-            return "open: more seeds alone would not settle it"
-        return f"open: about {found.more_seeds} more seed{'s' if found.more_seeds != 1 else ''} would settle it"
+        if found.seeds < FEWEST_SEEDS:
+            return f"open: {found.seeds} seed{'s' if found.seeds > 1 else ''} settle{'s' * (found.seeds == 1)} nothing"
+        return "open"
 
 
 def baseline_of(groups: Sequence[Group], wanted: str | None = None) -> Group:

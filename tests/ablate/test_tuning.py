@@ -1,0 +1,95 @@
+"""Every case has the same trials, takes its best by validation, and runs at it with fresh seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tps_lab.ablate.grid import load
+from tps_lab.ablate.tuning import Choice, choose
+from tps_lab.errors import InputError
+from tps_lab.report.budgets import Ahead, answer, best_of
+
+GRID = """
+title: Tiny
+question: Which?
+vary:
+  cases:
+    spatial: {attention: spatial}
+    joint: {attention: joint}
+scales:
+  small:
+    tune: {over: {recipe.lr: [1e-3, 3e-3, 1e-2]}}
+    budgets: [4, 8]
+    seeds: 3
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    def made(text=GRID):
+        (tmp_path / "tiny.yaml").write_text(text)
+        return load(tmp_path / "tiny.yaml")
+
+    return made
+
+
+def point(lr):
+    return (("recipe.lr", lr),)
+
+
+def test_trials_are_the_same_for_all_and_share_no_seed_and_no_identity_with_runs(grid):
+    grid = grid()
+    assert {(cell.case, cell.budget, cell.tuned) for cell in grid.cells} == {
+        (case, steps, point(lr)) for case in ("spatial", "joint") for steps in (4, 8) for lr in (1e-3, 3e-3, 1e-2)
+    }
+    choices = {
+        (case, steps): Choice({"recipe.lr": 3e-3 if case == "joint" else 1e-3}, ())
+        for case in ("spatial", "joint")
+        for steps in (4, 8)
+    }
+    choices["joint", 4] = Choice(None, ())
+    runs = grid.tuned(choices).runs
+    assert len(runs) == 3 * 3  # a case that no trial taught anything is left out
+    assert {(cell.case, cell.config.recipe.lr) for cell in runs} == {("spatial", 1e-3), ("joint", 3e-3)}
+    assert {cell.seed for cell in runs} == {0, 1, 2}
+    assert all(cell.is_trial and cell.seed == 1000 for cell in grid.cells)
+    assert len({cell.id.rpartition("-")[2] for cell in (*grid.cells, *runs)}) == len(grid.cells) + len(runs)
+
+
+def test_the_best_is_taken_and_the_middle_of_equals():
+    assert choose([(point(1), 50.0), (point(2), 70.0), (point(3), 60.0)]).values == {"recipe.lr": 2}
+    assert choose([(point(1), 70.0), (point(2), 70.0), (point(3), 70.0)]).values == {"recipe.lr": 2}
+    assert choose([(point(1), 70.0), (point(2), None), (point(1), 50.0)]).curve == ((point(1), 60.0), (point(2), None))
+    assert choose([(point(1), None)]).values is None
+
+
+@pytest.mark.parametrize(("best", "edge"), [(0, ("recipe.lr",)), (1, ()), (2, ("recipe.lr",))])
+def test_a_choice_at_an_end_of_the_list_is_told(best, edge):
+    found = choose([(point(lr), 90.0 if i == best else 50.0) for i, lr in enumerate((1e-3, 3e-3, 1e-2))])
+    assert found.at_edge == edge
+
+
+def test_what_cannot_be_tuned_is_refused_with_its_line(grid):
+    with pytest.raises(InputError, match=r"tiny.yaml:10: .*recipe.lrr"):
+        grid(GRID.replace("recipe.lr:", "recipe.lrr:"))
+    with pytest.raises(InputError, match=r"tiny.yaml:11: budgets"):
+        grid(GRID.replace("[4, 8]", "[4, 4]"))
+    with pytest.raises(InputError, match="seed 1000 is the tuning's"):
+        grid(GRID.replace("seeds: 3", "seeds: [1000]"))
+
+
+def test_best_of_is_the_mean_over_all_ways_to_draw():
+    from itertools import combinations
+
+    values = [3.0, 9.0, 4.0, 7.0]
+    for n in (1, 2, 3, 4):
+        ways = [max(way) for way in combinations(values, n)]
+        assert best_of(values, n) == pytest.approx(sum(ways) / len(ways))
+
+
+def test_the_answer_says_whether_the_order_depends_on_the_budget():
+    early, late = Ahead(150, ("A",), ()), Ahead(600, ("A", "B"), ())
+    assert answer([early, late]).startswith("A is ahead")
+    assert answer([early, Ahead(600, ("B",), ())]) == (
+        "Who is ahead depends on the budget: A after 150 steps and B after 600 steps."
+    )
