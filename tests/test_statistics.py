@@ -191,7 +191,7 @@ def test_one_clip_or_set_of_twins_says_nothing_of_others():
 
 
 def test_many_clips_that_all_differ_do_settle():
-    found = compare([[1] * 12] * 2, [[0] * 12] * 2)
+    found = compare([[1] * 12] * 3, [[0] * 12] * 3)
     assert found.settled
     assert found.p == 2.0**-11
 
