@@ -63,7 +63,9 @@ def as_text(value: Any, keep: Collection[str] = ()) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            short(key): printable(inner) if key in keep and isinstance(inner, str) else as_text(inner, keep)
+            without_network(short(key)): printable(inner)
+            if key in keep and isinstance(inner, str)
+            else as_text(inner, keep)
             for key, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
