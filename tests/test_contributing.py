@@ -1,5 +1,6 @@
 """CONTRIBUTING.md does what it says: its files are written, its commands run."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -36,3 +37,21 @@ def test_command(folder, command):
     if "report" in arguments:
         assert (folder / "page/index.html").exists()
         assert len(list((folder / "runs/question").rglob("row.json"))) == 4
+
+
+def test_the_printed_command_makes_a_row_again(folder):
+    """The commands above have run: the page that they made says how, with grid file and plugins."""
+    page = (folder / "page/report.md").read_text()
+    printed = re.search(r"`(tps-lab [^`]*--only CASE/SEED --out NEW)`", page).group(1)
+    assert "--plugin columns.py --plugin blink.py ablate question.yaml" in printed
+    _, *arguments = shlex.split(printed.replace("CASE/SEED", "columns/1").replace("NEW", "again"))
+    code = "from tps_lab.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = (json.loads(file.read_text()) for file in (folder / "again").glob("*/row.json"))
+    (first,) = (
+        json.loads(file.read_text())
+        for file in (folder / "runs/question").glob("*/row.json")
+        if file.parent.name == row["id"]
+    )
+    assert (row["status"], row["top1_pct"], row["seed"]) == ("done", first["top1_pct"], 1)

@@ -14,8 +14,8 @@ class InputError(ValueError):
     """
 
 
-def unknown(kind: str, given: str, valid: Iterable[str]) -> InputError:
-    """An `InputError` that names the bad value, the nearest valid one and all the others.
+def unknown(kind: str, given: str, valid: Iterable[str], more: str = "") -> InputError:
+    """An `InputError` that names the bad value, the nearest valid one and all the others, and what `more` says.
 
     >>> str(unknown("pattern", "Q", ["A", "B"]))
     "unknown pattern 'Q'; expected one of A, B"
@@ -24,7 +24,9 @@ def unknown(kind: str, given: str, valid: Iterable[str]) -> InputError:
     folded = {name.casefold(): name for name in names}
     near = nearest(given.casefold(), folded) if len(given) < 200 else None
     hint = f"did you mean '{folded[near]}'? " if near else ""
-    return InputError(f"unknown {kind} '{shortened(given)}'; {hint}expected one of {', '.join(names)}")
+    return InputError(
+        f"unknown {kind} '{shortened(given)}'; {hint}expected one of {', '.join(names)}{more and '; '}{more}"
+    )
 
 
 def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:

@@ -86,7 +86,7 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
     if isinstance(given, str):
         name, texts = split(kind, given)
         if name not in known:
-            raise unknown(kind, name, known)
+            raise unknown(kind, name, known, "one of your own wants --plugin FILE.py")
         cls, options = known[name], dict(texts)
     elif isinstance(given, Spec):
         cls, options = type(given), {name: getattr(given, name) for name in given.options()}

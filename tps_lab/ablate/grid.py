@@ -31,6 +31,7 @@ class Grid:
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
     choices: Mapping[tuple[str, int], Choice] = field(default_factory=dict)  # case and steps → what it is run at
+    path: Path = Path()
     made: Cells | None = field(default=None, compare=False, repr=False)
     where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)
 
@@ -118,7 +119,17 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     made = Cells(document, read, name, chosen, rest)
-    grid = Grid(read, Path(file).stem, name, chosen, tuple(made), dict(settings or {}), made=made, where=made.where)
+    grid = Grid(
+        read,
+        Path(file).stem,
+        name,
+        chosen,
+        tuple(made),
+        dict(settings or {}),
+        path=Path(file),
+        made=made,
+        where=made.where,
+    )
     _check_names(grid, document)
     made.check_used()
     return grid

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tps_lab import files
+from tps_lab import files, plugins
 from tps_lab.ablate.grid import Cell, Grid, GridFile
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
@@ -47,7 +47,7 @@ class Recorded:
 @dataclass(frozen=True)
 class Record:
     """A grid's cells, what its file says of them (title, question, baseline, compare, measures, paper), and what
-    `--set` replaced.
+    `--set` replaced; the file and the plugins as they were named, so that the cells can be run again.
     """
 
     name: str
@@ -56,6 +56,8 @@ class Record:
     about: dict[str, Any]
     cells: tuple[Recorded, ...]
     trials: tuple[Recorded, ...] = ()
+    file: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 def of(grid: Grid) -> Record:
@@ -63,7 +65,16 @@ def of(grid: Grid) -> Record:
     grid = grid if grid.runs else grid.expected()
     trials = tuple(_recorded(cell) for cell in grid.cells if cell.is_trial)
     cells = tuple(_recorded(cell) for cell in grid.runs)
-    return Record(grid.name, grid.scale_name, dict(grid.settings), about(grid.file), cells, trials)
+    named = tuple(_as_named(file) for file in plugins.loaded())
+    return Record(
+        grid.name, grid.scale_name, dict(grid.settings), about(grid.file), cells, trials, _as_named(grid.path), named
+    )
+
+
+def _as_named(file: Path) -> str:
+    """A path as one would type it here."""
+    whole, here = file.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def about(file: GridFile) -> dict[str, Any]:
@@ -110,7 +121,8 @@ def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Re
 def _read(file: Path) -> Record:
     content = schema.checked(files.read_json(file), "record", file.name)
     of_record = {key: content[key] for key in ("name", "scale", "settings", "about")}
-    return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record)
+    named = {"file": content.get("file", ""), "plugins": tuple(content.get("plugins", ()))}
+    return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record, **named)
 
 
 def _cells(read: list[dict[str, Any]]) -> tuple[Recorded, ...]:

@@ -244,7 +244,9 @@ def remake(of: Record) -> str:
     """The command that makes a cell of a grid again; bit for bit on the same machine."""
     scale = [] if of.scale == "small" else ["--scale", of.scale]
     told = [part for key, value in of.settings.items() for part in ("--set", f"{key}={value}")]
-    words = ["tps-lab", "ablate", f"ablations/{of.name}.yaml", *scale, *told, "--only", "CASE/SEED", "--out", "NEW"]
+    plugins = [part for file in of.plugins for part in ("--plugin", file)]
+    file = of.file or f"ablations/{of.name}.yaml"
+    words = ["tps-lab", *plugins, "ablate", file, *scale, *told, "--only", "CASE/SEED", "--out", "NEW"]
     return shlex.join(words)
 
 

@@ -184,6 +184,8 @@ class _Record(_Open):
     scale: str
     settings: dict[str, Any]
     about: _About
+    file: str = ""
+    plugins: Annotated[list[str], Field(max_length=1000)] = []
     cells: Annotated[list[_Cell], Field(max_length=100_000)]
     trials: Annotated[list[_Cell], Field(max_length=100_000)] = []
 
