@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tps_lab import files, runs
+from tps_lab.text import code, markdown, without_network
 
 _USE = """```python
 import tps_lab
@@ -71,13 +72,13 @@ def text(card: dict[str, Any], folder: str) -> str:
         "tags: [video-classification, temporal-patch-shift]",
         "---",
         "",
-        f"# {model['name']} on {data['text']}",
+        f"# {markdown(model['name'])} on {markdown(data['text'])}",
         "",
-        f"`{model['backbone']}` with attention `{model['attention']}`: clips of {model['frames']} frames of "
+        f"{code(model['backbone'])} with attention {code(model['attention'])}: clips of {model['frames']} frames of "
         f"{model['size']}×{model['size']} pixels, tubelets of {model['tubelet']}"
         + (f"; {model['params']:,} parameters" if model["params"] else "")
         + (f", {model['macs']:,} multiply-adds per clip" if model["macs"] else "")
-        + f". Weights to begin with: {card['weights_from']}.",
+        + f". Weights to begin with: {markdown(card['weights_from'])}.",
         "",
         "## Accuracy",
         "",
@@ -85,19 +86,19 @@ def text(card: dict[str, Any], folder: str) -> str:
         "",
         "## Data",
         "",
-        f"`{data['text']}`, {len(data['classes'] or ())} classes. {data['licence']}",
+        f"{code(data['text'])}, {len(data['classes'] or ())} classes. {markdown(data['licence'])}",
         "",
-        *(f"* {note}" for note in data["notes"]),
+        *(f"* {markdown(note)}" for note in data["notes"]),
         "",
         "## Recipe",
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {key} | {value} |" for key, value in runs.flat(recipe).items()),
+        *(f"| {markdown(key)} | {markdown(value)} |" for key, value in runs.flat(recipe).items()),
         f"| seed | {card['seed']} |",
         "",
-        f"Trained by `{where.get('command', '')}` at commit {where.get('commit')}, {where.get('date', '')}, on "
-        f"{where.get('gpu') or where.get('cpu')}; torch {where.get('torch')}, timm {where.get('timm')}. "
+        f"Trained by {code(without_network(where.get('command', '')))} at commit {where.get('commit')}, "
+        f"{where.get('date', '')}, on {where.get('gpu') or where.get('cpu')}; torch {where.get('torch')}, timm {where.get('timm')}. "
         f"{row.get('train_seconds')} s of training.",
         "",
         "## Use",

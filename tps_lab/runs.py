@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -75,16 +75,27 @@ class Run:
         """What the model said of every test clip, and what is right: two int arrays (N,); None if not recorded."""
 
         def arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
-            from safetensors.numpy import load
-
-            content = files.read(file)
-            try:
-                stored = load(content)
-            except Exception as error:  # safetensors has its own for a damaged file, and NumPy for a strange type
-                raise files.Damaged(f"{file.name} is damaged: {error}".splitlines()[0]) from None
-            return schema.check_predictions(stored, self.row, file.name)
+            return schema.check_predictions(_arrays(file), self.row, file.name)
 
         return self._part("predictions.safetensors", arrays)
+
+    @cached_property
+    def scores(self) -> np.ndarray | None:
+        """The probability of every class for every test clip, (N, classes) in half precision; None if not recorded."""
+
+        def array(file: Path) -> np.ndarray | None:
+            return schema.check_scores(_arrays(file), self.row, file.name)
+
+        return self._part("predictions.safetensors", array)
+
+    @cached_property
+    def clip_names(self) -> list[str] | None:
+        """What the owners of the test clips call them, in the same order; None where clips are drawn."""
+
+        def names(file: Path) -> list[str] | None:
+            return schema.check_clip_names(_arrays(file), file.name)
+
+        return self._part("predictions.safetensors", names)
 
     @cached_property
     def views(self) -> list[dict[str, Any]]:
@@ -123,6 +134,16 @@ class Run:
         return [self._part(file.name, read) for file in sorted(self.path.glob(pattern))]
 
 
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load
+
+    content = files.read(file)
+    try:
+        return load(content)
+    except Exception as error:  # safetensors has its own for a damaged file, and NumPy for a strange type
+        raise files.Damaged(f"{file.name} is damaged: {error}".splitlines()[0]) from None
+
+
 def _yaml(file: Path) -> Any:
     """YAML as data. Runs write no aliases, with which a few lines can stand for gigabytes."""
     import yaml
@@ -156,11 +177,26 @@ def open_run(folder: str | Path) -> Run:
     return Run(path).check()
 
 
-def write_predictions(folder: Path, predicted: np.ndarray, labels: np.ndarray) -> None:
-    """Keep what a model said of every test clip, in the order of the clips: runs are compared clip by clip."""
+def write_predictions(
+    folder: Path,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray | None = None,
+    clips: Sequence[str] | None = None,
+) -> None:
+    """Keep what a model said of every test clip, in the order of the clips: runs are compared clip by clip.
+
+    Args:
+        scores: probabilities (N, classes), kept in half precision.
+        clips: their names.
+    """
     from safetensors.numpy import save
 
     stored = {"predicted": predicted.astype(np.int16), "label": labels.astype(np.int16)}
+    if scores is not None:
+        stored["scores"] = scores.astype(np.float16)
+    if clips is not None:
+        stored["clips"] = np.frombuffer(json.dumps(list(clips)).encode(), np.uint8)
     files.write_whole(folder / "predictions.safetensors", save(stored))
 
 

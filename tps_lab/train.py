@@ -155,7 +155,8 @@ def _tested(loop: Loop) -> dict[str, Any]:
     logits, labels = loop.team.predict(model, clips, "test")
     test = dataclasses.asdict(accuracy(logits, labels, clips))
     if loop.team.is_first:
-        runs.write_predictions(folder, logits.argmax(1).numpy(), labels.numpy())
+        scores = logits.softmax(1).numpy()
+        runs.write_predictions(folder, logits.argmax(1).numpy(), labels.numpy(), scores, clips.names("test"))
         with files.whole(folder / "model.safetensors") as half:
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, half)
     return found | {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test

@@ -204,3 +204,23 @@ def test_a_single_run_that_is_damaged_is_an_error_that_names_it(tmp_path: Path) 
     (run / "predictions.safetensors").write_bytes(b"x")
     with pytest.raises(Damaged, match=r"Spatial-seed0.*predictions.safetensors"):
         runs.open_run(run)
+
+
+def test_scores_and_clip_names_are_kept_and_checked(tmp_path):
+    path = run_folder(tmp_path)
+    run = runs.Run(path)
+    assert run.scores is None
+    assert run.clip_names is None
+    said, labels = run.predictions
+    scores = np.full((len(labels), 4), 0.25, np.float32)
+    names = [f"clip {i}.mp4" for i in range(len(labels))]
+    runs.write_predictions(path, said, labels, scores, names)
+    run = runs.Run(path)
+    assert run.clip_names == names
+    assert np.array_equal(run.scores, scores.astype(np.float16))
+    assert np.array_equal(run.predictions[0], said)
+    for wrong in ({"scores": scores[1:]}, {"scores": scores[:, 1:]}, {"scores": scores + 1}, {"clips": names[1:]}):
+        runs.write_predictions(path, said, labels, **{"scores": scores, "clips": names} | wrong)
+        run = runs.Run(path)
+        with pytest.raises(Damaged, match=r"scores|names"):
+            _ = run.scores, run.clip_names

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from run_folders import change_row, run_folder
 
-from tps_lab import children, cli, files, runs
+from tps_lab import cards, children, cli, files, runs
 from tps_lab.ablate import on_slurm, scheduler
 from tps_lab.backbones._options import refuse_files
 from tps_lab.config import make
 from tps_lab.errors import InputError
-from tps_lab.report import latex, own, render
+from tps_lab.report import latex, own
 from tps_lab.report.grids import folder_name
 from tps_lab.report.page import build
-from tps_lab.text import printable, short, without_network
+from tps_lab.text import code, markdown, printable, short, without_network
 
 EVIL = (
     "<img src=x onerror=alert(1)> $x_{ [red]a[/red] `b` | \x1b[31m\x1b]0;title\x07 \\input{/etc/passwd} 10.0.0.7:6379"
@@ -128,12 +128,22 @@ def test_every_field_of_a_page_is_text(tmp_path: Path, text: str) -> None:
     assert "10.0.0.7" not in html + markdown
 
 
+def test_a_model_card_holds_names_as_text(tmp_path: Path) -> None:
+    run = run_folder(tmp_path)
+    bad = "x` <img src=x onerror=alert(1)> | [a](javascript:b)"
+    row = runs.Run(run).row | {"name": bad, "attention": bad, "backbone": bad, "data_notes": [bad]}
+    cards.write(run, row, {"data": bad, "weights": bad, "recipe": {"lr": bad}, "seed": 0}, bad, is_video=False)
+    card = (run / "README.md").read_text()
+    assert "<img" not in card
+    assert "[a](" not in card
+
+
 def test_text_in_latex_markdown_and_a_terminal() -> None:
     assert latex.escaped("a|b <c>\nd") == "a\\textbar{}b \\textless{}c\\textgreater{} d"
     assert latex.escaped("\\input{x}") == "\\textbackslash{}input\\{x\\}"
     assert latex.escaped("[x]*") == "{[}x{]}{*}"
-    assert render.markdown("[a](javascript:b) <i> $x$") == "\\[a\\](javascript:b) &lt;i&gt; \\$x\\$"
-    assert "`" not in render.code("`<img>`").replace("&#96;", "")
+    assert markdown("[a](javascript:b) <i> $x$") == "\\[a\\](javascript:b) &lt;i&gt; \\$x\\$"
+    assert "`" not in code("`<img>`").replace("&#96;", "")
     assert printable(EVIL).count("\x1b") == 0
     assert len(short("x" * 20_000)) <= 100
     assert folder_name("javascript:alert(1)") == "javascript_alert_1_"

@@ -148,6 +148,10 @@ class Clips:
         x, y = self.batch(split, index, device)
         return x[:, None], y
 
+    def names(self, split: Split) -> list[str] | None:
+        """What its owners call each clip of a split, in the split's order; None where clips are drawn."""
+        return None
+
     def stories(self, split: Split = "test") -> np.ndarray | None:
         """Which picture every frame shows, int (scenes, twins, T): equal numbers are equal frames, bit for bit.
 

@@ -92,6 +92,9 @@ class LabelledClips(Clips):
     def size(self, split: Split) -> int:
         return len(self.entries[split])
 
+    def names(self, split: Split) -> list[str]:
+        return [entry.name for entry in self.entries[split]]
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 

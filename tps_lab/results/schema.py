@@ -6,6 +6,7 @@ value may have. Figures are ranges that no experiment leaves; they guard what is
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -242,6 +243,42 @@ def check_predictions(stored: dict[str, np.ndarray], row: dict[str, Any], name: 
             worst = values.min() if values.min() < 0 else values.max()
             raise Damaged(f"{name}: {key} holds class {worst} of {len(classes or ()) or 'some'} classes")
     return predicted, label
+
+
+def check_scores(stored: dict[str, np.ndarray], row: dict[str, Any], name: str) -> np.ndarray | None:
+    """Probabilities (N, classes) of the clips that the predictions are of; None if they were not kept.
+
+    Raises:
+        Damaged: they are of another shape, or no probabilities.
+    """
+    scores = stored.get("scores")
+    if scores is None:
+        return None
+    wanted = len(check_predictions(stored, row, name)[1]), len(row.get("classes") or ()) or scores.shape[-1]
+    if scores.shape != wanted or scores.dtype.kind != "f":
+        raise Damaged(f"{name}: scores must be numbers {wanted}, got {scores.dtype} {scores.shape}")
+    if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
+        raise Damaged(f"{name}: scores are no probabilities")
+    return scores
+
+
+def check_clip_names(stored: dict[str, np.ndarray], name: str) -> list[str] | None:
+    """Names of the clips that the predictions are of; None if they were not kept.
+
+    Raises:
+        Damaged: they are no list of as many texts.
+    """
+    if "clips" not in stored:
+        return None
+    try:
+        names = json.loads(stored["clips"].tobytes())
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(text, str) for text in names):
+        raise Damaged(f"{name}: clips must be a list of names")
+    if len(names) != len(stored["label"]):
+        raise Damaged(f"{name}: {len(names)} names of {len(stored['label'])} clips")
+    return names
 
 
 def _within_sizes(value: Any, name: str) -> None:
