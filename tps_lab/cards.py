@@ -98,8 +98,8 @@ def text(card: dict[str, Any], folder: str) -> str:
         f"| seed | {card['seed']} |",
         "",
         f"Trained by {code(without_network(where.get('command', '')))} at commit {where.get('commit')}, "
-        f"{where.get('date', '')}, on {where.get('gpu') or where.get('cpu')}; torch {where.get('torch')}, timm {where.get('timm')}. "
-        f"{row.get('train_seconds')} s of training.",
+        f"{where.get('date', '')}, on {where.get('gpu') or where.get('cpu')}; torch {where.get('torch')}, "
+        f"timm {where.get('timm')}. {row.get('train_seconds')} s of training.",
         "",
         "## Use",
         "",

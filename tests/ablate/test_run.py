@@ -82,10 +82,10 @@ def test_a_full_disk_fails_a_cell_not_the_grid(tmp_path, monkeypatch):
     first = load(file).cells[0].id
     write_whole = files.write_whole
 
-    def full(target, text):
+    def full(target, text, to_disk=True):
         if target.parent.name == first:
             raise OSError(28, "No space left on device")
-        write_whole(target, text)
+        write_whole(target, text, to_disk)
 
     monkeypatch.setattr(files, "write_whole", full)
     states = run(file, tmp_path / "out")
@@ -96,7 +96,7 @@ def test_a_full_disk_fails_a_cell_not_the_grid(tmp_path, monkeypatch):
     assert [(state.status, state.kept) for state in again] == [("done", False)] + 3 * [("done", True)]
 
 
-def test_finished_cells_are_never_run_again_nor_in_the_folder_beside(tmp_path):
+def test_finished_cells_are_never_run_again_nor_where_they_are_taken_over(tmp_path):
     file = write(tmp_path)
     first = run(file, tmp_path / "one")
 
@@ -106,7 +106,11 @@ def test_finished_cells_are_never_run_again_nor_in_the_folder_beside(tmp_path):
 
     assert all(state.kept for state in run(file, tmp_path / "one", Never()))
     renamed = {"cases": {"plain": {"attention": "spatial"}}}
-    beside = run(write(tmp_path, vary=renamed), tmp_path / "two", Never())
+    file = write(tmp_path, vary=renamed)
+    grid = load(file)
+    assert not any(state.kept for state in scheduler.look(grid.cells, tmp_path / "two", grid))  # nobody named the other
+    scheduler.look(grid.cells, tmp_path / "two", grid, [tmp_path / "one"])
+    beside = run(file, tmp_path / "two", Never())
     assert {state.row["case"] for state in beside} == {"plain"}
     assert beside[0].row["top1_pct"] == first[0].row["top1_pct"]
 

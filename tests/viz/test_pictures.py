@@ -161,7 +161,8 @@ PICTURES: dict[str, Any] = {
     "who_sees_whom": lambda ax: viz.who_sees_whom("divided", (4, 3, 3), ax=ax),
 }
 OF_STUDIES = {"roofline"}  # drawn beside their pages, in reports/
-NO_PICTURES = {"Look", "colour", "group_runs", "look", "looks", "marker", "sliders", "studio"}
+# a badge is an SVG, and a certificate is drawn in tests/test_certify.py
+NO_PICTURES = {"Look", "badge", "certificate", "colour", "group_runs", "look", "looks", "marker", "sliders", "studio"}
 
 
 def last_frame(animation: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -45,11 +46,31 @@ def main() -> None:
 
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
-    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    said = _plainly(error.format_message().replace("Value error, ", "").rstrip("."))
     quoted = re.findall(r"'([^']*)'", said)  # the argument, what was given, what there is
     near = nearest(quoted[1], quoted[2:]) if "is not one of" in said else None
     hint = f"; did you mean '{near}'?" if near else ""
     return f"{said}{hint} (see: {getattr(context, 'command_path', 'tps-lab')} --help)"
+
+
+# as libraries word the ends of a range, and as people do
+_RANGES = {
+    "greater than or equal to": "{} or more",
+    "less than or equal to": "{} or less",
+    "greater than": "more than {}",
+    "less than": "less than {}",
+}
+
+
+def _plainly(said: str) -> str:
+    """A number out of its range, in the words of all other errors: option, range, what was given."""
+    found = re.search(r"for '(?:.* / )?(-*[\w-]+)': Input should be (.* than(?: or equal to)?) (\S+)", said)
+    if found is None or found[2] not in _RANGES:
+        return said
+    option, wanted = found[1], _RANGES[found[2]].format(found[3])
+    given = next((after for name, after in pairwise(sys.argv) if name == option), None)
+    given = given or next((a.partition("=")[2] for a in sys.argv if a.startswith(f"{option}=")), None)
+    return f"{option} must be {wanted}" + (f", got {given}" if given else "")
 
 
 def _fail(message: str, code: int) -> None:
