@@ -129,6 +129,17 @@ def test_train_then_report(tmp_path):
     assert {"index.html", "report.md", "results.csv"} <= {file.name for file in (tmp_path / "page").iterdir()}
 
 
+def test_a_damaged_run_is_left_out_by_name_and_the_rest_is_tested(tmp_path):
+    for attention in ("spatial", "tps(pattern=A)"):
+        assert cli("train", "--attention", attention, *TINY, "--out", tmp_path, "-q").returncode == 0
+    (damaged,) = tmp_path.glob("Spatial*")
+    (damaged / "row.json").write_text("{")
+    done = cli("evaluate", tmp_path)
+    assert done.returncode == 1
+    assert "TPS-A" in done.stdout
+    assert f"left out: {damaged}: row.json is no whole JSON" in done.stderr
+
+
 def test_quickstart_end_to_end_then_again_at_once(tmp_path):
     done = cli("quickstart", "--out", tmp_path, "--timing-seconds", 1, *TINY)
     assert done.returncode == 0, done.stderr

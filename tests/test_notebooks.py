@@ -38,7 +38,9 @@ def test_runs_from_top_to_bottom(path: Path) -> None:
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    # in its own folder, as JupyterLab starts it
+    where = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
     said = [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
     assert not said, said[0].text
     shown = [out.data for cell in notebook.cells for out in cell.get("outputs", ()) if "data" in out]

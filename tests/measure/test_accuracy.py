@@ -1,7 +1,8 @@
 import torch
 
+from tps_lab.data import Clips
 from tps_lab.data.opposites import Opposites
-from tps_lab.measure.accuracy import accuracy
+from tps_lab.measure.accuracy import accuracy, predict, predict_views
 
 
 def test_accuracy_by_class_and_by_pair():
@@ -17,3 +18,24 @@ def test_accuracy_by_class_and_by_pair():
     assert found.per_pair_pct["down / up"] == 100
     assert found.top5_pct >= found.top1_pct
     assert found.clips == 8
+
+
+def test_no_clips_are_no_batch():
+    """Of many processes some may have no clip of a small split, and data sets cannot stack nothing."""
+
+    class Empty(Clips):
+        classes, clip_shape = ("a", "b", "c"), (1, 2, 3, 3)
+
+        def size(self, split):
+            return 0
+
+        def batch(self, split, index, device="cpu"):
+            raise AssertionError("asked for a batch of nothing")
+
+        views = batch
+
+    model = torch.nn.Linear(1, 1)
+    logits, labels = predict(model, Empty(), "val")
+    assert (tuple(logits.shape), tuple(labels.shape)) == ((0, 3), (0,))
+    logits, labels = predict_views(model, Empty(), "val", 2, 3)
+    assert (tuple(logits.shape), tuple(labels.shape)) == ((0, 6, 3), (0,))

@@ -102,6 +102,7 @@ def evaluate(
         )
         say(f"{row['label']}, seed {row['seed']}: top-1 {row['top1_pct']:.1f} % over {row['views']} views ({cost})")
         say(f"  each view alone: {each} %")
+    exit_if(left_out)
 
 
 def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Run, Any, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> t
     model.eval()
     logits, labels = [], []
     with torch.no_grad():
-        for index in torch.arange(clips.size(split)).split(batch):
+        for index in _in_batches(clips.size(split), batch):
             x, y = clips.batch(split, index, device)
             logits.append(model(x).float().cpu())
             labels.append(y.cpu())
@@ -122,12 +123,19 @@ def predict_views(
     model.eval()
     logits, labels = [], []
     with torch.no_grad():
-        for index in torch.arange(data.size(split)).split(batch):
+        for index in _in_batches(data.size(split), batch):
             x, y = data.views(split, index, clips, crops, device)
             logits.append(model(x.flatten(0, 1)).float().cpu().unflatten(0, x.shape[:2]))
             labels.append(y.cpu())
     model.train(was_training)
+    if not logits:
+        return torch.empty(0, clips * crops, len(data.classes)), torch.empty(0, dtype=torch.long)
     return torch.cat(logits), torch.cat(labels)
+
+
+def _in_batches(clips: int, batch: int) -> Sequence[Tensor]:
+    """0, 1, … in batches; none of no clips, where torch's own `split` gives an empty one."""
+    return torch.arange(clips).split(batch) if clips else ()
 
 
 def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
