@@ -103,13 +103,18 @@ def run(asked: Asked) -> Outcome:
         InputError: something in the grid cannot work; nothing has been started.
         KeyboardInterrupt: stopped by hand; what was finished is kept.
     """
-    from tps_lab import plugins
+    from tps_lab import files, plugins
     from tps_lab.ablate import costs, executors, live, scheduler
+    from tps_lab.errors import InputError
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
-    check(grid, cells)
     out, executor = asked.folder, asked.executor
+    try:  # before anything is built or measured
+        files.folder(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    check(grid, cells)
     if executor == "local" and not all(plugins.can_travel(type(cell.config.variant)) for cell in cells):
         executor = "inline"  # a variant that only this notebook knows
     where = executors.make(executor, asked.jobs, out, **asked.executor_options)
