@@ -10,7 +10,6 @@ process killed at any moment leaves the one before. Nothing in it is executed wh
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
@@ -22,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tps_lab import files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class Checkpoints:
             save_file({name: value.contiguous() for name, value in weights.items()}, half / "model.safetensors")
             torch.save(state, half / "state.pt")
             for file in [*half.iterdir(), half]:
-                _to_disk(file)
+                files.synced(file)
             half.rename(whole)
             self.problem = ""
         except Exception as error:  # safetensors and torch each have their own for "no space left"
@@ -144,11 +145,3 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

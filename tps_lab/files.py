@@ -97,7 +97,7 @@ def whole(file: Path, to_disk: bool = True) -> Iterator[Path]:
     try:
         yield half
         if to_disk:
-            _to_disk(half)
+            synced(half)
         half.replace(file)
     except BaseException:
         with suppress(OSError):
@@ -185,7 +185,8 @@ def check_file(path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _to_disk(path: Path) -> None:
+def synced(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
