@@ -8,8 +8,8 @@ import pytest
 
 from tps_lab import InputError, recipes
 from tps_lab.ablate.grid import load
-from tps_lab.config import keys, make, typed
 from tps_lab.documents import Document
+from tps_lab.training.config import keys, make, typed
 
 TOP = "title: t\nquestion: q\n"
 SCALES = "scales: {small: {seeds: 1}}\n"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from test_cli import cli
 
 from tps_lab import attention, videoize
-from tps_lab.config import make
 from tps_lab.data import parse
 from tps_lab.explain import ceiling as ceiling_of
 from tps_lab.explain import explain, mixing
+from tps_lab.training.config import make
 
 torch.set_num_threads(1)
 

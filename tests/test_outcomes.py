@@ -15,8 +15,8 @@ import pytest
 from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.identity import versions
 from tps_lab.attention import variants
-from tps_lab.config import make
-from tps_lab.train import train
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 STORED = Path(__file__).with_name("outcomes.json")
 # Losses of another CPU's kernels differ by 1e-5 after so few steps; two variants, or a step of the

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tps_lab import data, zoo
-from tps_lab.config import make
 from tps_lab.errors import InputError
+from tps_lab.training.config import make
 
 
 @pytest.mark.parametrize("name", zoo.names())

@@ -23,9 +23,11 @@ _LAZY = {
     "certify": "tps_lab.explain",
     "data": "tps_lab.data",
     "measure": "tps_lab.measure",
-    "predict": "tps_lab.inference",
-    "runs": "tps_lab.runs",
+    "predict": "tps_lab.training.inference",
+    "runs": "tps_lab.results.runs",
     "shift_patches": "tps_lab.attention.patch_shift",
+    "statistics": "tps_lab.results.statistics",
+    "train": "tps_lab.training.train",
     "viz": "tps_lab.viz",
     "zoo": "tps_lab.zoo",
 }

@@ -26,8 +26,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tps_lab import children, plugins, runs
+from tps_lab import children, plugins
 from tps_lab.progress import Advance, Progress
+from tps_lab.results import runs
 
 if TYPE_CHECKING:
     from tps_lab import data

@@ -7,9 +7,9 @@ from tps_lab.attention.alternating import Alternating
 from tps_lab.attention.patch_shift import PatchShift
 from tps_lab.backbones.swin import VideoSwin
 from tps_lab.backbones.vit import VideoViT
-from tps_lab.config import Recipe, make
 from tps_lab.data.folder import VideoFolder
 from tps_lab.data.opposites import Opposites
+from tps_lab.training.config import Recipe, make
 
 CONFIGS = {
     "tps": make({"attention": "tps"}),
@@ -65,7 +65,7 @@ def test_names_and_trackers_are_no_part_of_it():
 @pytest.mark.parametrize("backbone", ["vit_micro", "swin_micro"])
 @pytest.mark.parametrize("attention", ["spatial", "joint"])
 def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(backbone, attention):
-    from tps_lab.train import build
+    from tps_lab.training.train import build
     from tps_lab.workers import opened
 
     if (backbone, attention) == ("swin_micro", "joint"):

@@ -13,13 +13,13 @@ import torch
 from ablate_tiny import COST, TINY, VARIABLE, figures, run, write
 from safetensors.torch import load_file
 
-from tps_lab import runs
 from tps_lab.ablate import claims
 from tps_lab.ablate.grid import load
-from tps_lab.checkpoints import Checkpoints
-from tps_lab.config import make
 from tps_lab.progress import Progress
-from tps_lab.train import train
+from tps_lab.results import runs
+from tps_lab.training.checkpoints import Checkpoints
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 
 class Stopped(BaseException):
@@ -100,7 +100,9 @@ def test_killed_at_random_moments_again_and_again_the_table_is_the_same(tmp_path
     a_cell = (time.perf_counter() - started) / len(undisturbed)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     context = multiprocessing.get_context("forkserver")  # loads torch once, for all that are killed
-    context.set_forkserver_preload(["ablate_tiny", "accelerate", "timm", "tps_lab.train", "tps_lab.backbones.vit"])
+    context.set_forkserver_preload(
+        ["ablate_tiny", "accelerate", "timm", "tps_lab.training.train", "tps_lab.backbones.vit"]
+    )
     dice, kills, ended = random.Random(7), 0, False
     for _ in range(60):
         process = context.Process(target=run, args=(file, out))

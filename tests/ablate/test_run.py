@@ -6,9 +6,10 @@ import os
 import pytest
 from ablate_tiny import COST, TINY, figures, run, write
 
-from tps_lab import files, plugins, runs
+from tps_lab import files, plugins
 from tps_lab.ablate import claims, executors, scheduler
 from tps_lab.ablate.grid import load
+from tps_lab.results import runs
 
 BAD = '''
 from dataclasses import dataclass

@@ -134,8 +134,8 @@ def test_probe_evaluate_and_report(tmp_path, capsys) -> None:
     from typer.testing import CliRunner
 
     from tps_lab.cli import app
-    from tps_lab.config import make
-    from tps_lab.train import train
+    from tps_lab.training.config import make
+    from tps_lab.training.train import train
 
     runner = CliRunner()
     small = "opposites(train=48, val=12, test=24, frames=4)"

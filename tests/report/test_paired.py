@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from made_up import VARIANTS, MadeUp, made_up
 
-from tps_lab import report, runs, viz
+from tps_lab import report, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
 from tps_lab.report.answer import remarks
 from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.report.latex import escaped, latex_table
-from tps_lab.report.paired import effects, paired
 from tps_lab.report.versus import answer, versus, write
-from tps_lab.viz.groups import group_runs
-from tps_lab.viz.varied import axis_to_draw, lines
+from tps_lab.results import runs
+from tps_lab.results.groups import group_runs
+from tps_lab.results.paired import effects, paired
+from tps_lab.results.varied import axis_to_draw, lines
 
 N = 240
 LABELS = np.arange(N) % 12

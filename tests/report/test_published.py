@@ -11,7 +11,7 @@ from scipy import stats
 
 from tps_lab.errors import InputError
 from tps_lab.report import published, tables
-from tps_lab.viz.groups import group_runs
+from tps_lab.results.groups import group_runs
 
 REPORTS = Path(__file__).parents[2] / "reports"
 

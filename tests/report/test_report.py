@@ -22,7 +22,7 @@ from tps_lab.report import answer as words
 from tps_lab.report import facts, tables
 from tps_lab.report.cells import results
 from tps_lab.report.comparisons import Ranking
-from tps_lab.viz.groups import group_runs
+from tps_lab.results.groups import group_runs
 
 EVIL = "A <script>alert(1)</script> | & *plugin*"
 LONG = "TPS-[0 1 2 / -1 0 3] (every=1, border=zero, shift_back=False)"

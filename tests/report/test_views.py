@@ -8,7 +8,7 @@ from made_up import VARIANTS, MadeUp, made_up
 
 from tps_lab.report import build
 from tps_lab.report.views import viewed
-from tps_lab.viz.groups import group_runs
+from tps_lab.results.groups import group_runs
 
 
 def seen(seed: int, *views: tuple[str, float], macs: int | None = 28_100_000) -> MadeUp:

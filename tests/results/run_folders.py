@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab import runs
+from tps_lab.results import runs
 
 CLASSES = ["left", "right", "up", "down"]
 CLIPS = 24

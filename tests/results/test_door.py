@@ -14,9 +14,9 @@ import pytest
 from run_folders import change_row, run_folder
 from safetensors.numpy import save
 
-from tps_lab import runs
 from tps_lab.errors import InputError
 from tps_lab.files import Damaged
+from tps_lab.results import runs
 
 Damage = Callable[[Path], Any]
 

@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 from run_folders import change_row, run_folder
 
-from tps_lab import cards, children, cli, files, runs
+from tps_lab import children, cli, files
 from tps_lab.ablate import on_slurm, scheduler
 from tps_lab.backbones._options import refuse_files
-from tps_lab.config import make
 from tps_lab.errors import InputError
 from tps_lab.report import latex, own
 from tps_lab.report.grids import folder_name
 from tps_lab.report.page import build
+from tps_lab.results import runs
 from tps_lab.text import code, markdown, printable, short, without_network
+from tps_lab.training import cards
+from tps_lab.training.config import make
 
 EVIL = (
     "<img src=x onerror=alert(1)> $x_{ [red]a[/red] `b` | \x1b[31m\x1b]0;title\x07 \\input{/etc/passwd} 10.0.0.7:6379"
@@ -64,7 +66,7 @@ class Evil:
 
 
 def test_weights_that_are_a_pickle_are_not_run(tmp_path: Path) -> None:
-    from tps_lab.train import restore
+    from tps_lab.training.train import restore
 
     run = run_folder(tmp_path)
     (run / "model.safetensors").write_bytes(pickle.dumps(Evil(tmp_path / "pwned")))

@@ -158,7 +158,7 @@ def test_its_models_answer_as_torch_does(shared, name):
     import torch
 
     from tps_lab.data import _digits
-    from tps_lab.train import restore
+    from tps_lab.training.train import restore
 
     pixels, _, low, high = build.stored_digits()
     orders = {order: shared.evaluate("frameOrder", order) for order in ("filmed", "reversed", "shuffled", "frozen")}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tps_lab.config import make
-from tps_lab.train import train
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 COST = {"params": 1, "macs": 1, "missing": {}}  # what it costs is measured elsewhere
 TINY = {

@@ -6,9 +6,9 @@ import pytest
 from conftest import TINY
 
 from tps_lab import InputError, data
-from tps_lab.config import make
-from tps_lab.measure.throughput import Throughput, throughput
-from tps_lab.preflight import is_long, preflight, refuse
+from tps_lab.training.config import make
+from tps_lab.training.preflight import is_long, preflight, refuse
+from tps_lab.training.throughput import Throughput, throughput
 
 
 def test_a_run_that_can_work_has_its_figures(tmp_path):
@@ -29,7 +29,7 @@ def test_what_cannot_work_is_refused(tmp_path, monkeypatch):
     clips = data.parse(TINY["data"]).opened()
     monkeypatch.setattr(clips, "batch", lambda *a: (_ for _ in ()).throw(OSError("gone")))
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 0))
-    monkeypatch.setattr("tps_lab.preflight._device_bytes", lambda device: 1000)
+    monkeypatch.setattr("tps_lab.training.preflight._device_bytes", lambda device: 1000)
     found = preflight(make(TINY), tmp_path, clips)
     assert len(found.problems) == 5  # three splits, memory, disk
     with pytest.raises(InputError, match=r"train clips cannot be read: gone.*GiB.*GB are free"):

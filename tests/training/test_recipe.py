@@ -8,11 +8,11 @@ from conftest import COST, TINY
 from safetensors.torch import load_file, save_file
 
 from tps_lab import InputError, create_model, data, recipes
-from tps_lab.checkpoints import Checkpoints
-from tps_lab.config import Recipe, make
-from tps_lab.train import build, train
+from tps_lab.training.checkpoints import Checkpoints
+from tps_lab.training.config import Recipe, make
 from tps_lab.training.optimizer import parameter_groups
 from tps_lab.training.order import Feed, Order
+from tps_lab.training.train import build, train
 
 
 def weights(tmp_path, name, **changed):

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tps_lab.config import make
 from tps_lab.errors import InputError
-from tps_lab.runs import RunWriter
-from tps_lab.train import train
+from tps_lab.results.runs import RunWriter
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 TINY = {
     "attention": "spatial",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tps_lab import runs
+from tps_lab.results import runs
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,9 @@ from PIL import Image
 from run_folders import run_folder
 
 import tps_lab
-from tps_lab import InputError, cards, create_model, export, inference, runs
+from tps_lab import InputError, create_model
+from tps_lab.results import runs
+from tps_lab.training import cards, export, inference
 from tps_lab.viz.overlay import overlay
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from tps_lab.checkpoints import Checkpoints
-from tps_lab.config import make
 from tps_lab.progress import Progress
-from tps_lab.train import train
+from tps_lab.training.checkpoints import Checkpoints
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 # dropout and cutmix, so that every process's own random numbers matter; accumulation and the average too
 CONFIG = {

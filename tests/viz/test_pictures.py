@@ -128,7 +128,7 @@ def over_step(scale: int) -> Any:
 
 
 def pairs() -> list[Any]:
-    from tps_lab.report.paired import paired
+    from tps_lab.results.paired import paired
 
     return paired(viz.group_runs(RUNS))
 

@@ -17,12 +17,12 @@ from tps_lab import viz
 from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
-from tps_lab.viz.groups import by_data, group_runs, student, wilson
+from tps_lab.results.groups import by_data, group_runs, student, wilson
+from tps_lab.results.units import unit_for
 from tps_lab.viz.labels import place_labels, spread
 from tps_lab.viz.mosaics import mix
 from tps_lab.viz.plots import pareto
 from tps_lab.viz.style import marker_path, new_axes
-from tps_lab.viz.units import unit_for
 
 MIB = 2**20
 

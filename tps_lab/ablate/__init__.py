@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tps_lab.ablate.forecast import Plan
     from tps_lab.ablate.grid import Cell, Grid
     from tps_lab.ablate.scheduler import State
-    from tps_lab.config import RunConfig
+    from tps_lab.training.config import RunConfig
 
 __all__ = ["Asked", "Outcome", "plan", "run"]
 
@@ -193,8 +193,8 @@ def check(grid: Grid, cells: Sequence[Cell]) -> None:
         InputError: what cannot be built, the case that asks for it, and the line.
     """
     from tps_lab.errors import InputError
-    from tps_lab.train import build
     from tps_lab.training import trackers
+    from tps_lab.training.train import build
     from tps_lab.workers import opened
 
     def works(config: RunConfig) -> None:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab import plugins, runs
+from tps_lab import plugins
 from tps_lab.ablate import claims
 from tps_lab.progress import Advance, Progress
+from tps_lab.results import runs
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
         OSError: not even a row can be written.
         KeyboardInterrupt: stopped; the last checkpoint is there to go on from.
     """
-    from tps_lab.checkpoints import Checkpoints
-    from tps_lab.config import make
-    from tps_lab.train import train
+    from tps_lab.training.checkpoints import Checkpoints
+    from tps_lab.training.config import make
+    from tps_lab.training.train import train
     from tps_lab.workers import opened
 
     for slow in ("accelerate", "timm", "tps_lab.backbones"):  # a claim is for work; loading is none, and takes seconds

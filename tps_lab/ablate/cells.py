@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import Any
 
 from tps_lab.ablate.grid_file import GridFile, Scale, Tune, Vary
-from tps_lab.axes import level_text, short
-from tps_lab.config import RunConfig, make
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
+from tps_lab.results.axes import level_text, short
+from tps_lab.training.config import RunConfig, make
 
 _MOST_CELLS = 100_000
 _TEXT_FORMS = ("attention", "data", "backbone")

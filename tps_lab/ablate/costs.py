@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tps_lab import files, runs
+from tps_lab import files
 from tps_lab.ablate.grid import Cell
-from tps_lab.results import schema
+from tps_lab.results import runs, schema
 from tps_lab.workers import opened
 
 
@@ -34,7 +34,7 @@ def measured(
         seconds: about how long each of the three timings may take.
     """
     from tps_lab import measure
-    from tps_lab.train import build
+    from tps_lab.training.train import build
 
     by_key: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tps_lab import data as data_sets
-from tps_lab import measure, runs
+from tps_lab import measure
 from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, Grid
-from tps_lab.config import RunConfig
 from tps_lab.errors import InputError
+from tps_lab.results import runs
+from tps_lab.training.config import RunConfig
 
 _TIMED_MACS = 1e11  # a training step larger than this is not tried, only predicted
 _START_SECONDS = 2.0  # of a cell, besides its steps and evaluations
@@ -190,7 +191,7 @@ def _built(config: RunConfig) -> tuple[Any, Any, str]:
     Raises:
         InputError: the model cannot be built.
     """
-    from tps_lab.train import build
+    from tps_lab.training.train import build
     from tps_lab.workers import opened
 
     try:

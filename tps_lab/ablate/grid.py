@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
 from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
 from tps_lab.ablate.tuning import Choice
-from tps_lab.axes import of_several
-from tps_lab.config import means_text
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
+from tps_lab.results.axes import of_several
+from tps_lab.training.config import means_text
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 from tps_lab import data
-from tps_lab.config import Recipe, RunConfig
+from tps_lab.training.config import Recipe, RunConfig
 
 
 def cell_hash(config: RunConfig, is_trial: bool = False) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from tps_lab.config import RunConfig
 from tps_lab.errors import InputError
+from tps_lab.training.config import RunConfig
 
 # Twins whose answers are equal in real numbers may differ in the last bit of a float, and once in a
 # great while that decides which of two classes is ahead: one test clip in a thousand.

@@ -19,7 +19,7 @@ from tps_lab.ablate.grid import Cell, Grid, GridFile
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 from tps_lab.results import schema
-from tps_lab.runs import LeftOut, Tell, warn
+from tps_lab.results.runs import LeftOut, Tell, warn
 
 FOLDER = "grids"
 

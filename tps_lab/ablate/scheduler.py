@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tps_lab import files, plugins, runs
+from tps_lab import files, plugins
 from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Job
 from tps_lab.ablate.executors import Ended, Executor, Handle
 from tps_lab.ablate.grid import Cell, Grid
 from tps_lab.errors import InputError
+from tps_lab.results import runs
 
 Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
 
@@ -190,7 +191,7 @@ def _look_elsewhere(state: State, out: Path, settings: Settings) -> None:
 
 
 def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]:
-    from tps_lab.train import build, describe
+    from tps_lab.training.train import build, describe
     from tps_lab.workers import opened
 
     row = {"id": cell.id, "status": "failed", "reason": reason, "missing": {}, "seed": cell.seed, **more}

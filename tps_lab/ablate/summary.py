@@ -8,7 +8,7 @@ from typing import Any
 
 from tps_lab.ablate.grid import Grid
 from tps_lab.ablate.scheduler import State
-from tps_lab.axes import short
+from tps_lab.results.axes import short
 
 
 def summary(grid: Grid, states: Sequence[State]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.text import printable
 
 if TYPE_CHECKING:
-    from tps_lab.runs import LeftOut
+    from tps_lab.results.runs import LeftOut
 
 app = typer.Typer(
     name="tps-lab",
@@ -149,7 +149,7 @@ def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:
 
 def settings(given: list[str] | None) -> dict[str, Any]:
     """KEY=VALUE, each value as the type of its key has it."""
-    from tps_lab.config import typed
+    from tps_lab.training.config import typed
 
     return {key: typed(key, text) for key, text in pairs(given).items()}
 
@@ -162,7 +162,7 @@ def run_values(
     from tps_lab import data as data_sets
     from tps_lab import recipes
     from tps_lab.attention import parse
-    from tps_lab.config import RunConfig
+    from tps_lab.training.config import RunConfig
 
     given = {"backbone": backbone, "attention": attention, "data": data}
     values = {} if config is None else recipes.read(config)

@@ -21,7 +21,7 @@ def list_(
     json_: Json = False,
 ) -> None:
     """What there is: patterns, attention variants, backbones, data sets, ablations, recipes, settings, executors."""
-    from tps_lab import listing
+    from tps_lab.cli import listing
 
     kinds = list(listing.KINDS) if what == "all" else [what]
     found = {kind: listing.KINDS[kind]() for kind in kinds}
@@ -41,7 +41,7 @@ def pattern(
     json_: Json = False,
 ) -> None:
     """A shift pattern: its tile, what it mixes, how far it reaches."""
-    from tps_lab import listing
+    from tps_lab.cli import listing
     from tps_lab.patterns import ShiftPattern
 
     chosen = ShiftPattern.parse(tile)
@@ -84,8 +84,8 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Before any training: what a model cannot learn of its data, and why."""
-    from tps_lab.config import make
     from tps_lab.explain import explain as explained
+    from tps_lab.training.config import make
 
     found = explained(make(run_values(config, backbone, attention, pattern, data, frames, set_)), depth)
     if json_:

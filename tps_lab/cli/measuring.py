@@ -51,9 +51,9 @@ def cost(
         else:
             print(published.text(rows))
         return
-    from tps_lab import listing
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model
+    from tps_lab.cli import listing
     from tps_lab.measure import best_device
     from tps_lab.measure import cost as costs_of
 
@@ -76,10 +76,11 @@ def cost(
         )  # fmt: skip
         return
     if precision or optimizer or checkpointing or unfused:
+        from tps_lab.measure.many import memory_facts
         from tps_lab.measure.predict import Setting, counts, predict_batches
 
         setting = Setting(batch, precision or "fp32", optimizer or "adamw", checkpointing, not unfused)
-        predicted = listing.memory_facts(backbone, str(variant), counts(make), *predict_batches(make, setting))
+        predicted = memory_facts(backbone, str(variant), counts(make), *predict_batches(make, setting))
         if json_:
             print_json(predicted)
         else:

@@ -33,9 +33,9 @@ def report(
 ) -> None:
     """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
     from tps_lab import report as pages
-    from tps_lab import runs
     from tps_lab.report import grids as reports
     from tps_lab.report import own
+    from tps_lab.results import runs
 
     if grids is not None and (about or title or baseline):
         raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
@@ -68,8 +68,8 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Two result sets: what differs between runs of the same configurations, B minus A."""
-    from tps_lab import runs
     from tps_lab.report import own, versus
+    from tps_lab.results import runs
 
     if out is not None:
         own.check(out, force)

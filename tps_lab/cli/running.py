@@ -32,9 +32,9 @@ from tps_lab.cli._shared import (
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
-    from tps_lab.config import RunConfig
     from tps_lab.data import Clips
     from tps_lab.progress import Progress
+    from tps_lab.training.config import RunConfig
 
 
 @app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
@@ -50,7 +50,7 @@ def quickstart(
     quiet: Quiet = False,
 ) -> None:
     """Train and measure attention variants on moving digits, and compare them in a report."""
-    from tps_lab.quickstart import quickstart as run
+    from tps_lab.cli.quickstart import quickstart as run
 
     outcome = run(out, seeds, full, again, jobs, quiet or json_, timing_seconds, **settings(set_))
     finish(outcome.runs, outcome.page, json_)
@@ -87,9 +87,10 @@ def train(
 
     With several processes: accelerate launch -m tps_lab.cli train …
     """
-    from tps_lab import progress, runs
-    from tps_lab.checkpoints import Checkpoints, stopped_by_signals
-    from tps_lab.config import make
+    from tps_lab import progress
+    from tps_lab.results import runs
+    from tps_lab.training.checkpoints import Checkpoints, stopped_by_signals
+    from tps_lab.training.config import make
 
     values = run_values(config, backbone, attention, pattern, data, None, set_)
     wanted = make(values | ({} if seed is None else {"seed": seed}))
@@ -103,7 +104,7 @@ def train(
             say(f"already done (--again runs it again): {folder}", err=True)
         run = runs.Run(folder)
     else:
-        from tps_lab.train import train as run_training
+        from tps_lab.training.train import train as run_training
 
         shown = progress.for_this_terminal(quiet or json_) if is_first else progress.Progress()
         clips = _looked_at(wanted, out, shown)
@@ -145,7 +146,7 @@ def _claimed(out: Path, folder: str, is_first: bool) -> Iterator[None]:
 
 
 def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
-    from tps_lab.preflight import preflight
+    from tps_lab.training.preflight import preflight
 
     found = preflight(config, out, processes=int(os.environ.get("WORLD_SIZE", "1")))
     print_json(found.plain()) if as_json else print(found.text())
@@ -156,7 +157,7 @@ def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
 def _looked_at(config: RunConfig, out: Path, shown: Progress) -> Clips:
     """The opened data; before a long run everything else has been looked at too."""
     from tps_lab import data as data_sets
-    from tps_lab import preflight
+    from tps_lab.training import preflight
 
     clips = data_sets.parse(config.data).opened()
     if os.environ.get("RANK", "0") == "0" and preflight.is_long(config, clips):

@@ -14,7 +14,7 @@ from tps_lab.cli._shared import Json, app, check_picture, count, exit_if, print_
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
-    from tps_lab.runs import LeftOut, Run
+    from tps_lab.results.runs import LeftOut, Run
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")]
 
@@ -30,9 +30,10 @@ def probe(
 
     Leaves time_use.json in each run's folder; reports of these runs show it.
     """
-    from tps_lab import files, runs
+    from tps_lab import files
     from tps_lab.measure import time_use
     from tps_lab.report.time_use import FILE
+    from tps_lab.results import runs
 
     if save is not None:
         check_picture(save)
@@ -76,8 +77,9 @@ def evaluate(
 
     Leaves views-KxC.json in each run's folder.
     """
-    from tps_lab import files, runs
+    from tps_lab import files
     from tps_lab.measure.accuracy import evaluate_views
+    from tps_lab.results import runs
 
     left_out: list[runs.LeftOut] = []
     rows = []
@@ -111,9 +113,10 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     A run whose files are damaged, or whose configuration or weights say nothing to this version, is left out; if
     none is left, that is an error.
     """
-    from tps_lab import data, runs
+    from tps_lab import data
     from tps_lab.measure import best_device
-    from tps_lab.train import restore
+    from tps_lab.results import runs
+    from tps_lab.training.train import restore
 
     opened: dict[str, Any] = {}
     found = runs.find(*folders, tell=left_out.append)

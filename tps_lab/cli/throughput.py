@@ -25,8 +25,8 @@ def throughput(
 ) -> None:
     """Is the model or the reading of clips the limit, and how many reading processes would do?"""
     from tps_lab import data as data_sets
-    from tps_lab.config import make
-    from tps_lab.measure.throughput import throughput as measured
+    from tps_lab.training.config import make
+    from tps_lab.training.throughput import throughput as measured
 
     wanted = make(run_values(config, backbone, attention, None, data, None, set_))
     found = measured(wanted, data_sets.parse(wanted.data).opened(), seconds, tuple(workers or ()), model_speed)

@@ -27,7 +27,7 @@ def predict(
     """What a trained model sees in a video: its likeliest classes, over time if it is long."""
     from tps_lab import files
     from tps_lab.errors import InputError, unknown
-    from tps_lab.inference import predict as predicted
+    from tps_lab.training.inference import predict as predicted
 
     if overlay is not None:
         from tps_lab.viz.overlay import FORMATS
@@ -68,8 +68,8 @@ def export(
     json_: Json = False,
 ) -> None:
     """A trained model as a file that runs without this package, checked against the model."""
-    from tps_lab import runs
-    from tps_lab.export import export as exported
+    from tps_lab.results import runs
+    from tps_lab.training.export import export as exported
 
     done = exported(runs.open_run(run), out, format_, batch)
     if json_:

@@ -33,8 +33,8 @@ from tps_lab.explain.mixing import Mixing, mixing
 from tps_lab.explain.symmetry import Symmetry
 
 if TYPE_CHECKING:
-    from tps_lab.config import RunConfig
     from tps_lab.data import Clips
+    from tps_lab.training.config import RunConfig
 
 __all__ = [
     "Ceiling", "Certificate", "Explanation", "Mixing", "Symmetry", "ceiling", "certify", "explain", "mixing",
@@ -122,7 +122,7 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
         InputError: the configuration cannot work.
     """
     from tps_lab import data
-    from tps_lab.train import build
+    from tps_lab.training.train import build
 
     clips = data.parse(config.data).opened()
     found = mixing(build(config, clips))

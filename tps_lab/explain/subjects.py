@@ -317,7 +317,7 @@ def certify(
 
 def _of_run(folder: Path, data: str | None) -> Certificate:
     from tps_lab import data as data_sets
-    from tps_lab import runs
+    from tps_lab.results import runs
     from tps_lab.training.model import restore
 
     run = runs.open_run(folder)

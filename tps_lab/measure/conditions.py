@@ -19,8 +19,8 @@ _GPU_QUERY = {
 
 
 def conditions() -> dict[str, Any]:
-    """What stays: versions, machine, threads (`runs.environment`)."""
-    from tps_lab import runs
+    """What stays: versions, machine, threads (`results.runs.environment`)."""
+    from tps_lab.results import runs
 
     return runs.environment()
 

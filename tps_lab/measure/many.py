@@ -29,7 +29,7 @@ def predicted(
     ways: Sequence[tuple[bool, bool]],
     advance: Callable[[int, str | None], None] = lambda step, news: None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Predicted peaks (`listing.memory_facts`), and the variants that cannot be, with why.
+    """Predicted peaks (`memory_facts`), and the variants that cannot be, with why.
 
     Args:
         attention: variants; None is all there are.
@@ -37,7 +37,6 @@ def predicted(
         setting: of `predict.Setting`, without the two that follow.
         ways: pairs (checkpointing, fused).
     """
-    from tps_lab import listing
     from tps_lab.attention import parse
     from tps_lab.backbones import create_model
     from tps_lab.measure.predict import Setting, counts, predict_batches
@@ -53,11 +52,34 @@ def predicted(
         for place, (checkpointing, fused) in enumerate(ways, 1):
             try:
                 found = predict_batches(make, replace(base, checkpointing=checkpointing, fused=fused))
-                rows.append(listing.memory_facts(backbone, str(variant), counts(make), *found))
+                rows.append(memory_facts(backbone, str(variant), counts(make), *found))
             except InputError as error:
                 impossible[name] = str(error)
             advance(index * len(ways) + place, None)
     return rows, impossible
+
+
+def memory_facts(
+    backbone: str, attention: str, counts: Mapping[str, Any], predicted: Any, largest_batch: Mapping[int, int]
+) -> dict[str, Any]:
+    """A predicted peak of memory as plain data; nothing was run, so there is no latency."""
+    setting = predicted.setting
+    return {
+        "backbone": backbone,
+        "attention": attention,
+        "batch": setting.batch,
+        "precision": setting.precision,
+        "optimizer": setting.optimizer,
+        "checkpointing": setting.checkpointing,
+        "fused": setting.fused,
+        **counts,
+        "latency_ms": None,
+        "peak_memory_bytes": predicted.row(),
+        "training_parts_bytes": predicted.parts,
+        "most_of_each_part_bytes": predicted.most,
+        "fits": {f"{gb} GB": predicted.training <= gb * 10**9 for gb in largest_batch},
+        "largest_batch": {f"{gb} GB": batch for gb, batch in largest_batch.items()},
+    }
 
 
 def timelines(

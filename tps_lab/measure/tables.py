@@ -9,7 +9,7 @@ _PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary", "o
 
 
 def memory_table(rows: Sequence[Mapping[str, Any]], impossible: Mapping[str, str]) -> str:
-    """Predicted peaks of several variants, a line each (`listing.memory_facts`)."""
+    """Predicted peaks of several variants, a line each (`many.memory_facts`)."""
     if not rows:
         return "\n".join(f"{name}: {why}" for name, why in impossible.items())
     wide = max(len(_name(row)) for row in rows)

@@ -66,7 +66,7 @@ def _file(name: str) -> Path:
 
 
 def _values(file: Path) -> dict[str, Any]:
-    from tps_lab.config import means_text
     from tps_lab.documents import Document
+    from tps_lab.training.config import means_text
 
     return Document(file, means_text).values

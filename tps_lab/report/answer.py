@@ -15,8 +15,8 @@ from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report.comparisons import Compared, Ranking
 from tps_lab.report.tables import cost, over
 from tps_lab.report.wording import interval, listed
-from tps_lab.viz.groups import Group, Interval
-from tps_lab.viz.units import unit_for
+from tps_lab.results.groups import Group, Interval
+from tps_lab.results.units import unit_for
 
 
 def answer(ranking: Ranking, compared: Compared | None = None) -> str:

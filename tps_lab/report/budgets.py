@@ -8,10 +8,10 @@ from math import comb
 from typing import Any
 
 from tps_lab.ablate.tuning import Choice, choose
-from tps_lab.axes import short
 from tps_lab.report.comparisons import Ranking
 from tps_lab.report.wording import listed
-from tps_lab.viz.groups import Run, group_runs
+from tps_lab.results.axes import short
+from tps_lab.results.groups import Run, group_runs
 
 TRIALS = (1, 3, 9)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from tps_lab.report.tables import COSTS, cost, is_disputed, over
 from tps_lab.report.wording import listed
-from tps_lab.viz.groups import SETTINGS, Group, setting_text
+from tps_lab.results.groups import SETTINGS, Group, setting_text
+from tps_lab.results.units import Kind, Unit, unit_for
 from tps_lab.viz.style import Look, looks, marker_path
-from tps_lab.viz.units import Kind, Unit, unit_for
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report.tables import cost, is_disputed
 from tps_lab.report.wording import listed
-from tps_lab.viz.groups import Group
+from tps_lab.results.groups import Group
 
 _MOST_TOKENS = 1600  # who influences whom is a table of tokens × tokens
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tps_lab import files, runs
+from tps_lab import files
 from tps_lab.ablate import record
 from tps_lab.ablate.grid import find
 from tps_lab.ablate.record import Record, Recorded
@@ -18,8 +18,9 @@ from tps_lab.errors import InputError
 from tps_lab.report import budgets, page
 from tps_lab.report.about import About
 from tps_lab.report.render import render
-from tps_lab.runs import Tell, warn
-from tps_lab.viz.groups import Run
+from tps_lab.results import runs
+from tps_lab.results.groups import Run
+from tps_lab.results.runs import Tell, warn
 
 
 @dataclass(frozen=True)

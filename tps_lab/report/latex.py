@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tps_lab.report.comparisons import Compared
-from tps_lab.report.paired import names_of
 from tps_lab.report.tables import cost
-from tps_lab.statistics import Comparison
+from tps_lab.results.groups import Group, Interval
+from tps_lab.results.paired import names_of
+from tps_lab.results.statistics import Comparison
+from tps_lab.results.units import unit_for
 from tps_lab.text import printable, short
-from tps_lab.viz.groups import Group, Interval
-from tps_lab.viz.units import unit_for
 
 _ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$",

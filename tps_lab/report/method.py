@@ -7,7 +7,7 @@ from typing import Any
 
 from tps_lab.report.tables import is_disputed
 from tps_lab.report.wording import listed
-from tps_lab.viz.groups import Group
+from tps_lab.results.groups import Group
 
 # what to print of an environment: term → keys, and the words around their values
 _ENVIRONMENT = {

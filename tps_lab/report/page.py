@@ -12,14 +12,15 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, comparisons, facts, latex, method, own, paired, tables, time_use, views
+from tps_lab.report import cells, comparisons, facts, latex, method, own, tables, time_use, views
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
 from tps_lab.report.render import render
 from tps_lab.report.wording import listed
+from tps_lab.results import paired
+from tps_lab.results.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.text import as_text
-from tps_lab.viz.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +105,7 @@ def write(
     `index.html` is one file that needs nothing else, no network either.
 
     Args:
-        runs: as read by `tps_lab.runs`; finished ones, and also failed and interrupted ones.
+        runs: as read by `results.runs`; finished ones, and also failed and interrupted ones.
         out_dir: made if it is missing; files of an earlier report there are replaced.
         about: title, question, what is compared with what.
         extra_figures: captions and figures for a section of their own.

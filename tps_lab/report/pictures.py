@@ -12,10 +12,10 @@ from tps_lab.report import tables
 from tps_lab.report.comparisons import Compared
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.latex import paper_number
-from tps_lab.report.paired import Effect
-from tps_lab.viz.groups import Group
+from tps_lab.results.groups import Group
+from tps_lab.results.paired import Effect
+from tps_lab.results.varied import axis_to_draw, lines
 from tps_lab.viz.plots import AXES
-from tps_lab.viz.varied import axis_to_draw, lines
 
 MOST_CURVES = 12  # variants in one picture of curves
 _MOST_DIFFERENCES = 40

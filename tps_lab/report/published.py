@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab import files, runs
+from tps_lab import files
 from tps_lab.errors import InputError
-from tps_lab.report.paired import Pair, baseline_of
 from tps_lab.report.tables import FORMULA
-from tps_lab.statistics import compare_all
-from tps_lab.viz.groups import Group, figure
+from tps_lab.results import runs
+from tps_lab.results.groups import Group, figure
+from tps_lab.results.paired import Pair, baseline_of
+from tps_lab.results.statistics import compare_all
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
 
     For published figures without answers to single clips. The interval is over seeds (Student's t of
     the paired differences) on these very test clips: other clips would widen it. Where the
-    answers are there, `report.paired.paired` covers both.
+    answers are there, `results.paired.paired` covers both.
 
     Args:
         baseline: a label or case; None is spatial attention.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
-from tps_lab.viz.groups import SETTINGS, Group, Run, group_runs
-from tps_lab.viz.units import unit_for
+from tps_lab.results.groups import SETTINGS, Group, Run, group_runs
+from tps_lab.results.units import unit_for
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from tps_lab.viz.time_use import time_use
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tps_lab.viz.groups import Run
+    from tps_lab.results.groups import Run
 
 FILE = "time_use.json"
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tps_lab import files, runs
+from tps_lab import files
 from tps_lab.errors import InputError
-from tps_lab.report.paired import Pair, compare_groups
 from tps_lab.report.tables import cost, write_lines
-from tps_lab.viz.groups import Group, Run, group_runs
+from tps_lab.results import runs
+from tps_lab.results.groups import Group, Run, group_runs
+from tps_lab.results.paired import Pair, compare_groups
 
 _COSTS = {"macs": "MACs", "training_memory_bytes": "training memory", "latency_ms": "latency"}
 

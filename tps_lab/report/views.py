@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.viz.groups import Group, Interval, student, wilson
+from tps_lab.results.groups import Group, Interval, student, wilson
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tps_lab.report.tables import over
-from tps_lab.viz.groups import Group, Interval
+from tps_lab.results.groups import Group, Interval
 
 
 def listed(words: Sequence[str], separator: str = ", ") -> str:

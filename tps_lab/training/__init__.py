@@ -1,1 +1,1 @@
-"""What the loop in `tps_lab.train` is made of: the model, its optimizer, the order of clips, several processes."""
+"""From a configuration to a trained model and its row, and what one does with it: predict, export, a card."""

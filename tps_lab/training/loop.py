@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.errors import InputError
 from tps_lab.training import trackers
+from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.training.optimizer import freeze, learning_rate, parameter_groups
 from tps_lab.training.order import Feed, Order, how_many_workers
 from tps_lab.training.processes import NoWriter, Team
@@ -18,10 +18,10 @@ from tps_lab.training.processes import NoWriter, Team
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tps_lab import runs
-    from tps_lab.config import RunConfig
     from tps_lab.data import Clips
     from tps_lab.progress import Progress
+    from tps_lab.results import runs
+    from tps_lab.training.config import RunConfig
 
 Stood = tuple[dict[str, "Tensor"], dict[str, Any]]  # weights and the rest, as `Checkpoints.newest` gives them
 

@@ -11,7 +11,7 @@ from tps_lab.data.transforms import mix
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tps_lab.config import Regularise
+    from tps_lab.training.config import Regularise
 
 
 class Loss:

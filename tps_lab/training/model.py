@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import data, runs
-from tps_lab.config import RunConfig, make
+from tps_lab import data
 from tps_lab.errors import InputError
+from tps_lab.results import runs
+from tps_lab.training.config import RunConfig, make
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,8 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.config import Recipe
 from tps_lab.errors import InputError
+from tps_lab.training.config import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from tps_lab.config import Recipe
     from tps_lab.data import Clips, Split
+    from tps_lab.training.config import Recipe
 
 
 _VALUES_AT_A_TIME = 100_000_000  # of clips in evaluation: 20 of 32 frames of 224²
@@ -123,7 +123,7 @@ class _Share:
 
 @dataclasses.dataclass
 class NoWriter:
-    """Stands in for `runs.RunWriter` where another process writes the run's folder."""
+    """Stands in for `results.runs.RunWriter` where another process writes the run's folder."""
 
     folder: Path
     metrics_bytes: int = 0

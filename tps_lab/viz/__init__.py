@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tps_lab.results.groups import group_runs
 from tps_lab.viz.attended import attended_sets, provenance
 from tps_lab.viz.bars import dots, stacked
 from tps_lab.viz.breakdown import breakdown
@@ -19,7 +20,6 @@ from tps_lab.viz.certificate import badge, certificate
 from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.effects import differences, interaction, main_effects
-from tps_lab.viz.groups import group_runs
 from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom

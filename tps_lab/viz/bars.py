@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, looks_if_variants, new_axes, nothing, styled
-from tps_lab.viz.units import Kind, unit_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.measure.breakdown import OPERATIONS, Part
+from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import QUIET, insets, styled
-from tps_lab.viz.units import Kind, unit_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

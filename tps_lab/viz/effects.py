@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tps_lab.viz.groups import Group
+from tps_lab.results.groups import Group
+from tps_lab.results.varied import lines
 from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
-from tps_lab.viz.varied import lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 class Effect(Protocol):
-    """What one axis does (`report.paired.effects`): mean accuracy by value, and its share of the variance."""
+    """What one axis does (`results.paired.effects`): mean accuracy by value, and its share of the variance."""
 
     @property
     def name(self) -> str: ...
@@ -26,7 +26,7 @@ class Effect(Protocol):
 
 
 class Pair(Protocol):
-    """A variant against another (`report.paired.paired`)."""
+    """A variant against another (`results.paired.paired`)."""
 
     @property
     def group(self) -> Any: ...
@@ -44,7 +44,7 @@ def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
     runs; interactions, which have no means of their own, are left out.
 
     Args:
-        effects: `tps_lab.report.paired.effects(groups)`.
+        effects: `tps_lab.results.paired.effects(groups)`.
         ax: where to draw; None makes a figure.
 
     >>> from types import SimpleNamespace as Axis
@@ -96,7 +96,7 @@ def differences(
     A diamond outline is what a paper printed.
 
     Args:
-        pairs: `tps_lab.report.paired.paired(groups)`; pairs without a comparison are left out.
+        pairs: `tps_lab.results.paired.paired(groups)`; pairs without a comparison are left out.
         published: label → the paper's difference to its own baseline, in points.
         ax: where to draw; None makes a figure.
         against: what they are compared with, if it is not one and the same group.

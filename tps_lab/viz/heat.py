@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.errors import unknown
-from tps_lab.viz.groups import Group, Run, figure, group_runs
+from tps_lab.results.groups import Group, Run, figure, group_runs
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import CEILING, insets, new_axes, nothing, styled
 

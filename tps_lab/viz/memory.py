@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tps_lab.results.units import Unit, unit_for
 from tps_lab.viz.bars import PARTS_OF_A_WHOLE
 from tps_lab.viz.style import INK, QUIET, insets, new_axes, nothing, styled
-from tps_lab.viz.units import Unit, unit_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

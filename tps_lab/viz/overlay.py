@@ -12,7 +12,7 @@ from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tps_lab.data._seek import Packets
-    from tps_lab.inference import Moment, Prediction
+    from tps_lab.training.inference import Moment, Prediction
 
 FORMATS = (".mp4", ".gif")
 _WIDTH = 640  # wider videos are made smaller

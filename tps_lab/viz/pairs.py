@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tps_lab.errors import unknown
-from tps_lab.viz.groups import Run, figure, group_runs
+from tps_lab.results.groups import Run, figure, group_runs
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, new_axes, nothing, styled
 

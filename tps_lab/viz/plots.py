@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.errors import unknown
-from tps_lab.viz.groups import Run, figure, group_runs
+from tps_lab.results.groups import Run, figure, group_runs
+from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
 from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled
-from tps_lab.viz.units import Kind, unit_for
 
 if TYPE_CHECKING:
     import pandas as pd

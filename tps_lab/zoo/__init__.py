@@ -20,7 +20,7 @@ from tps_lab.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from tps_lab import runs
+    from tps_lab.results import runs
 
 _HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ def run(name: str) -> runs.Run:
     Raises:
         InputError: no such model.
     """
-    from tps_lab import runs
+    from tps_lab.results import runs
 
     return runs.Run(_folder(name))
 
@@ -57,7 +57,7 @@ def load(name: str) -> nn.Module:
     Raises:
         InputError: no such model.
     """
-    from tps_lab.train import restore
+    from tps_lab.training.train import restore
 
     return restore(run(name))
 

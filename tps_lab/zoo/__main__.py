@@ -11,10 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from tps_lab import cards, data, files, runs, zoo
-from tps_lab.config import make
+from tps_lab import data, files, zoo
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
+from tps_lab.results import runs
+from tps_lab.training import cards
+from tps_lab.training.config import make
 
 _SCRATCH = Path("build/zoo")
 _KEPT = ("config.yaml", "metrics.jsonl")
@@ -26,7 +28,7 @@ def publish(run: runs.Run, name: str) -> Path:
     from safetensors.torch import load_file, save_file
 
     from tps_lab.measure.accuracy import accuracy, predict
-    from tps_lab.train import restore
+    from tps_lab.training.train import restore
 
     folder = Path(zoo.__file__).parent / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +60,7 @@ def publish(run: runs.Run, name: str) -> Path:
 
 
 def main(wanted: list[str]) -> None:
-    from tps_lab.train import train
+    from tps_lab.training.train import train
 
     missing = [name for name in zoo.MODELS if not (Path(zoo.__file__).parent / name / "row.json").is_file()]
     for name in wanted or missing:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tps_lab import data, measure
-from tps_lab.config import RunConfig
 from tps_lab.errors import InputError
+from tps_lab.training.config import RunConfig
 
 _TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
 LONG_MACS = 1e15  # a training of more than this is looked at before it starts: an hour of a slow GPU

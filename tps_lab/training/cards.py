@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tps_lab import files, runs
+from tps_lab import files
+from tps_lab.results import runs
 from tps_lab.text import code, markdown, without_network
 
 _USE = """```python

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab import files, report, runs
+from tps_lab import files, report
 from tps_lab.errors import InputError
 from tps_lab.report import own
+from tps_lab.results import runs
 
-GRID = Path(__file__).parent / "ablate" / "quickstart.yaml"
+GRID = Path(__file__).parents[1] / "ablate" / "quickstart.yaml"
 FEW = ("Spatial", "TPS-A", "TPS-C", "TPS+TCS", "Joint", "Divided (T+S)")  # the others only with `full`
 
 
@@ -55,7 +56,7 @@ def quickstart(
         KeyboardInterrupt: stopped before there was anything to report.
     """
     from tps_lab import ablate
-    from tps_lab.config import RunConfig
+    from tps_lab.training.config import RunConfig
 
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")

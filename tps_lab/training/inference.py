@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data as data_sets
-from tps_lab import runs
 from tps_lab.errors import InputError
+from tps_lab.results import runs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,7 +116,7 @@ def load(run: runs.Run) -> nn.Module:
     Raises:
         InputError: the run kept no weights, or has no row.
     """
-    from tps_lab.train import restore
+    from tps_lab.training.train import restore
 
     return restore(run, _Shape(run))  # type: ignore[arg-type]
 

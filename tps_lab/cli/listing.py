@@ -55,7 +55,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _settings() -> list[dict[str, Any]]:
-    from tps_lab.config import keys
+    from tps_lab.training.config import keys
 
     inside = "every option of the {}, such as {}; see: tps-lab list {}"
     more = {
@@ -192,29 +192,6 @@ def cost_text(facts: Mapping[str, Any]) -> str:
         lines.append(f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})")
     lines += [f"missing             {figure}: {why}" for figure, why in facts["missing"].items()]
     return "\n".join(lines)
-
-
-def memory_facts(
-    backbone: str, attention: str, counts: Mapping[str, Any], predicted: Any, largest_batch: Mapping[int, int]
-) -> dict[str, Any]:
-    """A predicted peak of memory as plain data; nothing was run, so there is no latency."""
-    setting = predicted.setting
-    return {
-        "backbone": backbone,
-        "attention": attention,
-        "batch": setting.batch,
-        "precision": setting.precision,
-        "optimizer": setting.optimizer,
-        "checkpointing": setting.checkpointing,
-        "fused": setting.fused,
-        **counts,
-        "latency_ms": None,
-        "peak_memory_bytes": predicted.row(),
-        "training_parts_bytes": predicted.parts,
-        "most_of_each_part_bytes": predicted.most,
-        "fits": {f"{gb} GB": predicted.training <= gb * 10**9 for gb in largest_batch},
-        "largest_batch": {f"{gb} GB": batch for gb, batch in largest_batch.items()},
-    }
 
 
 def memory_text(facts: Mapping[str, Any]) -> str:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tps_lab import InputError, runs
-from tps_lab.config import Recipe, make
+from tps_lab import InputError
 from tps_lab.data import parse
 from tps_lab.progress import Progress
-from tps_lab.train import build, learning_rate, train
+from tps_lab.results import runs
+from tps_lab.training.config import Recipe, make
+from tps_lab.training.train import build, learning_rate, train
 
 SMALL = {
     "data": "opposites(train=64, val=24, test=24)",

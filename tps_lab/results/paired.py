@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.axes import level_text
 from tps_lab.errors import unknown
-from tps_lab.statistics import FEWEST_SEEDS, Comparison, compare_all
-from tps_lab.viz.groups import Group, Run, figure
-from tps_lab.viz.varied import lines
+from tps_lab.results.axes import level_text
+from tps_lab.results.groups import Group, Run, figure
+from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all
+from tps_lab.results.varied import lines
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import cards, data, files, runs
-from tps_lab.checkpoints import Checkpoints
-from tps_lab.config import RunConfig
+from tps_lab import data, files
 from tps_lab.errors import InputError, told
 from tps_lab.progress import Progress
-from tps_lab.training import trackers
+from tps_lab.results import runs
+from tps_lab.training import cards, trackers
+from tps_lab.training.checkpoints import Checkpoints
+from tps_lab.training.config import RunConfig
 from tps_lab.training.loop import Loop
 from tps_lab.training.model import build, describe, restore
 from tps_lab.training.optimizer import learning_rate

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from tps_lab import InputError
-from tps_lab import statistics as statistics_of
-from tps_lab.statistics import bootstrap, compare, compare_all, coverage, simulate
+from tps_lab.results import statistics as statistics_of
+from tps_lab.results.statistics import bootstrap, compare, compare_all, coverage, simulate
 
 
 def test_with_clips_that_do_not_vary_it_is_the_paired_t_test():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tps_lab.axes import level_text, of_several
-from tps_lab.viz.groups import Group
+from tps_lab.results.axes import level_text, of_several
+from tps_lab.results.groups import Group
 
 
 @dataclass(frozen=True)

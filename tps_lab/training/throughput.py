@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from tps_lab import measure
-from tps_lab.config import RunConfig
 from tps_lab.errors import InputError
+from tps_lab.training.config import RunConfig
 from tps_lab.training.order import Feed, Order
 from tps_lab.workers import cores
 
