@@ -125,17 +125,8 @@ def run(asked: Asked) -> Outcome:
 
     try:
         states = scheduler.look(cells, out, grid, asked.take_from)
-        taken = [
-            state
-            for state in states
-            if state.row
-            and str(state.row.get("copied_from", "")).startswith(
-                tuple(f"{folder.resolve()}/" for folder in asked.take_from) or ("\0",)
-            )
-        ]
-        for folder in asked.take_from:
-            own = [s for s in taken if str(s.row["copied_from"]).startswith(f"{folder.resolve()}/")]  # type: ignore[index]
-            say(f"took {len(own)} finished cells over from {folder}" + "".join(f"\n  {s.cell.id}" for s in own))
+        for told in taken_over(states, asked.take_from):
+            say(told)
         missing = [state.cell for state in states if state.status != "done"]
         say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
         settings = scheduler.Settings(
@@ -151,7 +142,10 @@ def run(asked: Asked) -> Outcome:
             for told in warnings(grid):
                 say(told)
             cells = tuple(cell for cell in grid.runs if not asked.only or cell.case in {s.cell.case for s in states})
-            missing = [s.cell for s in scheduler.look(cells, out, grid) if s.status != "done"]
+            states = scheduler.look(cells, out, grid, asked.take_from)
+            for told in taken_over(states, asked.take_from):
+                say(told)
+            missing = [s.cell for s in states if s.status != "done"]
             say(f"tuned; {len(cells)} runs at the choices, {len(missing)} to run")
             timed = {} if where.remote else costs.measured(missing, out, asked.timing_seconds, say)
             with live.watching(out, asked.quiet) as watch:
@@ -163,6 +157,14 @@ def run(asked: Asked) -> Outcome:
     finally:
         where.close()
     return Outcome(grid, out, states)
+
+
+def taken_over(states: Sequence[State], take_from: Sequence[Path]) -> Iterator[str]:
+    """How many finished cells came from each folder, and which."""
+    for folder in take_from:
+        inside = f"{folder.resolve()}/"
+        own = [s.cell.id for s in states if s.row and str(s.row.get("copied_from", "")).startswith(inside)]
+        yield f"took {len(own)} finished cells over from {folder}" + "".join(f"\n  {cell}" for cell in own)
 
 
 def tuned(grid: Grid, states: Sequence[State]) -> Grid:

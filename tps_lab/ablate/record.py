@@ -18,7 +18,7 @@ from tps_lab import files, plugins
 from tps_lab.ablate.grid import Cell, Grid, GridFile
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
-from tps_lab.results import schema
+from tps_lab.results import archive, runs, schema
 from tps_lab.results.runs import LeftOut, Tell, warn
 
 FOLDER = "grids"
@@ -91,7 +91,7 @@ def write(grid: Grid, out: Path) -> None:
     file = out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
     try:
         files.folder(out)
-        files.write_whole(files.folder(file.parent) / file.name, json.dumps(asdict(of(grid)), indent=1))
+        files.write_whole(files.folder(file.parent) / file.name, json.dumps(plain(of(grid)), indent=1))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
@@ -109,17 +109,29 @@ def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Re
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     found = {}
+    for file in runs.archives(folders):  # before what has been run here
+        try:
+            content, _ = archive.unpack(file)
+        except (OSError, files.Damaged):  # told by whoever looks for its runs
+            continue
+        if content is not None:
+            read = _of(content)
+            found[read.name, read.scale] = read
     for file in sorted(there, key=lambda file: file.lstat().st_mtime):
         try:
-            read = _read(file)
+            read = _of(schema.checked(files.read_json(file), "record", file.name))
             found[read.name, read.scale] = read
         except (OSError, files.Damaged) as error:
             tell(LeftOut(file, str(error)))
     return found
 
 
-def _read(file: Path) -> Record:
-    content = schema.checked(files.read_json(file), "record", file.name)
+def plain(record: Record) -> dict[str, Any]:
+    """As data, for a file."""
+    return asdict(record)
+
+
+def _of(content: dict[str, Any]) -> Record:
     of_record = {key: content[key] for key in ("name", "scale", "settings", "about")}
     named = {"file": content.get("file", ""), "plugins": tuple(content.get("plugins", ()))}
     return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record, **named)

@@ -202,25 +202,27 @@ def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]
         return row
 
 
-def _finished_in(folders: Sequence[Path]) -> dict[str, Path]:
-    """Hash → folder of finished cells in these folders, the first that has it."""
-    found: dict[str, Path] = {}
-    for row in (row for folder in folders for row in sorted(folder.resolve().glob("*/row.json"))):
-        if not row.parent.is_symlink() and runs.is_done(row.parent):
-            found.setdefault(row.parent.name.rpartition("-")[2], row.parent)
+def _finished_in(folders: Sequence[Path]) -> dict[str, runs.Run]:
+    """Hash → the finished cell in these folders or in the archives of pages there, the first that has it."""
+    found: dict[str, runs.Run] = {}
+    for folder in map(Path.resolve, folders):
+        for row in sorted(folder.glob("*/row.json")):
+            if not row.parent.is_symlink() and runs.is_done(row.parent):
+                found.setdefault(row.parent.name.rpartition("-")[2], runs.Run(row.parent))
+        for run in runs.archived([folder]):
+            if run.row["status"] == "done":
+                found.setdefault(run.path.name.rpartition("-")[2], run)
     return found
 
 
-def _copy(source: Path, target: Path, more: dict[str, Any]) -> None:
+def _copy(source: runs.Run, target: Path, more: dict[str, Any]) -> None:
     half = Path()
     try:
         half = Path(tempfile.mkdtemp(prefix=".copy-", dir=files.folder(target.parent)))
-        for file in source.iterdir():
-            if file.is_file() and not file.is_symlink():  # a link could show us somebody's secrets
-                (half / file.name).write_bytes(files.read(file, 1 << 40))
+        source.write_into(half)
         half.chmod(0o777 & ~_umask())
-        row = runs.Run(half).row | more | {"id": target.name, "name": more["case"]}
-        files.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source)}, indent=2))
+        row = source.row | more | {"id": target.name, "name": more["case"]}
+        files.write_whole(half / "row.json", json.dumps(row | {"copied_from": str(source.path)}, indent=2))
         shutil.rmtree(target, ignore_errors=True)
         half.rename(target)
     except (OSError, InputError):  # it is run instead

@@ -174,7 +174,7 @@ def ablate(
     scale: Annotated[str, typer.Option(help="small (minutes on two cores) or paper (GPUs).")] = "small",
     out: Annotated[Path | None, typer.Option(help="Results folder. [default: runs/ablations/GRID-SCALE]")] = None,
     take_from: Annotated[
-        list[Path] | None, typer.Option(help="A results folder whose finished cells are copied over, not run again.")
+        list[Path] | None, typer.Option(help="A results folder, or a page, whose finished cells are copied over.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and what they will cost; run nothing.")

@@ -18,7 +18,7 @@ from tps_lab.errors import InputError
 from tps_lab.report import budgets, page
 from tps_lab.report.about import About
 from tps_lab.report.render import render
-from tps_lab.results import runs
+from tps_lab.results import archive, runs
 from tps_lab.results.groups import Run
 from tps_lab.results.runs import Tell, warn
 
@@ -238,7 +238,13 @@ def build_all(
 def _written(grid: GridRuns, out: Path, command: str, force: bool = False, **said: Any) -> page.Built:
     tuning = {"budgets": tuple(budgets.ahead(grid.runs)), "tuned": tuple(budgets.tuned(grid.trials))}
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **tuning | said)
-    return page.write(budgets.largest(grid.runs), out, about, force=force)
+    return page.write(budgets.largest(grid.runs), out, about, force=force, kept=_kept(grid))
+
+
+def _kept(grid: GridRuns) -> bytes:
+    """The archive of all that the grid's cells and trials left, and of its record: the grid can go on from it."""
+    found = {one.run.path.name: one.run for one in (*grid.trials, *grid.runs) if isinstance(one, Named)}
+    return archive.pack(found.values(), record.plain(grid.record))
 
 
 def remake(of: Record) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tps_lab import files
 from tps_lab.errors import InputError
+from tps_lab.results import archive
 
 # stands in every page and every Markdown file that a report writes
 HTML, MARKDOWN = '<meta name="generator" content="tps-lab">', "<!-- written by tps-lab -->"
 _WITH_MARK = ("index.html", "report.md", "README.md")
-_WITHOUT = ("results.csv", "results.tex")
+_WITHOUT = ("results.csv", "results.tex", archive.FILE)
 
 
 def check(out: Path, force: bool = False) -> None:

@@ -18,7 +18,7 @@ from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
 from tps_lab.report.render import render
 from tps_lab.report.wording import listed
-from tps_lab.results import paired
+from tps_lab.results import archive, paired
 from tps_lab.results.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.text import as_text
 
@@ -99,10 +99,12 @@ def write(
     about: About,
     extra_figures: Sequence[tuple[str, Figure]] = (),
     force: bool = False,
+    kept: bytes | None = None,
 ) -> Built:
-    """Write `index.html`, `report.md` with `figures/`, `results.csv` and `results.tex` into `out_dir`.
+    """Write `index.html`, `report.md` with `figures/`, `results.csv`, `results.tex`, and the runs' archive.
 
-    `index.html` is one file that needs nothing else, no network either.
+    `index.html` is one file that needs nothing else, no network either; from the archive
+    (`results.archive`) the same page can be made again.
 
     Args:
         runs: as read by `results.runs`; finished ones, and also failed and interrupted ones.
@@ -110,6 +112,7 @@ def write(
         about: title, question, what is compared with what.
         extra_figures: captions and figures for a section of their own.
         force: replace files there that no report wrote, too.
+        kept: the archive, if it holds more than these runs.
 
     Raises:
         InputError: there are no runs, or none that `about` names, or the folder is somebody else's.
@@ -150,6 +153,7 @@ def write(
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
+    files.write_whole(out / archive.FILE, archive.pack(given) if kept is None else kept)
     latexes = [
         latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
     ]

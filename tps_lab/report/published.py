@@ -15,7 +15,7 @@ import numpy as np
 from tps_lab import files
 from tps_lab.errors import InputError
 from tps_lab.report.tables import FORMULA
-from tps_lab.results import runs
+from tps_lab.results import archive, runs
 from tps_lab.results.groups import Group, figure
 from tps_lab.results.paired import Pair, baseline_of
 from tps_lab.results.statistics import compare_all
@@ -34,7 +34,7 @@ class PublishedRun:
 
 
 def load(folder: str | Path) -> list[Any]:
-    """The runs of a report: whole run folders where it keeps them, else the lines of its `results.csv`.
+    """The runs of a report: whole where it keeps their folders or their archive, else the lines of its `results.csv`.
 
     Raises:
         InputError: there is neither.
@@ -44,7 +44,7 @@ def load(folder: str | Path) -> list[Any]:
     """
     folder = Path(folder)
     file = folder if folder.suffix == ".csv" else folder / "results.csv"
-    if folder.is_dir() and any(folder.rglob("row.json")):
+    if folder.is_dir() and any(any(folder.rglob(name)) for name in ("row.json", archive.FILE)):
         return list(runs.find(folder))
     if not file.is_file():
         raise InputError(f"no published results in {folder}: neither runs nor results.csv")

@@ -87,6 +87,8 @@ def text_table(runs: Iterable[Run]) -> rich.table.Table:
 def write_csv(runs: Iterable[Run], path: Path) -> None:
     """One line per run, nested figures as dotted columns, its environment as environment.*"""
     lines = [_flat(run.row | {"environment": run.environment}) for run in runs]
+    for line in lines:
+        line.pop("copied_from", None)  # a folder of this machine
     write_lines(lines, path)
 
 

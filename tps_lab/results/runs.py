@@ -21,7 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,7 @@ import numpy as np
 
 from tps_lab import files
 from tps_lab.errors import InputError
-from tps_lab.results import schema
+from tps_lab.results import archive, schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +117,13 @@ class Run:
             getattr(self, part)
         return self
 
+    def write_into(self, folder: Path) -> None:
+        """A copy of every plain file of the run but its row."""
+        for file in self.path.iterdir():
+            # a link could show us somebody's secrets
+            if file.is_file() and not file.is_symlink() and file.name != "row.json":
+                (folder / file.name).write_bytes(files.read(file, 1 << 40))
+
     def _part(self, name: str, read: Callable[[Path], Any], needed: bool = False) -> Any:
         try:
             return read(self.path / name)
@@ -132,6 +139,40 @@ class Run:
             return schema.checked(files.read_json(file), kind, file.name)
 
         return [self._part(file.name, read) for file in sorted(self.path.glob(pattern))]
+
+
+@dataclass(frozen=True)
+class Archived(Run):
+    """A run out of a page's archive (`results.archive`), which holds neither its weights nor its probabilities.
+
+    Args:
+        path: where its folder would be, were it beside the archive.
+        parts: of the run, checked.
+    """
+
+    parts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    row = cached_property(lambda self: self.parts["row"])
+    metrics = cached_property(lambda self: self.parts["metrics"])
+    environment = cached_property(lambda self: self.parts["environment"])
+    config = cached_property(lambda self: self.parts["config"])
+    predictions = cached_property(lambda self: self.parts["predictions"])
+    views = cached_property(lambda self: self.parts["views"])
+    time_use = cached_property(lambda self: self.parts["time_use"])
+
+    def write_into(self, folder: Path) -> None:
+        """The run's files, as its training left them."""
+        import yaml
+
+        files.write_whole(folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+        files.write_whole(folder / "environment.json", json.dumps(self.environment, indent=2))
+        files.write_whole(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.metrics))
+        if self.predictions is not None:
+            write_predictions(folder, *self.predictions)
+        for found in self.views:
+            files.write_whole(folder / f"views-{found['views'].replace('×', 'x')}.json", json.dumps(found))
+        for found in self.time_use:
+            files.write_whole(folder / "time_use.json", json.dumps(found))
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -226,6 +267,8 @@ def warn(left_out: LeftOut) -> None:
 def find(*folders: str | Path, tell: Tell = warn) -> list[Run]:
     """All finished runs in these folders (a run's own folder, or one that holds runs at any depth).
 
+    Runs that a page keeps in its archive are among them, unless their folders are there, too.
+
     Args:
         tell: called with every run that is damaged, which is left out.
 
@@ -242,21 +285,51 @@ def find(*folders: str | Path, tell: Tell = warn) -> list[Run]:
                 found[path.resolve()] = Run(path).check()
             except files.Damaged as error:
                 damaged.append(LeftOut(path, str(error).removeprefix(f"{path}: ")))
+    there_already = {run.path.name for run in found.values()}
+    for run in archived(folders, damaged.append):
+        if run.path.name not in there_already:
+            there_already.add(run.path.name)
+            found[run.path.resolve()] = run
     if not found:
         there = ", ".join(map(str, folders))
         if damaged:
             more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
             raise InputError(f"no run in {there} can be read: {damaged[0].path}: {damaged[0].reason}{more}")
-        raise InputError(f"no finished run (no row.json) in {there}")
+        raise InputError(f"no finished run (no row.json, no {archive.FILE}) in {there}")
     for one in damaged:
         tell(one)
     return list(found.values())
 
 
+def archived(folders: Iterable[str | Path], tell: Tell = warn) -> Iterator[Archived]:
+    """The runs that pages in these folders keep in their archives.
+
+    Args:
+        tell: called with every archive that is damaged, which is left out.
+    """
+    for file in archives(folders):
+        try:
+            _, several = archive.unpack(file)
+        except files.Damaged as error:
+            tell(LeftOut(file, str(error)))
+            continue
+        yield from (Archived(file.parent / parts["id"], parts) for parts in several)
+
+
+def archives(folders: Iterable[str | Path]) -> Iterator[Path]:
+    """The archives in these folders, at any depth."""
+    return (place / archive.FILE for folder in folders for place in _that_hold(Path(folder), archive.FILE))
+
+
 def _with_a_row(folder: Path) -> Iterator[Path]:
-    """Folders that hold a row, whatever that is; links to other folders are not followed."""
+    """Folders that hold a row, whatever that is."""
+    return _that_hold(folder, "row.json")
+
+
+def _that_hold(folder: Path, name: str) -> Iterator[Path]:
+    """Folders that hold something of that name; links to other folders are not followed."""
     for place, inside, names in os.walk(folder):
-        if "row.json" in names or "row.json" in inside:
+        if name in names or name in inside:
             yield Path(place)
         inside[:] = sorted(name for name in inside if not name.startswith("."))
 
