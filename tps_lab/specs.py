@@ -58,6 +58,22 @@ class Spec:
         """The first paragraph of the docstring, on one line."""
         return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
 
+    @classmethod
+    def check_ranges(cls, kind: str, values: Mapping[str, Any]) -> None:
+        """Refuse numbers that are not finite or out of their range.
+
+        Raises:
+            InputError: which number, and what it may be.
+        """
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{name} of {kind} '{cls.name}' must be a finite number, got {value}")
+            most = math.inf if isinstance(value, float) else cls.largest
+            low, high = cls.limits.get(name, (-most, most))
+            if isinstance(value, (int, float)) and not low <= value <= high:
+                got = value if abs(value) < LARGEST else f"10^{math.floor(math.log10(abs(value)))} or more"
+                raise InputError(f"{name} of {kind} '{cls.name}' must be from {low:,} to {high:,}, got {got}")
+
     def __str__(self) -> str:
         changed = {k: getattr(self, k) for k, f in self.options().items() if getattr(self, k) != f.default}
         return written(self.name, {k: _bare(v, self.options()[k]) for k, v in changed.items()})
@@ -99,11 +115,7 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
         if name not in cls.options():
             raise unknown(f"option of {kind} '{cls.name}'", name, cls.options())
     read = {name: value_of(cls.options()[name], value) for name, value in values.items()}
-    for name, value in read.items():
-        most = math.inf if isinstance(value, float) else cls.largest
-        low, high = cls.limits.get(name, (-most, most))
-        if isinstance(value, (int, float)) and not low <= value <= high:
-            raise InputError(f"{name} of {kind} '{cls.name}' must be from {low:,} to {high:,}, got {value}")
+    cls.check_ranges(kind, read)
     return cls(**read)
 
 

@@ -172,8 +172,8 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for options, message in (
         ({"train": 3}, "comes in pairs: train must be even"),
         ({"around": 100}, "around must be 45, 90, … 360, got 100"),
-        ({"frames": 1}, "actions needs frames ≥ 2"),
-        ({"noise": -1.0}, "noise must be 0 or more"),
+        ({"frames": 1}, "frames of data set 'actions' must be from 2 to 10,000, got 1"),
+        ({"noise": -1.0}, "noise of data set 'actions' must be from 0 to 1,000, got -1.0"),
     ):
         with pytest.raises(InputError, match=message):
             Actions(**options)  # type: ignore[arg-type]

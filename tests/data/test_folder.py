@@ -230,9 +230,9 @@ def test_the_earth_turns() -> None:
     ("options", "message"),
     [
         ({"task": "directon"}, "unknown task of video-folder 'directon'; did you mean 'direction'? "),
-        ({"frames": 1}, "video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got frames=1, size=32, stride=1"),
-        ({"size": 7}, "got frames=8, size=7, stride=1"),
-        ({"stride": 0}, "got frames=8, size=32, stride=0"),
+        ({"frames": 1}, "frames of data set 'video-folder' must be from 2 to 10,000, got 1"),
+        ({"size": 7}, "size of data set 'video-folder' must be from 8 to 4,096, got 7"),
+        ({"stride": 0}, "stride of data set 'video-folder' must be from 1 to 10,000, got 0"),
         ({"test": 1}, "test must be 2 or more, a clip of each class, got 1"),
         ({"task": "speed", "val": 2}, "val must be 3 or more, a clip of each class, got 2"),
         ({"path": 7}, "path must be a folder, got 7"),
@@ -271,7 +271,7 @@ def test_tiles_are_squares_side_by_side():
     assert sum(name.startswith("bikes") for name in tiled.videos) == 2 * 4  # 640×272 at 32 along the short side: 75×32
     assert tiled.size("test") > 2 * whole.size("test")
     assert len({len(frames) for name, frames in tiled.videos.items() if name.startswith("bikes")}) == 1
-    with pytest.raises(InputError, match="tiles must be 1 to 16"):
+    with pytest.raises(InputError, match="tiles of data set 'video-folder' must be from 1 to 16, got 0"):
         parse("video-folder(path=samples, tiles=0)")
 
 
@@ -304,7 +304,7 @@ def test_training_clips_are_cut_anew_in_every_epoch(two: Path) -> None:
     assert not torch.equal(first, second)
     clips.set_epoch(0)
     assert torch.equal(seam("train"), first)
-    with pytest.raises(InputError, match="margin must be 0 or more"):
+    with pytest.raises(InputError, match="margin of data set 'video-folder' must be from 0 to 4,096, got -1"):
         plain(path=str(two), margin=-1)
 
 

@@ -86,9 +86,9 @@ def test_the_motion_is_what_the_class_says(motion):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("opposites(frames=1)", "frames ≥ 2"),
+        ("opposites(frames=1)", "frames of data set 'opposites' must be from 2 to 10,000, got 1"),
         ("opposites(train=7)", "train must be even"),
-        ("opposites(noise=-1)", "noise and tremor must be 0"),
+        ("opposites(noise=-1)", "noise of data set 'opposites' must be from 0 to 1,000, got -1"),
         ("opposites(noise=much)", "noise must be a number"),
         ("opposites(frame=8)", "did you mean 'frames'"),
         ("oposites", "did you mean 'opposites'"),

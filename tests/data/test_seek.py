@@ -304,20 +304,20 @@ def test_fuzz(files: dict[str, Path], tmp_path: Path, name: str) -> None:
 
 def test_torchcodec_gives_the_same_frames(files: dict[str, Path], tmp_path: Path) -> None:
     from tps_lab import InputError
-    from tps_lab.data import _torchcodec
+    from tps_lab.data import _seek
 
     try:
-        _torchcodec.check_installed()
+        _seek.check_torchcodec()
     except InputError as error:
         pytest.skip(str(error))
     for path in files.values():
         pick = lambda total: [total - 1, 3, 3]  # noqa: E731
-        assert np.abs(_torchcodec.read_chosen(path, pick).astype(int) - read_chosen(path, pick)).max() <= 3
+        assert np.abs(_seek.read_by_torchcodec(path, pick).astype(int) - read_chosen(path, pick)).max() <= 3
     (tmp_path / "text.mp4").write_text("no video\n" * 99)
     (tmp_path / "empty.mp4").touch()
     for name in ("text", "empty", "gone"):
         with pytest.raises(UnreadableVideo):
-            _torchcodec.read_chosen(tmp_path / f"{name}.mp4", lambda total: [0])
+            _seek.read_by_torchcodec(tmp_path / f"{name}.mp4", lambda total: [0])
 
 
 @pytest.mark.parametrize(("suffix", "codec", "options"), KINDS, ids=lambda value: str(value)[:24])
@@ -325,18 +325,18 @@ def test_torchcodec_finds_the_same_frames_in_every_container(
     tmp_path: Path, suffix: str, codec: str, options: dict[str, str]
 ) -> None:
     from tps_lab import InputError
-    from tps_lab.data import _torchcodec
+    from tps_lab.data import _seek
 
     try:
-        _torchcodec.check_installed()
+        _seek.check_torchcodec()
     except InputError as error:
         pytest.skip(str(error))
     if codec not in av.codecs_available:
         pytest.skip(f"this PyAV has no {codec}")
     path = coded(tmp_path / f"a:b.{suffix}", codec, 36, **options)
-    assert numbers(_torchcodec.read_chosen(path, range)) == list(range(36))
+    assert numbers(_seek.read_by_torchcodec(path, range)) == list(range(36))
     for i in range(0, 36, 5):
-        assert numbers(_torchcodec.read_chosen(path, lambda total, i=i: [i])) == [i]
+        assert numbers(_seek.read_by_torchcodec(path, lambda total, i=i: [i])) == [i]
 
 
 def test_torchcodec_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _MOST_BYTES = 2**30  # of one clip as floats, and of the scenes that a drawn data set keeps
-_LONGEST_STRIDE = 10_000
 _SCENE_BYTES = 32  # per clip and frame, about: where things are, and how they tremble
 
 
@@ -31,15 +29,12 @@ class Data(Spec):
 
     largest: ClassVar[int] = 10_000_000
     limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "frames": (1, 10_000), "size": (1, 4_096), "short": (1, 8_192), "seed": (0, 2**32 - 1),
-        **dict.fromkeys(SPLITS, (0, 10_000_000)),
+        "frames": (1, 10_000), "size": (1, 4_096), "seed": (0, 2**32 - 1), **dict.fromkeys(SPLITS, (0, 10_000_000)),
     }  # fmt: skip
     # What changes the clips changes this, so that results of old clips are not mistaken for new.
     version: ClassVar[int] = 1
     # whose the clips are and on which terms; model cards say it
     licence: ClassVar[str] = "Whose the videos are, and on which terms, their owner says."
-    # whether clips are drawn, and what is random in each of them is kept in memory
-    drawn: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that no machine can make clips of. A subclass calls this first.
@@ -48,27 +43,12 @@ class Data(Spec):
             InputError: which number, and what it would take.
         """
         has: dict[str, Any] = {name: getattr(self, name) for name in self.options()}
-        for name, value in has.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"{self.name}: {name} must be a finite number, got {value}")
-        if not 0 <= has.get("seed", 0) < 2**32:
-            raise InputError(f"{self.name}: seed must be 0 to {2**32 - 1}, got {_short(has['seed'])}")
+        self.check_ranges("data set", has)
         sizes = {name: has[name] for name in ("frames", "size", "short", "margin", "tiles") if name in has}
         side = max(sizes.get("short", 0), sizes.get("size", 0) + 2 * sizes.get("margin", 0)) * sizes.get("tiles", 1)
         if 12 * sizes.get("frames", 1) * side**2 > _MOST_BYTES:
-            given = ", ".join(f"{name}={_short(value)}" for name, value in sizes.items())
+            given = ", ".join(f"{name}={value}" for name, value in sizes.items())
             raise InputError(f"{self.name}: one clip of {given} would take more than {_MOST_BYTES >> 30} GiB")
-        if has.get("stride", 1) > _LONGEST_STRIDE:
-            raise InputError(
-                f"{self.name}: stride must be {_LONGEST_STRIDE} frames or fewer, got {_short(has['stride'])}"
-            )
-        clips = sum(has.get(split, 0) for split in SPLITS)
-        most = _MOST_BYTES // (_SCENE_BYTES * max(1, sizes.get("frames", 1)))
-        if self.drawn and clips > most:
-            raise InputError(
-                f"{self.name}: {_short(clips)} clips, train, val and test together, would take more than "
-                f"{_MOST_BYTES >> 30} GiB; {most:,} are possible"
-            )
 
     def opened(self) -> Clips:
         """Load or prepare the clips.
@@ -79,9 +59,61 @@ class Data(Spec):
         raise NotImplementedError
 
 
-def _short(number: int) -> str:
-    """A number that people can read, however many digits it has."""
-    return f"{number}" if abs(number) < 10**12 else f"10^{math.floor(math.log10(abs(number)))} or more"
+@dataclass(frozen=True)
+class DrawnData(Data):
+    """A data set whose clips are drawn; a scene is drawn once for all of its clips, its `twins`.
+
+    Args:
+        frames, size: of a clip, size in pixels.
+        train, val, test: clips per split.
+        noise: standard deviation of the noise on every picture, ink being 1.
+    """
+
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **Data.limits, "frames": (2, 10_000), "size": (8, 4_096), "noise": (0, 1_000),
+    }  # fmt: skip
+
+    frames: int = 16
+    size: int = 24
+    train: int = 16384
+    val: int = 768
+    test: int = 3072
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check()
+        for split in SPLITS:
+            if getattr(self, split) < self.twins:
+                raise InputError(f"{self.name} comes in sets of {self.twins} clips: {split}={getattr(self, split)}")
+        clips, most = self.train + self.val + self.test, _MOST_BYTES // (_SCENE_BYTES * self.frames)
+        if clips > most:
+            raise InputError(
+                f"{self.name}: {clips} clips, train, val and test together, would take more than "
+                f"{_MOST_BYTES >> 30} GiB; {most:,} are possible"
+            )
+
+    def check(self) -> None:
+        """Raise `InputError` for options that leave no task."""
+
+    @property
+    def twins(self) -> int:
+        """How many clips a scene makes (see `Clips.twins`)."""
+        raise NotImplementedError
+
+
+REVERSED = (
+    "every test clip's exact time reversal is in the test set with the opposite label, and a model blind to frame "
+    "order answers both alike"
+)
+
+
+def reordered(twins: int) -> str:
+    """Why no model that is blind to the order of frames answers more than one in `twins` clips right."""
+    return (
+        f"the test clips come in sets of {twins} that show the same frames in another order and have different labels, "
+        "and a model blind to frame order answers all of a set alike"
+    )
 
 
 class Clips:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+
+from tps_lab.errors import InputError
 
 # .ts is left out: more often than a video it is TypeScript
 VIDEOS = (
@@ -61,6 +63,35 @@ def words(name: str) -> list[str]:
     (['swipe', 'left'], ['swipe', 'left', 'x'], ['left', 'right'])
     """
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", name)]
+
+
+def open_folder(path: str, what: str) -> Path:
+    """A folder that the user named for `what`, opened far enough to know that it is one.
+
+    Raises:
+        InputError: it is none, or cannot be looked into.
+    """
+    if not path:
+        raise InputError(f"{what} needs a folder: {what}(path=FOLDER)")
+    try:
+        root = Path(path).expanduser()
+        with os.scandir(root):
+            return root
+    except NotADirectoryError:
+        raise InputError(f"'{printable(path)}' is a file; path must be the folder that it is in") from None
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: ~nobody
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot open the folder '{printable(path)}': {why}") from error
+
+
+def not_looked_into(errors: Sequence[OSError], root: Path) -> list[str]:
+    """What a report says of the folders that could not be looked into; nothing where there are none."""
+    each = [f"{printable(os.path.relpath(e.filename, root))} ({(e.strerror or str(e)).lower()})" for e in errors]
+    return [f"could not look into {counted(len(each), 'folder')}: {'; '.join(each)}"] if each else []
+
+
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")
 
 
 def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:

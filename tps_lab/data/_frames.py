@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tps_lab.data import _cache
 from tps_lab.data._files import frames_among, printable
+from tps_lab.data._seek import read_by_torchcodec, read_chosen
 from tps_lab.data._video import UnreadableVideo, said
 
 if TYPE_CHECKING:
@@ -45,32 +47,14 @@ def read(
         first, last = min(start, total - 1), min(stop or total, total)
         return [first + int(i) for i in choose(max(1, last - first))]
 
-    from tps_lab.data import _cache
+    def decode(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
+        return (read_pictures if os.path.isdir(path) else DECODERS[decoder])(path, choose, size)
 
     cached = _cache.configured()
-    if cached is not None:
-        return cached.read(path, within, size, _DECODERS[decoder], decoder)
-    return _DECODERS[decoder](path, within, size)
+    return cached.read(path, within, size, decode, decoder) if cached else decode(path, within, size)
 
 
-def _pyav(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
-    if os.path.isdir(path):
-        return read_pictures(path, choose, size)
-    from tps_lab.data._seek import read_chosen
-
-    return read_chosen(path, choose, size)
-
-
-def _torchcodec(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
-    if os.path.isdir(path):
-        return read_pictures(path, choose, size)
-    from tps_lab.data._torchcodec import read_chosen
-
-    return read_chosen(path, choose, size)
-
-
-_DECODERS = {"pyav": _pyav, "torchcodec": _torchcodec}
-DECODERS = tuple(_DECODERS)
+DECODERS = {"pyav": read_chosen, "torchcodec": read_by_torchcodec}
 
 
 def pictures_in(path: Path) -> list[str]:

@@ -1,5 +1,4 @@
-"""What the readers of labelled videos share: a reader lists a collection's clips, the rest stands here and in
-`_labelled_clips`.
+"""What the readers of labelled videos share: a reader lists a collection's clips, the rest stands here.
 
 A reader is a `Labelled` with a `listing`: names of files below the root, with labels, by the splits that
 the owners of the collection publish. Nothing in the user's folder is ever written.
@@ -7,27 +6,41 @@ the owners of the collection publish. Nothing in the user's folder is ever writt
 Which split is which: models train on the official `train`, and `test` here is the official split that
 papers report (`evaluated`: often called validation). `val` here, for watching a training, is held out of
 `train`, whole groups of clips of one source at a time, so that nothing need be chosen by `test`.
+
+Clips are read when they are asked for, several at a time, and nothing is kept. A train clip is drawn anew in
+each epoch, and follows from the seed, its place in the split and the epoch alone. A file that turns out broken
+stops nothing: in training the next clip takes its place, in tests a grey clip does, so that accuracy is still
+one over all test clips; either way it is named in `notes`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tps_lab.data._base import Data, Split
-from tps_lab.data._files import printable
-from tps_lab.data._frames import DECODERS
-from tps_lab.data._listing import Entry, Listing
+from tps_lab.data import sampling, transforms
+from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.data._files import open_folder, printable
+from tps_lab.data._frames import DECODERS, read
+from tps_lab.data._listing import Entry, Listing, usable_names
+from tps_lab.data._seek import check_torchcodec
+from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from tps_lab.data._labelled_clips import LabelledClips
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 SAMPLINGS = ("segments", "dense")
+_TRIES = 20  # clips in a row that may be broken
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,10 @@ class Labelled(Data):
     decoder: str = "pyav"
     seed: int = 0
 
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **Data.limits, "size": (8, 4_096), "short": (1, 8_192), "stride": (1, 10_000), "flip": (0, 1),
+        "randaugment": (0, 100), "magnitude": (0, 30), "erasing": (0, 1), "holdout": (0, 0.99), "fold": (1, 3),
+    }  # fmt: skip
     # 1 took frames of some AVI files from beside the wanted ones, and pictures as stored; RandAugment drew others
     version: ClassVar[int] = 2
     # the official split that papers report on
@@ -88,24 +105,8 @@ class Labelled(Data):
             raise unknown("sampling", str(self.sampling), SAMPLINGS)
         if self.decoder not in DECODERS:
             raise unknown("decoder", str(self.decoder), DECODERS)
-        if self.frames < 1 or self.size < 8 or self.stride < 1:
-            raise InputError(
-                f"{self.name} needs frames ≥ 1, size ≥ 8 and stride ≥ 1, "
-                f"got frames={self.frames}, size={self.size}, stride={self.stride}"
-            )
         if self.short < self.size:
             raise InputError(f"short must be size or more, got short={self.short}, size={self.size}")
-        for name in ("flip", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-        if not 0 <= self.holdout < 1:
-            raise InputError(f"holdout must be 0 or more and less than 1, got {self.holdout}")
-        if not 0 <= self.randaugment <= 100 or not 0 <= self.magnitude <= 30:
-            raise InputError(
-                f"randaugment must be 0 to 100 and magnitude 0 to 30, got {self.randaugment} and {self.magnitude}"
-            )
-        if min(self.train, self.val, self.test) < 0:
-            raise InputError(f"train, val and test must be 0 (all) or more, got {(self.train, self.val, self.test)}")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -119,7 +120,7 @@ class Labelled(Data):
         Raises:
             InputError: it is none.
         """
-        return folder(self.path, self.name)
+        return open_folder(self.path, self.name)
 
     def listing(self) -> Listing:
         """The collection's clips as its owners list them.
@@ -131,39 +132,25 @@ class Labelled(Data):
 
     def never_flipped(self, classes: tuple[str, ...]) -> frozenset[int]:
         """Labels that mirroring would change."""
-        from tps_lab.data.transforms import directional
-
-        return directional(classes)
+        return transforms.directional(classes)
 
     def warnings(self) -> tuple[str, ...]:
         """What a report must say about these options."""
         return ()
 
     def opened(self) -> LabelledClips:
-        from tps_lab.data._labelled_clips import LabelledClips
-
         return LabelledClips(self)
 
 
-def folder(path: str, what: str) -> Path:
-    """A folder that the user named, opened far enough to know that it is one."""
-    if not path:
-        raise InputError(f"{what} needs the collection's folder: {what}(path=FOLDER)")
-    try:
-        root = Path(path).expanduser()
-        with os.scandir(root):
-            return root
-    except NotADirectoryError:
-        raise InputError(f"'{printable(path)}' is a file; path must be the collection's folder") from None
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: ~nobody
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot open the folder '{printable(path)}': {why}") from error
+def in_share(name: str, share: float, seed: int) -> bool:
+    """Whether a name falls into a share of all names: always the same, whatever other names there are."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:7], "big") < share * 2**56
 
 
 def held_out(entry: Entry, share: float, seed: int) -> bool:
     """Whether a training clip is kept for `val`: by its group, so that no source is on both sides."""
-    digest = hashlib.sha256(f"{seed}:{entry.group or entry.name}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:7], "big") < share * 2**56
+    return in_share(entry.group or entry.name, share, seed)
 
 
 def divided(options: Labelled, listing: Listing) -> dict[Split, list[Entry]]:
@@ -189,3 +176,193 @@ def _spread(entries: list[Entry], most: int) -> list[Entry]:
     if not most or len(entries) <= most:
         return entries
     return [entries[i * len(entries) // most] for i in range(most)]
+
+
+class LabelledClips(Clips):
+    """The opened clips of a `Labelled`.
+
+    Attributes:
+        entries: what each split holds.
+        broken: files that could not be read so far, and why.
+        workers: clips that are read at a time; set it as you like, it changes no clip.
+    """
+
+    augments = True
+
+    def __init__(self, options: Labelled) -> None:
+        self.options = options
+        self.root = options.root
+        if options.decoder == "torchcodec":
+            check_torchcodec()
+        listing = options.listing()
+        self.classes = listing.classes
+        self.clip_shape = (3, options.frames, options.size, options.size)
+        parts = divided(options, listing)
+        said: list[str] = []
+        if options.only:
+            names = usable_names(options.only)
+            parts = {split: [entry for entry in entries if entry.name in names] for split, entries in parts.items()}
+            said.append(f"only the {len(names)} clips that {printable(options.only)} lists")
+        self.entries = parts
+        for split in ("train", "test"):
+            if not parts[split]:
+                raise InputError(self._nothing(split, listing))
+        self.fixed = options.never_flipped(listing.classes)
+        self.epoch = 0
+        self.broken: dict[str, str] = {}
+        self.workers = min(8, os.cpu_count() or 1)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        counts = ", ".join(f"{len(parts[split])} {split}" for split in SPLITS)
+        held = "the test clips" if parts["val"] == parts["test"] else f"held out of train: {100 * options.holdout:g} %"
+        self._said = (
+            f"{options.title}: {counts} clips; test is the official {options.evaluated} split, val is {held}",
+            *(_missing(listing)),
+            *said,
+            *listing.notes,
+            *options.warnings(),
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What a report must say, with the files that turned out broken by now."""
+        if not self.broken:
+            return self._said
+        with self._lock:
+            named = sorted(f"{printable(name)} ({why})" for name, why in self.broken.items())
+        more = f"; and {len(named) - 20} more" if len(named) > 20 else ""
+        return (*self._said, f"{len(named)} files could not be read: {'; '.join(named[:20])}{more}")
+
+    def size(self, split: Split) -> int:
+        return len(self.entries[split])
+
+    def names(self, split: Split) -> list[str]:
+        return [entry.name for entry in self.entries[split]]
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        if split == "train":
+            epoch = self.epoch
+            x, labels = self._made(lambda i: self.train_clip(i, epoch), index, device)
+        else:
+            x, labels = self.views(split, index, device=device)
+        return x[:, 0], labels
+
+    def views(
+        self, split: Split, index: Tensor, clips: int = 1, crops: int = 1, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor]:
+        return self._made(lambda i: self._test_clip(split, i, clips, crops), index, device)
+
+    def train_clip(self, i: int, epoch: int = 0) -> tuple[Tensor, int]:
+        """Train clip i of an epoch, as bytes (1, 3, T, H, W), and its label."""
+        import numpy as np
+
+        options, entries = self.options, self.entries["train"]
+        for attempt in range(_TRIES):
+            entry = entries[(i + attempt) % len(entries)]
+            rng = np.random.default_rng([options.seed, 1, i, epoch, attempt])
+            drawn = rng if options.augment else None
+
+            def choose(total: int, drawn: Any = drawn) -> NDArray[np.int64]:
+                if options.sampling == "segments":
+                    return sampling.segments(total, options.frames, drawn)
+                return sampling.dense(total, options.frames, options.stride, drawn)
+
+            frames = self._read(entry, choose)
+            if frames is None:
+                continue
+            if not options.augment:
+                return _packed(transforms.crops_of(frames, options.size)), entry.label
+            clip = transforms.train_clip(
+                frames,
+                rng,
+                options.size,
+                0.0 if entry.label in self.fixed else options.flip,
+                options.randaugment,
+                options.magnitude,
+                options.erasing,
+            )
+            return _packed([clip]), entry.label
+        raise InputError(f"{_TRIES} training clips in a row cannot be read: {'; '.join(self.notes[-1:])}")
+
+    def _test_clip(self, split: Split, i: int, clips: int, crops: int) -> tuple[Tensor, int]:
+        """The views of clip i, as bytes (clips × crops, 3, T, H, W), and its label."""
+        import numpy as np
+        import torch
+
+        options, entry = self.options, self.entries[split][i]
+
+        def choose(total: int) -> NDArray[np.int64]:
+            return np.concatenate(sampling.clips_of(total, options.frames, options.sampling, options.stride, clips))
+
+        frames = self._read(entry, choose)
+        if frames is None:
+            return torch.full((clips * crops, *self.clip_shape), 124, dtype=torch.uint8), entry.label
+        views = [
+            view for clip in frames.split(options.frames) for view in transforms.crops_of(clip, options.size, crops)
+        ]
+        return _packed(views), entry.label
+
+    def _read(self, entry: Entry, choose: Any) -> Tensor | None:
+        """Frames (N, 3, H, W) as bytes, the short side at least `size`; None if the file is broken."""
+        import torch
+
+        options = self.options
+        try:
+            frames = read(self.root / entry.name, choose, options.short, entry.start, entry.stop, options.decoder)
+        except UnreadableVideo as error:
+            with self._lock:
+                self.broken[entry.name] = error.reason
+            return None
+        return torch.from_numpy(frames).permute(0, 3, 1, 2)
+
+    def _made(self, make: Any, index: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """What `make` makes of each of `index`, several at a time: views (B, V, 3, T, H, W) and labels (B,)."""
+        import torch
+
+        wanted = index.tolist()
+        if self.workers <= 1 or len(wanted) == 1:
+            made = [make(i) for i in wanted]
+        else:
+            with self._lock:
+                if self._pool is None or self._pool._max_workers != self.workers:
+                    self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clips")
+            made = list(self._pool.map(make, wanted))
+        x = torch.stack([views for views, _ in made]).to(device, non_blocking=True)
+        return transforms.normalised(x), torch.tensor([label for _, label in made], dtype=torch.long, device=device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # processes that get a copy start threads of their own
+        return self.__dict__ | {"_pool": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def _nothing(self, split: Split, listing: Listing) -> str:
+        options = self.options
+        official = "train" if split == "train" else options.evaluated
+        listed = len(listing.splits.get(official, [])) + len(listing.missing.get(official, []))
+        missing = listing.missing.get(official, [])
+        gone = f", {len(missing)} of them not there, such as {printable(missing[0])}" if missing else ""
+        return (
+            f"{options.name}: no {split} clip in '{printable(options.path)}': its {official} list names {listed}{gone} "
+            f"(see: tps-lab data check {printable(options.path)} --kind {options.name})"
+        )
+
+
+def _packed(views: list[Tensor]) -> Tensor:
+    """Views (T, 3, H, W) as one tensor (V, 3, T, H, W)."""
+    import torch
+
+    return torch.stack([view.transpose(0, 1) for view in views]).contiguous()
+
+
+def _missing(listing: Listing) -> list[str]:
+    gone = {split: names for split, names in listing.missing.items() if names}
+    if not gone:
+        return []
+    each = "; ".join(f"{len(names)} of {split}, such as {printable(names[0])}" for split, names in gone.items())
+    return [f"listed but not there: {each}"]

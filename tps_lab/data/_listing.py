@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab.data._files import VIDEOS, is_data, printable, walk
+from tps_lab.data._files import VIDEOS, is_data, not_looked_into, printable, walk
 from tps_lab.errors import InputError
 
 
@@ -112,21 +112,26 @@ def usable_names(file: str | os.PathLike[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def find(root: Path, *names: str, needed: bool = True) -> Path | None:
-    """The first of these files that exists, in the root or where collections keep annotations.
+# where collections keep annotations
+PLACES = ("", "labels", "annotations", "splits", "ucfTrainTestlist", "testTrainMulti_7030_splits")
+
+
+def find(root: Path, *names: str) -> Path | None:
+    """The first of these annotation files that exists."""
+    files = (root / place / name for name in names for place in PLACES)
+    return next((file for file in files if file.is_file()), None)
+
+
+def needed(root: Path, *names: str) -> Path:
+    """As `find`.
 
     Raises:
-        InputError: none does, and one is needed.
+        InputError: none of the files exists.
     """
-    places = ("", "labels", "annotations", "splits", "ucfTrainTestlist", "testTrainMulti_7030_splits")
-    for name in names:
-        for place in places:
-            if (file := root / place / name).is_file():
-                return file
-    if needed:
-        looked = ", ".join(place or "the folder itself" for place in places)
-        raise InputError(f"no {' or '.join(names)} in '{printable(root)}' (looked in {looked})")
-    return None
+    if file := find(root, *names):
+        return file
+    looked = ", ".join(place or "the folder itself" for place in PLACES)
+    raise InputError(f"no {' or '.join(names)} in '{printable(root)}' (looked in {looked})")
 
 
 def subfolder(root: Path, *names: str) -> Path:
@@ -179,19 +184,18 @@ SPLIT_FOLDERS = {
 class Files:
     """The files of a collection, by name without suffix: people convert videos and keep the names.
 
-    One walk over the folders, and no look at any single file. Folders that could not be looked into
-    are in `closed`.
+    One walk over the folders, and no look at any single file.
     """
 
     def __init__(self, root: Path, below: Path | None = None, pictures: bool = False) -> None:
         self.root = root
         self.found: dict[str, list[str]] = {}
-        self.closed: list[str] = []
+        self.closed: list[OSError] = []
         start = below or root
         if pictures:  # a folder of pictures is a clip: never look into those
             self._add(start, [entry.name for entry in self._scan(start) if entry.is_dir()], whole=True)
             return
-        for place, names in walk(start, self._refused):
+        for place, names in walk(start, self.closed.append):
             self._add(place, [name for name in names if os.path.splitext(name)[1].lower() in VIDEOS])
 
     def get(self, stem: str, folders: Sequence[str] = (), others: Collection[str] = ()) -> str | None:
@@ -219,18 +223,15 @@ class Files:
         return [(SPLIT_FOLDERS[p[0].lower()], p[1], p[-1]) for p in parts if p[0].lower() in SPLIT_FOLDERS]
 
     def notes(self) -> list[str]:
-        return [f"could not look into {len(self.closed)} folders: {'; '.join(self.closed)}"] if self.closed else []
+        return not_looked_into(self.closed, self.root)
 
     def _scan(self, place: Path) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(place) as entries:
                 return sorted((entry for entry in entries if is_data(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
-            self._refused(error)
+            self.closed.append(error)
             return []
-
-    def _refused(self, error: OSError) -> None:
-        self.closed.append(f"{printable(os.path.relpath(error.filename, self.root))} ({error.strerror or error})")
 
     def _add(self, place: Path, names: list[str], whole: bool = False) -> None:
         inside = place.relative_to(self.root).as_posix()

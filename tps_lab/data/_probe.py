@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tps_lab.data import _digits
-from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.errors import InputError
+from tps_lab.data._base import SPLITS, Clips, DrawnData, Split, reordered
 
 if TYPE_CHECKING:
     import torch
@@ -34,68 +33,36 @@ class Told:
 
     Args:
         story: (N, K, T), which picture a frame shows.
-        labels: (N, K).
         digit: (N, I), which of the 1,797 digits a picture shows; -1 none.
         x, y, scale: (N, I), where and how large; the frame spans -1 to 1.
+        labels: (N, K); without them twin k is of class k.
     """
 
     story: Tensor
-    labels: Tensor
     digit: Tensor
     x: Tensor
     y: Tensor
     scale: Tensor
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class Probe(Data):
+class Probe(DrawnData):
     """A temporal probe. A subclass tells the scenes; the clips, the splits and the noise stand here.
 
+    Splits are rounded down to whole sets of twins.
+
     Args:
-        frames, size: of a clip, size in pixels.
-        train, val, test: clips per split, rounded down to whole sets of twins.
-        noise: standard deviation of the noise on every picture, ink being 1.
         seed: of everything random in the clips (not of training).
     """
 
-    frames: int = 16
-    size: int = 24
-    train: int = 16384
-    val: int = 768
-    test: int = 3072
-    noise: float = 0.05
     seed: int = 0
 
     licence: ClassVar[str] = _digits.DIGITS
-    drawn: ClassVar[bool] = True
-    # in one sentence, what an order-blind model has to answer alike; None where it is not capped
-    blind: ClassVar[str | None] = (
-        "the test clips come in sets of {twins} that show the same frames in another order and have different labels, "
-        "and a model blind to frame order answers all of a set alike"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frames < 2 or self.size < 8:
-            raise InputError(f"{self.name} needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
-        if self.noise < 0:
-            raise InputError(f"noise must be 0 or more, got noise={self.noise}")
-        self.check()
-        for split in SPLITS:
-            if getattr(self, split) < self.twins:
-                raise InputError(f"{self.name} comes in sets of {self.twins} clips: {split}={getattr(self, split)}")
-
-    def check(self) -> None:
-        """Raise `InputError` for options that leave no task."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the labels."""
-        raise NotImplementedError
-
-    @property
-    def twins(self) -> int:
-        """K, clips per scene."""
         raise NotImplementedError
 
     @property
@@ -141,6 +108,12 @@ class Drawn:
         """Digits of this split, by their place in the data set."""
         return self.whole(self.first, self.end, *shape)
 
+    def empty_and(self, digits: Tensor) -> Tensor:
+        """What pictures show of which the first is the empty ground: -1, then digits (n, I)."""
+        import torch
+
+        return torch.cat([torch.full((len(digits), 1), -1), digits], 1)
+
     def unlike(self, other: Tensor) -> Tensor:
         """Digits of another kind than each of `other`."""
         found = self.digits(*other.shape)
@@ -162,7 +135,7 @@ class ProbeClips(Clips):
         self.clip_shape = (3, options.frames, options.size, options.size)
         self.classes, self.twins, self.reach = options.classes, options.twins, options.reach
         self.ceiling = options.ceiling
-        self.ceiling_reason = (options.blind or "").format(twins=self.twins) if self.ceiling else ""
+        self.ceiling_reason = reordered(self.twins) if self.ceiling else ""
         if self.ceiling is None:
             self.notes = (f"{options.title}: nothing caps a model blind to frame order here",)
         if len(self.classes) == 2:
@@ -188,7 +161,8 @@ class ProbeClips(Clips):
         pictures = self._pictures(split, scene, device)  # (B, I, H, W)
         clips = pictures[torch.arange(len(index), device=device)[:, None], story]
         clips = (clips - _digits.MEAN) / _digits.SPREAD
-        return clips[:, None].expand(-1, 3, -1, -1, -1), told.labels[scene, twin].to(device)
+        labels = twin if told.labels is None else told.labels[scene, twin]
+        return clips[:, None].expand(-1, 3, -1, -1, -1), labels.to(device)
 
     def _pictures(self, split: Split, scene: Tensor, device: torch.device | str) -> Tensor:
         told, size = self.told[split], self.options.size

@@ -7,15 +7,33 @@ accuracy on the test clips cannot exceed 50 %.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tps_lab.data._base import Clips, Split
+from tps_lab.data._base import REVERSED, SPLITS, Clips, DrawnData, Split
+from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ReversedData(DrawnData):
+    """Its clips are pairs, each with its exact time reversal."""
+
+    @property
+    def twins(self) -> int:
+        return 2
+
+    def check(self) -> None:
+        for split in SPLITS:
+            if getattr(self, split) < 2 or getattr(self, split) % 2:
+                raise InputError(
+                    f"{self.name} comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}"
+                )
 
 
 class ReversedClips(Clips):
@@ -34,10 +52,7 @@ class ReversedClips(Clips):
     twins = 2
     reach = 1
     ceiling = 0.5
-    ceiling_reason = (
-        "every test clip's exact time reversal is in the test set with the opposite label, and a model "
-        "blind to frame order answers both alike"
-    )
+    ceiling_reason = REVERSED
     options: Any
     scenes: dict[Split, dict[str, Tensor]]
     label: ClassVar[str]

@@ -22,6 +22,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tps_lab.data._base import REVERSED, reordered
 from tps_lab.errors import InputError
 
 SPEEDS = (1, 2, 4)
@@ -50,15 +51,7 @@ class Task:
         """What bounds a model that is blind to the order of frames, or that nothing does."""
         if not self.same_frames:
             return "a model blind to frame order is not bounded: it can tell the speed by how far apart the frames are"
-        if len(self.classes) == 2:
-            return (
-                "every test clip's exact time reversal is in the test set with the opposite label, and a model "
-                "blind to frame order answers both alike"
-            )
-        return (
-            f"the test clips come in sets of {len(self.classes)} that show the same frames in another order and have "
-            "different labels, and a model blind to frame order answers all of a set alike"
-        )
+        return REVERSED if len(self.classes) == 2 else reordered(len(self.classes))
 
 
 def _direction(frames: int) -> tuple[tuple[int, ...], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,21 +102,32 @@ def promised_frames(path: str | os.PathLike[str]) -> int:
     import av
 
     path = Path(path)
+    with opened(path) as container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, av.VideoStream):
+            return 0
+        seconds = (container.duration or 0) / av.time_base
+        # No frame takes less than a byte: a header cannot promise more, whatever it says.
+        return min(stream.frames or round(seconds * float(stream.average_rate or 0)), path.stat().st_size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """The opened file; whatever goes wrong while it is read is an `UnreadableVideo`."""
+    import av
+
     try:
-        with opened(path) as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                return 0
-            seconds = (container.duration or 0) / av.time_base
-            # No frame takes less than a byte: a header cannot promise more, whatever it says.
-            return min(stream.frames or round(seconds * float(stream.average_rate or 0)), path.stat().st_size)
+        with _container(path) as container:
+            yield container
     except UnreadableVideo:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise UnreadableVideo(path, said(error)) from error
+        why = said(error)
+        damaged = isinstance(error, av.FFmpegError) and not isinstance(error, OSError)
+        raise UnreadableVideo(path, f"damaged: {why}" if damaged else why) from error
 
 
-def opened(path: Path) -> av.container.InputContainer:
+def _container(path: Path) -> av.container.InputContainer:
     """The opened file, of which nothing is known but that FFmpeg knows its format."""
     import av
 
@@ -246,7 +258,7 @@ def decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
     done = 0
     of = ""
     try:
-        with opened(path) as container:
+        with _container(path) as container:
             stream = video_stream(container, path)
             tally = Tally(container, stream, path)
             of = f" of {tally.promised}" if tally.promised else ""

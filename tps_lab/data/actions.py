@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tps_lab.data import _motion
-from tps_lab.data._base import SPLITS, Data, Split
-from tps_lab.data._reversals import ReversedClips
+from tps_lab.data._base import SPLITS, Split
+from tps_lab.data._reversals import ReversedClips, ReversedData
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ _OTHER_SIDE = [0, 1, 2, 3, *range(10, 16), *range(4, 10)]
 
 
 @dataclass(frozen=True)
-class Actions(Data):
+class Actions(ReversedData):
     """Fifteen real human actions from motion capture, drawn as moving bodies from any side, each with its
     exact time reversal: a model that is blind to frame order scores at most 50 %.
 
@@ -73,33 +73,21 @@ class Actions(Data):
         seed: of everything random in the clips (not of training).
     """
 
-    name = "actions"
+    name, title = "actions", "Actions"
     licence = "Motion capture from pybullet 3.2.7, zlib licence (the package's); the pictures are drawn here."
-    title = "Actions"
-    drawn = True
 
-    frames: int = 16
     size: int = 32
-    train: int = 16384
     val: int = 960
     test: int = 3000
-    noise: float = 0.05
     around: int = 90
     apart: bool = False
     path: str = ""
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frames < 2 or self.size < 8:
-            raise InputError(f"actions needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
-        for split in SPLITS:
-            if getattr(self, split) < 2 or getattr(self, split) % 2:
-                raise InputError(f"actions comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
+    def check(self) -> None:
+        super().check()
         if self.around % _SECTOR or not 0 < self.around <= 360:
             raise InputError(f"around must be 45, 90, … 360, got {self.around}")
-        if self.noise < 0:
-            raise InputError(f"noise must be 0 or more, got noise={self.noise}")
 
     def opened(self) -> ActionClips:
         return ActionClips(self)

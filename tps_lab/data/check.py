@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tps_lab.data._files import printable
-from tps_lab.data._labelled import Labelled, folder
+from tps_lab.data._files import open_folder, printable
+from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Entry, Listing
 from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
@@ -162,7 +162,7 @@ def check(
     Raises:
         InputError: no such folder or kind, or annotations that cannot be read.
     """
-    root = folder(os.fspath(path), "data check")
+    root = open_folder(os.fspath(path), "data check")
     if kind is not None and kind not in kinds():
         raise unknown("kind of data", kind, kinds())
     cls = kinds()[kind] if kind else recognise(root)

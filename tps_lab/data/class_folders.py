@@ -8,12 +8,11 @@ Without split folders a video goes to the test by its name and the seed, so that
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from tps_lab.data._files import is_data, printable
-from tps_lab.data._labelled import Labelled
+from tps_lab.data._labelled import Labelled, in_share
 from tps_lab.data._listing import Files, Listing
 from tps_lab.errors import InputError
 
@@ -46,7 +45,9 @@ class ClassFolders(Labelled):
         if "train" not in splits:
             names = sorted(name for found in files.found.values() for name in found)
             known = [
-                ("test" if self._tested(name) else "train", name.split("/")[0], name) for name in names if "/" in name
+                ("test" if in_share(name, self.test_share, self.seed) else "train", name.split("/")[0], name)
+                for name in names
+                if "/" in name
             ]
             notes.append(f"no folders train and test: {100 * self.test_share:g} % of the videos are the test, by name")
             if not known:
@@ -60,7 +61,3 @@ class ClassFolders(Labelled):
         for split, kind, name in known:
             listing.add(split, name, name, labels[kind])
         return listing
-
-    def _tested(self, name: str) -> bool:
-        digest = hashlib.sha256(f"{self.seed}:{name}".encode(errors="surrogateescape")).digest()
-        return int.from_bytes(digest[:7], "big") < self.test_share * 2**56

@@ -64,12 +64,7 @@ class Counting(Probe):
             lengths[:, 0::2], lengths[:, 1::2] = dark, bright
             piece = (torch.arange(self.frames) >= lengths.cumsum(1)[:, :, None]).sum(1)
             story[:, count - 1] = piece % 2
-        return Told(
-            story,
-            torch.arange(_MOST).expand(n, -1),
-            torch.cat([torch.full((n, 1), -1), draw.digits(n, 1)], 1),
-            *draw.places(n, 2),
-        )
+        return Told(story, draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))
 
 
 def _pieces(draw: Drawn, n: int, total: int, pieces: int) -> Any:

@@ -37,9 +37,9 @@ class Direction(Probe):
         steps = torch.tensor(_STEPS)[axis]
         return Told(
             story=torch.stack([time, time.flip(0)]).expand(n, -1, -1),
-            labels=torch.stack([2 * axis, 2 * axis + 1], 1),
             digit=draw.digits(n, 1).expand(n, self.frames),
             x=x + steps[:, :1] * path,
             y=y + steps[:, 1:] * path,
             scale=scale,
+            labels=torch.stack([2 * axis, 2 * axis + 1], 1),
         )

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, read_json, subfolder
+from tps_lab.data._listing import Files, Listing, find, needed, read_json, subfolder
 from tps_lab.errors import InputError
 
 
@@ -31,18 +31,15 @@ class Diving48(Labelled):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return any((root / place / "Diving48_V2_train.json").is_file() for place in ("", "labels", "annotations"))
+        return find(root, "Diving48_V2_train.json") is not None
 
     def listing(self) -> Listing:
         root = self.root
-        vocabulary = find(root, "Diving48_vocab.json")
-        assert vocabulary is not None
-        classes = [" ".join(map(str, parts)) for parts in read_json(vocabulary, list)]
+        classes = [" ".join(map(str, parts)) for parts in read_json(needed(root, "Diving48_vocab.json"), list)]
         files = Files(root, subfolder(root, "rgb", "videos"))
         listing = Listing(tuple(classes), files.notes())
         for split in ("train", "test"):
-            file = find(root, f"Diving48_V2_{split}.json")
-            assert file is not None
+            file = needed(root, f"Diving48_V2_{split}.json")
             for clip in read_json(file, list):
                 try:
                     name, label = str(clip["vid_name"]), int(clip["label"])

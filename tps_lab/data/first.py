@@ -63,7 +63,7 @@ class First(Probe):
         digits = torch.stack([digit, draw.unlike(digit)], 1)
         return Told(
             torch.stack([one + 2 * two, 2 * one + two], 1),
-            draw.kinds[digits],
-            torch.cat([torch.full((n, 1), -1), digits], 1),
+            draw.empty_and(digits),
             *draw.places(n, 3),
+            labels=draw.kinds[digits],
         )

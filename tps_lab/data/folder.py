@@ -24,15 +24,20 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._folder_files import counted, load
-from tps_lab.data._sample_clips import COLLECTIONS
+from tps_lab.data._files import VIDEOS, counted, find_videos, not_looked_into, open_folder, printable
+from tps_lab.data._sample_clips import COLLECTIONS, sample_clips
+from tps_lab.data._seek import read_chosen
 from tps_lab.data._tasks import TASKS, check
+from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
 _GAP = 0.025
+_MOST_BYTES = 4_000_000_000  # of all frames, which are kept in memory
 _FLAT = 3.0  # grey levels of 255, below which contrast is taken for noise
 _TURNS: tuple[Split, ...] = ("train", "train", "test", "train", "val")  # of blocks
 
@@ -72,6 +78,10 @@ class VideoFolder(Data):
     name = "video-folder"
     version = 2  # 1 had no contrast
     title = "Video folder"
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **Data.limits, "frames": (2, 10_000), "size": (8, 4_096), "stride": (1, 10_000), "margin": (0, 4_096),
+        "tiles": (1, 16),
+    }  # fmt: skip
 
     path: str = ""
     task: str = "direction"
@@ -95,13 +105,6 @@ class VideoFolder(Data):
         object.__setattr__(self, "path", os.fspath(self.path))
         if self.task not in TASKS:
             raise unknown("task of video-folder", str(self.task), TASKS)
-        if self.frames < 2 or self.size < 8 or self.stride < 1:
-            given = f"frames={self.frames}, size={self.size}, stride={self.stride}"
-            raise InputError(f"video-folder needs frames ≥ 2, size ≥ 8 and stride ≥ 1, got {given}")
-        if not 1 <= self.tiles <= 16:
-            raise InputError(f"tiles must be 1 to 16 along the short side, got {self.tiles}")
-        if self.margin < 0:
-            raise InputError(f"margin must be 0 or more pixels, got {self.margin}")
         check(self.task, self.frames)
         if self.block and self.block - self._gap(self.block) < self.span:
             least = next(n for n in itertools.count(self.span) if n - self._gap(n) >= self.span)
@@ -183,7 +186,7 @@ class FolderClips(Clips):
             self.pairs = ((0, 1),)
         if task.same_frames:
             self.twins, self.ceiling = len(task.classes), 1 / len(task.classes)
-        self.videos, self.bank, notes = load(options)
+        self.videos, self.bank, notes = _load(options)
         self.starts, self.mirrored = {}, {}
         for split in SPLITS:
             self.starts[split], self.mirrored[split] = self._draw(split)
@@ -283,3 +286,95 @@ def _contrasted(clips: Tensor) -> Tensor:
     spread = variance.clamp(min=0).sqrt() + _FLAT
     shape = (-1, 1, 1, 1, 1)
     return (clips.float() - mean.float().reshape(shape)) / spread.float().reshape(shape)
+
+
+def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
+    """Decode a folder: the videos as ranges of frames, all frames (N, 3, H, W), and what was left out."""
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    files, closed = _find(options)
+    skipped: dict[str, str] = {}
+    promised = 0
+    for name, path in files.items():
+        try:
+            promised += promised_frames(path)
+        except UnreadableVideo as error:
+            skipped[name] = error.reason
+    _check_memory(options, promised)
+
+    enough = next(n for n in itertools.count(options.span) if options.usable(n))
+    videos: dict[str, range] = {}
+    banks: list[Tensor] = []
+    total = 0
+    todo = [name for name in files if name not in skipped]
+    console = Console(stderr=True)
+    for name in track(todo, "decoding", console=console, transient=True, disable=not sys.stderr.isatty()):
+        try:
+            squares = _squares(files[name], options)
+        except UnreadableVideo as error:
+            skipped[name] = error.reason
+            continue
+        frames = len(squares[0])
+        if not options.usable(frames):
+            skipped[name] = f"too short: {counted(frames, 'frame')}, {enough} needed for a clip in every split"
+            continue
+        for i, square in enumerate(squares):
+            videos[name if options.tiles == 1 else f"{name}#{i}"] = range(total, total + frames)
+            banks.append(torch.from_numpy(square).permute(0, 3, 1, 2).contiguous())
+            total += frames
+            _check_memory(options, total)  # once more: not every header tells the truth
+
+    reasons = [f"{printable(name)} ({skipped[name]})" for name in files if name in skipped]
+    if not videos:
+        found = counted(len(files), "video")
+        raise InputError(f"no usable video in '{printable(options.path)}': found {found}, {_few(reasons)}")
+    notes = []
+    if reasons:
+        notes.append(f"skipped {len(reasons)} of {counted(len(files), 'video')}: {'; '.join(reasons)}")
+    return videos, torch.cat(banks), notes + closed
+
+
+def _squares(path: Path, options: VideoFolder) -> list[np.ndarray]:
+    """The videos that one is used as, (N, size, size, 3) each: its centre, or tiles that lie side by side."""
+    if options.tiles == 1:
+        return [read_frames(path, size=options.side)]
+    side = options.side
+    frames = read_chosen(path, range, size=options.tiles * side)
+    rows, columns = frames.shape[1] // side, frames.shape[2] // side
+    top, left = (frames.shape[1] - rows * side) // 2, (frames.shape[2] - columns * side) // 2
+    return [
+        frames[:, top + r * side : top + (r + 1) * side, left + c * side : left + (c + 1) * side]
+        for r in range(rows)
+        for c in range(columns)
+    ]
+
+
+def _find(options: VideoFolder) -> tuple[dict[str, Path], list[str]]:
+    """The videos of a folder by their path within it, and a note if subfolders could not be looked into."""
+    if options.path in COLLECTIONS:
+        return sample_clips(options.path), []
+    if not options.path:
+        raise InputError("video-folder needs a folder, such as video-folder(path=my_videos), or path=samples or earth")
+    root = open_folder(options.path, options.name)
+    files, others, errors = find_videos(root)
+    closed = not_looked_into(errors, root)
+    if not files:
+        found = f"{counted(others, 'file')}, none of them named *{', *'.join(VIDEOS)}" if others else "no file at all"
+        raise InputError("; ".join([f"no video in '{printable(options.path)}': found {found}", *closed]))
+    return files, closed
+
+
+def _check_memory(options: VideoFolder, frames: int) -> None:
+    needed = 3 * frames * options.side**2
+    if needed > _MOST_BYTES:
+        raise InputError(
+            f"the videos in '{printable(options.path)}' have {frames:,} frames or more, {needed / 1e9:.1f} GB at "
+            f"size={options.size}, and at most {_MOST_BYTES / 1e9:.1f} GB are kept in memory; "
+            "give a smaller size or a folder with less"
+        )
+
+
+def _few(items: list[str]) -> str:
+    return "; ".join(items[:3]) + (f"; and {len(items) - 3} more" if len(items) > 3 else "")

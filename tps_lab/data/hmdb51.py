@@ -16,10 +16,9 @@ from typing import ClassVar
 
 from tps_lab.data._files import listed, printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, read_lines
+from tps_lab.data._listing import PLACES, Files, Listing, read_lines
 from tps_lab.errors import InputError
 
-_PLACES = ("testTrainMulti_7030_splits", "splits", "annotations", "labels", "")
 _ROLES = {"0": "unused", "1": "train", "2": "test"}
 
 
@@ -42,11 +41,6 @@ class Hmdb51(Labelled):
     erasing: float = 0.0
     fold: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.fold not in (1, 2, 3):
-            raise InputError(f"fold must be 1, 2 or 3, got {self.fold}")
-
     @classmethod
     def recognises(cls, root: Path) -> bool:
         return bool(_lists(root, 1))
@@ -55,7 +49,7 @@ class Hmdb51(Labelled):
         root = self.root
         lists = _lists(root, self.fold)
         if not lists:
-            raise InputError(f"no CLASS_test_split{self.fold}.txt in '{printable(root)}' (looked in {_PLACES[0]}, …)")
+            raise InputError(f"no CLASS_test_split{self.fold}.txt in '{printable(root)}' (looked in {PLACES[-1]}, …)")
         classes = [file.name.removesuffix(f"_test_split{self.fold}.txt") for file in lists]
         files = Files(root)
         listing = Listing(tuple(kind.replace("_", " ") for kind in classes), files.notes())
@@ -71,7 +65,7 @@ class Hmdb51(Labelled):
 
 
 def _lists(root: Path, fold: int) -> list[Path]:
-    for place in _PLACES:
+    for place in reversed(PLACES):
         if found := listed(root / place, f"*_test_split{fold}.txt"):
             return found
     return []

@@ -47,7 +47,7 @@ class Kinetics400(Labelled):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        file = find(root, *_FILES["val"], needed=False)
+        file = find(root, *_FILES["val"])
         try:
             return file is not None and "youtube_id" in read_csv(file)[0]
         except (InputError, IndexError):
@@ -56,7 +56,7 @@ class Kinetics400(Labelled):
     def listing(self) -> Listing:
         root = self.root
         files = Files(root)
-        tables = {split: file for split, names in _FILES.items() if (file := find(root, *names, needed=False))}
+        tables = {split: file for split, names in _FILES.items() if (file := find(root, *names))}
         if "train" not in tables and "val" not in tables:
             return self._by_folders(files)
         clips: list[tuple[str, str, str, float]] = []  # split, class, file's name, seconds

@@ -50,9 +50,4 @@ class Match(Probe):
         for twin, shown in enumerate(((1, 1, 2, 2), (1, 2, 1, 2))):
             story[:, twin].scatter_(1, when, torch.tensor(shown).expand(n, -1))
         one = draw.digits(n)
-        return Told(
-            story,
-            torch.arange(2).expand(n, -1),
-            torch.stack([torch.full_like(one, -1), one, draw.unlike(one)], 1),
-            *draw.places(n, 3),
-        )
+        return Told(story, draw.empty_and(torch.stack([one, draw.unlike(one)], 1)), *draw.places(n, 3))

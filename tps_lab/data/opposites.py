@@ -15,13 +15,13 @@ Where the digits come from, and how they are split between training and test, st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data import _digits
-from tps_lab.data._base import Data, Split
-from tps_lab.data._reversals import ReversedClips
-from tps_lab.errors import InputError
+from tps_lab.data._base import Split
+from tps_lab.data._reversals import ReversedClips, ReversedData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True)
-class Opposites(Data):
+class Opposites(ReversedData):
     """Real handwritten digits moved through twelve motions in six opposite pairs, each the exact
     time reversal of the other: a model that is blind to frame order scores at most 50 %.
 
@@ -52,29 +52,11 @@ class Opposites(Data):
         seed: of everything random in the clips (not of training).
     """
 
-    name = "opposites"
-    title = "Opposites"
-    licence: ClassVar[str] = _digits.DIGITS
-    drawn: ClassVar[bool] = True
+    name, title, licence = "opposites", "Opposites", _digits.DIGITS
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**ReversedData.limits, "tremor": (0, 1_000)}
 
-    frames: int = 16
-    size: int = 24
-    train: int = 16384
-    val: int = 768
-    test: int = 3072
-    noise: float = 0.05
     tremor: float = 0.15
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frames < 2 or self.size < 8:
-            raise InputError(f"opposites needs frames ≥ 2 and size ≥ 8, got frames={self.frames}, size={self.size}")
-        for split in ("train", "val", "test"):
-            if getattr(self, split) < 2 or getattr(self, split) % 2:
-                raise InputError(f"opposites comes in pairs: {split} must be even and ≥ 2, got {getattr(self, split)}")
-        if self.noise < 0 or self.tremor < 0:
-            raise InputError(f"noise and tremor must be 0 or more, got noise={self.noise}, tremor={self.tremor}")
 
     def opened(self) -> OppositeClips:
         return OppositeClips(self)

@@ -52,6 +52,6 @@ class Order(Probe):
         each = torch.arange(n)
         for twin, (first, second) in enumerate(((1, 2), (2, 1))):
             story[each, twin, start], story[each, twin, start + self.gap] = first, second
-        digit = torch.cat([torch.full((n, 1), -1), draw.digits(n, 2)], 1)
+        digit = draw.empty_and(draw.digits(n, 2))
         x, y, scale = draw.places(n, 3, 0.2)
-        return Told(story, torch.arange(2).expand(n, -1), digit, x, y + torch.tensor([0.0, -0.4, 0.4]), 0.75 * scale)
+        return Told(story, digit, x, y + torch.tensor([0.0, -0.4, 0.4]), 0.75 * scale)

@@ -45,9 +45,4 @@ class Rhythm(Probe):
 
         beats = torch.tensor([[beat == "x" for beat in rhythm] for rhythm in _RHYTHMS.values()]).long()
         time = (torch.arange(self.frames) - draw.whole(0, 16, n, 1)) % 16
-        return Told(
-            story=beats[:, time].movedim(0, 1),
-            labels=torch.arange(self.twins).expand(n, -1),
-            digit=torch.cat([torch.full((n, 1), -1), draw.digits(n, 1)], 1),
-            **dict(zip(("x", "y", "scale"), draw.places(n, 2), strict=True)),
-        )
+        return Told(beats[:, time].movedim(0, 1), draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))

@@ -57,7 +57,6 @@ class Speed(Probe):
         x, y, scale = draw.places(n, self.frames, 0.1)
         return Told(
             story=(start + way * torch.tensor(self.speeds)[:, None] * place) % self.frames,
-            labels=torch.arange(self.twins).expand(n, -1),
             digit=draw.digits(n, 1).expand(n, self.frames),
             x=x + 0.5 * angle.cos(),
             y=y + 0.5 * angle.sin(),

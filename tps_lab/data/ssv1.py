@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, read_csv, read_lines, subfolder
+from tps_lab.data._listing import Files, Listing, find, needed, read_csv, read_lines, subfolder
 from tps_lab.errors import InputError
 
 _LONG = "something-something-v1-"
@@ -41,12 +41,11 @@ class SomethingV1(Labelled):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return any((root / place / f"{_LONG}labels.csv").is_file() for place in ("", "labels", "annotations"))
+        return find(root, f"{_LONG}labels.csv") is not None
 
     def listing(self) -> Listing:
         root = self.root
-        file = find(root, f"{_LONG}labels.csv")
-        assert file is not None
+        file = needed(root, f"{_LONG}labels.csv")
         classes = [line.strip('"') for _, line in read_lines(file)]
         labels = {name: number for number, name in enumerate(classes)}
         if len(labels) < len(classes):
@@ -54,13 +53,13 @@ class SomethingV1(Labelled):
         files = Files(root, subfolder(root, "20bn-something-something-v1", "frames"), pictures=True)
         listing = Listing(tuple(classes), files.notes())
         for split in ("train", "validation", "test"):
-            file = find(root, f"{_LONG}{split}.csv", needed=split != "test")
-            for row in read_csv(file, ";") if file else []:
+            if split == "test" and not find(root, f"{_LONG}test.csv"):
+                continue  # it has no labels, and is often left out
+            file = needed(root, f"{_LONG}{split}.csv")
+            for row in read_csv(file, ";"):
                 label = labels.get(row[1], -1) if len(row) > 1 else -1
                 if split != "test" and label < 0:
-                    raise InputError(
-                        f"{printable(file or root)}: {';'.join(row)!r} is not NUMBER;CLASS of a known class"
-                    )
+                    raise InputError(f"{printable(file)}: {';'.join(row)!r} is not NUMBER;CLASS of a known class")
                 listing.add(split, row[0], files.get(row[0]), label)
         return listing
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, read_json, subfolder
+from tps_lab.data._listing import Files, Listing, find, needed, read_json, subfolder
 from tps_lab.errors import InputError
 
 _LONG = "something-something-v2-"
@@ -36,14 +36,12 @@ class SomethingV2(Labelled):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return any((root / place / f"{_LONG}labels.json").is_file() for place in ("", "labels", "annotations")) or (
-            (root / "labels" / "labels.json").is_file() and (root / "labels" / "validation.json").is_file()
-        )
+        short = (root / "labels" / name for name in ("labels.json", "validation.json"))
+        return find(root, f"{_LONG}labels.json") is not None or all(file.is_file() for file in short)
 
     def listing(self) -> Listing:
         root = self.root
-        file = find(root, f"{_LONG}labels.json", "labels.json")
-        assert file is not None
+        file = needed(root, f"{_LONG}labels.json", "labels.json")
         numbers = read_json(file, dict)
         try:
             labels = {template: int(number) for template, number in numbers.items()}
@@ -54,15 +52,16 @@ class SomethingV2(Labelled):
         files = Files(root, subfolder(root, "20bn-something-something-v2", "videos"))
         listing = Listing(tuple(sorted(labels, key=lambda template: labels[template])), files.notes())
         for split in ("train", "validation", "test"):
-            file = find(root, f"{_LONG}{split}.json", f"{split}.json", needed=split != "test")
-            for clip in read_json(file, list) if file else []:
+            names = f"{_LONG}{split}.json", f"{split}.json"
+            if split == "test" and not find(root, *names):
+                continue  # it has no labels, and is often left out
+            file = needed(root, *names)
+            for clip in read_json(file, list):
                 if not isinstance(clip, dict) or "id" not in clip:
-                    raise InputError(f"{printable(file or root)}: every clip must have an id, got {clip!r:.80}")
+                    raise InputError(f"{printable(file)}: every clip must have an id, got {clip!r:.80}")
                 template = str(clip.get("template", "")).replace("[", "").replace("]", "")
                 if split != "test" and template not in labels:
-                    raise InputError(
-                        f"{printable(file or root)}: clip {clip['id']} has no known template: {template!r}"
-                    )
+                    raise InputError(f"{printable(file)}: clip {clip['id']} has no known template: {template!r}")
                 name = str(clip["id"])
                 listing.add(split, name, files.get(name), labels.get(template, -1))
         return listing

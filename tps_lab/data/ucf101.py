@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, read_lines
+from tps_lab.data._listing import Files, Listing, find, needed, read_lines
 from tps_lab.errors import InputError
 
 _SIZES = ({"train": 9_537, "test": 3_783}, {"train": 9_586, "test": 3_734}, {"train": 9_624, "test": 3_696})
@@ -38,23 +38,17 @@ class Ucf101(Labelled):
     erasing: float = 0.0
     fold: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.fold not in (1, 2, 3):
-            raise InputError(f"fold must be 1, 2 or 3, got {self.fold}")
-
     @property
     def official(self) -> Mapping[str, int]:  # type: ignore[override]
         return _SIZES[self.fold - 1]
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return find(root, "classInd.txt", needed=False) is not None
+        return find(root, "classInd.txt") is not None
 
     def listing(self) -> Listing:
         root = self.root
-        index = find(root, "classInd.txt")
-        assert index is not None
+        index = needed(root, "classInd.txt")
         numbers: dict[str, int] = {}
         for number, line in read_lines(index):
             first, _, name = line.partition(" ")
@@ -66,8 +60,7 @@ class Ucf101(Labelled):
         files = Files(root)
         listing = Listing(tuple(classes), files.notes())
         for split in ("train", "test"):
-            file = find(root, f"{split}list{self.fold:02d}.txt")
-            assert file is not None
+            file = needed(root, f"{split}list{self.fold:02d}.txt")
             for number, line in read_lines(file):
                 path = PurePosixPath(re.sub(r"\s+\d+$", "", line))  # the label stands in training lists alone
                 kind = path.parent.name

@@ -43,7 +43,7 @@ class VideoList(Labelled):
         clips = [
             (split, *_clip(file, number, line)) for split, file in lists.items() for number, line in read_lines(file)
         ]
-        named = find(root, "classes.txt", "label_map.txt", needed=False)
+        named = find(root, "classes.txt", "label_map.txt")
         most = 1 + max((label for _, _, label, _ in clips), default=-1)
         classes = [line for _, line in read_lines(named)] if named else [f"class {i}" for i in range(most)]
         if most > len(classes):
