@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import typer
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, write_csv, write_page  # noqa: E402
+from study import advancing, command, processor, write_csv, write_page  # noqa: E402
 
 FRAMES, WANTED, SHORT = 300, 16, 256
 BITS = 9  # of a frame's number
@@ -44,9 +43,9 @@ def by_times(path: Path, wanted: list[int]) -> Any:
 
 
 def by_torchcodec(path: Path, wanted: list[int]) -> Any:
-    from tps_lab.data._seek import read_by_torchcodec
+    from tps_lab.data._torchcodec import read_chosen
 
-    return read_by_torchcodec(path, lambda total: wanted, SHORT)
+    return read_chosen(path, lambda total: wanted, SHORT)
 
 
 def by_torchcodec_alone(path: Path, wanted: list[int]) -> Any:
@@ -136,23 +135,15 @@ def measure(rounds: int, advance: Callable[[int, str | None], None]) -> list[dic
     return rows
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Where report.md and reading.csv go.")] = HERE,
     rounds: Annotated[int, typer.Option(min=2, help="Clips per file and way.")] = 20,
     quiet: bool = False,
 ) -> None:
     """PyAV, torchcodec and decoding whole files: time for 16 of 300 frames, and whether they are the right ones."""
-    from tps_lab.data._seek import check_torchcodec
+    from tps_lab.data._torchcodec import check_installed
 
-    check_torchcodec()
+    check_installed()
     os.environ.pop("TPS_LAB_CACHE", None)
     with advancing("clips", len(FILES) * (rounds + 1), quiet) as advance:
         rows = measure(rounds, advance)

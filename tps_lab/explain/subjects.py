@@ -201,7 +201,7 @@ def _timm(name: str, largest: bool = False) -> Subject:
         sized: dict[str, Any] = {"img_size": size} if name.startswith("vit_tiny") else {}
         return PerFrame(timm.create_model(name, num_classes=10, **sized), largest)
 
-    pooled = "the largest of" if largest else "the mean of"
+    pooled = "it takes the largest of" if largest else "it takes the mean of"
     size = 32 if name in ("resnet18", "vit_tiny_patch16_224") else 224
     suffix = ":max" if largest else ""
     return Subject(f"timm:{name}{suffix}", make, (3, 4, size, size), "CTHW", _BLIND, f"{pooled} its frames' answers")
@@ -221,22 +221,22 @@ SUBJECTS: dict[str, Subject] = {subject.name: subject for subject in (
     _ours("spatial", _BLIND, "frames meet in the mean only", temporal_position=False),
     _ours("joint", _BLIND, "attention without positions treats all tokens as a set", temporal_position=False),
     _ours("joint", _SEES, "each time step has an embedding", temporal_position=True),
-    _ours("divided", _BLIND, "attention over time without positions", temporal_position=False),
+    _ours("divided", _BLIND, "its attention over time has no positions", temporal_position=False),
     _ours("tps", "cyclic", "shifts go round the ends of the clip", temporal_position=False),
     _ours("tps(border=zero)", _SEES, "shifts fall off the ends of the clip", temporal_position=False),
     _ours("causal", _SEES, "a frame sees those before it", temporal_position=False),
-    _torchvision("r3d_18", "3D convolutions with zeros ahead and behind", num_classes=10),
-    _torchvision("mc3_18", "3D convolutions in its first stage", num_classes=10),
-    _torchvision("r2plus1d_18", "convolutions over time", num_classes=10),
-    Subject("torchvision:s3d", _s3d, (3, 8, 64, 64), "CTHW", _SEES, "convolutions over time"),
-    _torchvision("swin3d_t", "a bias for each distance in time", size=32, num_classes=10),
-    Subject("torchvision:mvit", _mvit, (3, 8, 64, 64), "CTHW", _SEES, "a bias for each distance in time"),
+    _torchvision("r3d_18", "its 3D convolutions see zeros ahead and behind", num_classes=10),
+    _torchvision("mc3_18", "its first stage has 3D convolutions", num_classes=10),
+    _torchvision("r2plus1d_18", "it has convolutions over time", num_classes=10),
+    Subject("torchvision:s3d", _s3d, (3, 8, 64, 64), "CTHW", _SEES, "it has convolutions over time"),
+    _torchvision("swin3d_t", "each distance in time has a bias", size=32, num_classes=10),
+    Subject("torchvision:mvit", _mvit, (3, 8, 64, 64), "CTHW", _SEES, "each distance in time has a bias"),
     _transformers("timesformer", "TimesformerForVideoClassification", "each time step has an embedding", num_frames=8),
     _transformers("timesformer-joint", "TimesformerForVideoClassification", "each time step has an embedding",
                   num_frames=8, attention_type="joint_space_time"),
     _transformers("vivit", "VivitForVideoClassification", "each tubelet has an embedding", num_frames=8,
                   tubelet_size=[2, 8, 8]),
-    _transformers("videomae", "VideoMAEForVideoClassification", "sines over all tubelets", num_frames=8),
+    _transformers("videomae", "VideoMAEForVideoClassification", "all tubelets have sines of their own", num_frames=8),
     _transformers("vjepa2", "VJEPA2ForVideoClassification", "queries and keys turn with time", frames_per_clip=8,
                   crop_size=32, hidden_size=48, num_pooler_layers=1, pred_hidden_size=48, pred_num_hidden_layers=1,
                   pred_num_attention_heads=2),
