@@ -1,7 +1,9 @@
 """The command line as a user meets it: real processes, exit codes, one-line errors."""
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 import typer
 
 from tps_lab.cli import app
+from tps_lab.cli._help import GROUPS, MOVED
 
 TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
 
@@ -20,11 +23,41 @@ def cli(*arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in typer.main.get_command(app).commands)])
+COMMANDS: dict = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_help_with_an_example(command):
-    done = cli(*command, "--help")
+    done = cli(*command, "--help", env=os.environ | {"COLUMNS": "80"})
     assert done.returncode == 0
     assert "Example" in done.stdout or not command
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not re.search(r"<(?:list|int|float)|<=x<=", done.stdout)  # how a library names types and ranges
+
+
+def test_help_lists_15_commands_at_most_in_groups_a_line_each():
+    shown = cli("--help", env=os.environ | {"COLUMNS": "80"}).stdout
+    groups = list(itertools.chain(*GROUPS.values()))
+    assert sorted(groups) == sorted(set(COMMANDS) - {"memory", "latency"})  # which cost takes over
+    assert len(groups) <= 15
+    for name in set(groups) - {"cost"}:
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"  {name} "))
+        assert line.endswith(COMMANDS[name].get_short_help_str(200).strip())
+        assert "..." not in line
+    assert [line[:-1] for line in shown.splitlines() if line.rstrip(":") in GROUPS] == list(GROUPS)
+
+
+@pytest.mark.parametrize("name", set(MOVED) - set(COMMANDS))
+def test_an_old_name_says_what_does_it_now(name):
+    done = cli(name, "anything")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == f"tps-lab: there is no command '{name}' any more: tps-lab {MOVED[name]} does it now"
+    new, _, option = MOVED[name].partition(" ")
+    assert all(word in cli(new, "--help").stdout for word in option.split() if word.startswith("-"))
+
+
+def test_a_groups_name_alone_shows_its_help():
+    assert cli("data").stdout == cli("data", "--help").stdout
 
 
 def test_a_pattern_for_people_and_for_programs():
@@ -99,10 +132,13 @@ def test_cost_predicts_memory_with_no_gpu():
         (["memory", "--save", "x.png"], "variants that are named"),
         (["train", "--set", "recipe.stepz=3"], "did you mean 'recipe.steps'"),
         (["train", "--set", "nonsense"], "KEY=VALUE"),
+        (["train", "--set", "recipe.steps=2", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
+        (["train", "--seed", "4294967296"], "--seed must be 4,294,967,295 or less, got 4294967296"),
+        (["train", "--seed=many"], "--seed must be a whole number, got many"),
         (["train", "--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         (["train", "--data", "video-folder"], "path"),
         (["report", "/nowhere", "--out", "x"], "no such folder"),
-        (["quickstart", "--seeds", "0"], "seeds must be 1 or more"),
+        (["quickstart", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
         (["quickstart", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
         (["nonsense"], "nonsense"),
         (["pattern", "C", "--nonsense"], "--nonsense"),

@@ -130,7 +130,7 @@ def test_one_view_is_the_ordinary_test() -> None:
     assert accuracy(torch.eye(12), torch.arange(12), clips).top1_pct == 100
 
 
-def test_probe_evaluate_and_report(tmp_path, capsys) -> None:
+def test_evaluate_both_ways_and_report(tmp_path, capsys) -> None:
     from typer.testing import CliRunner
 
     from tps_lab.cli import app
@@ -144,8 +144,10 @@ def test_probe_evaluate_and_report(tmp_path, capsys) -> None:
         tmp_path,
         cost={"missing": {"macs": "not counted"}},
     )
-    found = json.loads(runner.invoke(app, ["probe", str(tmp_path), "--json"]).output)
-    assert found[0]["answer"].startswith("It does not use the order of frames")
+    (found,) = json.loads(runner.invoke(app, ["evaluate", str(tmp_path), "--rearranged", "--json"]).output)
+    assert found["time_use"]["answer"].startswith("It does not use the order of frames")
+    assert found["time_use"]["probes"][1]["same_answer_pct"] == 100
+    assert "views" not in found
     views = json.loads(runner.invoke(app, ["evaluate", str(tmp_path), "--json"]).output)
     assert views[0]["views"] == "1×1"
     assert views[0]["macs_total"] == views[0]["macs_per_view"]

@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Everything it does is a function elsewhere.
 
-Commands stand in the modules beside this one; `--help` lists them in the order of these imports.
+Commands stand in the modules beside this one; `_help.GROUPS` says in which order `--help` lists them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tps_lab.text import short
 # isort: off
 # importing registers the commands
 from tps_lab.cli import running, using, look, measuring, side_by_side  # noqa: F401
-from tps_lab.cli import testing, reporting, data, throughput  # noqa: F401
+from tps_lab.cli import testing, reporting, data  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]
@@ -40,37 +40,29 @@ def main() -> None:
         # click's own usage errors: unknown options, commands and missing arguments
         if not hasattr(error, "format_message"):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group's name alone: the message is its help
+            print(error.format_message())
+            sys.exit(0)
         _fail(_usage(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
-    said = _plainly(error.format_message().replace("Value error, ", "").rstrip("."))
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    if number := re.search(r"for '(?:.* / )?(-*[\w-]+)': Input should be a valid (integer|number)", said):
+        said = f"{number[1]} must be a {'whole ' * (number[2] == 'integer')}number{_given(number[1])}"
     quoted = re.findall(r"'([^']*)'", said)  # the argument, what was given, what there is
     near = nearest(quoted[1], quoted[2:]) if "is not one of" in said else None
     hint = f"; did you mean '{near}'?" if near else ""
     return f"{said}{hint} (see: {getattr(context, 'command_path', 'tps-lab')} --help)"
 
 
-# as libraries word the ends of a range, and as people do
-_RANGES = {
-    "greater than or equal to": "{} or more",
-    "less than or equal to": "{} or less",
-    "greater than": "more than {}",
-    "less than": "less than {}",
-}
-
-
-def _plainly(said: str) -> str:
-    """A number out of its range, in the words of all other errors: option, range, what was given."""
-    found = re.search(r"for '(?:.* / )?(-*[\w-]+)': Input should be (.* than(?: or equal to)?) (\S+)", said)
-    if found is None or found[2] not in _RANGES:
-        return said
-    option, wanted = found[1], _RANGES[found[2]].format(found[3])
-    given = next((after for name, after in pairwise(sys.argv) if name == option), None)
-    given = given or next((a.partition("=")[2] for a in sys.argv if a.startswith(f"{option}=")), None)
-    return f"{option} must be {wanted}" + (f", got {given}" if given else "")
+def _given(option: str) -> str:
+    """What stands after an option on the command line."""
+    found = [after for name, after in pairwise(sys.argv) if name == option]
+    found += [given.partition("=")[2] for given in sys.argv if given.startswith(f"{option}=")]
+    return f", got {found[0]}" if found else ""
 
 
 def _fail(message: str, code: int) -> None:

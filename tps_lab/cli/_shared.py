@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tps_lab import files, plugins
+from tps_lab.cli._help import App, Groups
 from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.text import printable
 
 if TYPE_CHECKING:
     from tps_lab.results.runs import LeftOut
 
-app = typer.Typer(
+app = App(
+    cls=Groups,
     name="tps-lab",
     help="What does a way of mixing space and time buy, and what does it cost?",
     epilog="Begin with: tps-lab quickstart",
@@ -38,19 +40,23 @@ Set = Annotated[
 
 def count(help: str, low: int = 1, high: int = 10_000) -> Any:
     """An option that is a whole number in a range."""
-    return typer.Option(min=low, max=high, help=help)
+    return _number(help, low, high, "N")
 
 
 def amount(help: str, low: float = 0, high: float = 1e6) -> Any:
     """An option that is a number in a range, or several; nan is in none."""
+    return _number(help, low, high, "X")
 
-    def checked(given: Any) -> Any:
+
+def _number(help: str, low: float, high: float, metavar: str) -> Any:
+    def checked(param: typer.CallbackParam, given: Any) -> Any:
         for value in given if isinstance(given, (list, tuple)) else [] if given is None else [given]:
             if not low <= value <= high:
-                raise typer.BadParameter(f"{value} is not in the range {low:g}<=x<={high:g}")
+                wanted = f"{high:,.15g} or less" if value > high else f"{low:,.15g} or more"
+                raise InputError(f"{param.opts[0]} must be {wanted}, got {value}")
         return given
 
-    return typer.Option(callback=checked, help=help)
+    return typer.Option(callback=checked, help=help, metavar=metavar)
 
 
 Timing = Annotated[float, amount("About how long each of the three timings of all models may take.")]
@@ -61,7 +67,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 @app.callback()
 def _plugins(
     plugin: Annotated[
-        list[Path] | None, typer.Option(help="A Python file that defines variants or data sets of your own.")
+        list[Path] | None, typer.Option(metavar="FILE", help="A Python file with variants or data sets of your own.")
     ] = None,
 ) -> None:
     for file in plugin or []:

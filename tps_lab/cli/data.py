@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from tps_lab.cli._help import App
 from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json
 
-data = typer.Typer(
-    help="Look at collections of videos.",
+data = App(
+    help="Check a collection of videos.",
     epilog="Example: tps-lab data check FOLDER",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -20,10 +21,10 @@ app.add_typer(data, name="data")
 
 @data.callback()
 def _data() -> None:
-    """Look at collections of videos."""
+    """Check a collection of videos."""
 
 
-@data.command("check", epilog="Example: tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")
+@data.command("check", epilog="tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The collection's folder; nothing in it is changed.")],
     kind: Annotated[
@@ -34,25 +35,27 @@ def check(
     fix_list: Annotated[
         Path | None, typer.Option(help="Write the usable clips to this new file, to be read with only=FILE.")
     ] = None,
-    jobs: Annotated[int, count("Files at a time. [default: one per core]", 0)] = 0,
+    jobs: Annotated[int | None, count("Files at a time. [default: one per core]")] = None,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """What a collection of labelled videos holds, against what its owners list.
+    """What a collection of videos holds, against what its owners list.
 
-    Split sizes against the official ones, and clips that are missing, unreadable, short or of another
-    length than listed, and the balance of classes.
+    Split sizes against the official ones; clips that are missing, unreadable, short or of another length than
+    listed; clips per class.
     """
-    from tps_lab import progress
+    from tps_lab import files, progress
     from tps_lab.data import check as checks
     from tps_lab.data._listing import write_usable
     from tps_lab.errors import InputError
 
     if fix_list is not None and fix_list.exists():
         raise InputError(f"{fix_list} exists, and nothing is overwritten; give another name")
+    if fix_list is not None:
+        files.check_file(fix_list)
     shown = progress.for_this_terminal(quiet or json_)
-    found = checks.check(folder, kind, frames, decode, jobs, shown, **pairs(set_))
+    found = checks.check(folder, kind, frames, decode, jobs or 0, shown, **pairs(set_))
     facts = found.facts()
     if fix_list is not None:
         facts["fix_list"] = {"file": str(fix_list), "clips": write_usable(fix_list, found.usable())}

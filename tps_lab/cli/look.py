@@ -8,19 +8,25 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tps_lab.cli._shared import Json, Set, app, count, print_json, run_values, save_picture
+from tps_lab import files
+from tps_lab.cli._shared import Json, Set, app, check_picture, count, print_json, run_values, save_picture
 from tps_lab.errors import InputError, shortened
 
 
-@app.command("list", epilog="Example: tps-lab list attention")
+@app.command("list", epilog="tps-lab list attention")
 def list_(
     what: Annotated[
         Literal["patterns", "attention", "backbones", "data", "ablations", "recipes", "settings", "executors", "all"],
-        typer.Argument(help="What to list."),
+        typer.Argument(
+            metavar="WHAT", help="patterns, attention, backbones, data, ablations, recipes, settings or executors."
+        ),
     ] = "all",
     json_: Json = False,
 ) -> None:
-    """What there is: patterns, attention variants, backbones, data sets, ablations, recipes, settings, executors."""
+    """What there is to choose from: patterns, variants, backbones, …
+
+    Without a name: a line for each thing. With one: what its options are.
+    """
     from tps_lab.cli import listing
 
     kinds = list(listing.KINDS) if what == "all" else [what]
@@ -31,7 +37,7 @@ def list_(
         print(listing.text(found, short=what == "all"))
 
 
-@app.command(epilog='Examples: tps-lab pattern C --grid 7x7, tps-lab pattern "0 1 / -1 0" --save mosaic.png')
+@app.command(epilog='tps-lab pattern C --grid 7x7, tps-lab pattern "0 1 / -1 0" --save mosaic.png')
 def pattern(
     tile: Annotated[str, typer.Argument(help="A name (see: tps-lab list patterns) or a tile's text.")],
     grid: Annotated[str, typer.Option(help="Patches, height x width.")] = "7x7",
@@ -69,7 +75,7 @@ def _grid(text: str) -> tuple[int, int]:
     return sides[0] or 1, sides[1] or 1
 
 
-@app.command(epilog="Example: tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
+@app.command(epilog="tps-lab explain --attention tps --pattern A --data 'order(gap=4)'")
 def explain(
     config: Annotated[
         str | None, typer.Argument(help="A YAML file with any of a run's keys, or a recipe (tps-lab list recipes).")
@@ -83,7 +89,7 @@ def explain(
     set_: Set = None,
     json_: Json = False,
 ) -> None:
-    """Before any training: what a model cannot learn of its data, and why."""
+    """What a model cannot learn from its data, and why."""
     from tps_lab.explain import explain as explained
     from tps_lab.training.config import make
 
@@ -94,7 +100,7 @@ def explain(
         print(found.text())
 
 
-@app.command(epilog="Example: tps-lab certify transformers:vivit --save vivit.png")
+@app.command(epilog="tps-lab certify transformers:vivit --save vivit.png")
 def certify(
     model: Annotated[
         str,
@@ -115,10 +121,10 @@ def certify(
     badge: Annotated[Path | None, typer.Option(help="Save a badge (.svg).")] = None,
     json_: Json = False,
 ) -> None:
-    """Does a video model see time at all? A certificate from random weights: no data, no training.
+    """Can a video model see the order of frames? No training needed.
 
-    A clip's shape and axes are said without the batch's. The trained model of a run's folder is tried on its
-    test clips too.
+    Says so of the model as it is built, from random weights; the trained model of a run folder is also tried on
+    its test clips. Give a clip's shape and axes without the batch.
     """
     from tps_lab import viz
     from tps_lab.explain import subjects
@@ -128,8 +134,12 @@ def certify(
         return
     if not model:
         raise InputError("name a model; tps-lab certify --known lists some")
-    if badge is not None and badge.suffix != ".svg":
-        raise InputError(f"a badge is an .svg file, not {badge}")
+    if badge is not None:
+        if badge.suffix != ".svg":
+            raise InputError(f"a badge is an .svg file, not {badge}")
+        files.check_file(badge)
+    if save is not None:
+        check_picture(save)
     found = subjects.certify(model, _numbers(shape, "3x8x32x32", int), axes, _interval(values), data)
     if save is not None:
         save_picture(viz.certificate(found).figure, save)
@@ -159,13 +169,16 @@ def _interval(text: str | None) -> tuple[float, float] | None:
     return found
 
 
-@app.command(epilog='Examples: tps-lab studio, tps-lab studio B, tps-lab studio C "0 1 / -1 2"')
+@app.command(epilog='tps-lab studio, tps-lab studio B, tps-lab studio C "0 1 / -1 2"')
 def studio(
     pattern: Annotated[str, typer.Argument(help="A tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
     beside: Annotated[str, typer.Argument(help="The one beside it.")] = "A",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
-    """Open the mosaic studio, a page that needs no server: change a pattern and watch what it does."""
+    """Draw shift patterns in the browser and watch what they do.
+
+    Opens one page that needs no server.
+    """
     import webbrowser
 
     from tps_lab.studio.show import address

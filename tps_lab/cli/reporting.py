@@ -12,11 +12,11 @@ from tps_lab.errors import InputError
 
 
 @app.command(
-    epilog="Examples: tps-lab report reports/quickstart/runs --out reports/mine, "
+    epilog="tps-lab report reports/quickstart/runs --out reports/mine, "
     "tps-lab report runs/ablations --grids ablations --out reports/ablations"
 )
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")],
     out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
     about: Annotated[
@@ -31,7 +31,10 @@ def report(
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """Compare runs in one self-contained page, as Markdown, as CSV and as a LaTeX table."""
+    """Compare runs on one page; also as Markdown, CSV and LaTeX.
+
+    The page needs no network and no other file.
+    """
     from tps_lab import report as pages
     from tps_lab.report import grids as reports
     from tps_lab.report import own
@@ -59,7 +62,7 @@ def report(
     exit_if(left_out)
 
 
-@app.command(epilog="Example: tps-lab compare reports/before/runs reports/after/runs --out reports/difference")
+@app.command(epilog="tps-lab compare reports/before/runs reports/after/runs --out reports/difference")
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Runs, of one commit or machine.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Runs of another.")],
@@ -67,7 +70,10 @@ def compare(
     force: Force = False,
     json_: Json = False,
 ) -> None:
-    """Two result sets: what differs between runs of the same configurations, B minus A."""
+    """What changed between two sets of runs: B minus A.
+
+    Runs of the same configuration are compared with each other.
+    """
     from tps_lab.report import own, versus
     from tps_lab.results import runs
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tps_lab.training.config import RunConfig
 
 
-@app.command(epilog="Example: tps-lab quickstart --seeds 3 --out reports/mine")
+@app.command(epilog="tps-lab quickstart --seeds 3 --out reports/mine")
 def quickstart(
     seeds: Annotated[int, count("Runs per variant; 3 or more give intervals over seeds.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the report and its runs.")] = Path("reports/quickstart"),
@@ -49,7 +49,10 @@ def quickstart(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train and measure attention variants on moving digits, and compare them in a report."""
+    """Compare a few attention variants on moving digits, in minutes.
+
+    Trains and measures each, and writes a report.
+    """
     from tps_lab.cli.quickstart import quickstart as run
 
     outcome = run(out, seeds, full, again, jobs, quiet or json_, timing_seconds, **settings(set_))
@@ -58,9 +61,7 @@ def quickstart(
         raise typer.Exit(130)
 
 
-@app.command(
-    epilog="Examples: tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight"
-)
+@app.command(epilog="tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight")
 def train(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
@@ -77,17 +78,28 @@ def train(
         bool,
         typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
     ] = False,
+    throughput: Annotated[
+        bool, typer.Option("--throughput", help="Only measure: is the model or the reading of clips the limit?")
+    ] = False,
+    try_workers: Annotated[
+        list[int] | None, count("With --throughput: reading processes to try; several times.", 0, 512)
+    ] = None,
+    model_speed: Annotated[
+        float, amount("With --throughput: clips per second of the model where it will be trained; 0 measures it here.")
+    ] = 0.0,
+    seconds: Annotated[float, amount("With --throughput: about how long each measurement takes.")] = 10.0,
     checkpoint_seconds: Annotated[
         float, amount("Between checkpoints; the same command goes on from the last one.")
     ] = 60.0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train and measure one model; leaves a run folder. Ctrl-C stops it, the same command goes on.
+    """Train one model, measure what it costs, and keep both.
 
-    With several processes: accelerate launch -m tps_lab.cli train …
+    Leaves a run folder. Ctrl-C stops it, and the same command goes on from the last checkpoint. With several
+    processes: accelerate launch -m tps_lab.cli train …
     """
-    from tps_lab import progress
+    from tps_lab import files, progress
     from tps_lab.results import runs
     from tps_lab.training.checkpoints import Checkpoints, stopped_by_signals
     from tps_lab.training.config import make
@@ -99,6 +111,13 @@ def train(
     if preflight:
         _preflight(wanted, out, json_)
         return
+    if throughput:
+        from tps_lab import data as data_sets
+        from tps_lab.training.throughput import throughput as measured
+
+        found = measured(wanted, data_sets.parse(wanted.data).opened(), seconds, tuple(try_workers or ()), model_speed)
+        print_json(found.plain()) if json_ else print(found.text())
+        return
     if runs.is_done(folder) and not again:
         if is_first:
             say(f"already done (--again runs it again): {folder}", err=True)
@@ -106,6 +125,7 @@ def train(
     else:
         from tps_lab.training.train import train as run_training
 
+        files.check_folder(out)  # before anything is loaded
         shown = progress.for_this_terminal(quiet or json_) if is_first else progress.Progress()
         clips = _looked_at(wanted, out, shown)
         checkpoints = Checkpoints(folder, checkpoint_seconds)
@@ -168,7 +188,7 @@ def _looked_at(config: RunConfig, out: Path, shown: Progress) -> Clips:
     return clips
 
 
-@app.command(epilog="Example: tps-lab ablate ablations/patterns.yaml --dry-run")
+@app.command(epilog="tps-lab ablate ablations/patterns.yaml --dry-run")
 def ablate(
     file: Annotated[Path, typer.Argument(metavar="GRID", help="A grid file; see: tps-lab list ablations.")],
     scale: Annotated[str, typer.Option(help="small (minutes on two cores) or paper (GPUs).")] = "small",
@@ -195,7 +215,10 @@ def ablate(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a grid of runs that answers one question; run again, it goes on from where it was."""
+    """Run a grid file: all the trainings that answer one question.
+
+    Stopped and run again, it goes on from where it was.
+    """
     from tps_lab import ablate as ablations
 
     asked = ablations.Asked(

@@ -1,4 +1,4 @@
-"""Commands that test trained models again: probe, evaluate."""
+"""The command `evaluate`: trained models tested again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,95 +17,112 @@ from tps_lab.errors import InputError
 if TYPE_CHECKING:
     from tps_lab.results.runs import LeftOut, Run
 
-Runs = Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Run folders, or folders that hold them.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")]
 
 
-@app.command(epilog="Example: tps-lab probe reports/quickstart/runs --save time.png")
-def probe(
+@app.command(
+    epilog="tps-lab evaluate runs/TPS-C-seed0-1a2b3c4d --clips 4 --crops 3, "
+    "tps-lab evaluate reports/quickstart/runs --rearranged --save time.png"
+)
+def evaluate(
     folders: Runs,
-    save: Annotated[Path | None, typer.Option(help="Save the picture (.png, .svg, .pdf).")] = None,
-    batch: Annotated[int, count("Clips at a time.")] = 64,
+    clips: Annotated[int | None, count("Places in time. [default: 1]", high=1_000)] = None,
+    crops: Annotated[int | None, count("1 (the centre) or 3. [default: 1]", high=3)] = None,
+    rearranged: Annotated[
+        bool, typer.Option("--rearranged", help="Frames shuffled, reversed, frozen and thinned out: is time used?")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Picture of --rearranged (.png, .svg, .pdf).")
+    ] = None,
+    batch: Annotated[int | None, count("Clips at a time. [default: 8 with their views, 64 rearranged]")] = None,
     json_: Json = False,
 ) -> None:
-    """Does a trained model use time at all? Its test clips shuffled, reversed, frozen and thinned out.
+    """Test trained models: on several views, or on rearranged frames.
 
-    Leaves time_use.json in each run's folder; reports of these runs show it.
+    Several views of each video, as papers test: --clips and --crops; leaves views-KxC.json in each run's folder.
+    The same clips with their frames rearranged: --rearranged; leaves time_use.json. Reports show both.
     """
-    from tps_lab import files
-    from tps_lab.measure import time_use
-    from tps_lab.report.time_use import FILE
     from tps_lab.results import runs
 
     if save is not None:
+        if not rearranged:
+            raise InputError("--save draws what --rearranged finds; give both")
         check_picture(save)
+    with_views = not rearranged or clips is not None or crops is not None
     left_out: list[runs.LeftOut] = []
-    found: dict[str, dict[str, Any]] = {}
-    for run, model, clips in _restored(folders, left_out):
-        facts = {"run": str(run.path), **time_use.facts(time_use.time_probes(model, clips, batch=batch), clips)}
-        with writing(run.path / FILE):
-            files.write_whole(run.path / FILE, json.dumps(facts, indent=2))
-        found[f"{run.row['label']}, seed {run.row['seed']}"] = facts
+    rows: list[dict[str, Any]] = []
+    drawn: dict[str, dict[str, Any]] = {}
+    for run, model, opened in _restored(folders, left_out):
+        row = {"run": str(run.path), "label": run.row["label"], "seed": run.row["seed"]}
+        if with_views:
+            row |= _views(run, model, opened, clips or 1, crops or 1, batch or 8)
+        if rearranged:
+            row["time_use"] = drawn[f"{row['label']}, seed {row['seed']}"] = _rearranged(
+                run, model, opened, batch or 64
+            )
+        rows.append(row)
     if save is not None:
         from tps_lab import viz
 
-        save_picture(viz.time_use(found).figure, save)
-    if json_:
-        print_json(list(found.values()))
-        exit_if(left_out)
-        return
-    for label, facts in found.items():
-        say(f"{label} ({facts['run']})")
-        say(f"  {'probe':<12}{'top-1 %':>9}{'fall':>8}{'same answer %':>16}{'opposite %':>13}")
-        for row in facts["probes"]:
-            opposite = "–" if row["opposite_answer_pct"] is None else f"{row['opposite_answer_pct']:.1f}"
-            figures = f"{row['top1_pct']:>9.1f}{row['fall']:>z8.1f}{row['same_answer_pct']:>16.1f}{opposite:>13}"
-            say(f"  {row['probe']:<12}{figures}")
-        say(f"  {facts['answer']}\n")
-    if save is not None:
-        say(f"saved {save}")
-    exit_if(left_out)
-
-
-@app.command(epilog="Example: tps-lab evaluate runs/TPS-C-seed0-1a2b3c4d --clips 4 --crops 3")
-def evaluate(
-    folders: Runs,
-    clips: Annotated[int, count("Places in time.", high=1_000)] = 1,
-    crops: Annotated[int, count("1 (the centre) or 3.", high=3)] = 1,
-    batch: Annotated[int, count("Videos at a time.")] = 8,
-    json_: Json = False,
-) -> None:
-    """Test trained models over several views of each video, as papers do.
-
-    Leaves views-KxC.json in each run's folder.
-    """
-    from tps_lab import files
-    from tps_lab.measure.accuracy import evaluate_views
-    from tps_lab.results import runs
-
-    left_out: list[runs.LeftOut] = []
-    rows = []
-    for run, model, opened in _restored(folders, left_out):
-        row = {"run": str(run.path), "label": run.row["label"], "seed": run.row["seed"]}
-        row |= evaluate_views(model, opened, "test", clips, crops, batch).row() | {"data_notes": list(opened.notes)}
-        file = run.path / f"views-{clips}x{crops}.json"
-        with writing(file):
-            files.write_whole(file, json.dumps(row, indent=2))
-        rows.append(row)
+        save_picture(viz.time_use(drawn).figure, save)
     if json_:
         print_json(rows)
         exit_if(left_out)
         return
     for row in rows:
-        each = ", ".join(f"{value:.1f}" for value in row["per_view_top1_pct"])
-        macs = row["macs_per_view"]
-        cost = (
-            "multiply-adds disputed"
-            if macs is None
-            else f"{macs / 1e9:.4g} G multiply-adds a view, {row['macs_total'] / 1e9:.4g} G in all"
-        )
-        say(f"{row['label']}, seed {row['seed']}: top-1 {row['top1_pct']:.1f} % over {row['views']} views ({cost})")
-        say(f"  each view alone: {each} %")
+        say(_text(row))
+    if save is not None:
+        say(f"saved {save}")
     exit_if(left_out)
+
+
+def _views(run: Run, model: Any, opened: Any, clips: int, crops: int, batch: int) -> dict[str, Any]:
+    from tps_lab.measure.accuracy import evaluate_views
+
+    row = evaluate_views(model, opened, "test", clips, crops, batch).row() | {"data_notes": list(opened.notes)}
+    who = {"run": str(run.path), "label": run.row["label"], "seed": run.row["seed"]}
+    _leave(run, f"views-{clips}x{crops}.json", who | row)
+    return row
+
+
+def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]:
+    from tps_lab.measure import time_use
+    from tps_lab.report.time_use import FILE
+
+    facts = {"run": str(run.path), **time_use.facts(time_use.time_probes(model, opened, batch=batch), opened)}
+    _leave(run, FILE, facts)
+    return facts
+
+
+def _leave(run: Run, name: str, facts: dict[str, Any]) -> None:
+    from tps_lab import files
+
+    with writing(run.path / name):
+        files.write_whole(run.path / name, json.dumps(facts, indent=2))
+
+
+def _text(row: dict[str, Any]) -> str:
+    """What was found of one run, for a terminal of 80 columns."""
+    lines = [f"{row['label']}, seed {row['seed']} ({row['run']})"]
+    if "views" in row:
+        macs = row["macs_per_view"]
+        cost = "multiply-adds disputed"
+        if macs is not None:
+            cost = f"{macs / 1e9:.4g} G multiply-adds a view, {row['macs_total'] / 1e9:.4g} G in all"
+        lines.append(f"  top-1 {row['top1_pct']:.1f} % over {row['views']} views ({cost})")
+        each = ", ".join(f"{value:.1f}" for value in row["per_view_top1_pct"])
+        lines.append(fill(f"each view alone: {each} %", 80, initial_indent="  ", subsequent_indent="    "))
+    if "time_use" in row:
+        facts = row["time_use"]
+        lines.append(f"  {'frames':<12}{'top-1 %':>9}{'fall':>8}{'same answer %':>16}{'opposite %':>13}{'bits':>8}")
+        for one in facts["probes"]:
+            opposite = "–" if one["opposite_answer_pct"] is None else f"{one['opposite_answer_pct']:.1f}"
+            lines.append(
+                f"  {one['probe']:<12}{one['top1_pct']:>9.1f}{one['fall']:>z8.1f}{one['same_answer_pct']:>16.1f}"
+                f"{opposite:>13}{one['divergence_bits']:>8.3f}"
+            )
+        lines.append(fill(facts["answer"], 80, initial_indent="  ", subsequent_indent="  "))
+    return "\n".join(lines)
 
 
 def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Run, Any, Any]]:
@@ -113,7 +131,7 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     A run whose files are damaged, or whose configuration or weights say nothing to this version, is left out; if
     none is left, that is an error.
     """
-    from tps_lab import data
+    from tps_lab import data, files
     from tps_lab.measure import best_device
     from tps_lab.results import runs
     from tps_lab.training.train import restore
@@ -123,6 +141,8 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     kept = [run for run in found if os.path.lexists(run.path / "model.safetensors")]
     if not kept:
         raise InputError(f"no run in {', '.join(map(str, folders))} kept its weights")
+    for run in kept:
+        files.check_folder(run.path)  # before anything is loaded
     tested = 0
     for run in kept:
         try:

@@ -13,7 +13,7 @@ from tps_lab.cli._shared import Json, amount, app, count, print_json, say
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", "-c", metavar="RUN", help="A run's folder.")]
 
 
-@app.command(epilog="Example: tps-lab predict clip.mp4 --checkpoint runs/TPS-C-seed0-1a2b3c4d --overlay seen.mp4")
+@app.command(epilog="tps-lab predict clip.mp4 --checkpoint runs/TPS-C-seed0-1a2b3c4d --overlay seen.mp4")
 def predict(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     checkpoint: Checkpoint,
@@ -24,7 +24,7 @@ def predict(
     overlay: Annotated[Path | None, typer.Option(help="The video with the answers on it: .mp4 or .gif.")] = None,
     json_: Json = False,
 ) -> None:
-    """What a trained model sees in a video: its likeliest classes, over time if it is long."""
+    """The likeliest classes of a video, over time if it is long."""
     from tps_lab import files
     from tps_lab.errors import InputError, unknown
     from tps_lab.training.inference import predict as predicted
@@ -57,7 +57,7 @@ def predict(
         say(f"saved {overlay}")
 
 
-@app.command(epilog="Example: tps-lab export runs/TPS-C-seed0-1a2b3c4d --format onnx")
+@app.command(epilog="tps-lab export runs/TPS-C-seed0-1a2b3c4d --format onnx")
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     format_: Annotated[str, typer.Option("--format", help="onnx or torch (torch.export).")] = "onnx",
@@ -67,7 +67,10 @@ def export(
     batch: Annotated[int, count("Clips that it takes at a time.")] = 1,
     json_: Json = False,
 ) -> None:
-    """A trained model as a file that runs without this package, checked against the model."""
+    """A trained model as a file that runs without this package.
+
+    The file's answers are checked against the model's.
+    """
     from tps_lab.results import runs
     from tps_lab.training.export import export as exported
 

@@ -1,6 +1,6 @@
 """The part of a report that asks whether models use time at all: from `time_use.json` in the runs' folders.
 
-`tps-lab probe` leaves that file beside a run's row; runs without it are not shown.
+`tps-lab evaluate --rearranged` leaves that file beside a run's row; runs without it are not shown.
 """
 
 from __future__ import annotations

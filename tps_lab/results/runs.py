@@ -104,7 +104,7 @@ class Run:
 
     @cached_property
     def time_use(self) -> list[dict[str, Any]]:
-        """What `tps-lab probe` found: one, or none."""
+        """What `tps-lab evaluate --rearranged` found: one, or none."""
         return self._beside("time_use.json", "time_use")
 
     def check(self) -> Run:

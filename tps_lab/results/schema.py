@@ -139,7 +139,7 @@ class _Probe(_Open):
 
 
 class _TimeUse(_Open):
-    """What `tps-lab probe` leaves: `time_use.json`."""
+    """What `tps-lab evaluate --rearranged` leaves: `time_use.json`."""
 
     probes: Annotated[list[_Probe], Field(min_length=1)]
     answer: str
