@@ -22,16 +22,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tps_lab import children, plugins
 from tps_lab.progress import Advance, Progress
 from tps_lab.results import runs
-
-if TYPE_CHECKING:
-    from tps_lab import data
 
 _STOPPED = 130  # exit code
 _BYTES_PER_WORKER = 2 << 30  # a process with torch loaded and a small model in training takes half of it
@@ -123,14 +119,6 @@ def _serve() -> None:
         asked = json.loads(line)
         module, _, name = asked["call"].partition(":")
         reporter.send(event="done", result=getattr(importlib.import_module(module), name)(asked["job"], reporter))
-
-
-@lru_cache(maxsize=4)
-def opened(text: str) -> data.Clips:
-    """An opened data set, kept for the next run in this process."""
-    from tps_lab import data
-
-    return data.parse(text).opened()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tps_lab import InputError
-from tps_lab.ablate import check, forecast
+from tps_lab.ablate import check, costs
 from tps_lab.ablate.grid import configuration, find, load
+from tps_lab.training import forecast
 
 SHIPPED = find(Path(__file__).parents[2] / "ablations")
 
@@ -165,11 +166,11 @@ def test_options_inside_text_forms():
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
     # what takes seconds a model; the planning around it is the same
-    monkeypatch.setattr(forecast, "_timed_step", lambda *a: 0.1)
+    monkeypatch.setattr(forecast, "_try", lambda *a, **k: forecast._Tried(0.0, 0.01))
     monkeypatch.setattr(forecast, "_peak_memory", lambda *a: 1 << 20)
     grid = load(file)
     assert len({cell.seed for cell in grid.expected().runs}) >= 5
-    plan = forecast.plan(grid, grid.cells, tmp_path)
+    plan = costs.plan(grid, grid.cells, tmp_path)
     total = plan.plain()["total"]
     assert total["cells"] == total["to_run"] == len(grid.cells)
     assert 0 < plan.seconds < 6 * 3600
@@ -180,7 +181,7 @@ def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
 
 def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
     grid = load(Path(__file__).parents[2] / "ablations" / "patterns.yaml", "paper")
-    forecasts = [f for _, _, f in forecast.plan(grid, grid.chosen(limit=1), tmp_path).entries]
+    forecasts = [f for _, _, f in costs.plan(grid, grid.chosen(limit=1), tmp_path).entries]
     assert forecasts[0].macs == pytest.approx(72.1e9, rel=0.002)  # the paper's 72 G
     assert "no data" in forecasts[0].notes
 

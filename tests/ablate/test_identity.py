@@ -65,8 +65,8 @@ def test_names_and_trackers_are_no_part_of_it():
 @pytest.mark.parametrize("backbone", ["vit_micro", "swin_micro"])
 @pytest.mark.parametrize("attention", ["spatial", "joint"])
 def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(backbone, attention):
+    from tps_lab.data import opened
     from tps_lab.training.train import build
-    from tps_lab.workers import opened
 
     if (backbone, attention) == ("swin_micro", "joint"):
         pytest.skip("windows do not hold joint attention")

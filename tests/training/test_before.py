@@ -29,7 +29,7 @@ def test_what_cannot_work_is_refused(tmp_path, monkeypatch):
     clips = data.parse(TINY["data"]).opened()
     monkeypatch.setattr(clips, "batch", lambda *a: (_ for _ in ()).throw(OSError("gone")))
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 0))
-    monkeypatch.setattr("tps_lab.training.preflight._device_bytes", lambda device: 1000)
+    monkeypatch.setattr("tps_lab.training.forecast.device_bytes", lambda: 1000)
     found = preflight(make(TINY), tmp_path, clips)
     assert len(found.problems) == 5  # three splits, memory, disk
     with pytest.raises(InputError, match=r"train clips cannot be read: gone.*GiB.*GB are free"):
@@ -54,3 +54,35 @@ def test_the_reader_or_the_model():
     assert found.reading[0] > 0
     with pytest.raises(InputError, match="seconds"):
         throughput(make(TINY), clips, seconds=0)
+
+
+def test_what_does_not_fit_is_never_tried(monkeypatch):
+    from tps_lab.training import forecast
+
+    monkeypatch.setattr(forecast, "_try", lambda *a, **k: pytest.fail("tried"))
+    monkeypatch.setattr(forecast, "device_bytes", lambda: 1000)
+    found = forecast.forecast(make(TINY), tries="all")
+    assert not found.fits
+    assert (found.how, found.first_loss) == ("from multiply-adds", None)
+
+
+def test_memory_of_a_forecast_is_what_a_step_takes():
+    from tps_lab.measure.memory import peak_memory
+    from tps_lab.training.forecast import forecast
+    from tps_lab.training.model import build
+
+    config, clips = make(TINY), data.parse(TINY["data"]).opened()
+    found = forecast(config, clips, tries="nothing")
+    measured = peak_memory(build(config, clips), clips.clip_shape, config.recipe.batch).training
+    assert found.memory == pytest.approx(measured, rel=0.02)
+
+
+def test_clips_that_are_not_here_are_as_many_as_their_owners_list():
+    from tps_lab.training.forecast import forecast
+
+    wanted = {
+        "backbone": "vit_tiny_patch16_224(depth=2)", "data": "ssv2(frames=8)", "recipe.epochs": 2, "recipe.batch": 64,
+    }  # fmt: skip
+    found = forecast(make(wanted))
+    assert "no data" in found.notes
+    assert found.training_macs == 3 * found.macs * 64 * round(2 * 168_913 / 64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tps_lab.ablate.forecast import Plan
+    from tps_lab.ablate.costs import Plan
     from tps_lab.ablate.grid import Cell, Grid
     from tps_lab.ablate.scheduler import State
     from tps_lab.training.config import RunConfig
@@ -87,7 +87,7 @@ class Outcome:
 def plan(asked: Asked) -> Plan:
     """What the cells are and what they will take, on this device; nothing is trained."""
     from tps_lab.ablate import executors
-    from tps_lab.ablate.forecast import plan
+    from tps_lab.ablate.costs import plan
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
@@ -194,10 +194,10 @@ def check(grid: Grid, cells: Sequence[Cell]) -> None:
     Raises:
         InputError: what cannot be built, the case that asks for it, and the line.
     """
+    from tps_lab.data import opened
     from tps_lab.errors import InputError
     from tps_lab.training import trackers
     from tps_lab.training.train import build
-    from tps_lab.workers import opened
 
     def works(config: RunConfig) -> None:
         trackers.check(config.trackers)

@@ -64,10 +64,10 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
         OSError: not even a row can be written.
         KeyboardInterrupt: stopped; the last checkpoint is there to go on from.
     """
+    from tps_lab.data import opened
     from tps_lab.training.checkpoints import Checkpoints
     from tps_lab.training.config import make
     from tps_lab.training.train import train
-    from tps_lab.workers import opened
 
     for slow in ("accelerate", "timm", "tps_lab.backbones"):  # a claim is for work; loading is none, and takes seconds
         importlib.import_module(slow)

@@ -1,24 +1,149 @@
-"""What cells cost: measured once for all that cost the same, in turn, before any of them runs."""
+"""What the cells of a grid cost: forecast for a dry run, measured once for their rows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab import files
-from tps_lab.ablate.grid import Cell
+from tps_lab import data, files, workers
+from tps_lab.ablate.cell import deterministic
+from tps_lab.ablate.grid import Cell, Grid
+from tps_lab.errors import InputError
 from tps_lab.results import runs, schema
-from tps_lab.workers import opened
+from tps_lab.training.config import RunConfig
+from tps_lab.training.forecast import Forecast, duration, forecast
+from tps_lab.training.model import build
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every cell with its forecast."""
+
+    grid: Grid
+    entries: tuple[tuple[Cell, bool, Forecast], ...]  # cell, is it done, what it takes
+    jobs: int
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Of all that is not done, with `jobs` cells at a time."""
+        return sum(forecast.seconds for _, done, forecast in self.entries if not done) / max(1, self.jobs)
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "title": self.grid.file.title,
+            "question": self.grid.file.question,
+            "device": self.device,
+            "cells": [
+                {
+                    "id": cell.id,
+                    "case": cell.case,
+                    "seed": cell.seed,
+                    "done": done,
+                    "macs": f.macs,
+                    "peak_memory_bytes": f.memory,
+                    "seconds": f.seconds,
+                    "how": f.how,
+                    "fits": f.fits,
+                    "notes": f.notes,
+                }
+                for cell, done, f in self.entries
+            ],
+            "total": {
+                "cells": len(self.entries),
+                "to_run": sum(not done for _, done, _ in self.entries),
+                "seconds": self.seconds,
+                "jobs": self.jobs,
+                "training_macs": sum(f.training_macs for _, done, f in self.entries if not done),
+                "do_not_fit": sum(not f.fits for _, _, f in self.entries),
+            },
+        }
+
+    def table(self) -> Any:
+        from rich.table import Table
+
+        total = self.plain()["total"]
+        table = Table(title=f"{self.grid.file.title} {self.grid.file.question}", title_justify="left")
+        for name in ("case", "seed", "GMACs a clip", "peak memory", "time", "how", ""):
+            table.add_column(
+                name, justify="right" if name in ("seed", "GMACs a clip", "peak memory", "time") else "left"
+            )
+        for cell, done, f in self.entries:
+            notes = ["done" if done else "", "" if f.fits else "DOES NOT FIT", f.notes]
+            table.add_row(
+                cell.case,
+                str(cell.seed),
+                f"{f.macs / 1e9:.4f}",
+                f"{f.memory / 2**30:.3f} GiB",
+                duration(f.seconds),
+                f.how,
+                "; ".join(filter(None, notes)),
+            )
+        table.caption = (
+            f"{total['to_run']} of {total['cells']} cells to run on {self.device}; "
+            f"about {duration(self.seconds)} with {self.jobs} at a time; "
+            f"{total['training_macs'] / 1e15:.3g} P multiply-adds of training"
+            + (f"; {total['do_not_fit']} cells do not fit" if total["do_not_fit"] else "")
+        )
+        return table
+
+
+def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:
+    """Forecast every cell; cells of equal cost are looked at once.
+
+    Raises:
+        InputError: a cell's model cannot be built.
+    """
+    import torch
+
+    jobs = jobs or workers.how_many(max(1, len(cells)))
+    earlier = _earlier(out)
+    known: dict[Any, Forecast] = {}
+    entries = []
+    for cell in cells:
+        config = cell.config
+        key = config.model_dump_json(exclude={"seed", "name", "trackers"})
+        if key not in known:
+            earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
+            try:
+                with deterministic(True):  # as cells run; two threads here would fight with cells that run already
+                    known[key] = forecast(config, jobs=jobs, earlier_seconds=earlier_seconds)
+            except InputError as error:
+                where = grid.where(cell.case, _works)
+                raise InputError(f"{where}: case '{cell.case}': {error}") from None
+        entries.append((cell, runs.is_done(out / cell.id), known[key]))
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {workers.cores()} cores"
+    return Plan(grid, tuple(entries), jobs, device)
+
+
+def _earlier(out: Path) -> dict[tuple[Any, ...], float]:
+    """What was run → seconds that finished cells of it took here."""
+    found = {}
+    for file in out.glob("*/row.json"):
+        row = runs.Run(file.parent).row if runs.is_done(file.parent) else {}
+        if row.get("train_seconds") is not None:
+            found[_alike(row)] = float(row["train_seconds"])
+    return found
+
+
+def _alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(key) for key in ("attention", "backbone", "data", "tubelet", "steps", "batch"))
+
+
+def _works(config: RunConfig) -> None:
+    """Raise `InputError` for a run whose cost cannot be forecast."""
+    forecast(config, tries="nothing")
 
 
 def cost_key(cell: Cell) -> tuple[Any, ...]:
     """Cells with the same key cost the same: model, clips and batch are alike."""
     config = cell.config
-    shape = opened(config.data).clip_shape, len(opened(config.data).classes)
+    shape = data.opened(config.data).clip_shape, len(data.opened(config.data).classes)
     return (
         *(config.attention, config.backbone, config.tubelet, config.temporal_position, *shape),
         *(config.recipe.batch, config.recipe.precision),
@@ -34,7 +159,6 @@ def measured(
         seconds: about how long each of the three timings may take.
     """
     from tps_lab import measure
-    from tps_lab.training.train import build
 
     by_key: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -44,11 +168,11 @@ def measured(
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for key, (cell, *_) in by_key.items():
         if key not in found:
-            groups.setdefault((opened(cell.config.data).clip_shape, cell.config.recipe.batch), []).append(key)
+            groups.setdefault((data.opened(cell.config.data).clip_shape, cell.config.recipe.batch), []).append(key)
     for (shape, batch), keys in groups.items():
         say(f"measuring what {len(keys)} models cost, in turn …")
         models = {
-            str(key): build(by_key[key][0].config, opened(by_key[key][0].config.data)).to(measure.best_device())
+            str(key): build(by_key[key][0].config, data.opened(by_key[key][0].config.data)).to(measure.best_device())
             for key in keys
         }
         for key, cost in zip(keys, measure.costs(models, shape, batch, seconds).values(), strict=True):

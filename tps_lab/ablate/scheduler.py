@@ -191,8 +191,8 @@ def _look_elsewhere(state: State, out: Path, settings: Settings) -> None:
 
 
 def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]:
+    from tps_lab.data import opened
     from tps_lab.training.train import build, describe
-    from tps_lab.workers import opened
 
     row = {"id": cell.id, "status": "failed", "reason": reason, "missing": {}, "seed": cell.seed, **more}
     try:

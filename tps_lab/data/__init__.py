@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import lru_cache
 from typing import Any
 
 from tps_lab import specs
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 
-__all__ = ["SPLITS", "Clips", "Data", "Split", "data_sets", "parse"]
+__all__ = ["SPLITS", "Clips", "Data", "Split", "data_sets", "opened", "parse"]
 
 
 def data_sets() -> dict[str, type[Data]]:
@@ -27,3 +28,13 @@ def parse(given: Data | str, **overrides: Any) -> Data:
         InputError: unknown data set, unknown field or a value that the field cannot take.
     """
     return specs.parse("data set", given, data_sets(), **overrides)
+
+
+@lru_cache(maxsize=4)
+def opened(text: str) -> Clips:
+    """An opened data set, kept for whatever in this process asks for the same next.
+
+    Raises:
+        InputError: as `parse`, or the data cannot be used.
+    """
+    return parse(text).opened()

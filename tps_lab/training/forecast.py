@@ -1,0 +1,244 @@
+"""What a run will take on this device: multiply-adds, memory and time, before anything is trained.
+
+One forecast serves both who ask: a grid's dry run (`ablate --dry-run`), and the look before a long training
+(`train --preflight`). Multiply-adds are the closed form's. Memory is predicted without using any. Time is that of a
+few real steps, reading the clips among them; where those would take too long, of a part of one, or of a matrix
+product of as many multiply-adds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from tps_lab import data, measure
+from tps_lab.errors import InputError
+from tps_lab.training.config import RunConfig
+
+TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
+FULL = 0.95  # of a device's memory; more is not counted on
+_TRIED_MACS = 1e11  # of a training step; on a CPU no larger one is tried as a whole
+_START_SECONDS = 2.0  # of a run, besides its steps and evaluations
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run takes.
+
+    Args:
+        macs: multiply-adds of the forward pass of a clip.
+        training_macs: of the whole training.
+        part: clips that go through the model at once, in each process.
+        memory: peak bytes of a training step.
+        memory_here: bytes that the device has for it.
+        weight_bytes: of the model, as it is kept.
+        seconds: of the whole run.
+        step_seconds, reading_seconds: of a step, and what of it goes into reading clips (0 where none was read).
+        how: how the seconds were had.
+        first_loss: of a step that was tried.
+        notes: what is missing.
+    """
+
+    macs: int
+    training_macs: int
+    part: int
+    memory: int
+    memory_here: int
+    weight_bytes: int
+    seconds: float
+    step_seconds: float
+    reading_seconds: float
+    how: str
+    first_loss: float | None = None
+    notes: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether this device holds it."""
+        return self.memory < FULL * self.memory_here
+
+
+def forecast(
+    config: RunConfig,
+    clips: Any = None,
+    jobs: int = 1,
+    processes: int = 1,
+    earlier_seconds: float | None = None,
+    tries: Literal["nothing", "small", "all"] = "small",
+) -> Forecast:
+    """What one run takes.
+
+    Args:
+        clips: the opened data, if it is at hand.
+        jobs: runs at a time that share this machine's memory.
+        processes: that train this run together.
+        earlier_seconds: how long such a run trained here before; then nothing is tried.
+        tries: what may be tried, if it fits: a step that takes this device seconds at most, or of any other one clip.
+
+    Raises:
+        InputError: the model cannot be built.
+    """
+    from tps_lab.training.model import build
+
+    notes = ""
+    if clips is None:
+        try:
+            clips = data.opened(config.data)
+        except InputError as error:  # it is not on this machine; the shape of its clips is in its options
+            clips, notes = _Shape(data.parse(config.data)), f"no data: {error}"
+    if clips.size("train"):
+        config = config.resolved(clips.size("train"))
+    recipe, device = config.recipe, measure.best_device()
+    part = math.ceil(recipe.batch / processes / recipe.compute.accumulate)
+    memory, memory_here = _peak_memory(config, clips, part), device_bytes() // (1 if device.type == "cuda" else jobs)
+    model: Any = build(config, clips)
+    weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
+    macs = macs_of(model)
+    step_macs = TRAINING * macs * recipe.batch
+    large = step_macs > _TRIED_MACS and device.type == "cpu"
+    tried = _Tried(0.0, 0.0)
+    if earlier_seconds is not None:
+        how = "as earlier"
+    elif notes or tries == "nothing" or (large and tries == "small") or memory >= FULL * memory_here:
+        tried, how = _Tried(0.0, TRAINING * macs / _macs_per_second()), "from multiply-adds"
+    elif large:
+        tried, how = _try(config, clips, model, 1, turns=2), "steps of one clip, timed"
+    else:
+        tried, how = _try(config, clips, model, part, turns=4), "timed steps"
+    clips_each = part * recipe.compute.accumulate  # in a step, by each process
+    step_seconds = (tried.reading + tried.computing) * clips_each
+    validations = -(-recipe.steps // recipe.validate_every) + 1
+    evaluated = validations * clips.size("val") + clips.size("test")
+    evaluating = evaluated * (tried.reading + tried.computing / TRAINING)
+    return Forecast(
+        macs,
+        step_macs * recipe.steps,
+        part,
+        memory,
+        memory_here,
+        weight_bytes,
+        _START_SECONDS + (recipe.steps * step_seconds + evaluating if earlier_seconds is None else earlier_seconds),
+        step_seconds,
+        tried.reading * clips_each,
+        how,
+        tried.loss,
+        notes,
+    )
+
+
+def macs_of(model: Any) -> int:
+    """Multiply-adds of the forward pass of a clip, by the closed form; 0 for a model that has none."""
+    return sum(model.closed_form_macs().values()) if hasattr(model, "closed_form_macs") else 0
+
+
+def weightless_macs(config: RunConfig, clips: Any) -> int:
+    """The same of a run's model, which is not given any memory."""
+    from tps_lab.measure.fake import fake_mode, weightless
+
+    return macs_of(weightless(_bare(config, clips), fake_mode()))
+
+
+def _bare(config: RunConfig, clips: Any) -> Callable[[], Any]:
+    """What makes a run's model, with no weights to begin with."""
+    from tps_lab.training.model import build
+
+    bare = config.model_copy(update={"weights": ""})
+    return lambda: build(bare, clips)
+
+
+class _Shape:
+    """Stands for clips that are not here."""
+
+    def __init__(self, spec: Any) -> None:
+        if not hasattr(spec, "frames") or not hasattr(spec, "size"):
+            raise InputError(f"{spec} is not on this machine, and its options do not say how large a clip is")
+        self.clip_shape = (3, spec.frames, spec.size, spec.size)
+        self.classes = tuple(map(str, range(100)))  # how many hardly matters
+        self.spec = spec
+
+    def size(self, split: str) -> int:
+        # of a collection that is taken whole, what its owners list; `val` is a small part of that
+        official = {"train": "train", "test": getattr(self.spec, "evaluated", "")}.get(split, "")
+        return int(getattr(self.spec, split, 0) or getattr(self.spec, "official", {}).get(official, 0))
+
+
+def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
+    """Bytes of a training step on this kind of device: the one place that asks for them."""
+    from tps_lab.measure.predict import Setting, predict
+
+    recipe = config.recipe
+    target: Any = measure.best_device().type
+    precision = {"no": "fp32"}.get(recipe.precision, recipe.precision)
+    setting = Setting(part, precision, checkpointing=recipe.compute.checkpointing, target=target)
+    return predict(_bare(config, clips), setting).training
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Seconds a clip in training, and the loss of the last step."""
+
+    reading: float
+    computing: float
+    loss: float | None = None
+
+
+def _try(config: RunConfig, clips: Any, model: Any, count: int, turns: int) -> _Tried:
+    """Real steps of `count` clips, one after the other; the first warms up, of the others the fastest counts."""
+    import torch
+
+    recipe, device = config.recipe, measure.best_device()
+    model = model.to(device).train()
+    precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    if recipe.compute.checkpointing:
+        model.set_grad_checkpointing(True)
+    optimizer = torch.optim.AdamW(model.parameters())
+    found = []
+    for turn in range(turns):
+        started = time.perf_counter()
+        x, y = clips.batch("train", torch.arange(turn * count, (turn + 1) * count) % clips.size("train"), device)
+        read = time.perf_counter()
+        with torch.autocast(device.type, precision, enabled=precision is not None):
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        found.append((read - started, time.perf_counter() - read))
+    reading, computing = min(found[1:], key=sum)
+    return _Tried(reading / count, computing / count, loss.item())
+
+
+@cache
+def _macs_per_second() -> float:
+    """Multiply-adds a second in a matrix product on this device; a model reaches perhaps half of it."""
+    import torch
+
+    a = torch.randn(1024, 1024, device=measure.best_device())
+    best = float("inf")
+    for _ in range(4):
+        started = time.perf_counter()
+        _ = (a @ a).sum().item()
+        best = min(best, time.perf_counter() - started)
+    return 0.5 * 1024**3 / best
+
+
+def device_bytes() -> int:
+    """The memory of the GPU, or of the machine where there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
