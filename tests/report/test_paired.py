@@ -20,9 +20,9 @@ from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.report.latex import escaped, latex_table
 from tps_lab.report.versus import answer, versus, write
 from tps_lab.results import runs
+from tps_lab.results.axes import axis_to_draw, lines
 from tps_lab.results.groups import group_runs
 from tps_lab.results.paired import effects, paired
-from tps_lab.results.varied import axis_to_draw, lines
 
 N = 240
 LABELS = np.arange(N) % 12

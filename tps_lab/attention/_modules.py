@@ -23,8 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tps_lab.attention._core import KernelMixer, Mixer
 from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
-from tps_lab.attention._rope import group_places, grouped_rope
-from tps_lab.attention._rotary import turn
+from tps_lab.attention._rotary import group_places, grouped_rope, turn
 from tps_lab.attention.relations import RelationMixer
 from tps_lab.errors import InputError
 

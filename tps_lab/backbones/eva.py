@@ -2,7 +2,7 @@
 
 Sources: Fang et al., "EVA-02", arXiv 2303.11331; Heo et al., "Rotary Position Embedding for Vision
 Transformer", arXiv 2403.13298 (mixed and axial RoPE). A rotation is per place in the frame and says
-nothing of time; `attention/_rope.py` brings each token's along to where it attends.
+nothing of time; `attention/_rotary.py` brings each token's along to where it attends.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from tps_lab.report.wording import interval, listed
-from tps_lab.results.axes import level_text, short
+from tps_lab.results.axes import level_text, lines, short
 from tps_lab.results.groups import Group, Interval
 from tps_lab.results.paired import Pair, along, baseline_of, compare_groups, names_of, paired
-from tps_lab.results.varied import lines
 
 _ALL_PAIRS = 14  # groups; of more, only neighbours of the best are compared, corrected for all pairs
 _MOST_NAMED = 8

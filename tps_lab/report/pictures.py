@@ -12,9 +12,9 @@ from tps_lab.report import tables
 from tps_lab.report.comparisons import Compared
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.latex import paper_number
+from tps_lab.results.axes import axis_to_draw, lines
 from tps_lab.results.groups import Group
 from tps_lab.results.paired import Effect
-from tps_lab.results.varied import axis_to_draw, lines
 from tps_lab.viz.plots import AXES
 
 MOST_CURVES = 12  # variants in one picture of curves

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from tps_lab.errors import unknown
-from tps_lab.results.axes import level_text
+from tps_lab.results.axes import level_text, lines
 from tps_lab.results.groups import Group, Run, figure
 from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all
-from tps_lab.results.varied import lines
 
 
 @dataclass(frozen=True, eq=False)

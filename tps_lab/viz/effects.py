@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tps_lab.results.axes import lines
 from tps_lab.results.groups import Group
-from tps_lab.results.varied import lines
 from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
 
