@@ -20,6 +20,7 @@ from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
 from tps_lab.results.runs import LeftOut, Tell, warn
+from tps_lab.training.model import named
 
 FOLDER = "grids"
 
@@ -143,15 +144,9 @@ def _cells(read: list[dict[str, Any]]) -> tuple[Recorded, ...]:
 
 
 def _recorded(cell: Cell) -> Recorded:
-    config, variant = cell.config, cell.config.variant
+    config = cell.config
     row = {
-        "attention": config.attention,
-        "label": variant.label,
-        "variant": variant.name,
-        "pattern": str(getattr(variant, "pattern", "")),
-        "backbone": config.backbone,
-        "data": config.data,
-        "tubelet": config.tubelet,
+        **named(config),
         "steps": config.recipe.steps,
         "batch": config.recipe.batch,
         **proved(config),

@@ -78,9 +78,22 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
     return model.eval()
 
 
+def named(config: RunConfig) -> dict[str, Any]:
+    """What a row says of a run by its configuration alone."""
+    variant = config.variant
+    return {
+        "attention": config.attention,
+        "label": variant.label,
+        "variant": variant.name,
+        "pattern": str(getattr(variant, "pattern", "")),
+        "backbone": config.backbone,
+        "data": config.data,
+        "tubelet": config.tubelet,
+    }
+
+
 def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str, Any]:
     """The part of the row that is known before training."""
-    variant = config.variant
     _, frames, height, _ = clips.clip_shape
     image_model: Any = model.image_model
     grid: Any = getattr(model, "grid", None)  # one for the whole model, as a ViT has it
@@ -90,17 +103,11 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
     recipe = config.recipe.content()
     return {
         "id": config.folder,
-        "name": config.name or variant.label,
-        "attention": config.attention,
-        "label": variant.label,
-        "variant": variant.name,
-        "pattern": str(getattr(variant, "pattern", "")),
-        "backbone": config.backbone,
-        "data": config.data,
+        "name": config.name or config.variant.label,
+        **named(config),
         "seed": config.seed,
         "frames": frames,
         "size": height,
-        "tubelet": config.tubelet,
         "temporal_position": getattr(model, "temporal_embed", None) is not None,
         "grid": [frames // config.tubelet, *patches] if patches else None,
         "channels": getattr(image_model, "embed_dim", image_model.num_features),
