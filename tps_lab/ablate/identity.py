@@ -51,12 +51,14 @@ def versions(config: RunConfig) -> dict[str, int]:
 
 def _values(config: RunConfig) -> dict[str, Any]:
     from tps_lab.backbones import PAPER, SMALL
+    from tps_lab.training.weights import shipped_file
 
-    name = config.model[0]
+    name, shipped = config.model[0], shipped_file(config.weights)
     pattern = getattr(config.variant, "pattern", None)
     return {
         "tile": pattern.text if pattern is not None else None,
         "preset": repr(PAPER[name]) if name in PAPER else repr(SMALL.get(name)),
+        **({"weights": hashlib.sha256(shipped.read_bytes()).hexdigest()} if shipped else {}),
     }
 
 

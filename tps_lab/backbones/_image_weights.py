@@ -18,13 +18,14 @@ def from_file(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Modul
     """The timm model with the file's weights, its classifier included; all of them must fit.
 
     Args:
-        path: .safetensors, or torch's format, of which only tensors are read and no code is run.
+        path: .safetensors, or torch's format, of which only tensors are read and no code is run. By timm's
+            names, or as a run with spatial attention kept them (`model.safetensors`).
         arguments: of the timm model; another input size resizes position embeddings as timm does.
 
     Raises:
         InputError: the file cannot be read, or is another model's.
     """
-    weights = _read(path)
+    weights = {_timm_name(name): value for name, value in _read(path).items()}
     classifier = next((weights[name] for name in _CLASSIFIERS if name in weights), None)
     classes = 0 if classifier is None else len(classifier)
     overlay = arguments.pop("pretrained_cfg_overlay", {}) | {
@@ -39,3 +40,8 @@ def from_file(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Modul
         raise InputError(
             f"{path} does not hold the weights of '{timm_name}': {' '.join(lines[1:3] or lines)[:400]}"
         ) from None
+
+
+def _timm_name(name: str) -> str:
+    """The name in timm's model of a weight of a video model around it, with spatial attention; others as they are."""
+    return name.removeprefix("image_model.").replace(".attn.attention.", ".attn.")

@@ -147,7 +147,7 @@ class RunConfig(_Keys):
     seed: int = Field(0, ge=0, le=_LARGEST_SEED, description="of weights and of the order of clips")
     name: str | None = Field(None, description="of the run's folder; None takes the variant's label")
     trackers: tuple[str, ...] = Field((), description="Accelerate's: tensorboard, wandb, mlflow, trackio, …")
-    weights: str = Field("", description="to begin with: timm, image:FILE, official:FILE or run:FOLDER")
+    weights: str = Field("", description="to begin with: timm, image:FILE, zoo:NAME, official:FILE or run:FOLDER")
     workers: int | None = Field(None, ge=0, le=512, description="processes that read clips; None asks data and machine")
 
     def model_post_init(self, _: Any) -> None:

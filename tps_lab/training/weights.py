@@ -1,7 +1,9 @@
 """Weights to begin with: an image model's or a video model's. Files are read as tensors only.
 
     timm             timm's own for the backbone, from its cache or the network
-    image:FILE       an image model's weights, by timm's names or the original ones that timm converts
+    image:FILE       an image model's weights, by timm's names or the original ones that timm converts,
+                     or of a run here with spatial attention and clips of one frame
+    zoo:NAME         likewise, those of a model that ships with the package: still/spatial
     official:FILE    the TPS or Video Swin authors' (arXiv 2207.13259, 2106.13230), e.g. of Kinetics-400
     run:FOLDER       those of a run here
 
@@ -18,7 +20,9 @@ from tps_lab.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KINDS = ("timm", "image:FILE", "official:FILE", "run:FOLDER")
+KINDS = ("timm", "image:FILE", "zoo:NAME", "official:FILE", "run:FOLDER")
+
+_NAMED = tuple(kind.partition(":")[0] for kind in KINDS if ":" in kind)
 
 
 def image_weights(text: str) -> dict[str, Any]:
@@ -26,7 +30,12 @@ def image_weights(text: str) -> dict[str, Any]:
     kind, path = _split(text)
     if kind == "timm":
         return {"pretrained": True}
-    return {"pretrained": path} if kind == "image" else {}
+    return {"pretrained": path} if kind in ("image", "zoo") else {}
+
+
+def shipped_file(text: str) -> Path | None:
+    """The file that weights are read from, if it is one that ships with the package."""
+    return _split(text)[1] if text.startswith("zoo:") else None
 
 
 def fill(model: nn.Module, text: str) -> None:
@@ -81,8 +90,12 @@ def _name_of_classifier(model: Any) -> str | None:
 
 def _split(text: str) -> tuple[str, Path]:
     kind, colon, rest = text.partition(":")
-    if text != "timm" and not (colon and rest and kind in ("image", "official", "run")):
+    if text != "timm" and not (colon and rest and kind in _NAMED):
         raise unknown("weights", text, KINDS)
+    if kind == "zoo":
+        from tps_lab import zoo
+
+        return kind, zoo.run(rest).path / "model.safetensors"
     path = Path(rest).expanduser()
     if text != "timm" and not path.exists():
         raise InputError(f"weights = {text}: there is no {path}")

@@ -5,7 +5,8 @@
     >>> zoo.run("opposites/spatial").row["ceiling_pct"]
     50.0
 
-Each is a run's folder (`tps_lab.runs`) whose weights are rounded to half precision; its README.md is the
+`still/spatial` is an image model: the weights that a video model of the same backbone can begin with
+(`weights=zoo:still/spatial`). Each is a run's folder (`tps_lab.runs`) whose weights are rounded to half precision; its README.md is the
 model card, and the figures there are those of the rounded weights. `python -m tps_lab.zoo NAME` makes
 one again.
 """
@@ -32,6 +33,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "opposites/tps+tcs": {"attention": "tps+tcs"} | _LONG,
     "opposites/divided": {"attention": "divided"} | _LONG,
     "opposites/joint": {"attention": "joint"} | _LONG,
+    # an image model, to begin video models with: weights=zoo:still/spatial. As many pictures a step as 24 clips have.
+    "still/spatial": {"attention": "spatial", "data": "still", "recipe.batch": 384, "recipe.validate_every": 250}
+    | _LONG,
 }
 
 
