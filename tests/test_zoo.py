@@ -27,6 +27,10 @@ def test_a_model_answers_as_its_run_recorded(name):
     assert make(run.config) == make(zoo.MODELS[name])
 
 
+def test_the_image_model_knows_digits():
+    assert zoo.run("still/spatial").row["top1_pct"] > 85
+
+
 def test_only_the_blind_one_is_at_its_ceiling():
     top1 = {name: zoo.run(name).row["top1_pct"] for name in zoo.names() if name.startswith("opposites/")}
     assert top1.pop("opposites/spatial") <= 50

@@ -1,5 +1,6 @@
 """The data set that an order-blind model cannot solve, and why."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +90,7 @@ def test_the_motion_is_what_the_class_says(motion):
         ("opposites(frames=1)", "frames of data set 'opposites' must be from 2 to 10,000, got 1"),
         ("opposites(train=7)", "train must be even"),
         ("opposites(noise=-1)", "noise of data set 'opposites' must be from 0 to 1,000, got -1"),
+        ("opposites(motion=-0.5)", "motion of data set 'opposites' must be from 0 to 1, got -0.5"),
         ("opposites(noise=much)", "noise must be a number"),
         ("opposites(frame=8)", "did you mean 'frames'"),
         ("oposites", "did you mean 'opposites'"),
@@ -97,3 +99,20 @@ def test_the_motion_is_what_the_class_says(motion):
 def test_bad_options_are_named(text, says):
     with pytest.raises(InputError, match=says):
         parse(text)
+
+
+def test_the_hard_one_is_hard_even_for_who_sees_every_digits_place():
+    """The likeliest class from the fitted slopes of x, y, turn, size and light, each frame's tremor known to no one."""
+    clips = parse("opposites(motion=0.5, tremor=0.3, test=60000)").opened()
+    scene, t = clips.scenes["test"], np.linspace(-1, 1, 16)
+    motion, amount = scene["motion"].numpy(), scene["amount"].numpy()
+    goes = np.array(
+        [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [5 / 6, 5 / 6, 0, 0, 0]]
+    )
+    tremor_of_slope = scene["tremor"].numpy() @ t / (t @ t) * 0.3
+    slopes = 0.5 * amount[:, None] * goes[motion] + tremor_of_slope
+    slopes[:, :2] += scene["drift"].numpy() / 0.6
+    variance = 0.3**2 / (t @ t) + np.array([0.1**2 / 12 / 0.6**2] * 2 + [0] * 3)
+    centres = 0.5 * np.concatenate([goes, -goes])
+    likeliest = (((slopes[:, None] - centres) ** 2) / variance).sum(-1).argmin(1)
+    assert 100 * np.mean(likeliest == motion) == pytest.approx(95, abs=0.6)

@@ -9,10 +9,10 @@ from tps_lab.data._probe import Probe
 from tps_lab.explain import needed_reach
 
 SMALL = {"train": 96, "val": 48, "test": 48}
-PROBES = [name for name, cls in data_sets().items() if issubclass(cls, Probe)]
+PROBES = [name for name, cls in data_sets().items() if issubclass(cls, Probe) and name != "still"]  # which asks nothing
 CASES = [
-    *PROBES, "speed(frames=7)", "order(gap=1)", "order(gap=8)", "order(gap=11)", "first(gap=3)", "first(gap=5)",
-    "first(hold=1, gap=9)", "rhythm(frames=32)", "counting(frames=10)", "match(gap=1)", "match(gap=5)",
+    *PROBES, "speed(frames=7)", "direction(step=3)", "order(gap=1)", "order(gap=8)", "order(gap=11)", "first(gap=3)",
+    "first(gap=5)", "first(hold=1, gap=9)", "rhythm(frames=32)", "counting(frames=10)", "match(gap=1)", "match(gap=5)",
     "counting(equal_light=False)",
 ]  # fmt: skip
 
@@ -176,3 +176,32 @@ def test_rhythm_and_counting():
 def test_bad_options_are_named(text, says):
     with pytest.raises(InputError, match=says):
         parse(text)
+
+
+def test_still_shows_one_digit_that_stands():
+    clips = opened("still(noise=0)")
+    assert clips.clip_shape == (3, 1, 24, 24)
+    assert (clips.ceiling, clips.twins, clips.reach) == (None, 1, 0)
+    x, y = all_of(opened("still(frames=3)", test=300))
+    assert torch.equal(x[:, :, 0], x[:, :, 2])
+    assert set(y.tolist()) == set(range(10))
+    with pytest.raises(InputError, match="must be from 1 to"):
+        parse("still(frames=0)")
+
+
+@pytest.mark.parametrize("step", [1.0, 2.5, 6.0])
+def test_direction_moves_by_its_step(step):
+    clips = opened(f"direction(frames=8, size=48, step={step}, noise=0)")
+    x, y = all_of(clips)
+    columns = torch.arange(48.0)
+    ink = x[:, 0] - x[:, 0].amin((1, 2, 3), keepdim=True)
+    middle = (ink.sum(2) * columns).sum(-1) / ink.sum((2, 3)).clamp(min=1e-6)
+    seen = 0
+    for clip, label in zip(middle[y < 2], y[y < 2], strict=True):  # right and left
+        whole = (clip > 15) & (clip < 32)  # nothing is cut off
+        moved = clip.diff()[whole[1:] & whole[:-1]]
+        seen += len(moved)
+        assert torch.allclose(moved, torch.full_like(moved, step if label == 0 else -step), atol=0.3)
+    assert seen > 5
+    with pytest.raises(InputError, match="step must be 0 to size=48"):
+        parse("direction(size=48, step=49)")

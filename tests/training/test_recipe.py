@@ -1,5 +1,6 @@
 """What a recipe's options do to a training, each against something that it must equal."""
 
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from conftest import COST, TINY
 from safetensors.torch import load_file, save_file
 
-from tps_lab import InputError, create_model, data, recipes
+from tps_lab import InputError, create_model, data, recipes, zoo
+from tps_lab.ablate.identity import cell_hash
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import Recipe, make
 from tps_lab.training.optimizer import parameter_groups
@@ -175,6 +177,35 @@ def test_an_image_models_weights_come_from_a_file(tmp_path):
         build(make(TINY | {"weights": f"image:{tmp_path / 'a.pth'}", "backbone": "vit_micro(depth=3)"}), stub)
 
 
+@pytest.mark.parametrize("attention", ["spatial", "tps+tcs", "divided"])
+def test_a_video_model_begins_with_the_image_model_that_ships(attention):
+    small = "opposites(frames=8, train=4, val=4, test=4)"
+    model = build(
+        make({"attention": attention, "data": small, "weights": "zoo:still/spatial", "temporal_position": False}),
+        data.parse(small).opened(),
+    )
+    image_model = zoo.load("still/spatial")  # one frame, ten classes
+    still = data.parse("still(train=4, val=4, test=64)").opened().batch("test", torch.arange(64))[0]
+    with torch.no_grad():
+        frozen = model.eval().forward_features(still.expand(-1, -1, 8, -1, -1))
+        alone = image_model.forward_features(still)
+    if attention != "divided":  # whose steps along time start with weights of their own
+        torch.testing.assert_close(frozen.unflatten(1, (8, -1))[:, 2], alone, atol=1e-4, rtol=1e-4)
+    assert model.num_classes == 12
+
+
+def test_cells_that_begin_with_other_shipped_weights_are_other_cells(tmp_path, monkeypatch):
+    config = make({"weights": "zoo:still/spatial"})
+    before = cell_hash(config)
+    assert before != cell_hash(make({}))
+    shutil.copytree(zoo.run("still/spatial").path, tmp_path / "still/spatial")
+    monkeypatch.setattr(zoo, "_HERE", tmp_path)
+    assert cell_hash(config) == before
+    with (tmp_path / "still/spatial/model.safetensors").open("ab") as file:
+        file.write(b" ")
+    assert cell_hash(config) != before
+
+
 def test_a_runs_weights_are_taken_over_and_a_misfit_is_named(tmp_path):
     run = train(make(TINY), tmp_path, cost=COST)
     clips = data.parse(TINY["data"]).opened()
@@ -187,7 +218,12 @@ def test_a_runs_weights_are_taken_over_and_a_misfit_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("tim", "did you mean 'timm'"), ("image:/nowhere.pth", "there is no"), ("official:", "expected one of timm")],
+    [
+        ("tim", "did you mean 'timm'"),
+        ("image:/nowhere.pth", "there is no"),
+        ("official:", "expected one of timm"),
+        ("zoo:still", "did you mean 'still/spatial'"),
+    ],
 )
 def test_bad_weights_are_named(text, says):
     clips = type("Stub", (), {"clip_shape": (3, 4, 16, 16), "classes": ("a", "b")})()

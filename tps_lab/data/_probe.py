@@ -136,7 +136,7 @@ class ProbeClips(Clips):
         self.classes, self.twins, self.reach = options.classes, options.twins, options.reach
         self.ceiling = options.ceiling
         self.ceiling_reason = reordered(self.twins) if self.ceiling else ""
-        if self.ceiling is None:
+        if self.ceiling is None and options.frames > 1:
             self.notes = (f"{options.title}: nothing caps a model blind to frame order here",)
         if len(self.classes) == 2:
             self.pairs = ((0, 1),)

@@ -49,13 +49,23 @@ class Opposites(ReversedData):
         tremor: how far every frame is off its place, size, turn and brightness (one standard
             deviation), as a share of the way from the middle of the motion to its end. It drowns
             the small change from one frame to the next, so that looking further along time pays.
+        motion: how far the motions go, 1 being across most of the picture.
         seed: of everything random in the clips (not of training).
+
+    As it stands most variants learn it nearly whole, given some hundred steps. `opposites(motion=0.5,
+    tremor=0.3)` stays hard: the motion half drowns in the tremor, and who reads the digit's place, turn,
+    size and light in all sixteen frames without any error is still right in only 95 % of the clips.
     """
 
     name, title, licence = "opposites", "Opposites", _digits.DIGITS
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**ReversedData.limits, "tremor": (0, 1_000)}
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **ReversedData.limits,
+        "tremor": (0, 1_000),
+        "motion": (0, 1),
+    }
 
     tremor: float = 0.15
+    motion: float = 1.0
     seed: int = 0
 
     def opened(self) -> OppositeClips:
@@ -107,7 +117,7 @@ class OppositeClips(ReversedClips):
 
         t = torch.linspace(-1, 1, self.options.frames, device=scene["x"].device)
         motion = scene["motion"][:, None]
-        path = scene["amount"][:, None] * t  # (B, T), from -amount to +amount
+        path = self.options.motion * scene["amount"][:, None] * t  # (B, T), from -amount to +amount
 
         def when(*motions: int) -> Tensor:
             return sum((motion == m).float() for m in motions) * path  # type: ignore[return-value]

@@ -75,8 +75,9 @@ def text(card: dict[str, Any], folder: str) -> str:
         "",
         f"# {markdown(model['name'])} on {markdown(data['text'])}",
         "",
-        f"{code(model['backbone'])} with attention {code(model['attention'])}: clips of {model['frames']} frames of "
-        f"{model['size']}×{model['size']} pixels, tubelets of {model['tubelet']}"
+        f"{code(model['backbone'])} with attention {code(model['attention'])}: clips of {model['frames']} "
+        f"frame{'s' if model['frames'] > 1 else ''} of {model['size']}×{model['size']} pixels, "
+        f"tubelets of {model['tubelet']}"
         + (f"; {model['params']:,} parameters" if model["params"] else "")
         + (f", {model['macs']:,} multiply-adds per clip" if model["macs"] else "")
         + f". Weights to begin with: {markdown(card['weights_from'])}.",

@@ -5,10 +5,12 @@
     >>> zoo.run("opposites/spatial").row["ceiling_pct"]
     50.0
 
-`still/spatial` is an image model: the weights that a video model of the same backbone can begin with
-(`weights=zoo:still/spatial`). Each is a run's folder (`tps_lab.runs`) whose weights are rounded to half precision; its README.md is the
-model card, and the figures there are those of the rounded weights. `python -m tps_lab.zoo NAME` makes
-one again.
+`still/spatial` is an image model: what a video model of the same backbone can begin with
+(`weights=zoo:still/spatial`).
+
+Each is a run's folder (`tps_lab.runs`) whose weights are rounded to half precision; its README.md is
+the model card, and the figures there are those of the rounded weights. `python -m tps_lab.zoo NAME`
+makes one again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""Our verdicts beside published ones: `python reports/literature/make.py --runs runs/ablations`.
+
+tables.yaml holds what papers print side by side. Every pair of its rows that variants here can answer is put to the
+finished runs of our grids: same data, seeds, clips and settings on both sides, the largest budget that both have run
+at. What was found is kept in verdicts.csv; without --runs the page is written again from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+import yaml
+from scipy.stats import kendalltau
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+import study  # noqa: E402
+
+TIE, CLEAR = 1.0, 2.0  # points: below the first a published gap counts as none, from the second on as clear
+DRAWS = 2000
+AGREE, DISAGREE, OPEN = "agree", "disagree", "open"
+Found = dict[str, Any]
+
+
+def pairs(table: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows that may be compared and that variants here can answer, the one that is printed ahead first."""
+    ours = {name for name, row in table["rows"].items() if "ours" in row}
+    allowed = table.get("pairs") or itertools.combinations(table["rows"], 2)
+    top1 = {name: row["top1_pct"] for name, row in table["rows"].items()}
+    return [tuple(sorted(pair, key=lambda name: -top1[name])) for pair in allowed if ours.issuperset(pair)]  # type: ignore[misc]
+
+
+def half(table: dict[str, Any]) -> str:
+    """Tasks may be changed by looking at half of the papers; the other half only reports."""
+    return "chosen by" if hashlib.sha256(table["arxiv"].encode()).digest()[0] % 2 else "kept aside"
+
+
+def verdict(gap: float, found: Found | None) -> str:
+    """Whether a published gap of so many points (0 or more) and our comparison say the same.
+
+    Args:
+        found: ours, the row first that is ahead in print: difference, low, high (points) and settled; None: not asked.
+    """
+    if found is None:
+        return OPEN
+    if gap < TIE:
+        if abs(found["low"]) <= TIE and abs(found["high"]) <= TIE:
+            return AGREE
+        return DISAGREE if found["settled"] and abs(found["difference"]) >= CLEAR else OPEN
+    if not found["settled"]:
+        return OPEN
+    return AGREE if found["difference"] > 0 else DISAGREE
+
+
+def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
+    """Every pair of every table, put to finished runs: once for each setting that answers it."""
+    from tps_lab.results.paired import compare_groups
+
+    from tps_lab.attention import parse
+    from tps_lab.results.groups import group_runs
+
+    settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for group in group_runs(runs):
+        row = group.first
+        if not group.done or row.get("top1_pct") is None:
+            continue
+        setting = (row["data"], row["backbone"], row.get("weights") or "")
+        settings[setting][str(parse(row["attention"])), bool(row["temporal_position"])][int(row["steps"])] = group
+    rows = []
+    for table in yaml.safe_load((HERE / "tables.yaml").read_text()):
+        for ahead, behind in pairs(table):
+            gap = round(table["rows"][ahead]["top1_pct"] - table["rows"][behind]["top1_pct"], 2)
+            keys = [
+                (str(parse(table["rows"][name]["ours"])), table["rows"][name].get("temporal_position", True))
+                for name in (ahead, behind)
+            ]
+            for setting, known in settings.items():
+                budgets = known[keys[0]].keys() & known[keys[1]].keys() if keys[0] != keys[1] else ()
+                if not budgets:
+                    continue
+                steps = max(budgets)
+                pair = compare_groups([(known[keys[0]][steps], known[keys[1]][steps])])[0]
+                if (found := pair.found) is None:
+                    continue
+                answer = {
+                    "difference": round(found.difference, 2), "low": round(found.low, 2), "high": round(found.high, 2),
+                    "settled": found.settled, "seeds": found.seeds,
+                }  # fmt: skip
+                rows.append(
+                    {"table": table["id"], "ahead": ahead, "behind": behind, "gap": gap}
+                    | {"ours_ahead": keys[0][0], "ours_behind": keys[1][0]}
+                    | dict(zip(("data", "backbone", "weights"), setting, strict=True))
+                    | {"steps": steps, "tuned": bool(known[keys[0]][steps].first.get("tuned"))}
+                    | answer
+                    | {"verdict": verdict(gap, answer)}
+                )
+    return rows
+
+
+def tau(rows: Sequence[dict[str, Any]], papers: dict[str, str]) -> tuple[float, float, float] | None:
+    """Kendall's tau-b between published gaps and ours, and its 95 % interval over papers drawn with replacement.
+
+    Each pair counts in both directions, so that what stands first in print does not matter. None: fewer than
+    three papers.
+    """
+    by_paper: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        gap = 0.0 if row["gap"] < TIE else row["gap"]
+        by_paper[papers[row["table"]]] += [(gap, row["difference"]), (-gap, -row["difference"])]
+    if len(by_paper) < 3:
+        return None
+
+    def of(names: Iterable[str]) -> float:
+        points = [point for name in names for point in by_paper[name]]
+        return float(kendalltau(*zip(*points, strict=True)).statistic)
+
+    rng, names = np.random.default_rng(0), list(by_paper)
+    drawn = [of(rng.choice(names, len(names))) for _ in range(DRAWS)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return of(names), float(low), float(high)
+
+
+def summary(rows: Sequence[dict[str, Any]], tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each kind of data and each half: pairs, clear pairs, how many agree, disagree and are open."""
+    by_id = {table["id"]: table for table in tables}
+    papers = {table["id"]: table["arxiv"] for table in tables}
+    lines = []
+    for what, keep in {
+        "temporal data (Something-Something)": lambda t: t["domain"] == "temporal",
+        "appearance data (Kinetics)": lambda t: t["domain"] == "appearance",
+        "other": lambda t: t["domain"] == "other",
+        "papers that tasks are chosen by": lambda t: half(t) == "chosen by",
+        "papers kept aside": lambda t: half(t) == "kept aside",
+        "all": lambda t: True,
+    }.items():
+        chosen = [row for row in rows if keep(by_id[row["table"]])]
+        clear = [row for row in chosen if row["gap"] >= CLEAR]
+        count = {name: sum(row["verdict"] == name for row in clear) for name in (AGREE, DISAGREE, OPEN)}
+        lines.append({"what": what, "pairs": len(chosen), "clear": len(clear), **count, "tau": tau(chosen, papers)})
+    return lines
+
+
+def main(
+    runs: Annotated[list[Path] | None, typer.Option(help="Results folders to take verdicts from.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
+) -> None:
+    """Set our verdicts beside those of papers, pair by pair."""
+    if runs:
+        from tps_lab.results.runs import find
+
+        found = asked(find(*runs))
+        study.write_csv(out / "verdicts.csv", found)
+    tables = yaml.safe_load((HERE / "tables.yaml").read_text())
+    rows = read(out / "verdicts.csv")
+    answerable = {table["id"]: pairs(table) for table in tables}
+    settings: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        settings[row["data"], row["backbone"], row["weights"]].append(row)
+    page = study.write_page(
+        HERE / "template.md",
+        out,
+        tables=tables,
+        by_id={table["id"]: table for table in tables},
+        half=half,
+        papers=len({table["arxiv"] for table in tables}),
+        printed=sum(len(list(t.get("pairs") or itertools.combinations(t["rows"], 2))) for t in tables),
+        possible=sum(map(len, answerable.values())),
+        settings=[(key, found, summary(found, tables)) for key, found in sorted(settings.items())],
+    )
+    print(page)
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The pairs that were asked, with numbers as numbers."""
+    numbers = {"gap": float, "difference": float, "low": float, "high": float, "steps": int, "seeds": int}
+    with file.open(newline="") as opened:
+        rows: list[dict[str, Any]] = list(csv.DictReader(opened))
+    return [
+        row
+        | {key: kind(row[key]) for key, kind in numbers.items()}
+        | {key: row[key] == "True" for key in ("settled", "tuned")}
+        for row in rows
+    ]
+
+
+if __name__ == "__main__":
+    study.command(main)
