@@ -63,10 +63,9 @@ def verdict(gap: float, found: Found | None) -> str:
 
 def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     """Every pair of every table, put to finished runs: once for each setting that answers it."""
-    from tps_lab.results.paired import compare_groups
-
     from tps_lab.attention import parse
     from tps_lab.results.groups import group_runs
+    from tps_lab.results.paired import compare_groups
 
     settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
     for group in group_runs(runs):
