@@ -47,7 +47,7 @@ class Regrouping(nn.Module):
     def rearrange(self, x_BNC: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         if self.in_order:
             return x_BNC
-        return rearrange_tokens(x_BNC, index, inverse, self.permutes)
+        return rearrange_tokens(x_BNC, index, inverse, self.permutes, written=index is self.order)
 
 
 class SpaceTimeAttention(Regrouping):
@@ -291,6 +291,8 @@ def take_tokens(x_BNC: Tensor, index_K: Tensor) -> Tensor:
     a CPU; along dim 1 it took up to 2.5 times.
     """
     b, n, c = x_BNC.shape
+    if torch.compiler.is_compiling():
+        return x_BNC.index_select(1, index_K)
     return x_BNC.reshape(b * n, c).index_select(0, _rows(index_K, b, n)).reshape(b, -1, c)
 
 
@@ -334,14 +336,48 @@ class _Permute(torch.autograd.Function):
         return gather_rows(grad_RC, ctx.inverse_rows), None, None
 
 
-def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
+# What a compiler gets instead: a permutation along dim 1 of (B, N, C) with constant indices, in the form that it can
+# fold into its neighbours. What comes from a norm it can only *write* in another order: a read would have to wait for
+# all sums of the norm, one kernel more. What a residual addition takes it *reads* in another order. The gradient of
+# each is the other, so that a training step has no kernel more either.
+class _Written(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BNC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
+        ctx.save_for_backward(index_N, inverse_N)
+        return torch.empty_like(x_BNC).index_copy(1, inverse_N, x_BNC)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BNC: Tensor) -> tuple[Tensor, None, None]:
+        index_N, inverse_N = ctx.saved_tensors
+        return _Read.apply(grad_BNC, inverse_N, index_N), None, None
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BNC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
+        ctx.save_for_backward(index_N, inverse_N)
+        return x_BNC.index_select(1, index_N)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BNC: Tensor) -> tuple[Tensor, None, None]:
+        index_N, inverse_N = ctx.saved_tensors
+        return _Written.apply(grad_BNC, inverse_N, index_N), None, None
+
+
+def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor, written: bool = False) -> Tensor:
     """`take_tokens` for a permutation: its backward gathers by the inverse instead of adding up.
 
     The tokens (B, …, C) may stand in several axes between the first and the last, N in all.
+
+    Args:
+        written: a norm made them, so a compiler writes them in their new order instead of reading them in it.
     """
     if torch._C._are_functorch_transforms_active():
         return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
     shape, n = x_BxC.shape, len(index_N)
+    if torch.compiler.is_compiling():
+        way = _Written if written and not torch.compiler.is_exporting() else _Read
+        return way.apply(x_BxC.flatten(1, -2), index_N, inverse_N).view(shape)
     # the views stay outside of the function: in Python they would cost several times as much
     x_RC, rows = x_BxC.reshape(-1, shape[-1]), _rows(index_N, shape[0], n)
     if x_RC.requires_grad and torch.is_grad_enabled():
@@ -349,13 +385,16 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor) -> Tensor:
     return gather_rows(x_RC, rows).view(shape)
 
 
-def rearrange_tokens(x_BNC: Tensor, index_K: Tensor, inverse_N: Tensor, permutes: bool) -> Tensor:
+def rearrange_tokens(
+    x_BNC: Tensor, index_K: Tensor, inverse_N: Tensor, permutes: bool, written: bool = False
+) -> Tensor:
     """Row `index_K[k]` of every clip becomes row k; -1 makes a row of zeros.
 
     Args:
         inverse_N: what undoes it; used where `permutes` says that `index_K` is a permutation.
+        written: see `permute_tokens`.
     """
     if permutes:
-        return permute_tokens(x_BNC, index_K, inverse_N)
+        return permute_tokens(x_BNC, index_K, inverse_N, written)
     y = take_tokens(x_BNC, index_K.clamp(min=0))
     return y * (index_K >= 0).to(y.dtype)[:, None]

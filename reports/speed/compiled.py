@@ -1,0 +1,85 @@
+"""Kernels that a compiled model needs, and the bytes that they read and write, from inductor's own records.
+
+`python reports/speed/compiled.py` prints TPS beside spatial attention for a ViT and a Swin, forward and a training
+step, and ends with 1 if a shift costs a kernel: then a change has broken its fusion into the norm before the
+attention and the residual addition after it. Inductor's CPU backend; nothing is compiled by the C++ compiler and
+nothing is run, for the counts are known before.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+from unittest import mock
+
+import torch
+
+MODELS: dict[str, tuple[str, dict[str, int]]] = {
+    "ViT": ("vit_micro", {"frames": 16, "size": 24, "depth": 2}),
+    "Swin": ("swin_micro", {"frames": 8, "size": 48}),
+}
+# bytes: an index of 8 bytes a token is read; and inductor counts what is written in another order as read, too
+ALLOWED_BYTES = 1.02
+
+
+def counted(family: str, attention: str, training: bool) -> dict[str, int]:
+    """Of one compiled model: loops after fusion, kernels that inductor says it generated, library calls, bytes."""
+    import torch._inductor.config
+    from torch._inductor import compile_fx, metrics
+    from torch._inductor.async_compile import AsyncCompile
+
+    from tps_lab.backbones import create_model
+
+    backbone, options = MODELS[family]
+    model = create_model(backbone, attention, num_classes=12, **options).train(training)  # type: ignore[arg-type]
+    clips = torch.zeros(4, *model.clip_shape)
+    log, level = compile_fx.inductor_metrics_log, compile_fx.inductor_metrics_log.level
+    log.setLevel(logging.INFO)  # bytes are counted only where somebody listens
+    no_code = mock.patch.object(AsyncCompile, "cpp_pybinding", return_value=mock.Mock(return_value=None))
+    quiet = mock.patch.object(log, "propagate", False)
+    torch._dynamo.reset()
+    metrics.reset()
+    try:
+        with no_code, quiet, torch._inductor.config.patch(force_disable_caches=True), torch.set_grad_enabled(training):
+            out: Any = torch.compile(model)(clips)
+            if training:
+                out.sum().backward()
+    finally:
+        log.setLevel(level)
+        torch._dynamo.reset()
+    kinds = [type(node).__name__ for node, _ in metrics.node_runtimes]
+    calls = sum("Extern" in kind for kind in kinds)
+    return {
+        "loops": len(kinds) - calls - sum("Nop" in kind for kind in kinds),
+        "kernels": metrics.generated_kernel_count,
+        "library_calls": calls,
+        "bytes": metrics.num_bytes_accessed,
+    }
+
+
+def beside(family: str, training: bool) -> dict[str, Any]:
+    """TPS and spatial attention, and whether the shift is free."""
+    tps, spatial = counted(family, "tps", training), counted(family, "spatial", training)
+    more = [what for what in ("loops", "kernels") if tps[what] > spatial[what]]
+    more += ["bytes"] * (tps["bytes"] > ALLOWED_BYTES * spatial["bytes"])
+    return {"tps": tps, "spatial": spatial, "more": more}
+
+
+def main() -> int:
+    broken = False
+    print(f"torch {torch.__version__}: TPS / spatial")
+    for family in MODELS:
+        for training in (False, True):
+            found = beside(family, training)
+            tps, spatial = found["tps"], found["spatial"]
+            counts = ", ".join(f"{what.replace('_', ' ')} {tps[what]:,} / {spatial[what]:,}" for what in tps)
+            what = "training step" if training else "forward"
+            more = f"; MORE {', '.join(found['more'])}" if found["more"] else ""
+            print(f"{family:<5}{what:<14}{counts}{more}", flush=True)
+            broken |= bool(found["more"])
+    return broken
+
+
+if __name__ == "__main__":
+    sys.exit(main())
