@@ -14,7 +14,7 @@ help:
 	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
 	@echo 'make studio       make docs/studio.html, the page, from its sources'
 	@echo 'make pictures     draw the pictures of the README again (needs Chromium)'
-	@echo 'make lint types   ruff and mypy'
+	@echo 'make lint types   ruff, the direction of imports, and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
 	@echo 'make environment  write environment.yml from pyproject.toml'
@@ -37,7 +37,7 @@ pictures: $(VENV)/.dev
 	@$(BIN)/python docs/pictures.py
 
 lint: $(VENV)/.dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev
 	@$(BIN)/mypy

@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tps_lab.attention import Grid, parse
 from tps_lab.patterns import gallery
-from tps_lab.studio import clips, show
-from tps_lab.viz import look
+from tps_lab.studio import clips
+from tps_lab.viz import look, studio_page
 from tps_lab.viz.mosaics import offset_colour
 
 HERE = Path(__file__).parent
@@ -194,7 +194,7 @@ def studio() -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 740})
-        page.goto(show.address("C", "A"))
+        page.goto(studio_page.address("C", "A"))
         page.wait_for_function("document.body.dataset.ready")
         page.screenshot(path=OUT / "studio.png")
         browser.close()

@@ -28,3 +28,16 @@ def test_torch_comes_only_when_a_model_is_asked_for(statement):
 
 def test_environment_yml_repeats_pyproject():
     assert (ROOT / "environment.yml").read_text() == environment_yml(ROOT / "pyproject.toml"), "run: make environment"
+
+
+def test_imports_point_downwards_and_in_no_circle():
+    """The layers and the siblings of pyproject.toml, as `make lint` checks them, imports in functions included."""
+    run = [
+        Path(sys.executable).with_name("lint-imports"),
+        "--no-logo",
+        "--no-cache",
+        "--config",
+        ROOT / "pyproject.toml",
+    ]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

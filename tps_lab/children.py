@@ -1,4 +1,5 @@
-"""Processes of ours: Python that takes no module from the current folder, which may be somebody else's."""
+"""Processes of ours: how many this machine takes, and Python that takes no module from the current folder, which may
+be somebody else's."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+
+_BYTES_EACH = 2 << 30  # a process with torch loaded and a small model in training takes half of it
 
 
 def python(*arguments: str | Path) -> list[str]:
@@ -21,3 +24,18 @@ def environment(**more: str) -> dict[str, str]:
     if here != sysconfig.get_path("purelib") and here not in path:  # a checkout that was run where it lies
         path.append(here)
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path), **more}
+
+
+def how_many(wanted: int) -> int:
+    """How many runs to train at a time on this machine: one on a GPU, else one per core."""
+    import torch
+
+    if torch.cuda.is_available():
+        return 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(wanted, cores(), memory // _BYTES_EACH))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

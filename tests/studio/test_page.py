@@ -20,7 +20,8 @@ from tps_lab import zoo
 from tps_lab.attention import parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import BORDERS, ShiftPattern, gallery
-from tps_lab.studio import build, judge, show
+from tps_lab.studio import build, judge
+from tps_lab.viz import studio_page
 
 FACTS = "given => given.map(s => { const { heardMaps, ...found } = facts(s, DATA.constants); return found; })"
 LOGITS = """([name, tile, border, order, clips]) => clips.map(i => [...lab.models[name].logits(
@@ -28,7 +29,7 @@ LOGITS = """([name, tile, border, order, clips]) => clips.map(i => [...lab.model
 
 
 def opened(page, start=""):
-    page.goto(show.page().resolve().as_uri() + start)
+    page.goto(studio_page.page().resolve().as_uri() + start)
     page.wait_for_function("document.body.dataset.ready", timeout=60_000)
     return page
 
@@ -70,7 +71,7 @@ def random_tile(rng, frames):
 
 
 def test_it_is_made_of_the_sources_that_stand_here():
-    text = show.page().read_text()
+    text = studio_page.page().read_text()
     assert f'<meta name="sources" content="{build.identity()}">' in text, "run python -m tps_lab.studio.build"
     assert len(text.encode()) <= 3_000_000
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text)
@@ -522,7 +523,9 @@ def test_it_fits_narrow_screens_with_the_picture_in_sight_of_the_tile(shared, wi
 
 def test_the_frame_of_a_notebook_begins_as_told(shared, tmp_path):
     file = tmp_path / "exported.html"
-    file.write_text(f"<!doctype html><body>{show.Frame(show.state('0 1 / -1 2', 'D', frames=24))._repr_html_()}</body>")
+    file.write_text(
+        f"<!doctype html><body>{studio_page.Frame(studio_page.state('0 1 / -1 2', 'D', frames=24))._repr_html_()}</body>"
+    )
     with another(shared, 1000, 1000) as page:
         page.goto(file.as_uri())
         inside = page.frame_locator("iframe")
@@ -547,17 +550,17 @@ def test_the_frame_of_a_notebook_begins_as_told(shared, tmp_path):
 )
 def test_a_wrong_beginning_is_one_line(asked, line):
     with pytest.raises(InputError, match=re.escape(line)):
-        show.state(**asked)
+        studio_page.state(**asked)
 
 
 def test_limits_are_the_page_s(shared):
-    assert shared.evaluate("LIMITS") == {name: list(limits) for name, limits in show.LIMITS.items()}
+    assert shared.evaluate("LIMITS") == {name: list(limits) for name, limits in studio_page.LIMITS.items()}
 
 
 def test_the_command_prints_the_address():
     command = [sys.executable, "-c", "from tps_lab.cli import main; main()", "studio"]
     done = subprocess.run([*command, "B", "--no-browser"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == show.address("B")
+    assert done.stdout.strip() == studio_page.address("B")
     assert done.stdout.startswith("file:///")
     wrong = subprocess.run([*command, "Q"], capture_output=True, text=True)
     assert wrong.returncode == 2

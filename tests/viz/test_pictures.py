@@ -161,7 +161,7 @@ PICTURES: dict[str, Any] = {
     "who_sees_whom": lambda ax: viz.who_sees_whom("divided", (4, 3, 3), ax=ax),
 }
 OF_STUDIES = {"roofline"}  # drawn beside their pages, in reports/
-# a badge is an SVG, and a certificate is drawn in tests/test_certify.py
+# a badge is an SVG, and a certificate is drawn in tests/explain/test_certify.py
 NO_PICTURES = {"Look", "badge", "certificate", "colour", "group_runs", "look", "looks", "marker", "sliders", "studio"}
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from tps_lab import plugins
 from tps_lab.ablate import claims
 from tps_lab.progress import Advance, Progress
 from tps_lab.results import runs
+
+Outcome = Literal["done", "failed", "busy", "died"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,29 @@ class Job:
     @property
     def folder(self) -> Path:
         return Path(self.out) / self.id
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended. "failed" left a row that says why; "died" left none, the reason is here."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class Handle(Protocol):
+    """A job under way."""
+
+    def ended(self) -> Ended | None:
+        """How it ended; None while it waits or runs."""
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+
+
+def outcome_of(result: Any) -> Ended:
+    """What `run` returned."""
+    return Ended(result if result in ("done", "failed", "busy") else "failed")
 
 
 def run(job: dict[str, Any], progress: Progress | None = None) -> str:

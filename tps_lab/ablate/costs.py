@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab import data, files, workers
+from tps_lab import children, data, files
 from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, Grid
 from tps_lab.errors import InputError
@@ -101,7 +101,7 @@ def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) 
     """
     import torch
 
-    jobs = jobs or workers.how_many(max(1, len(cells)))
+    jobs = jobs or children.how_many(max(1, len(cells)))
     earlier = _earlier(out)
     known: dict[Any, Forecast] = {}
     entries = []
@@ -117,7 +117,7 @@ def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) 
                 where = grid.where(cell.case, _works)
                 raise InputError(f"{where}: case '{cell.case}': {error}") from None
         entries.append((cell, runs.is_done(out / cell.id), known[key]))
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {workers.cores()} cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {children.cores()} cores"
     return Plan(grid, tuple(entries), jobs, device)
 
 

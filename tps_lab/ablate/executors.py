@@ -12,32 +12,13 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from tps_lab import files, specs, workers
+from tps_lab import children, files, specs
 from tps_lab.ablate import cell as cells
-from tps_lab.ablate.cell import Job
+from tps_lab.ablate import workers
+from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
 from tps_lab.errors import InputError, shortened, told, unknown
-
-Outcome = Literal["done", "failed", "busy", "died"]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended. "failed" left a row that says why; "died" left none, the reason is here."""
-
-    outcome: Outcome
-    reason: str = ""
-
-
-class Handle(Protocol):
-    """A job under way."""
-
-    def ended(self) -> Ended | None:
-        """How it ended; None while it waits or runs."""
-
-    def kill(self) -> None:
-        """End it at once, whatever it does."""
 
 
 class Executor(Protocol):
@@ -56,11 +37,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End everything that is still there."""
-
-
-def outcome_of(result: Any) -> Ended:
-    """What `cell.run` returned."""
-    return Ended(result if result in ("done", "failed", "busy") else "failed")
 
 
 class Inline:
@@ -105,7 +81,7 @@ class Local:
 
     def __init__(self, jobs: int | None = None, logs: Path | None = None) -> None:
         gpus = _gpus()
-        self.slots = jobs or len(gpus) or workers.how_many(workers.cores())
+        self.slots = jobs or len(gpus) or children.how_many(children.cores())
         self.environments = [
             {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(self.slots)
         ]
@@ -230,7 +206,7 @@ def checked(name: str, jobs: int | None, options: Mapping[str, Any]) -> dict[str
     """
     if name not in OPTIONS:
         raise unknown("executor", name, EXECUTORS)
-    most = max(64, 4 * workers.cores()) if name == "local" else _MOST_JOBS
+    most = max(64, 4 * children.cores()) if name == "local" else _MOST_JOBS
     if jobs is not None and not 1 <= jobs <= most:
         raise InputError(f"jobs must be from 1 to {most} with executor {name}, got {jobs}")
     found = dict(options)

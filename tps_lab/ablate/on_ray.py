@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.ablate.cell import Job
-from tps_lab.ablate.executors import Ended, Handle, outcome_of
+from tps_lab.ablate import cell
+from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
 from tps_lab.errors import InputError, told
 
 
@@ -63,7 +63,6 @@ class OnRay:
 
 
 def _run(job: dict[str, Any], folder: str) -> str:
-    from tps_lab.ablate import cell
 
     with suppress(OSError):  # where paths of data are looked for from; another machine may not have it
         os.chdir(folder)

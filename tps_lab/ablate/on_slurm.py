@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab.ablate.cell import Job
-from tps_lab.ablate.executors import Ended, Handle, outcome_of
+from tps_lab.ablate import cell
+from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
 from tps_lab.errors import InputError
 
 
@@ -78,7 +78,6 @@ class Requeued:
     """`cell.run`, and what submitit asks for when Slurm takes the machine away."""
 
     def __call__(self, job: dict[str, Any]) -> str:
-        from tps_lab.ablate import cell
 
         return cell.run(job)
 

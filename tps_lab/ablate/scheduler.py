@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from tps_lab import files, plugins
 from tps_lab.ablate import claims, record
-from tps_lab.ablate.cell import Job
-from tps_lab.ablate.executors import Ended, Executor, Handle
+from tps_lab.ablate.cell import Ended, Handle, Job
+from tps_lab.ablate.executors import Executor
 from tps_lab.ablate.grid import Cell, Grid
 from tps_lab.errors import InputError
 from tps_lab.results import runs

@@ -107,6 +107,10 @@ class Mixer:
 
     def mask(self, grid: Grid) -> np.ndarray | None:
         """Who may see whom in every group, bool (G, kinds of heads, S, S), clip-level prefix in front; None: all."""
+        return self.filled(grid)
+
+    def filled(self, grid: Grid) -> np.ndarray | None:
+        """`mask` as far as it only keeps away from slots that hold no token; None: all hold one."""
         mask = self.routes(grid).may_see(grid.clip_prefix)
         return None if mask is None else mask[:, None]
 

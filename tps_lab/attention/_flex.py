@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tps_lab.attention._grid import Grid
+from tps_lab.attention._grid import Grid, Place
 from tps_lab.errors import unknown
 
 Kernel = Literal["dense", "flex"]
@@ -34,8 +34,6 @@ def kernel() -> Kernel:
 
 def block_order(mixer: Any, grid: Grid) -> np.ndarray:
     """Tokens in the order in which the mask is cut into blocks: int (M,)."""
-    from tps_lab.attention.relations import Place
-
     label = np.broadcast_to(mixer.block_of(grid, Place(*grid.coordinates())), grid.tokens - grid.clip_prefix)
     patches = grid.clip_prefix + np.argsort(label, kind="stable")
     return np.concatenate([patches, np.arange(grid.clip_prefix)])

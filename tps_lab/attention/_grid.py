@@ -11,13 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from tps_lab.errors import InputError
 
 Labels = Callable[[Any, Any, Any], Any]  # (t, h, w) → label of the token's group
+
+
+class Place(NamedTuple):
+    """Frame, row and column of patches: arrays that broadcast against those of another place."""
+
+    t: Any
+    h: Any
+    w: Any
 
 
 @dataclass(frozen=True)

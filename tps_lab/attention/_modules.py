@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tps_lab.attention._core import KernelMixer, Mixer
 from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._rotary import group_places, grouped_rope, turn
-from tps_lab.attention.relations import RelationMixer
 from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from tps_lab.attention._core import KernelMixer, Mixer
+    from tps_lab.attention.relations import RelationMixer
 
 
 class Regrouping(nn.Module):
@@ -149,7 +151,7 @@ class KernelAttention(Regrouping):
                 f"{mixer.name} splits timm's Attention into its projections, this model has {type(attention).__name__}"
             )
         mixer.check(attention)
-        super().__init__(mixer, grid, Mixer.mask(mixer, grid), attention.qkv.weight.device)
+        super().__init__(mixer, grid, mixer.filled(grid), attention.qkv.weight.device)
         self.attention: Any = attention
         self.mixer: Any = mixer
         self.layers = nn.ModuleDict(mixer.layers(attention))

@@ -14,16 +14,18 @@ not turned.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
-from tps_lab.attention._core import Mixer
 from tps_lab.attention._grid import Grid
 from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from tps_lab.attention._core import Mixer
 
 
 def group_places(mixer: Mixer, grid: Grid) -> Tensor | None:

@@ -16,25 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tps_lab.attention import _flex
 from tps_lab.attention._core import Mixer, PositionedVariant
-from tps_lab.attention._grid import Grid, Routes
+from tps_lab.attention._grid import Grid, Place, Routes
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention.joint import all_at_once
 from tps_lab.errors import InputError
-
-
-class Place(NamedTuple):
-    """Frame, row and column of patches: arrays that broadcast against those of another place."""
-
-    t: Any
-    h: Any
-    w: Any
-
 
 Allows = Callable[[Grid, Place, Place], Any]
 

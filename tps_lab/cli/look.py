@@ -181,7 +181,7 @@ def studio(
     """
     import webbrowser
 
-    from tps_lab.studio.show import address
+    from tps_lab.viz.studio_page import address
 
     found = address(pattern, beside)
     if browser and not webbrowser.open(found):

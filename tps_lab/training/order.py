@@ -143,7 +143,7 @@ def _alone(worker: int) -> None:
 
 def how_many_workers(wanted: int | None, clips: Any, processes: int = 1) -> int:
     """Processes that read clips: none for clips that are drawn or kept in memory, else the cores of this share."""
-    from tps_lab.workers import cores
+    from tps_lab.children import cores
 
     if wanted is not None:
         return wanted

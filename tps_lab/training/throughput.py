@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from tps_lab import measure
+from tps_lab.children import cores
 from tps_lab.errors import InputError
 from tps_lab.training.config import RunConfig
 from tps_lab.training.order import Feed, Order
-from tps_lab.workers import cores
 
 ENOUGH = 0.9
 

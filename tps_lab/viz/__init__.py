@@ -71,10 +71,10 @@ __all__ = [
 
 
 def studio(pattern: str = "C", beside: str = "A", **asked: Any) -> Any:
-    """The mosaic studio in a frame, as a cell's result; see `tps_lab.studio.show.state` for what can be given.
+    """The mosaic studio in a frame, as a cell's result; see `tps_lab.viz.studio_page.state` for what can be given.
 
     >>> viz.studio("0 1 / -1 0", frames=8)  # doctest: +SKIP
     """
-    from tps_lab.studio.show import Frame, state
+    from tps_lab.viz.studio_page import Frame, state
 
     return Frame(state(pattern, beside, **asked))

@@ -1,4 +1,4 @@
-"""Opens the studio's page: in the browser, or in a notebook, where it also lives in exported HTML."""
+"""The studio's page as people open it: in the browser, or in a notebook, where it also lives in exported HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import BORDERS, ShiftPattern
 
-PAGE = Path(__file__).parent / "studio.html"  # a link to docs/studio.html, so that the package has it, too
+# a link to docs/studio.html, so that the package has it, too
+PAGE = Path(__file__).parents[1] / "studio" / "studio.html"
 # what else of the page's state can be given, each with its least and largest value; page/pattern.js has the same
 LIMITS = {"frames": (2, 64), "rows": (1, 32), "columns": (1, 32), "blocks": (1, 24), "every": (1, 4)}
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -3,7 +3,7 @@
 A second thread gains a small model almost nothing, a second process doubles what gets done. What
 passes between the two sides is a line of JSON each::
 
-    here                                     python -m tps_lab.workers
+    here                                     python -m tps_lab.ablate.workers
       {"call": "module:function", "job": …} → stdin    calls function(job, progress), one after another
       {"event": "step", …}                  ← stdout
       {"event": "done", "result": …}        ← stdout
@@ -30,22 +30,6 @@ from tps_lab.progress import Advance, Progress
 from tps_lab.results import runs
 
 _STOPPED = 130  # exit code
-_BYTES_PER_WORKER = 2 << 30  # a process with torch loaded and a small model in training takes half of it
-
-
-def how_many(wanted: int) -> int:
-    """How many runs to train at a time on this machine: one on a GPU, else one per core."""
-    import torch
-
-    if torch.cuda.is_available():
-        return 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(wanted, cores(), memory // _BYTES_PER_WORKER))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def launch(
@@ -62,7 +46,7 @@ def launch(
         errors: where its stderr goes, if not where ours does.
     """
     process = subprocess.Popen(
-        children.python("-m", "tps_lab.workers", *plugins.loaded()),
+        children.python("-m", "tps_lab.ablate.workers", *plugins.loaded()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
