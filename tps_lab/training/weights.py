@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.errors import InputError, unknown
+from tps_lab.results import shipped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,9 +94,7 @@ def _split(text: str) -> tuple[str, Path]:
     if text != "timm" and not (colon and rest and kind in _NAMED):
         raise unknown("weights", text, KINDS)
     if kind == "zoo":
-        from tps_lab import zoo
-
-        return kind, zoo.run(rest).path / "model.safetensors"
+        return kind, shipped.folder(rest) / "model.safetensors"
     path = Path(rest).expanduser()
     if text != "timm" and not path.exists():
         raise InputError(f"weights = {text}: there is no {path}")

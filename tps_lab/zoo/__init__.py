@@ -15,30 +15,14 @@ makes one again.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tps_lab.errors import InputError, unknown
+from tps_lab.results.shipped import MODELS, folder
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tps_lab.results import runs
-
-_HERE = Path(__file__).parent
-
-# name → the settings that differ from the defaults. 1,000 steps: with the quickstart's 500 the orders still change.
-_LONG = {"recipe.steps": 1000}
-MODELS: dict[str, dict[str, Any]] = {
-    "opposites/spatial": {"attention": "spatial"} | _LONG,
-    "opposites/tps": {"attention": "tps(pattern=C)"} | _LONG,
-    "opposites/tps+tcs": {"attention": "tps+tcs"} | _LONG,
-    "opposites/divided": {"attention": "divided"} | _LONG,
-    "opposites/joint": {"attention": "joint"} | _LONG,
-    # an image model, to begin video models with: weights=zoo:still/spatial. As many pictures a step as 24 clips have.
-    "still/spatial": {"attention": "spatial", "data": "still", "recipe.batch": 384, "recipe.validate_every": 250}
-    | _LONG,
-}
 
 
 def names() -> list[str]:
@@ -54,7 +38,7 @@ def run(name: str) -> runs.Run:
     """
     from tps_lab.results import runs
 
-    return runs.Run(_folder(name))
+    return runs.Run(folder(name))
 
 
 def load(name: str) -> nn.Module:
@@ -66,12 +50,3 @@ def load(name: str) -> nn.Module:
     from tps_lab.training.train import restore
 
     return restore(run(name))
-
-
-def _folder(name: str) -> Path:
-    if name not in MODELS:
-        raise unknown("model of the zoo", name, MODELS)
-    folder = _HERE / name
-    if not (folder / "model.safetensors").is_file():
-        raise InputError(f"{name} is missing from this installation; make it with: python -m tps_lab.zoo {name}")
-    return folder
