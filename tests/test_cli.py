@@ -1,17 +1,20 @@
 """The command line as a user meets it: real processes, exit codes, one-line errors."""
 
+import contextlib
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS, MOVED
+from tps_lab.viz.mosaics import offset_colour
 
 TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
 
@@ -68,6 +71,50 @@ def test_a_pattern_for_people_and_for_programs():
     assert facts["frames_mixed"] == 3
     assert facts["shifted_share"] == 0.5
     assert facts["reach"] == 2
+
+
+def at_a_terminal(*arguments, columns=80, **environment):
+    """What a command prints at a terminal of so many columns."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    env = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color", "COLORTERM": "truecolor"} | environment
+    code = "from tps_lab.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=theirs, env=env)
+    os.close(theirs)
+    read = b""
+    with contextlib.suppress(OSError):  # how the end of a pty reads
+        while part := os.read(ours, 1 << 16):
+            read += part
+    os.close(ours)
+    assert process.wait(60) == 0
+    return read.decode().replace("\r", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="opens a pty")
+def test_a_pattern_has_the_colours_of_its_pictures_where_there_are_colours():
+    plain = cli("pattern", "C", env=os.environ | {"COLUMNS": "80"}).stdout
+    shown = at_a_terminal("pattern", "C")
+    past = ";".join(str(round(255 * part)) for part in offset_colour(4))
+    assert f"48;2;{past}m +4" in shown
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown) == plain
+    assert "\x1b" not in plain
+    assert at_a_terminal("pattern", "C", NO_COLOR="1") == plain
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("command", [
+    "list", "list attention", "list data", "list settings", "pattern D --grid 9x60", "certify --known",
+    "explain --attention tps --pattern A --data order(gap=4)",
+])  # fmt: skip
+def test_what_is_printed_fits_the_terminal_and_breaks_no_word(command, columns):
+    words = command.split()
+    root = Path(__file__).parents[1]
+    narrow = cli(*words, cwd=root, env=os.environ | {"COLUMNS": str(columns)})
+    assert narrow.returncode == 0, narrow.stderr
+    assert max(map(len, narrow.stdout.splitlines())) <= columns
+    wide = cli(*words, cwd=root, env=os.environ | {"COLUMNS": "1000"}).stdout
+    assert set(narrow.stdout.split()) - {"…"} <= set(wide.split())
 
 
 def test_a_mosaic_is_saved(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 LABEL = 100  # characters of a label; longer ones are cut in the middle
@@ -36,6 +38,81 @@ def printable(text: object, lines: bool = False) -> str:
         elif unicodedata.category(sign) != "Cc" and sign not in _INVISIBLE:
             kept.append(sign)
     return "".join(kept)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal, or as COLUMNS says; None where output goes into a file or another program."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """Long lines broken between words; what stands behind "a label  " stays in its column.
+
+    >>> print(wrapped("reach   two frames after a block", 21))
+    reach   two frames
+            after a block
+    """
+    if width is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        label = re.match(r"\s*(?:\S+(?: \S+)*\s{2,})?", line)
+        indent = " " * (label.end() if label and label.end() <= width // 2 else len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+            drop_whitespace=True, replace_whitespace=False,
+        ) or [""] if len(line) > width else [line]  # fmt: skip
+    return "\n".join(lines)
+
+
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,), width: int | None = None
+) -> str:
+    """Columns side by side, cells broken between words; columns that do not fit stand below, beside the first again.
+
+    Args:
+        left: columns that are aligned on the left.
+        width: characters of a line; None is the terminal's, or no limit where there is none.
+
+    >>> print(table(["case", "top-1 %", "MACs (G)"], [["TPS C", "9.5", "1.2"]], width=12))
+    case   top-1
+               %
+    TPS C    9.5
+    <BLANKLINE>
+    case    MACs
+             (G)
+    TPS C    1.2
+    """
+    width = width or terminal_width() or 10**6
+    cells = [[str(cell) for cell in row] for row in (heads, *rows)]
+    least = [max(max(map(len, row[c].split()), default=0) for row in cells) for c in range(len(heads))]
+    most = [max(len(row[c]) for row in cells) for c in range(len(heads))]
+    blocks: list[list[int]] = []
+    for c in range(1, len(heads)):
+        if not blocks or least[0] + sum(least[k] + 2 for k in blocks[-1]) + least[c] + 2 > width:
+            blocks.append([])
+        blocks[-1].append(c)
+    return "\n\n".join(_block(cells, [0, *block], least, most, left, width) for block in blocks or [[]])
+
+
+def _block(
+    cells: list[list[str]], shown: list[int], least: list[int], most: list[int], left: Collection[int], width: int
+) -> str:
+    wide = {c: least[c] for c in shown}
+    spare = width - sum(wide.values()) - 2 * (len(shown) - 1)
+    while spare > 0 and (short := [c for c in shown if wide[c] < most[c]]):
+        wide[min(short, key=wide.__getitem__)] += 1  # the narrowest first
+        spare -= 1
+    lines = []
+    for row in cells:
+        parts = {
+            c: textwrap.wrap(row[c], max(1, wide[c]), break_long_words=False, break_on_hyphens=False) for c in shown
+        }
+        for k in range(max(map(len, parts.values())) or 1):
+            texts = {c: parts[c][k] if k < len(parts[c]) else "" for c in shown}
+            line = "  ".join(texts[c].ljust(wide[c]) if c in left else texts[c].rjust(wide[c]) for c in shown)
+            lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 # IPv4 with or without a port, IPv6, and what Ray tells its workers about its cluster

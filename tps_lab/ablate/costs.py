@@ -64,33 +64,29 @@ class Plan:
             },
         }
 
-    def table(self) -> Any:
-        from rich.table import Table
+    def table(self) -> str:
+        """For the terminal."""
+        from tps_lab.text import table
 
         total = self.plain()["total"]
-        table = Table(title=f"{self.grid.file.title} {self.grid.file.question}", title_justify="left")
-        for name in ("case", "seed", "GMACs a clip", "peak memory", "time", "how", ""):
-            table.add_column(
-                name, justify="right" if name in ("seed", "GMACs a clip", "peak memory", "time") else "left"
-            )
+        rows = []
         for cell, done, f in self.entries:
             notes = ["done" if done else "", "" if f.fits else "DOES NOT FIT", f.notes]
-            table.add_row(
-                cell.case,
-                str(cell.seed),
-                f"{f.macs / 1e9:.4f}",
-                f"{f.memory / 2**30:.3f} GiB",
-                duration(f.seconds),
-                f.how,
-                "; ".join(filter(None, notes)),
-            )
-        table.caption = (
+            rows.append(
+                [
+                    cell.case, str(cell.seed), f"{f.macs / 1e9:.4f}", f"{f.memory / 2**30:.3f} GiB",
+                    duration(f.seconds), f.how, "; ".join(filter(None, notes)),
+                ]
+            )  # fmt: skip
+        heads = ("case", "seed", "GMACs a clip", "peak memory", "time", "how", "")
+        below = (
             f"{total['to_run']} of {total['cells']} cells to run on {self.device}; "
             f"about {duration(self.seconds)} with {self.jobs} at a time; "
             f"{total['training_macs'] / 1e15:.3g} P multiply-adds of training"
             + (f"; {total['do_not_fit']} cells do not fit" if total["do_not_fit"] else "")
         )
-        return table
+        title = f"{self.grid.file.title} {self.grid.file.question}"
+        return "\n\n".join([title, table(heads, rows, left=(0, 5, 6)), below])
 
 
 def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from tps_lab import text
 from tps_lab.ablate.grid import Grid
 from tps_lab.ablate.scheduler import State
 from tps_lab.results.axes import short
@@ -45,26 +46,19 @@ def _figures(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float
     return {"mean": fmean(values), "low": min(values), "high": max(values)} if values else {}
 
 
-def table(grid: Grid, states: Sequence[State]) -> Any:
-    """The summary as a rich table, in the file's order: means over few seeds are not ranked."""
-    from rich.table import Table
-
+def table(grid: Grid, states: Sequence[State]) -> str:
+    """The summary for the terminal, in the file's order: means over few seeds are not ranked."""
     entries = summary(grid, states)
     shown = [name for name in grid.file.measures if any(name in entry["measures"] for entry in entries)]
     printed = [name for name in shown if any(name in entry["paper"] for entry in entries)]
-    made = Table(title=grid.file.question, title_justify="left")
-    made.add_column("case")
     several = len(grid.scale.budgets) > 1
-    if several:
-        made.add_column("steps", justify="right")
     tuned = list(grid.scale.tune.over) if grid.scale.tune else []
-    for key in tuned:
-        made.add_column(short(key), justify="right")
-    made.add_column("seeds", justify="right")
+    heads = ["case", *(["steps"] if several else []), *map(short, tuned), "seeds"]
     for name in shown:
-        made.add_column(name.replace("_pct", " %").replace("_bytes", ""), justify="right")
+        heads.append(name.replace("_pct", " %").replace("_bytes", ""))
         if name in printed:
-            made.add_column(f"paper {name.replace('_pct', ' %')}", justify="right", style="dim")
+            heads.append(f"paper {name.replace('_pct', ' %')}")
+    rows = []
     for entry in entries:
         cells = [entry["case"], *([str(entry["steps"])] if several else [])]
         cells += [str(entry["tuned"].get(key, "")) for key in tuned]
@@ -73,8 +67,8 @@ def table(grid: Grid, states: Sequence[State]) -> Any:
             cells.append(_printed(name, entry["measures"].get(name)))
             if name in printed:
                 cells.append(f"{entry['paper'][name]:g}" if name in entry["paper"] else "–")
-        made.add_row(*cells)
-    return made
+        rows.append(cells)
+    return f"{grid.file.question}\n\n{text.table(heads, rows)}"
 
 
 def _printed(name: str, figures: Mapping[str, float] | None) -> str:

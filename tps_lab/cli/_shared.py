@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import typer
 from tps_lab import files, plugins
 from tps_lab.cli._help import App, Groups
 from tps_lab.errors import InputError, shortened, unknown
-from tps_lab.text import printable
+from tps_lab.text import printable, terminal_width, wrapped
 
 if TYPE_CHECKING:
     from tps_lab.results.runs import LeftOut
@@ -105,8 +106,36 @@ def writing(out: Path) -> Iterator[None]:
 
 
 def say(what: object, err: bool = False) -> None:
-    """Print text as text: what a run's label or a folder's name would tell the terminal to do is left out."""
-    print(printable(what, lines=True), file=sys.stderr if err else sys.stdout)
+    """Print text as text: what a run's label or a folder's name would tell the terminal to do is left out.
+
+    Lines that are longer than the terminal are broken between words.
+    """
+    print(wrapped(printable(what, lines=True), terminal_width()), file=sys.stderr if err else sys.stdout)
+
+
+def say_pattern(pattern: Any, facts: dict[str, Any]) -> None:
+    """A pattern's tile and mosaic in the colours of its pictures, where the terminal has colours."""
+    from tps_lab.cli.listing import pattern_text
+
+    most = terminal_width()
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        say(pattern_text(pattern, facts, most))
+        return
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    from tps_lab.viz.mosaics import ink_on, offset_colour
+
+    largest = max(8, *map(abs, pattern.offsets))  # one colour for one offset, as in pictures
+
+    def paint(offset: int, word: str) -> str:
+        ground = "#" + "".join(f"{round(255 * part):02x}" for part in offset_colour(offset, largest))
+        return Style(color=ink_on(offset, largest), bgcolor=ground).render(word)
+
+    lines = pattern_text(pattern, facts, most, paint).splitlines()
+    text = Text.from_ansi("\n".join(line if "\x1b" in line else wrapped(line, most) for line in lines))
+    Console(highlight=False).print(text, soft_wrap=True)
 
 
 def exit_by_status(finished: list[Any]) -> None:
@@ -124,20 +153,7 @@ def print_json(value: Any) -> None:
 def print_table(finished: list[Any]) -> None:
     from tps_lab.report.tables import text_table
 
-    print_rich(text_table(finished), 110)
-
-
-def print_rich(what: Any, width: int = 140) -> None:
-    """Print with rich, which reads no markup, emoji or links out of texts then.
-
-    Args:
-        width: where there is no terminal.
-    """
-    from rich.console import Console
-
-    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    console = Console(**plain)
-    (console if console.is_terminal else Console(width=width, **plain)).print(what)
+    say(text_table(finished))
 
 
 def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:

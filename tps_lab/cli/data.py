@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tps_lab.cli._help import App
-from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json
+from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json, say
 
 data = App(
     help="Check a collection of videos.",
@@ -62,6 +62,6 @@ def check(
     if json_:
         print_json(facts)
         return
-    print(checks.text(facts))
+    say(checks.text(facts))
     if fix_list is not None:
         print(f"wrote {facts['fix_list']['clips']} usable clips to {fix_list}")

@@ -100,8 +100,7 @@ def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
                 about += f" {entry['stated']}"
             if short:
                 about = textwrap.shorten(about, 90, placeholder=" …")
-            body = textwrap.fill(about, 100, initial_indent=" " * (width + 4), subsequent_indent=" " * (width + 4))
-            parts.append(f"  {entry['name']:<{width}}  {body.strip()}")
+            parts.append(f"  {entry['name']:<{width}}  {about}")
             if not short and entry.get("options"):
                 options = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
                 parts.append(" " * (width + 4) + f"({options})")
@@ -134,14 +133,29 @@ def pattern_facts(pattern: ShiftPattern, height: int, width: int, frames: int, b
     }
 
 
-def pattern_text(pattern: ShiftPattern, facts: Mapping[str, Any]) -> str:
-    """A pattern for the terminal: tile, mosaic, facts."""
+def pattern_text(
+    pattern: ShiftPattern,
+    facts: Mapping[str, Any],
+    most: int | None = None,
+    paint: Callable[[int, str], str] = lambda offset, word: word,
+) -> str:
+    """A pattern for the terminal: tile, mosaic, facts.
+
+    Args:
+        most: columns of the terminal; a mosaic that is wider ends with "…".
+        paint: (offset, its text) → the text in its colour.
+    """
     height, width = facts["grid"]
 
     def drawn(offsets: np.ndarray) -> str:
         words = [[f"{k:+d}" if k else "·" for k in row] for row in offsets.tolist()]
-        wide = max(len(word) for row in words for word in row)
-        return "\n".join("  " + " ".join(f"{word:>{wide}}" for word in row) for row in words)
+        wide = max(len(word) for row in words for word in row) + 1
+        shown = len(words[0]) if most is None else max(1, (most - 4) // wide)
+        lines = []
+        for row, texts in zip(offsets.tolist(), words, strict=True):
+            cells = (paint(k, f"{word:>{wide}}") for k, word in zip(row[:shown], texts[:shown], strict=True))
+            lines.append(" " + "".join(cells) + " …" * (shown < len(row)))
+        return "\n".join(lines)
 
     after = ", ".join(f"{reach} after {layers}" for layers, reach in facts["reach_after_layers"].items())
     return "\n".join(

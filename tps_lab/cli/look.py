@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from tps_lab import files
-from tps_lab.cli._shared import Json, Set, app, check_picture, count, print_json, run_values, save_picture
+from tps_lab.cli._shared import (
+    Json,
+    Set,
+    app,
+    check_picture,
+    count,
+    print_json,
+    run_values,
+    save_picture,
+    say,
+    say_pattern,
+)
 from tps_lab.errors import InputError, shortened
 
 
@@ -34,7 +44,7 @@ def list_(
     if json_:
         print_json(found if what == "all" else found[what])
     else:
-        print(listing.text(found, short=what == "all"))
+        say(listing.text(found, short=what == "all"))
 
 
 @app.command(epilog='tps-lab pattern C --grid 7x7, tps-lab pattern "0 1 / -1 0" --save mosaic.png')
@@ -60,7 +70,7 @@ def pattern(
     if json_:
         print_json(facts)
     else:
-        print(listing.pattern_text(chosen, facts))
+        say_pattern(chosen, facts)
         if save is not None:
             print(f"saved {save}")
 
@@ -97,7 +107,7 @@ def explain(
     if json_:
         print_json(found.facts())
     else:
-        print(found.text())
+        say(found.text())
 
 
 @app.command(epilog="tps-lab certify transformers:vivit --save vivit.png")
@@ -130,7 +140,7 @@ def certify(
     from tps_lab.explain import subjects
 
     if known:
-        print(json.dumps(subjects.listed(), indent=2) if json_ else subjects.text())
+        print_json(subjects.listed()) if json_ else say(subjects.text())
         return
     if not model:
         raise InputError("name a model; tps-lab certify --known lists some")
@@ -151,7 +161,7 @@ def certify(
     if json_:
         print_json(found.facts())
     else:
-        print(found.text())
+        say(found.text())
 
 
 def _numbers(text: str | None, example: str, kind: type) -> tuple[Any, ...] | None:

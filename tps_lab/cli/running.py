@@ -22,7 +22,6 @@ from tps_lab.cli._shared import (
     finish,
     pairs,
     print_json,
-    print_rich,
     print_table,
     run_values,
     say,
@@ -116,7 +115,7 @@ def train(
         from tps_lab.training.throughput import throughput as measured
 
         found = measured(wanted, data_sets.parse(wanted.data).opened(), seconds, tuple(try_workers or ()), model_speed)
-        print_json(found.plain()) if json_ else print(found.text())
+        print_json(found.plain()) if json_ else say(found.text())
         return
     if runs.is_done(folder) and not again:
         if is_first:
@@ -169,7 +168,7 @@ def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
     from tps_lab.training.preflight import preflight
 
     found = preflight(config, out, processes=int(os.environ.get("WORLD_SIZE", "1")))
-    print_json(found.plain()) if as_json else print(found.text())
+    print_json(found.plain()) if as_json else say(found.text())
     if found.problems:
         raise typer.Exit(2)
 
@@ -239,13 +238,13 @@ def ablate(
     )
     if dry_run:
         plan = ablations.plan(asked)
-        print_json(plan.plain()) if json_ else print_rich(plan.table())
+        print_json(plan.plain()) if json_ else say(plan.table())
         return
     outcome = ablations.run(asked)
     if json_:
         print_json(outcome.plain())
     else:
-        print_rich(outcome.table())
+        say(outcome.table())
         for state in outcome.states:
             if state.status == "failed":
                 say(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import files
 from tps_lab.results.groups import SETTINGS, Group, Run, group_runs
 from tps_lab.results.units import unit_for
+from tps_lab.text import short
+from tps_lab.text import table as as_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-    import rich.table
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what formulas of spreadsheets begin with
 # column → dotted name in a row; of several seeds the median, but the largest of memory
@@ -46,18 +47,14 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
     return frame
 
 
-def text_table(runs: Iterable[Run]) -> rich.table.Table:
-    """The same, for a terminal of 100 columns."""
-    from rich.table import Table
-    from rich.text import Text
-
+def text_table(runs: Iterable[Run], width: int | None = None) -> str:
+    """The same, for the terminal."""
     groups = group_runs(runs)
     macs = unit_for("count", [cost(group, "macs") for group in groups])
     memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
     latency = unit_for("ms", [cost(group, "latency_ms") for group in groups])
-    printed = Table(box=None, pad_edge=False, header_style="bold")
-    printed.add_column("Variant", overflow="fold", max_width=30)
     heads = (
+        "Variant",
         "Top-1 % (95 %)",
         "Over",
         "Ceiling %",
@@ -65,22 +62,23 @@ def text_table(runs: Iterable[Run]) -> rich.table.Table:
         f"Train mem ({memory.name})",
         "Latency ms",
     )
-    for head in heads:
-        printed.add_column(head, justify="right", no_wrap=head.startswith("Top-1"))
+    rows = []
     for group in groups:
         top1, ceiling = group.top1, group.one("ceiling_pct")
         part = f" ({len(group.done)} of {len(group.runs)} done)" if group.status == "partly done" else ""
-        printed.add_row(
-            Text(group.label + part),
-            Text(str(top1) if top1 else group.status),
+        row = (
+            group.label + part,
+            str(top1) if top1 else group.status,
             over(group),
             "–" if ceiling is None else f"{ceiling:.1f}",
             macs.number(cost(group, "macs")) + ("*" if is_disputed(group) else ""),
             memory.number(cost(group, "training_memory_bytes")),
             latency.number(cost(group, "latency_ms")),
         )
+        rows.append([short(cell) for cell in row])
+    printed = as_columns(heads, rows, width=width)
     if any(is_disputed(group) for group in groups):
-        printed.caption = "* the counters of multiply-adds disagree; a report lists their counts"
+        printed += "\n* the counters of multiply-adds disagree; a report lists their counts"
     return printed
 
 

@@ -30,12 +30,15 @@ def offset_colour(offset: int, largest: int = _LARGEST, palest: float = 0.0) -> 
     `palest` keeps thin lines from fading: it is the share of full colour that even the smallest
     offset gets.
     """
-    from matplotlib.colors import to_rgb
-
     share = palest + (1 - palest) * (abs(offset) / max(largest, abs(offset), 1)) ** _POWER
-    middle, end = np.array(to_rgb(_NOW)), np.array(to_rgb(_PAST if offset > 0 else _FUTURE))
-    red, green, blue = (middle + share * (end - middle)).tolist()
+    middle, end = (bytes.fromhex(colour[1:]) for colour in (_NOW, _PAST if offset > 0 else _FUTURE))
+    red, green, blue = ((a + share * (b - a)) / 255 for a, b in zip(middle, end, strict=True))
     return red, green, blue
+
+
+def ink_on(offset: int, largest: int = _LARGEST) -> str:
+    """The colour of a number that stands on its offset's colour."""
+    return "#ffffff" if sum(offset_colour(offset, largest)) < 3 * 0.55 else INK
 
 
 @styled
