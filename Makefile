@@ -6,14 +6,15 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test notebooks studio pictures lint types benchmark gpu environment clean
+.PHONY: help quickstart test notebooks docs studio pictures lint types benchmark gpu environment clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
 	@echo 'make test         run the tests'
 	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
+	@echo 'make docs         the docs as a site, build/site/index.html; it needs no network'
 	@echo 'make studio       make docs/studio.html, the page, from its sources'
-	@echo 'make pictures     draw the pictures of the README again (needs Chromium)'
+	@echo 'make pictures     draw the pictures of README and docs again (needs Chromium)'
 	@echo 'make lint types   ruff, the direction of imports, and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
@@ -29,6 +30,11 @@ test: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
 	@echo build/notebooks
+
+docs: $(VENV)/.dev
+	@NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py -m site $(ARGS)
+	@echo build/site/index.html
 
 studio: $(VENV)/.base
 	@$(BIN)/python -m tps_lab.studio.build

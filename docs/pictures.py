@@ -1,9 +1,14 @@
-"""Makes the README's four pictures: python docs/pictures.py (make pictures). They land in docs/pictures/.
+"""Makes the pictures of the README and of docs/concepts: python docs/pictures.py (make pictures), into docs/pictures/.
 
-mosaic.gif     frames fan out, their patches fly into one mixed frame, attention, and back
-variants.png   which patches one patch meets in a block: spatial, joint, divided, TPS
-pareto.png     accuracy against multiply-adds, from reports/opposites/results.csv
-studio.png     the studio's page as a browser draws it (needs Chromium)
+mosaic.gif      frames fan out, their patches fly into one mixed frame, attention, and back
+variants.png    which patches one patch meets in a block: spatial, joint, divided, TPS
+pareto.png      accuracy against multiply-adds, from reports/opposites/results.csv
+studio.png      the studio's page as a browser draws it (needs Chromium)
+problem.png     a clip and its reversal, and the means of their frames
+reach.png       patterns A and C, and their receptive fields over depth
+relations.png   whom a patch looks at under four relations
+limits.png      proved ceilings and the runs under them, from reports/ablations/probes/results.csv
+comparison.png  accuracies seed by seed, from reports/opposites/results.csv
 """
 
 from __future__ import annotations
@@ -161,9 +166,8 @@ def variants() -> None:
 
 def pareto() -> None:
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with (HERE.parent / "reports/opposites/results.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            found[row["label"]].append(row)
+    for row in _rows("reports/opposites/results.csv"):
+        found[row["label"]].append(row)
     figure = Figure(figsize=(7.6, 4.0), facecolor="#fbfaf7", layout="constrained")
     ax = figure.add_subplot(facecolor="#fbfaf7")
     for label, rows in found.items():
@@ -201,8 +205,106 @@ def studio() -> None:
     Image.open(OUT / "studio.png").quantize(256).save(OUT / "studio.png", optimize=True)
 
 
+# ---------------------------------------------------------------------- the concepts
+
+
+def problem() -> None:
+    import torch
+
+    from tps_lab import data
+
+    clips = data.parse("opposites", size=32).opened()
+    figure = Figure(figsize=(9.2, 2.9), facecolor="#fbfaf7")
+    shown = range(1, 16, 2)
+    pair = clips.batch("test", torch.tensor([0, 1]))[0][:, 0].numpy()  # (2, T, H, W)
+    low, high = pair.min(), pair.max()
+    for row, clip in enumerate(pair):
+        pictures = [*(clip[t] for t in shown), clip.mean(0)]
+        for column, picture in enumerate(pictures):
+            last = column == len(pictures) - 1
+            ax = figure.add_axes((0.09 + 0.097 * column + 0.025 * last, 0.47 - 0.42 * row, 0.09, 0.4))
+            ax.imshow(picture, cmap="gray", vmin=low, vmax=picture.max() if last else high)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if row == 0:
+                ax.set_title("mean of all" if last else f"frame {shown[column]}", fontsize=9)
+        figure.text(
+            0.08, 0.67 - 0.42 * row, clips.classes[row], ha="right", va="center", fontsize=11, fontweight="bold"
+        )
+    figure.savefig(OUT / "problem.png", dpi=120)
+
+
+def reach() -> None:
+    from tps_lab import viz
+
+    figure = Figure(figsize=(9.6, 3.0), facecolor="white", layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.7))
+    viz.mosaic("A", ax=left)
+    viz.mosaic("C", ax=middle)
+    viz.coverage(["spatial", "tps(pattern=A)", "tps(pattern=C)", "joint"], depth=8, ax=right)
+    figure.savefig(OUT / "reach.png", dpi=120)
+
+
+def relations() -> None:
+    from tps_lab import viz
+
+    figure = Figure(figsize=(9.6, 2.7), facecolor="white", layout="constrained")
+    for ax, text in zip(figure.subplots(2, 2).flat, ("causal", "natten", "radial", "first-and-previous"), strict=True):
+        viz.who_sees_whom(text, grid=(8, 6, 6), depth=1, ax=ax)
+        ax.set_ylim(6.2, -0.2)  # the block alone: after one block the field is the same
+        ax.set_yticks([])
+    figure.savefig(OUT / "relations.png", dpi=120)
+
+
+def limits() -> None:
+    from tps_lab.viz.style import CEILING
+
+    found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in _rows("reports/ablations/probes/results.csv"):
+        if row["proved_ceiling_pct"]:
+            found[row["data"].partition("(")[0], row["attention"]].append(row)
+    figure = Figure(figsize=(7.6, 0.42 * len(found) + 0.9), facecolor="#fbfaf7", layout="constrained")
+    ax = figure.add_subplot(facecolor="#fbfaf7")
+    for y, ((_, attention), rows) in enumerate(found.items()):
+        ceiling = float(rows[0]["proved_ceiling_pct"])
+        ax.plot([ceiling, ceiling], [y - 0.36, y + 0.36], color=CEILING, linewidth=2.5)
+        used = look(attention)
+        ax.plot([float(row["top1_pct"]) for row in rows], [y] * len(rows), used.marker, color=used.colour, alpha=0.6)
+    ax.set_yticks(range(len(found)), [f"{probe}: {attention}" for probe, attention in found], fontsize=9)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 103)
+    ax.set_xlabel("Test accuracy of each run (%); the bar is what was proved to be the most")
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(OUT / "limits.png", dpi=120)
+
+
+def comparison() -> None:
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in _rows("reports/opposites/results.csv"):
+        found[row["label"]].append(row)
+    figure = Figure(figsize=(7.6, 3.0), facecolor="#fbfaf7", layout="constrained")
+    ax = figure.add_subplot(facecolor="#fbfaf7")
+    for y, rows in enumerate(found.values()):
+        used = look(rows[0]["attention"])
+        ax.plot([float(row["top1_pct"]) for row in rows], [y] * len(rows), used.marker, color=used.colour, markersize=8)
+    ax.set_yticks(range(len(found)), list(found))
+    ax.invert_yaxis()
+    ax.set_xlim(40, 102)
+    ax.set_xlabel("Test accuracy of each run after 500 steps (%)")
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(OUT / "comparison.png", dpi=120)
+
+
+def _rows(path: str) -> list[dict[str, str]]:
+    with (HERE.parent / path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    all_of_them = {"mosaic": mosaic_film, "variants": variants, "pareto": pareto, "studio": studio}
+    all_of_them = {
+        "mosaic": mosaic_film, "variants": variants, "pareto": pareto, "studio": studio, "problem": problem,
+        "reach": reach, "relations": relations, "limits": limits, "comparison": comparison,
+    }  # fmt: skip
     for name in sys.argv[1:] or all_of_them:
         all_of_them[name]()
