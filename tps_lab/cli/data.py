@@ -1,4 +1,4 @@
-"""Commands about data: data check."""
+"""Commands about data: data check, data make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tps_lab.cli._help import App
 from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json, say
 
 data = App(
-    help="Check a collection of videos.",
+    help="Check a collection of videos; render a simulated data set.",
     epilog="Example: tps-lab data check FOLDER",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -21,7 +21,7 @@ app.add_typer(data, name="data")
 
 @data.callback()
 def _data() -> None:
-    """Check a collection of videos."""
+    """Check a collection of videos; render a simulated data set."""
 
 
 @data.command("check", epilog="tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")
@@ -65,3 +65,34 @@ def check(
     say(checks.text(facts))
     if fix_list is not None:
         print(f"wrote {facts['fix_list']['clips']} usable clips to {fix_list}")
+
+
+@data.command("make", epilog="tps-lab data make manipulation")
+def make(
+    name: Annotated[str, typer.Argument(metavar="DATA", help='A simulated data set, such as "manipulation(size=48)".')],
+    jobs: Annotated[int | None, count("Processes at a time. [default: one per core]")] = None,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Render a simulated data set once; what trains on it then reads the pictures.
+
+    Can be stopped at any time and goes on where it was.
+    """
+    from tps_lab import data as data_sets
+    from tps_lab import progress
+    from tps_lab.data import Simulated, _make
+    from tps_lab.errors import InputError
+
+    spec = data_sets.parse(name, **pairs(set_))
+    if not isinstance(spec, Simulated):
+        simulated = ", ".join(k for k, cls in data_sets.data_sets().items() if issubclass(cls, Simulated))
+        raise InputError(f"{spec.name} needs no making; simulated are {simulated}")
+    made = _make.make(spec, jobs or 0, progress.for_this_terminal(quiet or json_))
+    if json_:
+        print_json(made)
+        return
+    print(f"{made['scenes']:,} scenes, {made['bytes'] / 2**20:,.0f} MiB in {made['folder']}")
+    dropped = ", ".join(f"{n} of {kind}" for kind, n in made["dropped"].items())
+    print(f"failed episodes, dropped and played again: {dropped or 'none'}")
+    print(f"content {made['content'][:16]}, with " + ", ".join(f"{k} {v}" for k, v in made["made_with"].items()))

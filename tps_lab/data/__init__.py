@@ -10,7 +10,7 @@ from typing import Any
 from tps_lab import specs
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 
-__all__ = ["SPLITS", "Clips", "Data", "Split", "data_sets", "opened", "parse"]
+__all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "data_sets", "opened", "parse"]
 
 
 def data_sets() -> dict[str, type[Data]]:

@@ -1,0 +1,252 @@
+"""Rendering a simulated data set into its cache, in several processes; what was rendered before is kept.
+
+A file of the cache holds 64 scenes and appears whole or not at all, so that whatever stops this, the next call goes on
+after the last whole file. What the pictures are depends neither on the number of processes nor on interruptions. One
+process beside us is::
+
+    python -m tps_lab.data._make --about SPEC PLUGIN…          prints what it renders with, as JSON
+    python -m tps_lab.data._make 0,2,4 SPEC PLUGIN…            renders these files, prints a line per scene
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from tps_lab import children, files, plugins
+from tps_lab.data._simulated import (
+    BEGUN,
+    CONTENTS,
+    Shard,
+    Simulated,
+    content_hash,
+    file_hash,
+    packed,
+    shard_name,
+    shards,
+)
+from tps_lab.errors import InputError
+from tps_lab.progress import Progress
+
+
+def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+    """Render what is missing of a data set's cache.
+
+    Args:
+        jobs: processes; 0: one per core.
+        progress: where to show how far it is.
+
+    Returns:
+        folder, scenes, bytes, dropped (failed episodes by kind), content (the hash), made_with, seconds.
+
+    Raises:
+        InputError: no renderer works, the disk is too small, the folder is somebody else's, or a kind always fails.
+    """
+    progress = progress or Progress()
+    begin = time.perf_counter()
+    surroundings = spec.surroundings()
+    about = _about(spec, surroundings)
+    try:
+        folder = files.folder(spec.folder)
+        _begin(spec, folder, about)
+        files.remove_halves(folder)
+        todo = [
+            (split, first, end) for split, first, end in shards(spec) if not _done(folder, shard_name(split, first))
+        ]
+        scenes = sum(end - first for _, first, end in todo)
+        jobs = max(1, min(jobs or _cores(), len(todo)))
+        if todo:
+            _say_before(spec, folder, scenes, jobs, progress)
+            _render(spec, surroundings, [todo[k::jobs] for k in range(jobs)], progress)
+        return {**_finish(spec, folder, about), "seconds": time.perf_counter() - begin}
+    except OSError as error:
+        raise InputError(f"cannot write {spec.folder}: {error.strerror or error}") from error
+
+
+def _about(spec: Simulated, surroundings: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(
+        _command("--about", spec), env=children.environment(**surroundings), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise InputError(_last_line(done.stderr))
+    return dict(json.loads(done.stdout))
+
+
+def _begin(spec: Simulated, folder: Path, about: dict[str, str]) -> None:
+    """Note whose this folder is, or refuse one that is not ours."""
+    ours = {"identity": spec.identity, "made_with": about}
+    if not (folder / BEGUN).exists():
+        if any(folder.iterdir()):
+            raise InputError(f"{folder} holds other files; name a new folder")
+        files.write_whole(folder / BEGUN, json.dumps(ours, indent=2))
+        return
+    found = files.read_json(folder / BEGUN)
+    if found != ours:
+        then = found.get("made_with") if isinstance(found, dict) else None
+        why = "other scenes" if then == about else f"scenes rendered with {then}, here it would be {about}"
+        raise InputError(f"{folder} holds {why}; remove it or name another folder with path=")
+
+
+def _done(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.json").exists() and (folder / f"{name}.npy").exists()
+
+
+def _say_before(spec: Simulated, folder: Path, scenes: int, jobs: int, progress: Progress) -> None:
+    needed = scenes * spec.scene_bytes
+    free = shutil.disk_usage(folder).free
+    minutes = scenes * spec.seconds_each / jobs / 60
+    took = f"{60 * minutes:.0f} s" if minutes < 2 else f"{minutes:.0f} minutes"
+    progress.say(
+        f"{scenes:,} scenes of {spec.stored} frames of {spec.size}×{spec.size} pixels: {needed / 2**20:,.0f} MiB in "
+        f"{folder}, about {took} on {jobs} {'core' if jobs == 1 else 'cores'}"
+    )
+    if needed > 0.95 * free:
+        raise InputError(
+            f"{needed / 2**20:,.0f} MiB are needed and {free / 2**20:,.0f} MiB are free in {folder}; path= names another"
+        )
+
+
+def _render(spec: Simulated, surroundings: dict[str, str], shares: list[list[Shard]], progress: Progress) -> None:
+    """Let a process render each share, and show how far they are."""
+    lines: Queue[str | None] = Queue()
+    scenes = sum(end - first for share in shares for _, first, end in share)
+    news = max(1, scenes // 20)
+    began = time.perf_counter()
+    with _processes(spec, surroundings, shares, lines) as running, progress.run("scenes", scenes) as advance:
+        done, ended = 0, 0
+        while ended < len(running):
+            if lines.get() is None:
+                ended += 1
+                continue
+            done += 1
+            left = (time.perf_counter() - began) / done * (scenes - done) / 60
+            advance(done, None if done % news else f"{left:.1f} min left")
+    for process, errors in running:
+        if process.wait():
+            raise InputError(_last_line("".join(errors)) or f"a process ended with {process.returncode}")
+
+
+@contextmanager
+def _processes(
+    spec: Simulated, surroundings: dict[str, str], shares: list[list[Shard]], lines: Queue[str | None]
+) -> Iterator[list[tuple[subprocess.Popen[str], list[str]]]]:
+    """Processes that render; each line that one prints comes to `lines`, and None when it has ended."""
+    environment = children.environment(OMP_NUM_THREADS="1", **surroundings)
+    running: list[tuple[subprocess.Popen[str], list[str]]] = []
+
+    def listen(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    def gather(process: subprocess.Popen[str], errors: list[str]) -> None:
+        assert process.stderr is not None
+        errors.extend(process.stderr)
+
+    try:
+        every = shards(spec)
+        for share in shares:
+            which = ",".join(str(every.index(shard)) for shard in share)
+            process = subprocess.Popen(
+                _command(which, spec), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            errors: list[str] = []
+            running.append((process, errors))
+            threading.Thread(target=listen, args=(process,), daemon=True).start()
+            threading.Thread(target=gather, args=(process, errors), daemon=True).start()
+        yield running
+    finally:
+        for process, _ in running:
+            if process.poll() is None and sys.exc_info()[0] is not None:
+                process.terminate()
+            process.wait()
+
+
+def _finish(spec: Simulated, folder: Path, about: dict[str, str]) -> dict[str, Any]:
+    """Write what the cache holds, once all of it is there."""
+    sums, dropped, total = {}, Counter[str](), 0
+    for split, first, _ in shards(spec):
+        name = shard_name(split, first)
+        sums[name] = file_hash(folder / f"{name}.npy")
+        total += (folder / f"{name}.npy").stat().st_size
+        dropped.update(files.read_json(folder / f"{name}.json")["dropped"])
+    contents = {
+        "identity": spec.identity,
+        "made_with": about,
+        "dropped": dict(sorted(dropped.items())),
+        "content": content_hash(sums),
+        "shards": sums,
+    }
+    files.write_whole(folder / CONTENTS, json.dumps(contents, indent=2))
+    scenes = sum(end - first for _, first, end in shards(spec))
+    return {
+        "folder": str(folder), "scenes": scenes, "bytes": total,
+        **{name: contents[name] for name in ("dropped", "content", "made_with")},
+    }  # fmt: skip
+
+
+def _command(what: str, spec: Simulated) -> list[str]:
+    return children.python("-m", "tps_lab.data._make", what, str(spec), *plugins.loaded())
+
+
+def _last_line(text: str) -> str:
+    found = [line for line in text.strip().splitlines() if line.strip()]
+    return found[-1].removeprefix("tps_lab.errors.InputError: ") if found else "rendering failed without a word"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ---------------------------------------------------------------------- the other process
+
+
+def _work(spec: Simulated, todo: list[Shard]) -> None:
+    """Render some files of the cache."""
+    parent = os.getppid()
+    for split, first, end in todo:
+        scenes, dropped = [], Counter[str]()
+        for index in range(first, end):
+            pictures, failed = spec.scene(split, index)
+            scenes.append(pictures)
+            if failed:
+                dropped[spec.kinds[index % len(spec.kinds)]] += failed
+            if os.getppid() != parent:
+                sys.exit("nobody is waiting for this any more")
+            print(index, flush=True)
+        name = shard_name(split, first)
+        files.write_whole(spec.folder / f"{name}.npy", packed(scenes))
+        files.write_whole(spec.folder / f"{name}.json", json.dumps({"dropped": dict(dropped)}))
+
+
+def _main(what: str, text: str, *plugin_files: str) -> None:
+    from tps_lab import data
+
+    for file in plugin_files:
+        plugins.load(Path(file))
+    spec = data.parse(text)
+    assert isinstance(spec, Simulated)
+    if what == "--about":
+        print(json.dumps(spec.made_with()))
+    else:
+        every = shards(spec)
+        _work(spec, [every[int(k)] for k in what.split(",")])
+
+
+if __name__ == "__main__":
+    try:
+        _main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(str(error))
