@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 
 def test_it_has_files_and_commands():
-    assert set(FILES) == {"columns.py", "diagonal.py", "blink.py", "question.yaml"}
+    assert set(FILES) == {"columns.py", "diagonal.py", "blink.py", "bar.py", "question.yaml"}
     assert len(COMMANDS) >= 6
 
 

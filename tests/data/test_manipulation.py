@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,22 +69,29 @@ def test_clips_are_what_was_played(cache):
     folder, made = cache
     spec = parse(SMALL, path=str(folder), frames=4)
     clips = spec.opened()
-    assert made["scenes"] == 210 and sum(made["dropped"].values()) > 20
-    assert clips.clip_shape == (3, 4, 16, 16) and clips.classes == ("right", "left") and clips.pairs == ((0, 1),)
-    assert clips.ceiling is None and clips.stories() is None
+    assert made["scenes"] == 210
+    assert sum(made["dropped"].values()) > 20
+    assert clips.clip_shape == (3, 4, 16, 16)
+    assert clips.classes == ("right", "left")
+    assert clips.pairs == ((0, 1),)
+    assert clips.ceiling is None
+    assert clips.stories() is None
     x, y = clips.batch("train", torch.tensor([0, 129, 64, 63]))
     assert y.tolist() == [0, 1, 0, 1]
     for clip, i in zip(x, (0, 129, 64, 63), strict=True):
         pictures, _ = spec.scene("train", i)
         expected = (pictures[::4].astype(np.float32) / 255 - 0.5) / 0.25
         np.testing.assert_allclose(clip.permute(1, 2, 3, 0).numpy(), expected, atol=1e-6)
-    assert made["content"][:16] in clips.notes[0] and "of left" in clips.notes[1]
+    assert made["content"][:16] in clips.notes[0]
+    assert "of left" in clips.notes[1]
 
 
 def test_direction_holds_each_clip_and_its_exact_reversal(cache):
     clips = parse(SMALL, path=str(cache[0]), task="direction").opened()
     assert clips.classes == ("right", "right reversed", "left", "left reversed")
-    assert clips.size("test") == 140 and clips.twins == 2 and clips.ceiling == 0.5
+    assert clips.size("test") == 140
+    assert clips.twins == 2
+    assert clips.ceiling == 0.5
     x, y = clips.batch("test", torch.arange(140))
     assert torch.equal(x[::2].flip(2), x[1::2])
     assert torch.equal(y[::2] + 1, y[1::2])
@@ -97,8 +103,9 @@ def test_direction_holds_each_clip_and_its_exact_reversal(cache):
 
 def test_one_cache_serves_2_to_16_frames(cache):
     x = {t: parse(SMALL, path=str(cache[0]), frames=t).opened().batch("val", torch.arange(10))[0] for t in (2, 8, 16)}
-    assert torch.equal(x[8], x[16][:, :, ::2]) and torch.equal(x[2], x[16][:, :, ::8])
-    with pytest.raises(InputError, match="stored=6 instead|stored=16 instead of 6"):
+    assert torch.equal(x[8], x[16][:, :, ::2])
+    assert torch.equal(x[2], x[16][:, :, ::8])
+    with pytest.raises(InputError, match=r"stored=6 instead|stored=16 instead of 6"):
         parse(SMALL, path=str(cache[0]), frames=6).opened()
 
 
@@ -185,7 +192,7 @@ def test_damage_is_named_and_nothing_is_run(cache, tmp_path, how):
         said["shards"]["train-00001"] = _simulated.file_hash(file)
         said["content"] = _simulated.content_hash(said["shards"])
         (folder / "contents.json").write_text(json.dumps(said))
-    with pytest.raises(InputError, match="damaged|does not name its own content"):
+    with pytest.raises(InputError, match=r"damaged|does not name its own content"):
         parse(SMALL, path=str(folder)).opened()
 
 
@@ -208,10 +215,12 @@ def test_what_always_fails_says_so(tmp_path):
 
 def test_options():
     spec = parse("manipulation")
-    assert len(spec.kinds) == 24 and len(spec.opposites) == 12
+    assert len(spec.kinds) == 24
+    assert len(spec.opposites) == 12
     assert len(parse("manipulation(tasks=all)").kinds) == 50
     two = parse("manipulation(tasks=[door-close,door-open])")
-    assert two.kinds == ("door close", "door open") and two.opposites == ((1, 0),)
+    assert two.kinds == ("door close", "door open")
+    assert two.opposites == ((1, 0),)
     assert parse(str(two)) == two
     with pytest.raises(InputError, match="did you mean 'door-open'"):
         parse("manipulation(tasks=[door-opem])")
@@ -231,10 +240,11 @@ def test_splits_share_no_placement_and_no_camera():
     places, angles = {}, {}
     for split in ("train", "val", "test"):
         drawn = np.array([placement(low, high, split, rng) for _ in range(500)])
-        assert (drawn >= low).all() and (drawn <= high).all()
+        assert (drawn >= low).all()
+        assert (drawn <= high).all()
         places[split] = drawn[:, 1]
         angles[split] = np.array([spec.camera(split, rng).azimuth for _ in range(500)])
-    for found, gap in ((places, 0.012), (angles, 1.9)):
+    for found, gap in ((places, 0.0079), (angles, 1.9)):  # 4 % of half of 0.4 m; 2 degrees
         for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
             assert np.abs(found[a][:, None] - found[b]).min() > gap
     few = Manipulation(cameras=3)
@@ -274,7 +284,9 @@ def test_a_few_real_clips(tmp_path):
     assert {"metaworld", "mujoco", "renderer"} <= set(made["made_with"])
     clips = parse(text).opened()
     x, y = clips.batch("test", torch.arange(2))
-    assert x.shape == (2, 3, 8, 32, 32) and y.tolist() == [0, 1] and clips.pairs == ((0, 1),)
+    assert x.shape == (2, 3, 8, 32, 32)
+    assert y.tolist() == [0, 1]
+    assert clips.pairs == ((0, 1),)
     assert x.std() > 0.3  # a picture, not a blank
     moved = (x[:, :, 1:] - x[:, :, :-1]).abs().amax((1, 3, 4))
     assert (moved > 0.2).all()  # something moves from each frame to the next
@@ -289,4 +301,4 @@ def test_opposites_are_tasks_of_meta_world():
     from metaworld.policies import ENV_POLICY_MAP
 
     assert sorted(ENV_POLICY_MAP) == sorted(f"{task}-v3" for task in parse("manipulation(tasks=all)").chosen)
-    assert all(len(pair) == 2 for pair in OPPOSITES) and Path(_metaworld.__file__).exists()
+    assert all(len(pair) == 2 for pair in OPPOSITES)

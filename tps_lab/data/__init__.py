@@ -9,6 +9,7 @@ from typing import Any
 
 from tps_lab import specs
 from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.data._simulated import Simulated
 
 __all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "data_sets", "opened", "parse"]
 

@@ -61,9 +61,7 @@ def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> di
         folder = files.folder(spec.folder)
         _begin(spec, folder, about)
         files.remove_halves(folder)
-        todo = [
-            (split, first, end) for split, first, end in shards(spec) if not _done(folder, shard_name(split, first))
-        ]
+        todo = [shard for shard in shards(spec) if not _done(folder, shard_name(*shard[:2]))]
         scenes = sum(end - first for _, first, end in todo)
         jobs = max(1, min(jobs or _cores(), len(todo)))
         if todo:
@@ -113,7 +111,7 @@ def _say_before(spec: Simulated, folder: Path, scenes: int, jobs: int, progress:
     )
     if needed > 0.95 * free:
         raise InputError(
-            f"{needed / 2**20:,.0f} MiB are needed and {free / 2**20:,.0f} MiB are free in {folder}; path= names another"
+            f"{needed / 2**20:,.0f} MiB are needed, {free / 2**20:,.0f} are free in {folder}; path= names another"
         )
 
 

@@ -1,13 +1,14 @@
 """Meta-World's robot arm: episodes of its scripted policies, and pictures of them without a screen.
 
-Meta-World (Yu et al., CoRL 2019, arXiv 1910.10897; metaworld 3.1.1, MIT; the extra `manipulation`) simulates fifty tasks
-of one arm in MuJoCo, each with a policy that solves it. Its goal markers, which show where things will go, are not drawn,
-nor are shadows and reflections, which take most of the time. MuJoCo draws with OpenGL: through EGL, or OSMesa, both of
-which work without a graphics card.
+Meta-World (Yu et al., CoRL 2019, arXiv 1910.10897; metaworld 3.1.1, MIT; the extra `manipulation`) simulates fifty
+tasks of one arm in MuJoCo, each with a policy that solves it. Its goal markers, which show where things will go, are
+not drawn, nor are shadows and reflections, which take most of the time. MuJoCo draws with OpenGL: through EGL, or
+OSMesa, both of which work without a graphics card.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SYSTEM = "apt-get install libegl1 libgl1-mesa-dri"
 INSTALL = "pip install 'tps_lab[manipulation]'"
 LONGEST = 200  # steps of an episode; one that has not succeeded by then has failed
 AFTER = 12  # steps that an episode goes on after it succeeded
@@ -57,13 +59,13 @@ class Arm:
         from metaworld.policies import ENV_POLICY_MAP
 
         name = f"{task}-v3"
-        self.policy = ENV_POLICY_MAP[name]
+        self.policy: Any = ENV_POLICY_MAP[name]
         self.env: Any = ALL_V3_ENVIRONMENTS[name]()
         # as `set_task` of Meta-World does, without its list of fifty placements
         self.env._set_task_called, self.env._freeze_rand_vec = True, False
         self.env._partially_observable = False
         self.env.__dict__.pop("sawyer_observation_space", None)
-        self.usual_start = self.env.hand_init_pos
+        self.usual_start: Any = self.env.hand_init_pos
         model = self.env.model
         model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
         model.vis.global_.offwidth = model.vis.global_.offheight = side
@@ -97,7 +99,8 @@ class Arm:
         env.hand_init_pos = np.clip(self.usual_start + rng.uniform(*_START), env.mocap_low, env.mocap_high)
         observed, _ = env.reset()
         policy = self.policy()
-        states, done = [env.data.qpos.copy()], None
+        states: list[NDArray[np.float64]] = [env.data.qpos.copy()]
+        done: int | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # policies ask for more than the arm gives, and are told so each time
             for step in range(1, LONGEST + AFTER + 1):
@@ -168,9 +171,7 @@ def backend() -> str:
         if done.returncode == 0:
             return name
     tried = f"MUJOCO_GL={wanted} does not work" if wanted else "neither EGL nor OSMesa works"
-    raise InputError(
-        f"nothing here can render: {tried}; on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
-    )
+    raise InputError(f"nothing here can render: {tried}; on Debian or Ubuntu: {SYSTEM} (or libosmesa6)")
 
 
 if __name__ == "__main__":

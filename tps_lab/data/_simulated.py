@@ -18,7 +18,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tps_lab import files
-from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._reversals import ReversedClips
+from tps_lab.data._base import REVERSED, SPLITS, Clips, Data, Split
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -68,13 +67,11 @@ class Simulated(Data):
     content: str = ""
     seed: int = 0
 
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Data.limits, "frames": (2, 1_000), "size": (8, 1_024)}
     seconds_each: ClassVar[float] = 0.2  # about what playing and rendering a scene takes of one core
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.frames < 2 or self.size < 8:
-            given = f"frames={self.frames}, size={self.size}"
-            raise InputError(f"{self.name} needs frames ≥ 2 and size ≥ 8, got {given}")
         if self.task not in TASKS:
             raise unknown(f"task of {self.name}", self.task, TASKS)
         for split in SPLITS:
@@ -181,8 +178,7 @@ class SimulatedClips(Clips):
         if self.both_ways:
             self.classes = tuple(name for kind in kinds for name in (kind, f"{kind} reversed"))
             self.pairs = tuple((2 * i, 2 * i + 1) for i in range(len(kinds)))
-            self.twins, self.reach = ReversedClips.twins, ReversedClips.reach
-            self.ceiling, self.ceiling_reason = ReversedClips.ceiling, ReversedClips.ceiling_reason
+            self.twins, self.reach, self.ceiling, self.ceiling_reason = 2, 1, 0.5, REVERSED
         else:
             self.classes, self.pairs = kinds, options.opposites
         contents = _contents(options)
@@ -239,9 +235,8 @@ def _contents(spec: Simulated) -> dict[str, Any]:
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}); remove {spec.folder} and: {make}") from None
     if found != spec.identity:
-        raise InputError(
-            f"{spec.folder} holds other scenes ({_difference(found, spec.identity)}); another path=, or none"
-        )
+        why = _difference(found, spec.identity)
+        raise InputError(f"{spec.folder} holds other scenes ({why}); another path=, or none")
     if content_hash(sums) != content or list(sums) != [shard_name(split, first) for split, first, _ in shards(spec)]:
         raise InputError(f"{file} does not name its own content; remove {spec.folder} and: {make}")
     if spec.content and not content.startswith(spec.content):

@@ -12,13 +12,14 @@ from 11° to 13.5° and test from 15.5° to 18°; where things stand is drawn fr
 
     of every half of the range   |<-- train: 0 to 60 % -->|··|<- val: 68 to 78 % ->|··|<- test: 86 to 96 % ->|
 
-All clips are cut alike: 36 to 48 steps of the simulation, the last of them 6 to 12 after the task was done, whatever the
-task. The hand starts from anywhere within some 20 cm of its usual place, so that no episode is too short for that but by
-chance; one that is, or that fails, is dropped, counted, and played anew.
+All clips are cut alike: 36 to 48 steps of the simulation, the last of them 6 to 12 after the task was done, whatever
+the task. The hand starts from anywhere within some 20 cm of its usual place, so that no episode is too short for that
+but by chance; one that is, or that fails, is dropped, counted, and played anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -87,8 +88,9 @@ class Manipulation(Simulated):
     cameras: int = 0
     around: int = 140
 
-    limits: ClassVar = {**Simulated.limits, "cameras": (0, 1_000_000), "size": (8, 1_024)}
-    seconds_each: ClassVar[float] = 0.2
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **Simulated.limits, "cameras": (0, 1_000_000), "around": (20, 180),
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         names = [str(name) for name in ((self.tasks,) if isinstance(self.tasks, str) else self.tasks)]
@@ -98,11 +100,9 @@ class Manipulation(Simulated):
         if not names:
             raise InputError("tasks must name one or more, or be opposites or all")
         object.__setattr__(self, "tasks", tuple(dict.fromkeys(names)))
-        if self.around % _SECTOR or not 0 < self.around <= 180:
-            raise InputError(f"around must be 20, 40, … 180 degrees, got {self.around}")
-        if self.cameras < 0:
-            raise InputError(f"cameras must be 0 or more, got {self.cameras}")
         super().__post_init__()
+        if self.around % _SECTOR:
+            raise InputError(f"around must be 20, 40, … 180 degrees, got {self.around}")
 
     @property
     def chosen(self) -> tuple[str, ...]:
