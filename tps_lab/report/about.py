@@ -49,6 +49,13 @@ class About:
 
         return budgets.answer(self.budgets)
 
+    @property
+    def briefly(self) -> str:
+        """The same in a few words."""
+        from tps_lab.report import budgets
+
+        return budgets.briefly(self.budgets)
+
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:
         """What a grid file says, and others, which replace that; a baseline among them replaces its axis, too."""

@@ -1,102 +1,275 @@
-"""What a report says first: the one sentence that its runs support, and what to read with it.
+"""What a page says first: an answer of at most twenty words, what to choose, and what is open.
 
 Whether two variants may be ranked is decided by the paired comparison of their answers to the same
 clips with the same seeds, corrected (Holm) for every pair that could have been looked at: the best of
 many is chosen by looking at all of them. Where answers to single clips were not recorded, intervals
-that overlap are not ranked.
+that overlap are not ranked. Fewer than three seeds settle nothing, and where nobody learnt a task,
+nothing is ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 from tps_lab.ablate.proofs import SLACK_PCT
+from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Compared, Ranking
-from tps_lab.report.tables import cost, over
-from tps_lab.report.wording import interval, listed
-from tps_lab.results.groups import Group, Interval
-from tps_lab.results.units import unit_for
+from tps_lab.report.tables import cost
+from tps_lab.report.wording import listed, signed
+from tps_lab.results.groups import Group
+from tps_lab.results.paired import Pair
+from tps_lab.results.statistics import FEWEST_SEEDS
+
+MOST_WORDS = 20
+_CHEAPER = 0.95  # what costs so much of another counts as cheaper
+_KEEPS_UP = 3.0  # points of mean accuracy
+_COSTS = {"training_memory_bytes": "memory to train", "latency_ms": "time per clip", "macs": "multiply-adds"}
 
 
-def answer(ranking: Ranking, compared: Compared | None = None) -> str:
-    """The one sentence that the runs on one data set support, and no more than that.
+@dataclass(frozen=True)
+class Answer:
+    """What a data set's runs support.
 
     Args:
-        compared: what the question asks to compare; None asks for the best.
+        text: at most twenty words.
+        choose: from the Pareto front, among what is settled.
+        if_costs: what to take if memory or time counts.
+        open: what the runs do not settle.
+        sure: "settled", "partly settled", "open" or "not learnt": of what was compared.
     """
+
+    text: str
+    choose: str = ""
+    if_costs: str = ""
+    open: str = ""
+    sure: str = "open"
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Heads and texts of what stands below the answer."""
+        heads = {"Choose": self.choose, "If memory or time counts": self.if_costs, "Still open": self.open}
+        return [(head, text) for head, text in heads.items() if text]
+
+
+def answer(ranking: Ranking, compared: Compared | None = None, budget: str = "") -> Answer:
+    """The answer that the runs on one data set support, and no more than that.
+
+    Args:
+        compared: what the question asks to compare, or everything with the best.
+        budget: whether the order depends on the number of steps, in a few words; empty if it is not known.
+    """
+    compared = compared or comparisons.compared(ranking)
     if not ranking.scored:
         tried = sum(any(run.row.get("status") != "missing" for run in group.runs) for group in ranking.groups)
-        return f"No run has finished with a test accuracy: {tried or 'none'} tried, nothing to compare yet."
-    text = (compared and compared.sentence()) or _best(ranking)
-    ceiling = ranking.scored[0][0].one("ceiling_pct")
-    if ceiling is not None:
-        text += f"; a model blind to the order of frames can reach at most {ceiling:.0f} %"
-    return f"{text}."
-
-
-def _best(ranking: Ranking) -> str:
-    (best, top), *others = ranking.scored
-    tied = [other for other in others if not ranking.apart((best, top), other)]
-    first = f"{top.mean:.1f} % ({interval(best, top)})"
-
-    def score(group: Group, other: Interval) -> str:
-        same = other.over and over(group) == over(best)  # said once, with the first
-        return f"{group.label}, {other.mean:.1f} % ({other.span if same else interval(group, other)})"
-
-    if not others:
-        return f"{best.label} reaches a test accuracy of {first}, with nothing to compare it with"
-    if tied:
-        named = [score(*pair) for pair in tied[:4]] + ([f"{len(tied) - 4} more"] if len(tied) > 4 else [])
-        return (
-            f"{best.label} has the highest test accuracy, {first}, but can’t be told apart from {listed(named, '; ')}"
+        return Answer(f"No run has finished with a test accuracy: {tried or 'none'} tried, nothing to compare yet.")
+    steps = {group.first.get("steps") for group, _ in ranking.scored}
+    within = f" within {steps.pop():,} steps" if len(steps) == 1 and None not in steps else ""
+    if not any(ranking.learnt(group) for group, _ in ranking.scored):
+        text = f"No variant has learnt this task{within}; nothing is ranked."
+        return Answer(
+            text, open="Whether any of them learns it with more steps or at other settings.", sure="not learnt"
         )
-    # one seed shows what happened, not which variant is better
-    luck = " with this one seed" if ranking.one_seed else ""
-    return f"{best.label} is the most accurate{luck}, {first}, ahead of {score(*others[0])}"
+    if len(ranking.scored) == 1:
+        group, top1 = ranking.scored[0]
+        return Answer(_short([f"{group.label} reaches {top1.mean:.1f} %; there is nothing to compare it with."], ""))
+    if all(len(group.done) < FEWEST_SEEDS for group, _ in ranking.scored):
+        seeds = max(len(group.done) for group, _ in ranking.scored)
+        said = f"{'One seed settles' if seeds == 1 else 'Two seeds settle'} nothing"
+        best = ranking.scored[0][0].label
+        texts = [f"{said}; {best} has the highest accuracy so far.", f"{said} yet."]
+        return Answer(_short(texts, ""), "", "", _open(ranking, compared, []), "open")
+    if not compared.asked:
+        # what is not equal decides nothing by itself
+        texts, sure, unequal = _of_the_best(ranking)
+    else:
+        texts, sure, unequal = _of_the_asked(ranking, compared)
+    return Answer(_short(texts, budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
 
 
-def remarks(ranking: Ranking, compared: Compared | None = None) -> list[str]:
-    """What should be read together with the answer: who beats the ceiling, ties, and their costs."""
-    groups, scored = ranking.groups, ranking.scored
-    # what the answer has spoken of, corrected for the comparisons that were asked for alone
-    told = {frozenset((pair.group, pair.against)) for pair in compared.pairs} if compared and compared.asked else set()
+def _short(texts: Sequence[str], more: str) -> str:
+    """The first of these that is short enough, with `more` after it; else the first that is alone."""
+    for text in texts:
+        if more and len(f"{text[:-1]} {more}.".split()) <= MOST_WORDS:
+            return f"{text.removesuffix('.')}; {more}."
+    return next((text for text in texts if len(text.split()) <= MOST_WORDS), texts[-1])
+
+
+def _of_the_best(ranking: Ranking) -> tuple[list[str], str, list[Pair]]:
+    (best, _), *others = ranking.scored
+    top, last = ranking.top(), ranking.scored[-1][0]
+    differ = [group for group, _ in others if group not in top and equal.beyond(best, group, ranking.groups)]
+    behind = len(others) - (len(top) - 1)
+    # where none is ahead of anybody at equal settings, the answer must not rest on it
+    but = " at unequal settings" if behind and len(differ) == behind else ""
+    count = len(ranking.scored)
+    if len(top) == 1:
+        rivals = "the other" if count == 2 else f"all {_number(count - 1)} others"
+        texts = [
+            f"{best.label} is the most accurate, settled against {rivals}{but}.",
+            f"One variant is ahead of all{but}.",
+        ]
+        return texts, "settled", [pair for group in differ if (pair := ranking.pair(best, group))]
+    names = listed([group.label for group in top])
+    if len(top) == count:
+        both = "the two variants" if count == 2 else f"the {_number(count)} variants"
+        texts = [f"Which of {both} is most accurate is open: none is settled ahead of another."]
+        if ranking.any_settled():
+            first = best.label
+            texts = [f"{first} leads, but no variant is settled behind it.", "No variant is settled behind the best."]
+        return texts, "open", []
+    texts = [
+        f"{names} lead and cannot be told apart; {last.label} is behind{but}." if behind == 1 else
+        f"{names} lead and cannot be told apart; the others are behind{but}.",
+        f"{_number(len(top)).capitalize()} of {_number(count)} variants lead and cannot be told apart{but}.",
+    ]  # fmt: skip
+    return texts, "partly settled", [pair for group in differ if (pair := ranking.pair(best, group))]
+
+
+def _of_the_asked(ranking: Ranking, compared: Compared) -> tuple[list[str], str, list[Pair]]:
+    pairs = [pair for pair in compared.pairs if pair.group.top1 is not None and pair.against.top1 is not None]
+    kinds: dict[str, list[Pair]] = {"better": [], "worse": [], "open": []}
+    unequal = []
+    for pair in pairs:
+        kind = pair.verdict if pair.verdict in kinds else "open"
+        if kind != "open" and equal.beyond(pair.group, pair.against, ranking.groups):
+            unequal.append(pair)
+        else:
+            kinds[kind].append(pair)
+    settled = len(kinds["better"]) + len(kinds["worse"])
+    sure = "open" if not settled else "settled" if settled == len(pairs) else "partly settled"
+    base = compared.plain
+    parts: list[str] = []
+    counts: list[str] = []
+    for kind, word in (("better", "more"), ("worse", "less")):
+        if few := kinds[kind]:
+            verb = "is" if len(few) == 1 else "are"
+            than = f" than {base}" if not parts else ""
+            parts.append(f"{listed([compared.name(pair) for pair in few])} {verb} {word} accurate{than}")
+            than = f" than {base}" if not counts else ""
+            counts.append(f"{_number(len(few))} {verb} {word} accurate{than}")
+    rest = kinds["open"]
+    if not parts:
+        if not rest:
+            texts = [f"Every difference to {base} comes with unequal settings, so none is an answer."]
+        elif len(pairs) == 1:
+            texts = [f"{compared.name(rest[0])} and {base} cannot be told apart.", "The two cannot be told apart."]
+        else:
+            but = " at equal settings" if unequal else ""
+            texts = [f"None of the {_number(len(pairs))} can be told apart from {base}{but}.", "None is settled apart."]
+        return texts, sure, unequal
+    after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
+    mixed = f"; {_number(len(unequal))} differ{'s' * (len(unequal) == 1)} in more" if unequal else ""
+    named, counted = "; ".join(parts), f"Of {_number(len(pairs))}, {', '.join(counts)}"
+    texts = [
+        f"{named}{after}{mixed}.",
+        f"{named}.",
+        f"{counted}{after}{mixed}.",
+        f"{counted}.",
+        "Some differences are settled.",
+    ]
+    return [text[0].upper() + text[1:] for text in texts], sure, unequal
+
+
+def _choices(ranking: Ranking) -> tuple[str, str]:
+    """What to choose, and what if memory or time counts: only from the Pareto front of the means."""
+    best, top1 = ranking.scored[0]
+    ahead = [group.label for group, _ in ranking.scored[1:] if group not in ranking.top()]
+    behind = f"settled ahead of {_some(ahead)}" if ahead else "though ahead of none for certain"
+    choose = f"{best.label}: the highest mean accuracy, {top1.mean:.1f} % ({top1.span or 'no interval'}), {behind}."
     said: list[str] = []
-    if len(scored) > 1 and ranking.one_seed:
-        said.append("One seed each says nothing about other seeds: differences are of these very runs.")
+    for name, words in _COSTS.items():
+        own = cost(best, name)
+        if own is None or (name == "macs" and said):
+            continue
+        said += _cheaper(ranking, best, name, words, own)
+    if not said:
+        known = [words for name, words in _COSTS.items() if cost(best, name) is not None]
+        cheapest = (
+            f"{best.label} as well: none that costs 5 % less {listed(known).replace(' and ', ' or ')} is on the front."
+        )
+        return choose, cheapest if known else ""
+    return choose, " ".join(said)
+
+
+def _cheaper(ranking: Ranking, best: Group, name: str, words: str, own: float) -> list[str]:
+    """The most accurate variant that is cheaper by more than a twentieth, and how it compares."""
+    for group, top1 in ranking.scored[1:]:
+        needs = cost(group, name)
+        noise = max(cost(one, "latency_iqr_ms") or 0.0 for one in (group, best)) if name == "latency_ms" else 0.0
+        if needs is None or needs > _CHEAPER * own - noise or not ranking.learnt(group):
+            continue
+        if group in ranking.top() and ranking.scored[0][1].mean - top1.mean > _KEEPS_UP:
+            continue  # far behind on average, though not for certain: neither recommended nor warned of
+        pair = ranking.pair(group, best)
+        found = pair.found if pair else None
+        gap = f"{signed(found)} points" if found else f"{top1.mean:.1f} %"
+        how = "not told apart" if group in ranking.top() else "settled behind"
+        return [f"{group.label} needs {100 - 100 * needs / own:.0f} % less {words} ({gap}, {how})."]
+    return []
+
+
+def _open(ranking: Ranking, compared: Compared, unequal: Sequence[Pair]) -> str:
+    said = []
+    if unequal:
+        named = [
+            f"{pair.group.label} ({listed(equal.beyond(pair.group, pair.against, ranking.groups))})" for pair in unequal
+        ]
+        said.append(f"How much is owed to settings that are not equal: {_some(named)}.")
+    few = [group.label for group, _ in ranking.scored if len(group.done) < FEWEST_SEEDS]
+    if few:
+        said.append(f"Fewer than three seeds have finished of {_some(few)}.")
+    if compared.asked:
+        still = [pair for pair in compared.pairs if pair.verdict not in ("better", "worse") and pair.group.top1]
+        if still and len(still) == len(compared.pairs) and len(still) > 1:
+            said.append(f"All {_number(len(still))} comparisons.")
+        elif still:
+            said.append(f"{compared.head}: {_some([compared.name(pair) for pair in still])}.")
+    else:
+        pairs = [
+            f"{one[0].label} and {other[0].label}"
+            for one, other in combinations(ranking.scored, 2)
+            if not ranking.apart(one, other)
+        ]
+        if pairs:
+            said.append(f"{_some(pairs, 2, ' pairs')}.")
+    return " ".join(said)
+
+
+def _some(names: Sequence[str], most: int = 4, what: str = "") -> str:
+    if len(names) <= most:
+        return listed(list(names))
+    return listed([*names[:most], f"{len(names) - most} more{what}"])
+
+
+def _number(count: int) -> str:
+    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    return words[count] if count < len(words) else f"{count:,}"
+
+
+def remarks(ranking: Ranking) -> list[str]:
+    """What should be read together with the answer: who beats the ceiling, all or nothing, what did not run."""
+    groups, scored = ranking.groups, ranking.scored
+    said: list[str] = []
     bounded = [(group, top1, ceiling) for group, top1 in scored if (ceiling := group.one("ceiling_pct")) is not None]
     within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling + SLACK_PCT]
     if bounded and within:
-        said.append(f"Not shown to use the order of frames (interval not above the ceiling): {listed(within)}.")
+        ceiling = bounded[0][2]
+        said.append(
+            f"A model blind to the order of frames reaches at most {ceiling:.0f} %. Not shown to use the order "
+            f"(interval not above that): {listed(within)}."
+        )
         if single := _single_runs_above([group for group, *_ in bounded if group.label in within]):
             why = "where each test clip has a twin, no model blind to the order can be"
             said.append(f"Single runs are above it all the same; {why}: {listed(single)}.")
     elif bounded:
         them = "All variants are" if len(bounded) > 1 else f"{bounded[0][0].label} is"
-        said.append(f"{them} above the ceiling, which takes the order of frames.")
-    top = ranking.top() if scored else []
-    macs = sorted((value, group.label) for group in top if (value := cost(group, "macs")) is not None)
-    if len(macs) > 1:
-        unit = unit_for("count", [value for value, _ in macs])
-        least = [label for value, label in macs if value <= 1.001 * macs[0][0]]
-        rest = [f"{label} {unit.text(value)}" for value, label in macs if label not in least]
-        if rest:
-            needs = "needs" if len(least) == 1 else "need"
-            said.append(
-                f"Of the variants that share the top, {listed(least)} {needs} the fewest multiply-adds per clip, "
-                f"{unit.text(macs[0][0])} ({listed(rest)})."
-            )
-    pairs = [
-        f"{one[0].label} and {other[0].label}"
-        for one, other in combinations(scored, 2)
-        if frozenset((one[0], other[0])) not in told
-        and (told or not (one[0] in top and other[0] in top))
-        and not ranking.apart(one, other)
-    ]
-    if pairs:
-        more = f"; and {len(pairs) - 6} more pairs" if len(pairs) > 6 else ""
-        among = "Among the other pairs, all pairs counted, not" if told else "Also not"
-        said.append(f"{among} told apart: {'; '.join(pairs[:6])}{more}.")
+        said.append(
+            f"{them} above {bounded[0][2]:.0f} %, the most that a model blind to the order of frames can reach."
+        )
+    if luck := [text for group, _ in scored if (text := all_or_nothing(group))]:
+        said.append(f"Runs succeed all or nothing, so a mean says little: {'; '.join(luck)}.")
     for missing in (False, True):
         undone = [
             f"{group.label} ({number} of {len(group.runs)})"
@@ -107,6 +280,27 @@ def remarks(ranking: Ranking, compared: Compared | None = None) -> list[str]:
             what = "have not been run yet" if missing else "did not finish and count for nothing here"
             said.append(f"Some runs {what}: {listed(undone)}.")
     return said
+
+
+def all_or_nothing(group: Group) -> str:
+    """How many seeds learnt it, with a 95 % interval for the share, where seeds fall into two heaps; else empty.
+
+    Two heaps: a gap of 20 points or more between neighbouring accuracies that is wider than both heaps.
+    """
+    tops = sorted(group.values("top1_pct")) if group.done else []
+    if len(tops) < FEWEST_SEEDS:
+        return ""
+    gap, at = max((high - low, i + 1) for i, (low, high) in enumerate(pairwise(tops)))
+    low, high = tops[:at], tops[at:]
+    if gap < 20 or gap < 2 * max(low[-1] - low[0], high[-1] - high[0]):
+        return ""
+    from scipy.stats import binomtest
+
+    share = binomtest(len(high), len(tops)).proportion_ci(method="wilson")
+    return (
+        f"{group.label}, {len(high)} of {len(tops)} seeds reach {high[0]:.0f} % or more, the others {low[-1]:.0f} % or "
+        f"less (share of seeds: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
+    )
 
 
 def _single_runs_above(groups: Sequence[Group]) -> list[str]:

@@ -97,6 +97,14 @@ def answer(budgets: Sequence[Ahead]) -> str:
     return f"Who is ahead depends on the budget: {said}."
 
 
+def briefly(budgets: Sequence[Ahead]) -> str:
+    """The same in a few words."""
+    if len(budgets) < 2:
+        return ""
+    same = all(set(budget.first) == set(budgets[-1].first) for budget in budgets)
+    return "so at every budget" if same else "the order depends on the budget"
+
+
 def tuned(trials: Iterable[Run]) -> list[Tuned]:
     """Every case's curve and choice, at every budget."""
     tried: dict[tuple[int, str], list[tuple[Any, float | None]]] = {}

@@ -7,14 +7,16 @@ best is looked for, which is a look at all pairs; p values are corrected for tha
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from tps_lab.report.wording import interval, listed
-from tps_lab.results.axes import level_text, lines, short
+from tps_lab.report.wording import interval, listed, signed
+from tps_lab.results.axes import level_text, lines, phrase
 from tps_lab.results.groups import Group, Interval
 from tps_lab.results.paired import Pair, along, baseline_of, compare_groups, names_of, paired
+from tps_lab.results.statistics import FEWEST_SEEDS
 
 _ALL_PAIRS = 14  # groups; of more, only neighbours of the best are compared, corrected for all pairs
 _MOST_NAMED = 8
@@ -36,16 +38,37 @@ class Ranking:
             wanted = wanted[: len(self.scored) - 1]  # the best against each
         self.found = {(id(p.group), id(p.against)): p for p in compare_groups(wanted, of=self.every)}
 
-    @property
-    def one_seed(self) -> bool:
-        return any(len(group.done) < 2 for group, _ in self.scored)
+    def learnt(self, group: Group) -> bool:
+        """Whether a group is above chance by more than luck with clips or seeds, however many groups were tried.
+
+        Clips are the same for all seeds, so more seeds do not make more of them.
+        """
+        from scipy import stats
+
+        chance, clips = group.one("chance_pct"), group.one("test_clips")
+        tops = group.values("top1_pct") if group.done else []
+        if chance is None or not tops:
+            return bool(tops)
+        tail = 1 - 0.025 / len(self.scored)
+        p = chance / 100
+        least = float(stats.norm.ppf(tail)) * 100 * (p * (1 - p) / (clips or 100)) ** 0.5
+        if len(tops) > 1:
+            luck = float(stats.t.ppf(tail, len(tops) - 1)) * statistics.stdev(tops) / len(tops) ** 0.5
+            if min(tops) - chance < least:  # unless each of them is above it by itself
+                least = max(least, luck)
+        return statistics.fmean(tops) - chance > least
+
+    def any_settled(self) -> bool:
+        """Whether any two are told apart."""
+        return any(pair.found is not None and pair.found.settled for pair in self.found.values())
 
     def apart(self, one: Scored, other: Scored) -> bool:
         """Whether two groups, the first the higher, may be ranked."""
         pair = self.found.get((id(one[0]), id(other[0])))
         if pair is None or pair.found is None:
-            return not one[1].overlaps(other[1])
-        return pair.found.settled if pair.found.seeds > 1 else pair.found.low > 0
+            seeds = min(len(one[0].done), len(other[0].done))
+            return seeds >= FEWEST_SEEDS and not one[1].overlaps(other[1])
+        return pair.found.settled
 
     def top(self) -> list[Group]:
         """The best and all that cannot be told apart from it."""
@@ -57,9 +80,10 @@ class Ranking:
         others = [group for group in self.groups if group.done and group is not base]
         if len(self.scored) > _ALL_PAIRS:
             return compare_groups([(group, base) for group in others], of=self.every)
-        return [pair for group in others if (pair := self._pair(group, base)) is not None]
+        return [pair for group in others if (pair := self.pair(group, base)) is not None]
 
-    def _pair(self, one: Group, other: Group) -> Pair | None:
+    def pair(self, one: Group, other: Group) -> Pair | None:
+        """First minus second; None if they were not compared."""
         if pair := self.found.get((id(one), id(other))):
             return pair
         turned = self.found.get((id(other), id(one)))
@@ -85,6 +109,14 @@ class Compared:
     asked: bool
     heading: str | None = None
     short_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> str:
+        """With what, in a sentence."""
+        if self.heading:
+            base = self.heading.partition(" against ")[2]
+            return base if base.startswith("with") else f"with {base}"
+        return self.against
 
     @property
     def head(self) -> str:
@@ -125,8 +157,7 @@ class Compared:
     def _named(self, pairs: Sequence[Pair]) -> str:
         few = sorted(pairs, key=lambda pair: -(pair.found.difference if pair.found else 0))
         said = [
-            f"{self.name(pair)} {str(pair.found).replace('-', '−')}" if pair.found else self.name(pair)
-            for pair in few[:_MOST_NAMED]
+            f"{self.name(pair)} {signed(pair.found)}" if pair.found else self.name(pair) for pair in few[:_MOST_NAMED]
         ]
         return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
 
@@ -153,10 +184,12 @@ def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = N
 
 def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Compared:
     def said(group: Group) -> str:
-        return f"{short(axis)}={level_text(group.first['varied'][axis])}"
+        return phrase(axis, level_text(group.first["varied"][axis]))
 
     first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
-    found = Compared(pairs, f"the same with {first}", _IN_THE_TABLE, True)
+    found = Compared(
+        pairs, f"the same {first}" if first.startswith("with") else f"the same with {first}", _IN_THE_TABLE, True
+    )
     if len(levels) > 1:
         return found
     # with two values, they are said once for all

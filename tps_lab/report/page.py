@@ -12,7 +12,7 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, comparisons, facts, latex, method, own, tables, time_use, views
+from tps_lab.report import cells, comparisons, equal, facts, latex, method, own, tables, time_use, views
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
@@ -47,7 +47,8 @@ class Section:
     """All that a report shows of the runs on one data set."""
 
     data: str
-    answer: str
+    answer: words.Answer
+    unequal: list[str]
     remarks: list[str]
     setting: str
     results: cells.Results
@@ -134,7 +135,7 @@ def write(
     figures = files.folder(out / "figures")
     members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
     sections = [
-        _section(data, by, number, figures, about)
+        _section(data, by, number, figures, about, about.briefly)
         for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
     ]
     if about.depends:
@@ -160,7 +161,7 @@ def write(
     files.write_whole(out / "results.tex", "\n".join(latexes))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         files.write_whole(out / file, render(template, content))
-    answers = {section.data: section.answer for section in sections}
+    answers = {section.data: section.answer.text for section in sections}
     return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
 
 
@@ -180,6 +181,7 @@ def _section(
     number: int,
     figures: Path,
     about: About,
+    budget: str,
 ) -> Section:
     draw = Pictures(groups, number, figures)
     ranking = comparisons.Ranking(groups)
@@ -188,8 +190,9 @@ def _section(
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
         data,
-        words.answer(ranking, compared),
-        [*proofs_said(proofs), *words.remarks(ranking, compared)],
+        words.answer(ranking, compared, budget),
+        equal.unequal(groups),
+        [*proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
         cells.results(groups),
         draw.tradeoffs(),

@@ -12,7 +12,7 @@ from tps_lab.report import tables
 from tps_lab.report.comparisons import Compared
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.latex import paper_number
-from tps_lab.results.axes import axis_to_draw, lines
+from tps_lab.results.axes import axis_name, axis_to_draw, lines
 from tps_lab.results.groups import Group
 from tps_lab.results.paired import Effect
 from tps_lab.viz.plots import AXES
@@ -76,7 +76,8 @@ class Pictures:
         """The lines along one axis, which show whether it acts alone; else mean accuracies along all axes."""
         axis = axis_to_draw(self.groups, compare)
         if axis and len(lines(self.groups, axis)) <= _MOST_LINES:
-            caption = f"Accuracy along {axis}; bars are 95 % intervals. Lines that are not parallel are interactions."
+            caption = f"Accuracy along “{axis_name(axis)}”; bars are 95 % intervals."
+            caption += " Lines that are not parallel are interactions."
             return [self._plot("interaction", viz.interaction(self.groups, axis), caption)]
         if found:
             return [self._plot("effects", viz.main_effects(found), "Mean accuracy at every value of every axis.")]

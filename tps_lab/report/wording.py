@@ -16,3 +16,8 @@ def listed(words: Sequence[str], separator: str = ", ") -> str:
 def interval(group: Group, top1: Interval) -> str:
     """What a mean's interval is: "95 % interval over 5 seeds: 55.2–56.9"."""
     return f"95 % interval over {over(group)}: {top1.span}" if top1.over else "interval unknown"
+
+
+def signed(found: object) -> str:
+    """A comparison with true minus signs: "−0.7 (−2.1 to +0.8)"."""
+    return str(found).replace("-", "−")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,3 +75,60 @@ def axis_to_draw(groups: Sequence[Group], asked: str | None = None) -> str | Non
 def _in_common(labels: Sequence[str]) -> str:
     parts = [label.split(", ") for label in labels]
     return ", ".join(part for part in parts[0] if all(part in other for other in parts)) or labels[0]
+
+
+# axis → how people say that a case has a value of it
+_SPOKEN: dict[str, str | dict[str, str]] = {
+    "temporal_position": {"on": "with an embedding of time", "off": "without an embedding of time"},
+    "border": "{} border",
+    "frames": "{} frames",
+    "depth": "{} blocks",
+    "size": "{} pixels",
+    "steps": "{} steps",
+    "batch": "batches of {}",
+    "lr": "learning rate {}",
+    "pattern": "pattern {}",
+    "tubelet": "tubelets of {}",
+    "stages": "stages {}",
+    "shift_back": {"on": "shifted back", "off": "not shifted back"},
+    "mirror": {"on": "mirrored clips", "off": "no mirrored clips"},
+}
+_AXES = {
+    "temporal_position": "embedding of time",
+    "border": "what enters at the ends of a clip",
+    "frames": "frames",
+    "depth": "blocks",
+    "pattern": "pattern",
+    "lr": "learning rate",
+    "position_bias": "position bias",
+}
+
+
+def phrase(axis: str, level: str) -> str:
+    """A value of an axis as people say it.
+
+    >>> phrase("temporal_position", "on"), phrase("attention.border", "edge")
+    ('with an embedding of time', 'edge border')
+    """
+    known = _SPOKEN.get(short(axis), f"{axis_name(axis)} {{}}")
+    return known.get(level, f"{axis_name(axis)} {level}") if isinstance(known, dict) else known.format(level)
+
+
+def axis_name(axis: str) -> str:
+    """An axis as people say it.
+
+    >>> axis_name("attention.border")
+    'what enters at the ends of a clip'
+    """
+    return _AXES.get(short(axis), short(axis).replace("_", " "))
+
+
+def spoken(case: str) -> str:
+    """A grid's case as people say it.
+
+    >>> spoken("spatial, temporal_position=on")
+    'spatial, with an embedding of time'
+    """
+    parts = re.split(r", (?![^(]*\))", case)
+    said = [phrase(*part.split("=", 1)) if re.fullmatch(r"[a-z_]+=[^=(]+", part) else part for part in parts]
+    return ", ".join(said)

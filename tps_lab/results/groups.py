@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tps_lab import specs
 from tps_lab.errors import InputError
+from tps_lab.results.axes import spoken
 from tps_lab.text import short
 
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
@@ -239,7 +240,9 @@ def _seed(run: Run) -> tuple[bool, int, str]:
 
 
 def _label(run: Run) -> str:
-    keys = ("case", "label", "attention", "name", "id")
+    if run.row.get("case"):
+        return short(spoken(str(run.row["case"])))
+    keys = ("label", "attention", "name", "id")
     return next((short(run.row[key]) for key in keys if run.row.get(key)), "run")
 
 
