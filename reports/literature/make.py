@@ -68,9 +68,10 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     from tps_lab.results.paired import compare_groups
 
     settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
-    for group in group_runs(runs):
+    # trials of a tuning have no test accuracy
+    for group in group_runs(run for run in runs if run.row.get("top1_pct") is not None):
         row = group.first
-        if not group.done or row.get("top1_pct") is None:
+        if not group.done:
             continue
         setting = (row["data"], row["backbone"], row.get("weights") or "")
         settings[setting][str(parse(row["attention"])), bool(row["temporal_position"])][int(row["steps"])] = group
@@ -78,11 +79,14 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     for table in yaml.safe_load((HERE / "tables.yaml").read_text()):
         for ahead, behind in pairs(table):
             gap = round(table["rows"][ahead]["top1_pct"] - table["rows"][behind]["top1_pct"], 2)
-            keys = [
-                (str(parse(table["rows"][name]["ours"])), table["rows"][name].get("temporal_position", True))
-                for name in (ahead, behind)
-            ]
-            for setting, known in settings.items():
+            rows_of = [table["rows"][name] for name in (ahead, behind)]
+            # where a table does not vary it, both sides have an embedding of time, or neither
+            asks = [row["temporal_position"] for row in rows_of if "temporal_position" in row]
+            for embedded, (setting, known) in itertools.product([None] if asks else [True, False], settings.items()):
+                keys = [
+                    (str(parse(row["ours"])), row["temporal_position"] if embedded is None else embedded)
+                    for row in rows_of
+                ]
                 budgets = known[keys[0]].keys() & known[keys[1]].keys() if keys[0] != keys[1] else ()
                 if not budgets:
                     continue
@@ -98,6 +102,7 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
                     {"table": table["id"], "ahead": ahead, "behind": behind, "gap": gap}
                     | {"ours_ahead": keys[0][0], "ours_behind": keys[1][0]}
                     | dict(zip(("data", "backbone", "weights"), setting, strict=True))
+                    | {"embedding": {None: "varies", True: "with", False: "without"}[embedded]}
                     | {"steps": steps, "tuned": bool(known[keys[0]][steps].first.get("tuned"))}
                     | answer
                     | {"verdict": verdict(gap, answer)}
@@ -163,13 +168,13 @@ def main(
     answerable = {table["id"]: pairs(table) for table in tables}
     settings: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        settings[row["data"], row["backbone"], row["weights"]].append(row)
+        settings[row["data"], row["backbone"], row["weights"], row["embedding"]].append(row)
     page = study.write_page(
         HERE / "template.md",
         out,
         tables=tables,
         by_id={table["id"]: table for table in tables},
-        half=half,
+        remarks=(HERE / "remarks.md").read_text(),
         papers=len({table["arxiv"] for table in tables}),
         printed=sum(len(list(t.get("pairs") or itertools.combinations(t["rows"], 2))) for t in tables),
         possible=sum(map(len, answerable.values())),

@@ -104,8 +104,21 @@ def _of_the_best(ranking: Ranking) -> tuple[list[str], str, list[Pair]]:
     # where none is ahead of anybody at equal settings, the answer must not rest on it
     but = " at unequal settings" if behind and len(differ) == behind else ""
     count = len(ranking.scored)
+    # not told apart for its spread alone, while one with a higher mean is settled behind: no leader
+    least = max((top1.mean for group, top1 in others if group not in top), default=0.0)
+    vague = [group for group, top1 in others if group in top and top1.mean < least]
+    lead = [group for group in top if group not in vague]
+    if vague:
+        names, verb = listed([group.label for group in lead]), "lead" if len(lead) > 1 else "leads"
+        few = f"{_number(len(vague))} cannot be placed"
+        texts = [
+            f"{names} {verb}; {listed([group.label for group in vague])} cannot be placed{but}.",
+            f"{names} {verb}; {few}{but}.",
+            f"{_number(len(lead)).capitalize()} of {_number(count)} variants {verb}; {few}.",
+        ]
+        return texts, "partly settled", [pair for group in differ if (pair := ranking.pair(best, group))]
     if len(top) == 1:
-        rivals = "the other" if count == 2 else f"all {_number(count - 1)} others"
+        rivals = {1: "the other", 2: "both others"}.get(count - 1, f"all {_number(count - 1)} others")
         texts = [
             f"{best.label} is the most accurate, settled against {rivals}{but}.",
             f"One variant is ahead of all{but}.",
@@ -162,6 +175,9 @@ def _of_the_asked(ranking: Ranking, compared: Compared) -> tuple[list[str], str,
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
     mixed = f"; {_number(len(unequal))} differ{'s' * (len(unequal) == 1)} in more" if unequal else ""
     named, counted = "; ".join(parts), f"Of {_number(len(pairs))}, {', '.join(counts)}"
+    for kind, word in (("better", "more"), ("worse", "less")):
+        if len(kinds[kind]) == len(pairs) > 1:
+            counted = f"All {_number(len(pairs))} are {word} accurate than {base}"
     texts = [
         f"{named}{after}{mixed}.",
         f"{named}.",
@@ -185,11 +201,8 @@ def _choices(ranking: Ranking) -> tuple[str, str]:
             continue
         said += _cheaper(ranking, best, name, words, own)
     if not said:
-        known = [words for name, words in _COSTS.items() if cost(best, name) is not None]
-        cheapest = (
-            f"{best.label} as well: none that costs 5 % less {listed(known).replace(' and ', ' or ')} is on the front."
-        )
-        return choose, cheapest if known else ""
+        known = any(cost(best, name) is not None for name in _COSTS)
+        return choose, f"{best.label} as well: nothing that is clearly cheaper keeps up." if known else ""
     return choose, " ".join(said)
 
 
@@ -213,9 +226,12 @@ def _cheaper(ranking: Ranking, best: Group, name: str, words: str, own: float) -
 def _open(ranking: Ranking, compared: Compared, unequal: Sequence[Pair]) -> str:
     said = []
     if unequal:
-        named = [
-            f"{pair.group.label} ({listed(equal.beyond(pair.group, pair.against, ranking.groups))})" for pair in unequal
-        ]
+        named = list(
+            dict.fromkeys(
+                f"{pair.group.label} ({listed(equal.beyond(pair.group, pair.against, ranking.groups))})"
+                for pair in unequal
+            )
+        )
         said.append(f"How much is owed to settings that are not equal: {_some(named)}.")
     few = [group.label for group, _ in ranking.scored if len(group.done) < FEWEST_SEEDS]
     if few:
