@@ -60,9 +60,9 @@ def _closed(model: Any, clip: Any) -> float:
 
 
 def _fvcore_ours(model: Any, clip: Any) -> float:
-    from tps_lab.measure.flops import _fvcore
+    from tps_lab.measure.macs import by_fvcore
 
-    return _fvcore(model, clip)
+    return by_fvcore(model, clip)
 
 
 def _fvcore_plain(model: Any, clip: Any) -> float:
@@ -74,9 +74,9 @@ def _fvcore_plain(model: Any, clip: Any) -> float:
 
 
 def _torch_ours(model: Any, clip: Any) -> float:
-    from tps_lab.measure.flops import _torch
+    from tps_lab.measure.macs import by_torch
 
-    return 2 * _torch(model, clip)
+    return 2 * by_torch(model, clip)
 
 
 def _torch_plain(model: Any, clip: Any) -> float:
@@ -216,7 +216,7 @@ def _version(package: str) -> str | None:
 
 def left_out(model: Any) -> dict[str, int]:
     """Multiply-adds of the parts that counters differ in, by closed form."""
-    from tps_lab.measure.work import work
+    from tps_lab.measure.macs import work
 
     return {"attention products": work(model).products, "all": sum(model.closed_form_macs().values())}
 

@@ -64,16 +64,17 @@ def cell(label: str, attention: str, frames: int, size: int, fused: bool, measur
         measure: on the GPU at hand, too. Out of memory is a status.
     """
     from tps_lab.backbones import create_model
-    from tps_lab.measure.predict import PRECISIONS, Setting, predict
+    from tps_lab.measure.predicted_memory import predict
     from tps_lab.measure.roofline import DEVICES, estimate
+    from tps_lab.measure.step import Step
     from tps_lab.measure.trace import trace
 
     def make() -> Any:
         return create_model(BACKBONE, attention, frames=frames, size=size)
 
     row: dict[str, Any] = {"label": label, "attention": attention, "frames": frames, "size": size, "fused": fused}
-    predicted = predict(make, Setting(1, PRECISION, fused=fused))
-    traced = trace(make, 1, True, fused, PRECISIONS[PRECISION])
+    step = Step(1, precision=PRECISION, fused=fused)
+    predicted, traced = predict(make, step), trace(make, step)
     at_best = estimate(traced, DEVICES[ON], PRECISION)
     row |= {"macs": traced.macs("forward"), "step_ms": round(at_best.ms, 3), "forward_ms": round(at_best.forward_ms, 3)}
     row |= {"training_bytes": predicted.training, "inference_bytes": predicted.inference, "status": "predicted"}
@@ -84,16 +85,15 @@ def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
     """A real training step on the GPU, alone there: peak bytes, then milliseconds."""
     import torch
 
-    from tps_lab.measure.latency import interleaved
     from tps_lab.measure.memory import is_out_of_memory
-    from tps_lab.measure.steps import How, prepared, set_fused
+    from tps_lab.measure.step import Step, prepared
+    from tps_lab.measure.timing import interleaved
 
     model = make()
-    set_fused(model, fused)
     with alone("gpu"):
         try:
             # the step has a copy: nothing else may hold the model, or its weights would count twice
-            step, _ = prepared(model.cuda(), model.clip_shape, How("training step", 1, PRECISION))
+            step, _ = prepared(model.cuda(), Step(1, precision=PRECISION, fused=fused))
             del model
             step()
             torch.cuda.synchronize()

@@ -7,6 +7,7 @@ short to be timed otherwise.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -32,9 +33,8 @@ def shifts() -> list[dict[str, Any]]:
     import torch
 
     from tps_lab.attention.patch_shift import shift_patches
-    from tps_lab.measure.latency import interleaved
-    from tps_lab.measure.paired import paired_ratio
-    from tps_lab.measure.steps import graphed
+    from tps_lab.measure.step import graphed
+    from tps_lab.measure.timing import interleaved, paired_ratio
 
     class Copy(torch.autograd.Function):
         @staticmethod
@@ -81,11 +81,10 @@ def steps(backbone: str, options: dict[str, int], batch: int, what: Any, compile
     import torchvision
 
     from tps_lab import create_model
-    from tps_lab.measure.latency import interleaved
-    from tps_lab.measure.paired import paired_ratio
-    from tps_lab.measure.steps import How, prepared
+    from tps_lab.measure.step import Step, prepared
+    from tps_lab.measure.timing import interleaved, paired_ratio
 
-    how = How(what, batch, "bf16", "inductor" if compiled else None)
+    step = Step(batch, what == "training step", "bf16", compile="inductor" if compiled else None)
     swin = "swin" in backbone
     names = ["spatial", "tps"] + ([] if compiled else ["tps+tcs"] if swin else ["tps+tcs", "joint", "divided"])
     made = {name: create_model(backbone, name, **options).cuda() for name in names}
@@ -94,9 +93,9 @@ def steps(backbone: str, options: dict[str, int], batch: int, what: Any, compile
         made["torchvision swin3d_t"] = torchvision.models.video.swin3d_t(num_classes=1000).cuda()
     work, seconds = {}, {}
     for name, model in made.items():
-        work[name], seconds[name] = prepared(model, shape, how)
+        work[name], seconds[name] = prepared(model, step, shape)
     for name in () if compiled else ("spatial", "tps"):
-        work[f"{name}, CUDA graph"], _ = prepared(made[name], shape, How(what, batch, "bf16", None, True))
+        work[f"{name}, CUDA graph"], _ = prepared(made[name], dataclasses.replace(step, compile=None, graphs=True))
     found = interleaved(work, 60, seconds=15)
     base = found["spatial"].calls
     row: dict[str, Any] = {

@@ -123,7 +123,8 @@ def cell(
     """
     from tps_lab.backbones import create_model
     from tps_lab.measure.memory import is_out_of_memory
-    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.measure.predicted_memory import predict
+    from tps_lab.measure.step import Step
 
     row: dict[str, Any] = {"backbone": backbone, "attention": attention, "frames": frames, "size": size}
     row |= {"batch": batch, "precision": precision, "optimizer": optimizer}
@@ -134,10 +135,10 @@ def cell(
 
     target: Any = "cuda" if device == "cuda" else "cpu"
     try:
-        setting = Setting(batch, precision, optimizer, checkpointing, fused, target)
-        predicted = predict(make, setting)
+        step = Step(batch, True, precision, optimizer, checkpointing, fused)
+        predicted = predict(make, step, target)
         row["predicted_bytes"] = predicted.training
-        measured, reserved = _measured(make().to(device), setting)
+        measured, reserved = _measured(make().to(device), step)
     except InputError as error:
         return row | {"status": f"impossible: {error}"}
     except RuntimeError as error:
@@ -155,45 +156,32 @@ def _error(predicted: int, measured: int) -> float:
     return round(100 * (predicted / measured - 1), 3)
 
 
-def _measured(model: Any, setting: Any) -> tuple[int, int | None]:
+def _measured(model: Any, step: Any) -> tuple[int, int | None]:
     """Peak bytes of the second training step: allocated, and on CUDA reserved."""
     import torch
 
-    from tps_lab.measure.predict import PRECISIONS
-    from tps_lab.measure.steps import set_fused
+    from tps_lab.measure.step import batch_for, configured, optimizer_for, run, set_fused, synchronise
 
-    lower = PRECISIONS[setting.precision]
-    device = next(model.parameters()).device
-    clips = torch.zeros(setting.batch, *model.clip_shape, device=device)
-    labels = torch.zeros(setting.batch, dtype=torch.long, device=device)
-    if setting.checkpointing:
-        model.set_grad_checkpointing(True)
-    if not setting.fused:
+    configured(model, step)
+    if not step.fused:
         set_fused(model, False)
-    if setting.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-    else:
-        optimizer = torch.optim.AdamW(model.parameters())
+    clips, labels = batch_for(model, step)
+    optimizer = optimizer_for(model.parameters(), step)
 
-    def step() -> None:
-        with torch.autocast(device.type, lower, enabled=lower is not None):
-            logits = model(clips)
-        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
-        del logits
-        optimizer.step()
+    def one_step() -> None:
+        run(model, clips, labels, step, optimizer)
 
-    model.train()
-    step()
+    one_step()
     optimizer.zero_grad(set_to_none=True)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    if clips.is_cuda:
+        synchronise(clips.device)
         torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
+        one_step()
+        synchronise(clips.device)
         return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     state = [value for held in optimizer.state.values() for value in held.values() if torch.is_tensor(value)]
     before = sum(t.untyped_storage().nbytes() for t in [*model.parameters(), *model.buffers(), clips, labels, *state])
-    return before + _allocated(step), None
+    return before + _allocated(one_step), None
 
 
 def _allocated(work: Callable[[], None]) -> int:

@@ -32,7 +32,8 @@ def model(name: str, frames: int) -> Any:
 def counted(name: str, frames: int) -> dict[str, Any]:
     """Pairs of four blocks, and the memory that a training step of one clip needs on a GPU."""
     from tps_lab.attention import Grid, Relation, parse
-    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.measure.predicted_memory import predict
+    from tps_lab.measure.step import Step
 
     variant = parse(name)
     grid = Grid(frames, *PATCHES, 1, variant.prefix_of)
@@ -46,7 +47,7 @@ def counted(name: str, frames: int) -> dict[str, Any]:
         os.environ["TPS_LAB_RELATIONS"] = "flex"
         row["executed_in_blocks"] = variant.pairs(grid, DEPTH)["executed"]
         del os.environ["TPS_LAB_RELATIONS"]
-    row["training_bytes"] = predict(lambda: model(name, frames), Setting(batch=1, precision="bf16")).training
+    row["training_bytes"] = predict(lambda: model(name, frames), Step(batch=1, precision="bf16")).training
     return row
 
 
@@ -55,8 +56,7 @@ def timed(frames: int, device: str) -> dict[str, Any]:
     import torch
 
     from tps_lab.attention import Relation, parse
-    from tps_lab.measure.latency import interleaved
-    from tps_lab.measure.paired import paired_ratio
+    from tps_lab.measure.timing import interleaved, paired_ratio
 
     clip = torch.randn(1, 3, frames, 224, 224, device=device)
     work = {}

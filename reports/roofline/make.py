@@ -58,6 +58,7 @@ def check(
     """
     from tps_lab import create_model
     from tps_lab.measure.roofline import estimate, this_cpu
+    from tps_lab.measure.step import Step
     from tps_lab.measure.trace import trace
 
     cpu = this_cpu()
@@ -69,7 +70,7 @@ def check(
 
         for work in WORKS:
             model = make().train(work == "training")
-            traced = trace(make, training=work == "training")
+            traced = trace(make, Step(training=work == "training"))
             guess = estimate(traced, cpu)
             row = {"backbone": backbone, "attention": attention, "clip": "×".join(map(str, model.clip_shape[1:]))}
             row |= {"work": work, "macs": traced.macs(), "bytes": traced.bytes(), "kernels": len(traced.kernels)}

@@ -8,7 +8,7 @@ from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.measure import best_device, compare_latency
 from tps_lab.measure.memory import peak_memory
-from tps_lab.measure.steps import How, prepared, synchronise
+from tps_lab.measure.step import Step, prepared, synchronise
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 MODELS = {
@@ -23,7 +23,7 @@ LARGE = {
 
 
 def timed(benchmark, model, what, batch, rounds, precision="fp32"):
-    step, _ = prepared(model, model.clip_shape, How(what, batch, precision))
+    step, _ = prepared(model, Step(batch, what == "training step", precision))
     device = next(model.parameters()).device
 
     def waited_for():
@@ -31,7 +31,7 @@ def timed(benchmark, model, what, batch, rounds, precision="fp32"):
         synchronise(device)
 
     benchmark.pedantic(waited_for, rounds=rounds, warmup_rounds=3)
-    peaks = peak_memory(model, model.clip_shape, batch)
+    peaks = peak_memory(model, Step(batch))
     benchmark.extra_info["peak_memory_bytes"] = peaks.training if what == "training step" else peaks.inference
     benchmark.extra_info["how"] = peaks.how
 
@@ -83,8 +83,8 @@ def test_training_steps_in_turn_with_spatial(benchmark, capsys, backbone, option
     device = best_device() if precision == "fp32" else "cuda"
     names = ("spatial", "tps", "joint", "divided")[: 4 if "vit" in backbone else 3]
     models = {name: create_model(backbone, name, **options).to(device) for name in names}
-    how = How("training step", batch, precision)
-    found = benchmark.pedantic(lambda: compare_latency(models, how=how, seconds=40), rounds=1, iterations=1)
+    step = Step(batch, precision=precision)
+    found = benchmark.pedantic(lambda: compare_latency(models, step=step, seconds=40), rounds=1, iterations=1)
     with capsys.disabled():
         print(f"\n{backbone} {options}, {found.timings['tps'].how}")
         for name, timing in found.timings.items():

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tps_lab.measure.many import predictions
+from tps_lab.measure.cost_figures import Configuration, predictions
+from tps_lab.measure.step import Step
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_start_up(benchmark, command):
 def hundred():
     """ViT-S, ViT-B and Swin-T, five variants or four, precisions, batches, fused and unfused: 100 configurations."""
     vits = [
-        (backbone, attention, {"frames": 8}, {"batch": batch, "precision": precision, "fused": fused})
+        Configuration(backbone, attention, {"frames": 8}, Step(batch, precision=precision, fused=fused))
         for backbone in ("vit_small_patch16_224", "vit_base_patch16_224")
         for attention in ("spatial", "tps", "divided", "joint", "local(window=7)")
         for batch, precision, fused in ((2, "fp32", True), (8, "fp32", True), (2, "bf16", True), (8, "bf16", True),
@@ -34,7 +35,7 @@ def hundred():
     ]  # fmt: skip
     swin, clip = "swin_tiny_patch4_window7_224", {"frames": 32, "tubelet": 2}
     swins = [
-        (swin, attention, clip, {"batch": batch, "precision": precision})
+        Configuration(swin, attention, clip, Step(batch, precision=precision))
         for attention in ("spatial", "tps", "tps+tcs", "local(window=7)")
         for batch in (1, 2, 4, 8, 16)
         for precision in ("fp32", "bf16")

@@ -16,6 +16,7 @@ from tps_lab.attention import variants
 from tps_lab.attention._modules import rearrange_tokens
 from tps_lab.attention.patch_shift import shift_patches
 from tps_lab.measure.memory import peak_memory
+from tps_lab.measure.step import Step
 
 GIB = 2**30
 
@@ -116,7 +117,7 @@ def test_peak_memory_of_each_variant(benchmark, capsys, backbone, options):
                 continue
             more = {"every": 1} if "every" in variant.options() else {}
             model = create_model(backbone, name, num_classes=10, **options, **more)
-            found[name] = peak_memory(model, model.clip_shape, batch=1)
+            found[name] = peak_memory(model, Step(1))
 
     benchmark.pedantic(measure, rounds=1, iterations=1)
     base = found["spatial"]

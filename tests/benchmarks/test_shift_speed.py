@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from tps_lab.attention.patch_shift import shift_patches
-from tps_lab.measure.latency import interleaved
-from tps_lab.measure.paired import paired_ratio
-from tps_lab.measure.steps import graphed, synchronise
+from tps_lab.measure.step import graphed, synchronise
+from tps_lab.measure.timing import interleaved, paired_ratio
 from tps_lab.patterns import gallery
 
 SHAPES = {

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tps_lab.measure.caching_allocator import MIB, CachingAllocator
-from tps_lab.measure.replay import Recording, matmul_workspace, play
+from tps_lab.measure.caching_allocator import MIB, CachingAllocator, Recording, matmul_workspace, play
 
 
 class Naive:

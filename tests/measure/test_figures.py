@@ -6,13 +6,15 @@ forward and backward, bytes kept). Bytes depend on which kernels torch runs: wit
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from tps_lab import create_model
-from tps_lab.measure.predict import PRECISIONS, Setting, counts, predict, predict_batches
+from tps_lab.measure.predicted_memory import predict, predict_batches
+from tps_lab.measure.step import Step
 from tps_lab.measure.trace import trace
 
 STORED = json.loads(Path(__file__).with_name("figures.json").read_text())
@@ -28,24 +30,27 @@ def test_figures_are_those_written_down(row):
     def make():
         return create_model(row["backbone"], row["attention"], **row["model"])
 
-    setting = Setting(**row["setting"])
-    counted = counts(make)
-    assert (counted["params"], counted["macs"]) == (row["params"], row["macs"])
-    lower = PRECISIONS[setting.precision]
+    asked = dict(row["setting"])
+    target = asked.pop("target", "cuda")
+    step = Step(**asked)
+    with torch.device("meta"):
+        model = make()
+    counted = sum(p.numel() for p in model.parameters()), sum(model.closed_form_macs().values())
+    assert counted == (row["params"], row["macs"])
     for what, training in (("inference", False), ("step", True)):
-        traced = trace(make, setting.batch, training, setting.fused, lower, setting.checkpointing and training)
+        traced = trace(make, replace(step, training=training))
         found = [len(traced.kernels), traced.macs(), traced.bytes("forward"), traced.bytes("backward")]
         found.append(sum(traced.kept.values()))
         assert found[1] == row[f"traced_{what}"][1]
         alike(found, row[f"traced_{what}"])
     if "largest_batch" in row:
-        predicted, largest = predict_batches(make, setting)
+        predicted, largest = predict_batches(make, step)
         alike(list(largest.values()), row["largest_batch"])
     else:
-        predicted = predict(make, setting)
+        predicted = predict(make, step, target)
     alike([predicted.training, predicted.inference], [row["training"], row["inference"]])
-    assert [predicted.training_reserved is None, predicted.inference_reserved is None] == [setting.target == "cpu"] * 2
-    if setting.target == "cuda":
+    assert [predicted.training_reserved is None, predicted.inference_reserved is None] == [target == "cpu"] * 2
+    if target == "cuda":
         reserved = [row["training_reserved"], row["inference_reserved"]]
         alike([predicted.training_reserved, predicted.inference_reserved], reserved)
     alike(list(predicted.most.values()), row["most"])

@@ -6,6 +6,7 @@ from torch import nn
 
 from tps_lab import create_model
 from tps_lab.measure.memory import LiveBytes, peak_memory
+from tps_lab.measure.step import Step
 
 
 def test_temporaries_are_counted_while_they_live():
@@ -38,7 +39,7 @@ def test_a_linear_layer_by_hand():
         def forward(self, x):
             return x.flatten(1) @ self.weight.T
 
-    measured = peak_memory(Linear(), (1, 1, 1, 700), batch=2)
+    measured = peak_memory(Linear(), Step(2), (1, 1, 1, 700))
     weights, clips = 500 * 700 * 4, 2 * 700 * 4
     # weight, gradient, AdamW's two moments, and up to two temporaries in the optimizer's step
     assert 4 * weights + clips <= measured.training <= 6 * weights + clips + 10_000
@@ -50,7 +51,8 @@ def test_a_shifted_block_adds_at_most_one_token_sized_buffer():
     sizes = {"embed_dim": 48, "depth": 4, "num_heads": 3, "patch_size": 4}
     batch, tokens = 4, 8 * 64
     shifted, spatial = (
-        peak_memory(create_model("vit_micro", name, **sizes), (3, 8, 32, 32), batch) for name in ("tps", "spatial")
+        peak_memory(create_model("vit_micro", name, **sizes), Step(batch), (3, 8, 32, 32))
+        for name in ("tps", "spatial")
     )
     buffer = batch * tokens * 48 * 4
     indices = 2 * 2 * tokens * 8 + 2 * batch * tokens * 8  # per shifted block and per call, int64
@@ -61,5 +63,5 @@ def test_a_shifted_block_adds_at_most_one_token_sized_buffer():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_reports_allocated_and_reserved():
-    measured = peak_memory(create_model("vit_micro", "tps").cuda(), (3, 8, 32, 32), 4)
+    measured = peak_memory(create_model("vit_micro", "tps").cuda(), Step(4), (3, 8, 32, 32))
     assert measured.training_reserved >= measured.training > measured.inference

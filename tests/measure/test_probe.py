@@ -5,7 +5,7 @@ import torch
 
 from tps_lab import create_model
 from tps_lab.data import Clips
-from tps_lab.measure.probe import frozen_features, linear_probe
+from tps_lab.measure.accuracy import frozen_features, linear_probe
 
 torch.set_num_threads(1)
 

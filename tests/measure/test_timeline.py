@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tps_lab import create_model, viz
-from tps_lab.errors import InputError
-from tps_lab.measure.predict import Setting, predict
-from tps_lab.measure.timeline import timeline
+from tps_lab.measure.predicted_memory import predict, timeline
+from tps_lab.measure.step import Step
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -17,7 +16,7 @@ def made(attention):
 
 @pytest.mark.parametrize("attention", ["tps", "divided", "joint"])
 @pytest.mark.parametrize(
-    "setting", [Setting(4), Setting(4, "bf16", "sgd"), Setting(4, checkpointing=True), Setting(4, fused=False)]
+    "setting", [Step(4), Step(4, precision="bf16", optimizer="sgd"), Step(4, checkpointing=True), Step(4, fused=False)]
 )
 def test_its_highest_moments_are_the_predicted_peaks(attention, setting):
     found, predicted = timeline(made(attention), setting), predict(made(attention), setting)
@@ -35,13 +34,8 @@ def test_its_highest_moments_are_the_predicted_peaks(attention, setting):
     assert not found.parts["gradients"][-1]
 
 
-def test_a_cpu_has_no_such_allocator():
-    with pytest.raises(InputError, match="cuda"):
-        timeline(made("tps"), Setting(4, target="cpu"))
-
-
 def test_its_picture_names_parts_phases_and_the_peak():
-    found = timeline(made("tps"), Setting(4))
+    found = timeline(made("tps"), Step(4))
     ax = viz.memory_over_step({"TPS-C": found, "once more": found})
     panels = ax.child_axes
     assert [panel.get_title(loc="left") for panel in panels] == ["TPS-C", "once more"]

@@ -12,10 +12,8 @@ import torch
 from tps_lab import create_model, measure
 from tps_lab.errors import InputError
 from tps_lab.measure.conditions import cpu_mhz, gpu_values, moment
-from tps_lab.measure.latency import interleaved
-from tps_lab.measure.paired import paired_ratio
-from tps_lab.measure.steady import is_steady
-from tps_lab.measure.steps import How, prepared
+from tps_lab.measure.step import Step, prepared
+from tps_lab.measure.timing import interleaved, is_steady, paired_ratio
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -129,10 +127,10 @@ def test_two_models_compared_with_conditions():
 
 def test_compile_time_stands_apart():
     models = made("tps")
-    step, seconds = prepared(models["tps"], models["tps"].clip_shape, How("training step", 2, "bf16", "eager"))
+    step, seconds = prepared(models["tps"], Step(2, precision="bf16", compile="eager"))
     assert seconds > 0
     step()
-    _, none = prepared(models["tps"], models["tps"].clip_shape, How())
+    _, none = prepared(models["tps"], Step(training=False))
     assert none is None
 
 
@@ -141,13 +139,13 @@ def test_compile_time_stands_apart():
 )
 def test_bad_ways_are_named(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
-        How(**wrong)
+        Step(**wrong)
 
 
 def test_graphs_need_a_gpu():
     models = made("tps")
     with pytest.raises(InputError, match="GPU"):
-        prepared(models["tps"], models["tps"].clip_shape, How(graphs=True))
+        prepared(models["tps"], Step(graphs=True))
 
 
 def test_a_cost_that_could_not_be_had_is_none_with_its_reason():
@@ -160,7 +158,7 @@ def test_a_cost_that_could_not_be_had_is_none_with_its_reason():
         return whole(clips)
 
     models["tps"].forward = forward
-    row, other = measure.costs(models, batch=2, seconds=0.2).values()
+    row, other = measure.costs(models, step=Step(2), seconds=0.2).values()
     assert row["latency_ms"]["median"] > 0
     assert row["clips_per_second"] is row["train_step_ms"] is row["peak_memory_bytes"] is None
     assert {"clips_per_second", "train_step_ms", "peak_memory_bytes"} <= set(row["missing"])
@@ -186,18 +184,18 @@ def test_conditions_are_read_and_what_is_not_told_is_none():
 
 
 def test_the_command_prints_only_json_and_saves_all_calls(tmp_path):
-    run = [sys.executable, "-W", "ignore", "-m", "tps_lab.cli", "latency", "spatial", "tps", "--rounds", "6"]
+    run = [sys.executable, "-W", "ignore", "-m", "tps_lab.cli", "cost", "spatial", "tps", "--measure"]
     done = subprocess.run(
-        [*run, "--seconds", "2", "--json", "--save", str(tmp_path / "new" / "calls.json")],
+        [*run, "--rounds", "6", "--seconds", "2", "--json", "--save", str(tmp_path / "new" / "calls.json")],
         capture_output=True,
         text=True,
         check=True,
     )
     facts = json.loads(done.stdout)
-    assert set(facts["latency_ms"]) == {"spatial", "tps"}
-    assert facts["ratio"]["tps"]["median"] > 0
+    assert all(row["latency_ms"]["median"] > 0 for row in facts["rows"])
+    assert facts["ratio"]["latency_ms"]["tps"]["median"] > 0
     saved = json.loads((tmp_path / "new" / "calls.json").read_text())
-    assert len(saved["calls_ms"]["tps"]) == facts["ratio"]["tps"]["rounds"]
+    assert len(saved["calls_ms"]["latency_ms"]["tps"]) == facts["ratio"]["latency_ms"]["tps"]["rounds"]
 
 
 # ------------------------------------------------------------------ GPU
@@ -208,8 +206,8 @@ def test_the_command_prints_only_json_and_saves_all_calls(tmp_path):
 @pytest.mark.parametrize("what", ["inference", "training step"])
 def test_on_cuda_events_and_graphs(what):
     models = {name: model.cuda() for name, model in made("spatial", "tps").items()}
-    plain = measure.compare_latency(models, how=How(what, 2), repeats=8, seconds=10)
-    graphed = measure.compare_latency(models, how=How(what, 2, graphs=True), repeats=8, seconds=10)
+    plain = measure.compare_latency(models, step=Step(2, what == "training step"), repeats=8, seconds=10)
+    graphed = measure.compare_latency(models, step=Step(2, what == "training step", graphs=True), repeats=8, seconds=10)
     assert "CUDA events" in plain.timings["tps"].how
     assert "CUDA graph" in graphed.timings["tps"].how
     assert plain.conditions["after"]["gpu_celsius"] is not None

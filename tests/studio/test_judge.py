@@ -59,14 +59,13 @@ def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
 def test_the_memory_by_hand_is_the_predicted_one(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # 32 MiB, on whatever GPU is at hand
     from tps_lab import create_model
-    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.measure.predicted_memory import predict
+    from tps_lab.measure.step import Step
     from tps_lab.studio.memory import training_bytes
 
     for frames, side, depth, batch in [(8, 7, 3, 2), (6, 10, 2, 5)]:
         size = {"frames": frames, "size": 16 * side, "depth": depth, "num_classes": 174}
-        found = predict(
-            lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Setting(batch=batch)
-        )
+        found = predict(lambda s=size: create_model("vit_small_patch16_224", "tps(pattern=A)", **s), Step(batch=batch))
         by_hand = training_bytes(frames, side, side, depth, 384, batch)
         assert by_hand == pytest.approx(found.training, rel=0.03)
         of_tensors = found.training - found.parts["overhead"]

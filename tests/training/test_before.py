@@ -68,12 +68,13 @@ def test_what_does_not_fit_is_never_tried(monkeypatch):
 
 def test_memory_of_a_forecast_is_what_a_step_takes():
     from tps_lab.measure.memory import peak_memory
+    from tps_lab.measure.step import Step
     from tps_lab.training.forecast import forecast
     from tps_lab.training.model import build
 
     config, clips = make(TINY), data.parse(TINY["data"]).opened()
     found = forecast(config, clips, tries="nothing")
-    measured = peak_memory(build(config, clips), clips.clip_shape, config.recipe.batch).training
+    measured = peak_memory(build(config, clips), Step(config.recipe.batch), clips.clip_shape).training
     assert found.memory == pytest.approx(measured, rel=0.02)
 
 

@@ -20,7 +20,7 @@ from matplotlib.testing.compare import calculate_rms
 from PIL import Image, ImageFilter
 
 from tps_lab import viz
-from tps_lab.measure.breakdown import Part
+from tps_lab.measure.trace import Part
 from tps_lab.report.tables import table
 from tps_lab.viz.style import new_axes
 
@@ -112,7 +112,7 @@ TIME_USE = {
 
 
 def over_step(scale: int) -> Any:
-    from tps_lab.measure.timeline import Timeline
+    from tps_lab.measure.predicted_memory import Timeline
 
     rising = np.concatenate([np.arange(9), np.arange(9, -1, -1), [0, 0, 0]])
     parts = {

@@ -171,7 +171,7 @@ def measured(
             str(key): build(by_key[key][0].config, data.opened(by_key[key][0].config.data)).to(measure.best_device())
             for key in keys
         }
-        for key, cost in zip(keys, measure.costs(models, shape, batch, seconds).values(), strict=True):
+        for key, cost in zip(keys, measure.costs(models, shape, measure.Step(batch), seconds).values(), strict=True):
             found[key] = cost
             with suppress(OSError):
                 files.write_whole(files.folder(out / ".costs") / _file(out, key).name, json.dumps(cost))

@@ -73,7 +73,7 @@ class Groups(TyperGroup):
                     _two_columns(rows, formatter, max(map(len, names)))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in MOVED and cmd_name not in self.commands:
+        if cmd_name in MOVED:
             raise InputError(f"there is no command '{cmd_name}' any more: tps-lab {MOVED[cmd_name]} does it now")
         return super().get_command(ctx, cmd_name)
 

@@ -179,62 +179,6 @@ def pattern_text(
     )
 
 
-def cost_text(facts: Mapping[str, Any]) -> str:
-    """The figures of `tps-lab cost` for the terminal."""
-    memory, latency, step = facts["peak_memory_bytes"], facts["latency_ms"], facts["train_step_ms"]
-    macs = "not counted" if facts["macs"] is None else f"{facts['macs'] / 1e9:.4f} G"
-    counters = ", ".join(
-        f"{name} {count:,}" if count else f"{name} –" for name, count in facts["macs_by_counter"].items()
-    )
-    lines = [
-        f"{facts['backbone']}, {facts['attention']}, clip (C, T, H, W) = {tuple(facts['clip_shape'])}",
-        "",
-        f"parameters          {facts['params'] / 1e6:.3f} M",
-        f"multiply-adds       {macs} per clip ({facts['macs_status']}: {counters})",
-    ]
-    if memory:
-        for kind in ("training", "inference"):
-            reserved = memory[f"{kind}_reserved"]
-            beside = f" (reserved {reserved / 2**30:.3f} GiB)" if reserved else ""
-            lines.append(f"peak memory         {memory[kind] / 2**30:.3f} GiB {kind}{beside}")
-        lines.append(f"                    {memory['how']}")
-    if latency:
-        lines.append(f"latency             {latency['median']:.2f} ms, IQR {latency['iqr']:.2f} ({latency['how']})")
-    if facts["clips_per_second"]:
-        lines.append(f"throughput          {facts['clips_per_second']:.1f} clips/s at batch {facts['batch']}")
-    if step:
-        lines.append(f"training step       {step['median']:.2f} ms, IQR {step['iqr']:.2f} ({step['how']})")
-    lines += [f"missing             {figure}: {why}" for figure, why in facts["missing"].items()]
-    return "\n".join(lines)
-
-
-def memory_text(facts: Mapping[str, Any]) -> str:
-    """`memory_facts` for the terminal."""
-    memory = facts["peak_memory_bytes"]
-    reserved = {what: memory[f"{what}_reserved"] / 2**30 for what in ("inference", "training")}
-    attention = "fused attention" if facts["fused"] else "unfused attention"
-    checkpointing = ", gradient checkpointing" if facts["checkpointing"] else ""
-    lines = [
-        f"{facts['backbone']}, {facts['attention']}",
-        f"batch {facts['batch']}, {facts['precision']}, {facts['optimizer']}, {attention}{checkpointing}",
-        "",
-        f"inference      {memory['inference'] / 2**30:8.3f} GiB peak, {reserved['inference']:.3f} GiB reserved",
-        f"training       {memory['training'] / 2**30:8.3f} GiB peak, {reserved['training']:.3f} GiB reserved",
-        "  of the peak (and the most at any moment of the step):",
-        *(
-            f"  {part:<13}{size / 2**30:8.3f} GiB    ({facts['most_of_each_part_bytes'][part] / 2**30:.3f})"
-            for part, size in facts["training_parts_bytes"].items()
-        ),
-        "  overhead: cuBLAS's workspaces, and what memory blocks have beyond what was asked for",
-        f"  {memory['how']}",
-        "",
-        "GPU       trains at this batch   largest batch",
-    ]
-    for size, fits in facts["fits"].items():
-        lines.append(f"{size:<10}{'yes' if fits else 'no':<23}{facts['largest_batch'][size] or 'none'}")
-    return "\n".join(lines)
-
-
 def _border(given: str) -> Border:
     from tps_lab.errors import unknown
     from tps_lab.patterns import BORDERS

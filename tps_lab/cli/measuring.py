@@ -1,141 +1,252 @@
-"""The command that says what a model costs."""
+"""The command `cost`: what variants cost, one in detail or several side by side."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Json, app, count, print_json, save_picture
+from tps_lab.cli._shared import Json, Quiet, amount, app, check_picture, count, print_json, save_picture, say
 from tps_lab.errors import InputError
 
+if TYPE_CHECKING:
+    from tps_lab.attention import Variant
+    from tps_lab.measure.step import Step
+    from tps_lab.measure.timing import Compared
+    from tps_lab.measure.trace import Part
 
-@app.command(epilog="Example: tps-lab cost --backbone vit_small_patch16_224 --attention tps --pattern C --frames 8")
+_MOST_DRAWN = 6  # panels of a picture
+
+
+@app.command(
+    epilog="Examples: tps-lab cost spatial tps joint --backbone vit_base_patch16_224 --batch 8 --precision bf16, "
+    "tps-lab cost tps divided --save memory.png, "
+    "tps-lab cost spatial tps --backbone vit_small_patch16_224 --measure"
+)
 def cost(
+    attention: Annotated[
+        list[str] | None, typer.Argument(metavar="[ATTENTION]...", help="See: tps-lab list attention; or all.")
+    ] = None,
     backbone: Annotated[str, typer.Option(help="See: tps-lab list backbones.")] = "vit_micro",
-    attention: Annotated[str, typer.Option(help="See: tps-lab list attention.")] = "tps",
-    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
-    frames: Annotated[int, count("Frames per clip.")] = 8,
-    tubelet: Annotated[int, count("Frames per token along time.")] = 1,
+    same: Annotated[list[str] | None, typer.Option("--attention", help="A variant, as in other commands.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Of patch-shift variants.")] = None,
+    frames: Annotated[int | None, count("Frames per clip; the backbone's own by default.")] = None,
+    tubelet: Annotated[int | None, count("Frames per token along time.")] = None,
     size: Annotated[int | None, count("Height and width in pixels.", high=16_384)] = None,
     batch: Annotated[int, count("Clips per step, for memory and throughput.", high=1_000_000)] = 1,
     classes: Annotated[int, count("Outputs of the head.", 0, 1_000_000)] = 1000,
-    paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: memory by part.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd (momentum): as --precision.")] = None,
-    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: likewise.")] = False,
-    unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory: likewise.")] = False,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
+    unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory.")] = False,
+    every_way: Annotated[bool, typer.Option("--every-way", help="Fused and not, checkpointed and not.")] = False,
     views: Annotated[str | None, typer.Option(help="Crops x clips of a test, such as 3x4: multiplied apart.")] = None,
     device_model: Annotated[
         list[str] | None, typer.Option(help="a100, h100, rtx4090, t4 or cpu: roofline times.")
     ] = None,
-    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes.")] = False,
-    save: Annotated[Path | None, typer.Option(help="Picture of the breakdown: .png, .svg, .pdf.")] = None,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes, by operation and by stage.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Run it: latency, memory and a third counter.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="Measure with torch.compile; its time apart.")] = False,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Measure CUDA graphs, replayed.")] = False,
+    rounds: Annotated[int, count("Measured rounds at most.", low=2)] = 40,
+    seconds: Annotated[float, amount("About how long each of the three timings may take.")] = 20.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Picture of memory over a step, or of --breakdown (.png, .svg, .pdf); all figures (.json)."),
+    ] = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """What a model costs: parameters, multiply-adds, peak memory; counted and predicted without running it.
+    """What variants cost: parameters, multiply-adds, memory and time.
 
-    With --measure it runs: multiply-adds by three counters, peak memory and latency as they are here. With
-    --precision, --optimizer, --checkpointing or --unfused: peak memory on a GPU by part, and the largest batch
-    that fits. With --device-model, --breakdown or --save: what the model needs and what kernels run, bytes
-    moved and roofline times.
+    Counted and predicted in seconds, without running anything: peak memory is that of a GPU, by part, with the largest
+    batch that fits. With --measure the models run in turn (A B B A …): latency, training step and peak memory as they
+    are here, and how many times as long as the first each takes.
     """
     if paper:
         from tps_lab.measure import paper as published
 
         rows = published.table()
-        if json_:
-            print_json(rows)
-        else:
-            print(published.text(rows))
+        print_json(rows) if json_ else print(published.text(rows))
         return
-    from tps_lab.attention import parse
-    from tps_lab.backbones import create_model
-    from tps_lab.cli import listing
-    from tps_lab.measure import best_device
-    from tps_lab.measure import cost as costs_of
+    from tps_lab.measure.cost_figures import views_of
+    from tps_lab.measure.step import Step
 
-    if batch < 1:
-        raise InputError(f"batch must be 1 or more, got {batch}")
-    variant = parse(attention, **({} if pattern is None else {"pattern": pattern}))
+    step = Step(batch, True, precision, optimizer, checkpointing, not unfused)
+    chosen = _chosen([*(attention or ()), *(same or ())] or ["tps"], pattern)
+    by_name = "all" not in (attention or ())
+    ways = [(c, f) for f in (True, False) for c in (False, True)] if every_way else [(checkpointing, not unfused)]
+    if (compile_ or graphs) and not measure:
+        raise InputError("--compile and --graphs say how to measure: give --measure, too")
+    if measure and every_way:
+        raise InputError("--measure runs one way of computing: leave --every-way out")
+    _check_save(save, chosen, ways, breakdown, by_name)
 
-    def make() -> Any:
-        return create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
+    def maker(variant: Variant) -> Callable[[], Any]:
+        from tps_lab.backbones import create_model
 
-    from tps_lab.measure.ledger import ledger, views_of
-    from tps_lab.measure.ledger import text as ledger_text
+        return lambda: create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
 
-    count = views_of(views)
-    if device_model or breakdown or save:
-        _without_running(
-            make, {"backbone": backbone, "attention": str(variant), "batch": batch, "views": count},
-            {"devices": device_model or (), "precision": precision or "fp32", "fused": not unfused,
-             "checkpointing": checkpointing}, breakdown or save is not None, save, json_,
-        )  # fmt: skip
-        return
-    if precision or optimizer or checkpointing or unfused:
-        from tps_lab.measure.many import memory_facts
-        from tps_lab.measure.predict import Setting, counts, predict_batches
-
-        setting = Setting(batch, precision or "fp32", optimizer or "adamw", checkpointing, not unfused)
-        predicted = memory_facts(backbone, str(variant), counts(make), *predict_batches(make, setting))
-        if json_:
-            print_json(predicted)
-        else:
-            print(listing.memory_text(predicted))
-        return
+    count_ = views_of(views)
+    found, impossible = _counted(chosen, maker, step, ways, tuple(device_model or ()), json_ or quiet, by_name)
+    rows = [{"backbone": backbone, "attention": str(variant), **facts} for variant, facts, _ in found]
+    timed: dict[str, Compared] = {}
     if measure:
-        model = make().to(best_device())
-    else:
-        import torch
-
-        with torch.device("meta"):
-            model = make()
-    shape = {"clip_shape": list(model.clip_shape), "batch": batch}  # type: ignore[arg-type]
-    facts = {"backbone": backbone, "attention": str(variant), **shape, **costs_of(model, batch=batch, measured=measure)}
-    try:
-        work, _ = ledger(make)
-        facts |= {"work": work["work"], "traffic_bytes": work["traffic_bytes"]}
-    except NotImplementedError as error:  # an operator that nobody reviewed, by name
-        work, facts["missing"] = None, {**facts["missing"], "work": str(error)}
-    facts |= {"views": count, "macs_all_views": None if facts["macs"] is None else count * facts["macs"]}
+        possible = [variant for variant, _, _ in found]
+        how = replace(step, compile="inductor" if compile_ else None, graphs=graphs)
+        timed = _measured(possible, maker, how, rows, rounds, seconds, json_ or quiet)
+    for row, (_, _, parts) in zip(rows, found, strict=True):
+        row |= {"views": count_, "macs_all_views": None if row["macs"] is None else count_ * row["macs"]}
+        row |= {"breakdown": [part.row() for part in parts]} if breakdown else {}
+    facts = _facts(rows, impossible, timed, several=len(rows) > 1 or bool(impossible))
+    if save is not None:
+        _save(save, found, maker, replace(step, checkpointing=ways[0][0], fused=ways[0][1]), breakdown, facts, timed)
     if json_:
         print_json(facts)
     else:
-        print(listing.cost_text(facts))
-        if work is not None:
-            print("\n" + ledger_text(work, None, count))
+        say(_text(rows, impossible, timed, [parts for _, _, parts in found] if breakdown else None, batch))
+        if save is not None:
+            say(save)
+    if any(compared.failures for compared in timed.values()):
+        raise typer.Exit(1)
 
 
-def _without_running(
-    make: Any, given: dict[str, Any], how: dict[str, Any], with_parts: bool, save: Path | None, as_json: bool
+Found = tuple["Variant", dict[str, Any], "list[Part]"]
+
+
+def _chosen(names: list[str], pattern: str | None) -> list[Variant]:
+    """The variants that were named, each once; a pattern goes to those that have one."""
+    from tps_lab.attention import parse, variants
+
+    names = list(variants()) if "all" in names else names
+    found = [parse(name) for name in dict.fromkeys(names)]
+    if pattern is None:
+        return found
+    patterned = {index for index, variant in enumerate(found) if "pattern" in type(variant).options()} or {0}
+    return [parse(variant, pattern=pattern) if i in patterned else variant for i, variant in enumerate(found)]
+
+
+def _counted(
+    chosen: list[Variant], maker: Any, step: Step, ways: list[tuple[bool, bool]], devices: tuple[str, ...],
+    quiet: bool, strict: bool,
+) -> tuple[list[Found], dict[str, str]]:  # fmt: skip
+    """Every variant in every way, and those that the backbone cannot have, with why.
+
+    Raises:
+        InputError: variants were named, and the backbone can have none of them.
+    """
+    from tps_lab import progress
+    from tps_lab.measure.cost_figures import count_and_predict
+
+    found: list[Found] = []
+    impossible: dict[str, str] = {}
+    quiet = quiet or len(chosen) * len(ways) == 1  # done before one has read the bar
+    with progress.for_this_terminal(quiet).run("counting", len(chosen) * len(ways)) as advance:
+        for index, variant in enumerate(chosen):
+            for place, (checkpointing, fused) in enumerate(ways, 1):
+                one = replace(step, checkpointing=checkpointing, fused=fused)
+                try:
+                    found.append((variant, *count_and_predict(maker(variant), one, devices)))
+                except InputError as error:
+                    impossible[str(variant)] = str(error)
+                advance(index * len(ways) + place, None)
+    if strict and not found:
+        raise InputError(next(iter(impossible.values())))
+    return found, impossible
+
+
+def _measured(
+    chosen: list[Variant], maker: Any, step: Step, rows: list[dict[str, Any]], rounds: int, seconds: float, quiet: bool
+) -> dict[str, Compared]:
+    """Run the models in turn, and lay what was measured over what was counted and predicted."""
+    from tps_lab import progress
+    from tps_lab.measure import best_device
+    from tps_lab.measure.cost_figures import NOT_MEASURED, TIMED, measured
+
+    models = {str(variant): maker(variant)().to(best_device()) for variant in chosen}
+    with progress.for_this_terminal(quiet).run("measuring", len(TIMED) + len(models)) as advance:
+        figures, timed = measured(models, step, None, rounds, seconds, advance)
+    for row, found in zip(rows, figures.values(), strict=True):
+        row["predicted_memory_bytes"] = row["peak_memory_bytes"]
+        missing = {figure: why for figure, why in row["missing"].items() if figure not in NOT_MEASURED}
+        row |= found | {"missing": missing | found["missing"]}
+    return timed
+
+
+def _facts(
+    rows: list[dict[str, Any]], impossible: dict[str, str], timed: Mapping[str, Compared], several: bool
+) -> dict[str, Any]:
+    """For `--json`: one variant's facts, or rows of several; and how the timings compare."""
+    facts = {"rows": rows, "impossible": impossible} if several else rows[0]
+    if timed:
+        first = next(iter(timed.values()))
+        facts |= {
+            "baseline": first.baseline,
+            "ratio": {
+                figure: {name: ratio.row() for name, ratio in found.ratios.items()} for figure, found in timed.items()
+            },
+            "failures": {figure: found.failures for figure, found in timed.items() if found.failures},
+            "conditions": first.conditions,
+        }
+    return facts
+
+
+def _text(
+    rows: list[dict[str, Any]], impossible: dict[str, str], timed: Mapping[str, Compared],
+    parts: list[list[Part]] | None, batch: int,
+) -> str:  # fmt: skip
+    from tps_lab.cli import cost_text
+
+    if len(rows) == 1 and not impossible:
+        return cost_text.one(rows[0], parts[0] if parts else None)
+    text = [cost_text.several(rows, impossible)]
+    text += [cost_text.timings(timed, batch)] if timed else []
+    for row, its in zip(rows, parts or (), strict=False):
+        text.append(f"{row['attention']}\n{cost_text.where_it_goes(its, batch)}")
+    return "\n\n".join(text)
+
+
+def _check_save(
+    save: Path | None, chosen: list[Variant], ways: list[tuple[bool, bool]], breakdown: bool, by_name: bool
 ) -> None:
-    from tps_lab.errors import unknown
-    from tps_lab.measure.ledger import ledger, text
-    from tps_lab.measure.predict import PRECISIONS
+    """Refuse, before anything is counted, a picture that could not be drawn."""
+    from tps_lab import files
 
-    if how["precision"] not in PRECISIONS:
-        raise unknown("precision", how["precision"], PRECISIONS)
-    try:
-        facts, parts = ledger(make, given["batch"], **how)
-    except NotImplementedError as error:
-        raise InputError(f"{given['backbone']}, {given['attention']}: {error}") from error
-    if save is not None:
-        from tps_lab import viz
+    if save is None:
+        return None
+    if save.suffix == ".json":
+        return files.check_file(save) if save.parent.is_dir() else files.check_folder(save.parent)
+    if breakdown and len(chosen) * len(ways) > 1:
+        raise InputError("--save draws the breakdown of one variant, one way")
+    if not by_name or len(chosen) > _MOST_DRAWN or len(ways) > 1:
+        raise InputError(f"--save draws 1 to {_MOST_DRAWN} variants that are named, one way")
+    return check_picture(save)
 
-        save_picture(viz.breakdown(parts, f"{given['backbone']}, {given['attention']}").figure, save)
-    executed = facts["work"]["executed"]["forward"]
-    facts = given | facts | {"macs": executed, "macs_all_views": given["views"] * executed}
-    facts |= {
-        "macs_by_counter": facts["work"]["by_counter"]["forward"],
-        "macs_status": facts["work"]["status"]["forward"],
-    }
-    if as_json:
-        print_json(facts)
-        return
-    print(f"{given['backbone']}, {given['attention']}\n\nparameters     {facts['params'] / 1e6:.3f} M\n")
-    print(text(facts, parts if with_parts else None, given["views"]))
-    if save is not None:
-        print(save)
+
+def _save(
+    file: Path, found: list[Found], maker: Any, step: Step, breakdown: bool, facts: dict[str, Any],
+    timed: Mapping[str, Compared],
+) -> None:  # fmt: skip
+    from tps_lab import files, viz
+
+    if file.suffix == ".json":
+        calls = {figure: {name: list(timing.calls) for name, timing in compared.timings.items()}
+                 for figure, compared in timed.items()}  # fmt: skip
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            files.write_whole(file, json.dumps(facts | ({"calls_ms": calls} if calls else {}), indent=1))
+        except OSError as error:
+            raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    elif breakdown:
+        ((variant, _, parts),) = found
+        save_picture(viz.breakdown(parts, f"{facts['backbone']}, {variant}").figure, file)
+    else:
+        from tps_lab.measure.predicted_memory import timeline
+
+        shown = {variant.label: timeline(maker(variant), step) for variant, _, _ in found}
+        save_picture(viz.memory_over_step(shown).figure, file)

@@ -2,13 +2,15 @@
 
 Several views, as papers test: K clips along a video, each in one or three crops, and the softmax of all
 views averaged. What that costs is K × crops times one view.
+
+`linear_probe` asks what the features of a model that is not trained know, with a linear classifier on top of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,19 +40,41 @@ def evaluate(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> 
 
 def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> tuple[Tensor, Tensor]:
     """Logits (N, classes) and labels (N,) of a whole split, in its order, on the CPU."""
+
+    def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        x, y = clips.batch(split, index, device)
+        return model(x).float(), y
+
+    return asked(model, clips.size(split), batch, ask, (len(clips.classes),))
+
+
+def asked(
+    model: nn.Module,
+    clips: int,
+    batch: int,
+    ask: Callable[[Tensor, torch.device], tuple[Tensor, Tensor]],
+    shape: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """What `ask` answers of clips 0, 1, … in batches, and their labels; in eval mode, without gradients, on the CPU.
+
+    Args:
+        ask: gets the clips' numbers and the model's device.
+        shape: of one answer, for no clips at all: of many processes some may have none of a small split.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    logits, labels = [], []
+    answers: list[Tensor] = []
+    labels: list[Tensor] = []
     with torch.no_grad():
-        for index in _in_batches(clips.size(split), batch):
-            x, y = clips.batch(split, index, device)
-            logits.append(model(x).float().cpu())
-            labels.append(y.cpu())
+        for index in torch.arange(clips).split(batch) if clips else ():  # torch splits nothing into one empty batch
+            answer, label = ask(index, device)
+            answers.append(answer.cpu())
+            labels.append(label.cpu())
     model.train(was_training)
-    if not logits:  # of many processes some may have no clip of a small split
-        return torch.empty(0, len(clips.classes)), torch.empty(0, dtype=torch.long)
-    return torch.cat(logits), torch.cat(labels)
+    if not answers:
+        return torch.empty(0, *shape), torch.empty(0, dtype=torch.long)
+    return torch.cat(answers), torch.cat(labels)
 
 
 @dataclass(frozen=True)
@@ -102,7 +126,7 @@ def evaluate_views(
     Raises:
         InputError: the data set has no such views.
     """
-    from tps_lab.measure.flops import count_macs
+    from tps_lab.measure.macs import count_macs
 
     if clips < 1 or crops < 1 or batch < 1:
         raise InputError(f"clips, crops and batch must be 1 or more, got {clips}, {crops} and {batch}")
@@ -118,24 +142,12 @@ def predict_views(
     model: nn.Module, data: Clips, split: Split, clips: int, crops: int, batch: int = 8
 ) -> tuple[Tensor, Tensor]:
     """Logits (N, clips × crops, classes) and labels (N,) of a whole split, in its order, on the CPU."""
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    logits, labels = [], []
-    with torch.no_grad():
-        for index in _in_batches(data.size(split), batch):
-            x, y = data.views(split, index, clips, crops, device)
-            logits.append(model(x.flatten(0, 1)).float().cpu().unflatten(0, x.shape[:2]))
-            labels.append(y.cpu())
-    model.train(was_training)
-    if not logits:
-        return torch.empty(0, clips * crops, len(data.classes)), torch.empty(0, dtype=torch.long)
-    return torch.cat(logits), torch.cat(labels)
 
+    def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        x, y = data.views(split, index, clips, crops, device)
+        return model(x.flatten(0, 1)).float().unflatten(0, x.shape[:2]), y
 
-def _in_batches(clips: int, batch: int) -> Sequence[Tensor]:
-    """0, 1, … in batches; none of no clips, where torch's own `split` gives an empty one."""
-    return torch.arange(clips).split(batch) if clips else ()
+    return asked(model, data.size(split), batch, ask, (clips * crops, len(data.classes)))
 
 
 def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
@@ -161,3 +173,41 @@ def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
 
 def _top5(ranked: Tensor, labels: Tensor) -> float:
     return round(100 * (ranked[:, :5] == labels[:, None]).any(1).float().mean().item(), 4)
+
+
+# ---------------------------------------------------------------------- of frozen features
+
+
+def linear_probe(model: Any, clips: Clips, batch: int = 16, penalty: float = 1.0) -> Accuracy:
+    """Accuracy on the test split of logistic regression on frozen, standardised features of the training split.
+
+    With a backbone whose weights are those of an image model, this shows what a way of mixing space and time alone
+    lets through: features of a spatial model are an average over frames, the same for a clip and its reversal.
+
+    Args:
+        model: a video model; its features before the classifier are used, in eval mode.
+        clips: an opened data set.
+        penalty: strength of the L2 penalty on the regression's weights (scikit-learn's 1/C).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    x_train, y_train = frozen_features(model, clips, "train", batch)
+    x_test, y_test = frozen_features(model, clips, "test", batch)
+    # In double precision: what a shift changes may be small beside what clips have in common.
+    mean, spread = x_train.mean(0), x_train.std(0).clamp(min=1e-9)
+    classifier = LogisticRegression(C=1 / penalty, max_iter=2000)
+    classifier.fit(((x_train - mean) / spread).numpy(), y_train.numpy())
+    probabilities = torch.from_numpy(classifier.predict_proba(((x_test - mean) / spread).numpy()))
+    logits = torch.full((len(x_test), len(clips.classes)), -30.0, dtype=torch.float64)
+    logits[:, classifier.classes_] = probabilities.clamp(min=1e-12).log()
+    return accuracy(logits, y_test, clips)
+
+
+def frozen_features(model: Any, clips: Clips, split: Split, batch: int = 16) -> tuple[Tensor, Tensor]:
+    """Pooled features (N, C) in float64 and labels (N,) of a whole split, in eval mode, without gradients."""
+
+    def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        x, y = clips.batch(split, index, device)
+        return model.forward_head(model.forward_features(x), pre_logits=True).double(), y
+
+    return asked(model, clips.size(split), batch, ask, (0,))

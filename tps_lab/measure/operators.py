@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-
 # Of fvcore: operators in a traced graph, by their name behind "aten::".
 NO_MACS_TRACED = frozenset(
     """
@@ -87,36 +85,6 @@ def _convolution_backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape:
     transposed, wanted = args[4], args[7]
     places = (x if transposed else grad)[2:]
     return 2 * x[0] * math.prod(places) * math.prod(weight) * sum(wanted[:2])
-
-
-class Kernels(TorchDispatchMode):
-    """Sees every operator as it runs, and holds the names of those that no one reviewed.
-
-    Attributes:
-        unknown: their names.
-        moving: how many operators ran that are no views.
-
-    >>> with Kernels() as kernels:
-    ...     _ = torch.ones(3).cumprod(0)
-    >>> kernels.unknown
-    {'aten.cumprod'}
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unknown: set[str] = set()
-        self.moving = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        packet = func._overloadpacket
-        self.moving += not func.is_view
-        if packet not in formulas() and not is_reviewed(str(packet)):
-            self.unknown.add(str(packet))
-        return func(*args, **(kwargs or {}))
-
-    def check(self) -> None:
-        """Raise `NotImplementedError` with the names of the unknown operators, if there were any."""
-        refuse("torch's counter", self.unknown)
 
 
 def is_reviewed(name: str) -> bool:

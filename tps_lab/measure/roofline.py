@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tps_lab.errors import InputError, unknown
-from tps_lab.measure.trace import Kernel, Trace
+from tps_lab.measure.trace import Kernel, Recorder, Trace
 
 Curve = tuple[tuple[float, float], ...]  # (size of a call, rate at that size), sizes ascending
 
@@ -157,10 +157,8 @@ def _per_kernel() -> float:
     import torch
     from timm.models.vision_transformer import Block
 
-    from tps_lab.measure.operators import Kernels
-
     block, x = Block(8, 2).eval(), torch.randn(1, 4, 8)
-    with Kernels() as seen:
+    with Recorder() as seen:
         block(x)
     return 1.0 / _rate(lambda: block(x), seen.moving)
 

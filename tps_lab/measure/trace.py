@@ -1,7 +1,7 @@
-"""Every kernel of a forward pass or a training step: its multiply-adds, its bytes, and whose it is.
+"""Every kernel of a step: its multiply-adds, its bytes, and whose it is; where it goes, by stage and operation.
 
-The model runs on fake tensors, so nothing is computed and nothing needs memory. Bytes are an estimate
-of traffic with main memory, each kernel by itself, as eager PyTorch runs them:
+`Recorder` sees kernels as they run. For a `trace` the model runs on fake tensors, so nothing is computed and nothing
+needs memory. Bytes are an estimate of traffic with main memory, each kernel by itself, as eager PyTorch runs them:
 
 * a kernel reads its inputs once and writes its outputs once; a broadcast (stride 0) is read once;
 * views move nothing, and an allocation moves nothing;
@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tps_lab.measure.as_cuda import backward
-from tps_lab.measure.fake import fake_mode, uncollected, weightless
-from tps_lab.measure.fused import Attention
+from tps_lab.measure.fake import Attention, FakeModel, Maker, backward, fake, uncollected
 from tps_lab.measure.operators import formulas, is_reviewed, refuse
+from tps_lab.measure.step import Step, run
 
+_FORWARD = Step(training=False)
 Phase = Literal["forward", "backward"]
 
 # Of the first only the rows that are taken are read, of the others nothing of what they make or overwrite.
@@ -61,14 +61,13 @@ class Kernel:
 
 @dataclass
 class Trace:
-    """All kernels of a run with `batch` clips, and the bytes kept for backward by module path.
+    """All kernels of a step, and the bytes kept for backward by module path.
 
     Attributes:
         kinds: module path → class name.
     """
 
-    batch: int
-    training: bool
+    step: Step
     kernels: list[Kernel] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
@@ -81,78 +80,81 @@ class Trace:
 
 
 @uncollected()
-def trace(
-    make: Callable[[], nn.Module],
-    batch: int = 1,
-    training: bool = False,
-    fused: bool = True,
-    lower: torch.dtype | None = None,
-    checkpointing: bool = False,
-) -> Trace:
-    """Run what `make` makes on fake tensors.
+def trace(make: Maker | FakeModel, step: Step = _FORWARD) -> Trace:
+    """Run a step on fake tensors: forward, cross-entropy and backward, or a forward pass alone.
 
     Args:
         make: called on torch's meta device.
-        batch: clips.
-        training: forward, cross-entropy and backward, all weights learning; else a forward pass alone.
-        fused: attention in one kernel, as CUDA has it; False: scores and softmax as tensors.
-        lower: dtype of autocast; None is float32.
-        checkpointing: blocks run forward again in the backward pass.
+        step: with fused attention its kernel is that of CUDA. The optimizer's step is left out.
 
     Raises:
         NotImplementedError: an operator that nobody reviewed, by name.
 
-    >>> trace(lambda: create_model("vit_base_patch16_224", "tps")).bytes()  # doctest: +SKIP
+    >>> trace(lambda: create_model("vit_base_patch16_224", "tps"), Step(training=False)).bytes()  # doctest: +SKIP
     """
-    mode = fake_mode()
-    model = weightless(make, mode).train(training)
-    if checkpointing:
-        model.set_grad_checkpointing(True)  # type: ignore[operator]
-    autocast = nullcontext() if lower is None else torch.autocast("cpu", lower)
-    recorder = _Recorder(Trace(batch, training))
-    with mode, ExitStack() as inside:
-        clips = torch.zeros(batch, *model.clip_shape)  # type: ignore[misc]
-        labels = torch.zeros(batch, dtype=torch.long)
+    faked = fake(make)
+    model = faked.configured(step)
+    recorder = Recorder(step)
+    with faked.mode, ExitStack() as inside:
+        clips = torch.zeros(step.batch, *model.clip_shape)
+        labels = torch.zeros(step.batch, dtype=torch.long)
         inside.enter_context(_followed(model, recorder))
-        if training:
-            inside.enter_context(recorder.watching_what_is_kept(model))
-        else:
-            inside.enter_context(torch.no_grad())
+        inside.enter_context(recorder.watching_what_is_kept(model) if step.training else nullcontext())
         inside.enter_context(recorder)
-        inside.enter_context(Attention(fused))
-        with autocast:
-            logits = model(clips)
-        if training:
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            recorder.phase = "backward"
-            backward(loss)
-    refuse("the trace", recorder.unknown)
+        inside.enter_context(Attention(step.fused))
+        run(model, clips, labels, step, at_backward=recorder.backward_begins, backward=backward)
+        for weight in model.parameters():  # the next step may be of the same model
+            weight.grad = None
+    recorder.check("the trace")
     return recorder.found
 
 
-class _Recorder(TorchDispatchMode):
-    def __init__(self, found: Trace) -> None:
+class Recorder(TorchDispatchMode):
+    """Writes down every kernel that runs inside it.
+
+    Attributes:
+        found: what was written down.
+        unknown: operators that nobody reviewed, by name.
+        moving: how many operators ran that are no views.
+
+    >>> with Recorder() as recorder:
+    ...     _ = torch.ones(3).cumprod(0)
+    >>> recorder.unknown
+    {'aten.cumprod'}
+    """
+
+    def __init__(self, step: Step | None = None) -> None:
         super().__init__()
-        self.found, self.phase = found, "forward"
-        self.stack: list[str] = [""]
+        self.found = Trace(step or Step())
+        self.phase: Phase = "forward"
         self.unknown: set[str] = set()
+        self.moving = 0
+        self.stack: list[str] = [""]
         # Autograd numbers its nodes as they are made: from which number on which module was at work.
         self._since: list[int] = [0]
         self._paths: list[str] = [""]
+        self._alive: list[Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         packet, name = func._overloadpacket, func._overloadpacket.__name__
+        self.moving += not func.is_view
         formula = formulas().get(packet)
         if formula is None and not is_reviewed(str(packet)):
             self.unknown.add(str(packet))
         macs = formula(*args, **kwargs, out_val=out) // 2 if formula else 0
         read, written = _moved(func, name, args, kwargs, out)
         if macs or read or written:
-            kernel = Kernel(str(packet), self.phase, self._path(), macs, read, written)  # type: ignore[arg-type]
-            self.found.kernels.append(kernel)
+            self.found.kernels.append(Kernel(str(packet), self.phase, self._path(), macs, read, written))
         return out
+
+    def check(self, who: str) -> None:
+        """Raise `NotImplementedError` with the names of the unknown operators, if there were any."""
+        refuse(who, self.unknown)
+
+    def backward_begins(self) -> None:
+        self.phase = "backward"
 
     def enter(self, path: str) -> None:
         self.stack.append(path)
@@ -189,13 +191,9 @@ class _Recorder(TorchDispatchMode):
 
         return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
 
-    @property
-    def _alive(self) -> list[Tensor]:
-        return self.__dict__.setdefault("_held", [])
-
 
 @contextmanager
-def _followed(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+def _followed(model: nn.Module, recorder: Recorder) -> Iterator[None]:
     """Tell the recorder which module is at work."""
     handles = []
     for path, module in model.named_modules():
@@ -237,3 +235,104 @@ def _size(tensor: Tensor) -> int:
     for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
         elements *= length if stride or length == 0 else 1
     return elements * tensor.element_size()
+
+
+# ---------------------------------------------------------------------- where it goes
+
+OPERATIONS = (
+    "embed", "qkv", "attention products", "proj", "position bias", "shift, copies", "mlp", "convolution", "merging",
+    "norm", "residual", "head", "other",
+)  # fmt: skip
+
+_QKV = frozenset("qkv q kv k v q_proj k_proj v_proj query key value in_proj sr".split())
+_PROJ = frozenset("proj out out_proj attn_out_proj mlp_out_proj proj_drop".split())
+_EMBED = frozenset("patch_embed stem pos_drop patch_drop norm_pre rope".split())
+_HEAD = frozenset("head fc_norm attn_pool head_dist head_drop global_pool".split())
+_ATTENTIONS = frozenset("attn attention attns attn_block attn_grid".split())
+_MERGING = frozenset("downsample reduction".split())
+_PRODUCTS = re.compile(r"bmm|attention|softmax")
+_MOVES = re.compile(r"index|gather|embedding|roll|cat|stack|clone|copy|slice|select|split|pad|repeat|view|where")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One operation of one stage: multiply-adds and bytes of forward and backward, bytes kept for backward."""
+
+    stage: str
+    operation: str
+    macs: int
+    backward_macs: int
+    bytes: int
+    backward_bytes: int
+    activation_bytes: int
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def breakdown(trace: Trace) -> list[Part]:
+    """The parts of a traced training step (or forward pass), in the order in which they come; sums are the trace's."""
+    sums: dict[tuple[str, str], list[int]] = {}
+
+    def add(path: str, operator: str, column: int, amount: int) -> None:
+        key = (stage_of(path), operation_of(path, trace.kinds.get(path, ""), operator))
+        sums.setdefault(key, [0] * 5)[column] += amount
+
+    for kernel in trace.kernels:
+        later = kernel.phase == "backward"
+        add(kernel.path, kernel.name, 1 if later else 0, kernel.macs)
+        add(kernel.path, kernel.name, 3 if later else 2, kernel.bytes)
+    for path, kept in trace.kept.items():
+        add(path, "", 4, kept)
+    return [Part(stage, operation, *figures) for (stage, operation), figures in sums.items()]
+
+
+def stage_of(path: str) -> str:
+    """A pyramid's stage, a plain ViT's block, or what stands before, behind and around them."""
+    if "after" in path.split("."):
+        return "temporal encoder"
+    if match := re.search(r"(?:layers|stages)\.(\d+)", path):
+        return f"stage {int(match[1]) + 1}"
+    if match := re.search(r"blocks\.(\d+)", path):
+        return f"block {int(match[1]) + 1}"
+    names = set(path.split("."))
+    if names & _EMBED:
+        return "embed"
+    return "head" if names & _HEAD else "outside blocks"
+
+
+def operation_of(path: str, kind: str, operator: str) -> str:
+    """What a kernel does, by the module that it runs in, the module's class and its own name."""
+    names = path.split(".")
+    inside, leaf = set(names), names[-1]
+    if stage_of(path) == "embed":
+        return "embed"
+    if stage_of(path) == "head":
+        return "head"
+    if any(name.startswith(("cpb_mlp", "rel_pos")) for name in names):
+        return "position bias"
+    if "Norm" in kind or leaf.startswith("norm"):
+        return "norm"
+    if any(name.startswith(("mlp", "ffn")) for name in names) and leaf not in _PROJ:
+        return "mlp"
+    if inside & _MERGING:
+        return "merging"
+    if inside & _ATTENTIONS or "Attention" in kind:
+        return _in_attention(leaf, operator)
+    if any("conv" in name for name in names) or "Conv" in kind:
+        return "convolution"
+    if stage_of(path) == "outside blocks":
+        return "other"
+    return "proj" if leaf in _PROJ else "residual"
+
+
+def _in_attention(leaf: str, operator: str) -> str:
+    if leaf in _QKV:
+        return "qkv"
+    if leaf in _PROJ:
+        return "proj"
+    if _PRODUCTS.search(operator) or not operator:
+        return "attention products"
+    if operator in ("aten.mm", "aten.addmm"):  # a projection whose weights the attention uses itself
+        return "qkv"
+    return "shift, copies" if _MOVES.search(operator) else "attention products"

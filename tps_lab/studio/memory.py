@@ -1,4 +1,4 @@
-"""Peak memory of training a ViT by hand, at once; `tps_lab.measure.predict` runs the real step.
+"""Peak memory of training a ViT by hand, at once; `tps_lab.measure.predicted_memory` runs the real step.
 
 Counted are float32 tensors of a plain ViT under AdamW with fused attention, in units of one token's C
 channels. Backward needs of every block: its input, the first norm's result, queries, keys and values (3),

@@ -169,13 +169,14 @@ class _Shape:
 
 def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
     """Bytes of a training step on this kind of device: the one place that asks for them."""
-    from tps_lab.measure.predict import Setting, predict
+    from tps_lab.measure.predicted_memory import predict
+    from tps_lab.measure.step import Step
 
     recipe = config.recipe
     target: Any = measure.best_device().type
     precision = {"no": "fp32"}.get(recipe.precision, recipe.precision)
-    setting = Setting(part, precision, checkpointing=recipe.compute.checkpointing, target=target)
-    return predict(_bare(config, clips), setting).training
+    step = Step(part, precision=precision, checkpointing=recipe.compute.checkpointing)
+    return predict(_bare(config, clips), step, target).training
 
 
 @dataclass(frozen=True)

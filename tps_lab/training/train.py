@@ -133,7 +133,9 @@ def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: Team) ->
     """The cost columns, measured by the first process while the others wait."""
     from tps_lab import measure
 
-    found = measure.cost(model, clips.clip_shape, config.recipe.batch, measured=True) if team.is_first else {}
+    found = (
+        measure.cost(model, clips.clip_shape, measure.Step(config.recipe.batch), measured=True) if team.is_first else {}
+    )
     team.accelerator.wait_for_everyone()
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tps_lab.measure.breakdown import OPERATIONS, Part
+from tps_lab.measure.trace import OPERATIONS, Part
 from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import QUIET, insets, styled
@@ -34,11 +34,11 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
     panel's axes are returned; all are on its figure.
 
     Args:
-        parts: of `measure.breakdown.breakdown`.
+        parts: of `measure.trace.breakdown`.
         title: above the first panel.
         ax: where to draw, all panels inside it; None makes a figure.
 
-    >>> ax = breakdown(measure.breakdown.breakdown(trace(make, training=True)))  # doctest: +SKIP
+    >>> ax = breakdown(measure.trace.breakdown(trace(make, Step(training=True))))  # doctest: +SKIP
     """
     from matplotlib.figure import Figure
 

@@ -14,7 +14,7 @@ from tps_lab.viz.style import INK, QUIET, insets, new_axes, nothing, styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tps_lab.measure.timeline import Timeline
+    from tps_lab.measure.predicted_memory import Timeline
 
 # what stays stands at the bottom
 _UPWARDS = ("parameters", "optimizer", "overhead", "gradients", "activations", "temporary")
@@ -26,10 +26,10 @@ def memory_over_step(timelines: Mapping[str, Timeline], ax: Axes | None = None) 
     """A panel for each name, one scale for all: parts on top of each other, and what the allocator has reserved.
 
     Args:
-        timelines: name → `measure.timeline.timeline(…)`.
+        timelines: name → `measure.predicted_memory.timeline(…)`.
         ax: where to draw; None makes a figure.
 
-    >>> ax = memory_over_step({"TPS-C": timeline(make, Setting(batch=8))})  # doctest: +SKIP
+    >>> ax = memory_over_step({"TPS-C": timeline(make, Step(batch=8))})  # doctest: +SKIP
     """
     height = _BELOW + 1.9 * len(timelines)
     ax = new_axes(7.2, height) if ax is None else ax

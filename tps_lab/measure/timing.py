@@ -1,15 +1,20 @@
-"""How long a forward pass or a training step takes: warm-up, synchronised, median and spread.
+"""How long a step takes: warm-up, synchronised, median and spread; and how many times as long as another.
 
 Several candidates are timed in turn, A B B A A B …, so that a machine that slows down slows down for
-all of them, and none always comes after the same other. Warm-up goes on until all are steady
-(`steady.is_steady`). On CUDA the GPU's own clock counts, between two events; elsewhere the wall's.
+all of them, and none always comes after the same other. The first calls are slow: caches are cold, kernels are
+chosen or compiled, clocks go up. So warm-up goes on until all are steady (`is_steady`), as fixed numbers of calls
+are too few for some and too many for others. On CUDA the GPU's own clock counts, between two events; elsewhere the
+wall's.
+
+On a machine that others use too, a minute may be twice as slow as the next. Two calls made right
+after one another meet the same minute, so their ratio is looked at, round by round (`paired_ratio`).
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +24,11 @@ from torch import nn
 from tps_lab.errors import InputError, unknown
 from tps_lab.measure.conditions import conditions, moment
 from tps_lab.measure.memory import is_out_of_memory
-from tps_lab.measure.paired import Ratio, paired_ratio
-from tps_lab.measure.steady import is_steady
-from tps_lab.measure.steps import How, event_ms, prepared, wall_ms
+from tps_lab.measure.step import Step, prepared, synchronise
 
 _FEWEST = 5  # rounds that count, whatever the time
 _LONGEST_WARM_UP = 60  # rounds
+_WINDOW = 5  # calls whose median is compared with that of as many before
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ class Timing:
         row = {"median": round(self.median, 4), "iqr": round(self.iqr, 4), "how": self.how}
         row |= {"warm_up": self.warm_up, "steady": self.steady}
         return row if self.compile_seconds is None else row | {"compile_seconds": round(self.compile_seconds, 2)}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Times as long as the baseline: the median over rounds with its 95 % interval.
+
+    With fewer than 6 rounds no interval has 95 %: low and high are then NaN.
+    """
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def row(self) -> dict[str, Any]:
+        low, high = (None if value != value else round(value, 4) for value in (self.low, self.high))
+        return {"median": round(self.median, 4), "low": low, "high": high, "rounds": self.rounds}
 
 
 @dataclass(frozen=True)
@@ -131,8 +155,8 @@ def interleaved(
 
 def compare_latency(
     models: Mapping[str, nn.Module],
-    clip_shape: Iterable[int] | None = None,
-    how: How | None = None,
+    step: Step | None = None,
+    clip_shape: Sequence[int] | None = None,
     repeats: int = 40,
     seconds: float = 60.0,
     baseline: str | None = None,
@@ -141,8 +165,8 @@ def compare_latency(
 
     Args:
         models: name → model, all on one device.
+        step: what is timed; None is inference of one clip.
         clip_shape: (C, T, H, W); None asks the first model.
-        how: what is timed; None is inference of one clip.
         repeats: rounds at most.
         seconds: about how long it may take, without compiling.
         baseline: a name; None is the first.
@@ -152,7 +176,6 @@ def compare_latency(
 
     >>> compare_latency({name: create_model("vit_micro", name) for name in ("spatial", "tps")})  # doctest: +SKIP
     """
-    how = how or How()
     if not models:
         raise InputError("no model to time")
     baseline = next(iter(models)) if baseline is None else baseline
@@ -162,9 +185,8 @@ def compare_latency(
     if len(devices) > 1:
         raise InputError(f"models on {' and '.join(sorted(map(str, devices)))} cannot be timed in turn")
     (device,) = devices
-    shape = tuple(clip_shape or next(iter(models.values())).clip_shape)  # type: ignore[arg-type]
     before, failures = moment(device), dict[str, str]()
-    timings = _timed(models, shape, how, repeats, seconds, failures)
+    timings = timings_of(models, step or Step(training=False), clip_shape, repeats, seconds, failures)
     base = timings.get(baseline)
     ratios = {
         name: paired_ratio(timing.calls, base.calls)
@@ -175,28 +197,81 @@ def compare_latency(
     return Compared(timings, ratios, baseline, failures, around)
 
 
-def latencies(
+def timings_of(
     models: Mapping[str, nn.Module],
-    clip_shape: Iterable[int],
-    batch: int = 1,
+    step: Step,
+    clip_shape: Sequence[int] | None = None,
     repeats: int = 30,
     seconds: float = 30.0,
     failures: dict[str, str] | None = None,
 ) -> dict[str, Timing]:
-    """Inference of several models in turn, on their own device; ms per batch of `batch` clips."""
-    return _timed(models, tuple(clip_shape), How("inference", batch), repeats, seconds, failures)
+    """A step of several models in turn, on their own device; ms per batch. A training step is that of a copy.
+
+    Args:
+        clip_shape: (C, T, H, W); None asks the first model.
+        failures: as for `interleaved`.
+    """
+    first = next(iter(models.values()))
+    device, shape = next(first.parameters()).device, tuple(clip_shape or first.clip_shape)  # type: ignore[arg-type]
+    work, compiling = {}, {}
+    for name, model in models.items():
+        try:
+            work[name], compiling[name] = prepared(model, step, shape)
+        except RuntimeError as error:
+            if failures is None or not is_out_of_memory(error):
+                raise
+            failures[name] = why_not(error)
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    text = f"{step}, {place}" + (f", {len(models)} models in turn" if len(models) > 1 else "")
+    timings = interleaved(work, repeats, seconds=seconds, how=text, device=device, failures=failures)
+    return {name: replace(timing, compile_seconds=compiling[name]) for name, timing in timings.items()}
 
 
-def training_steps(
-    models: Mapping[str, nn.Module],
-    clip_shape: Iterable[int],
-    batch: int,
-    repeats: int = 20,
-    seconds: float = 60.0,
-    failures: dict[str, str] | None = None,
-) -> dict[str, Timing]:
-    """A training step (forward, cross-entropy, backward, AdamW) of copies of several models in turn."""
-    return _timed(models, tuple(clip_shape), How("training step", batch), repeats, seconds, failures)
+def paired_ratio(calls: Sequence[float], base: Sequence[float]) -> Ratio:
+    """The ratio calls / base, round by round.
+
+    The interval is that of the sign test: between the k-th smallest and the k-th largest ratio the
+    true median lies with 95 % or more, whatever the ratios' distribution is (Conover, Practical
+    Nonparametric Statistics, section 3.2).
+
+    Args:
+        calls, base: ms of every round, in the same order.
+
+    Raises:
+        InputError: not as many of the one as of the other, or none.
+    """
+    from scipy.stats import binom
+
+    if len(calls) != len(base) or len(calls) == 0:
+        raise InputError(f"rounds must come in pairs, got {len(calls)} and {len(base)}")
+    ratios = sorted(a / b for a, b in zip(calls, base, strict=True))
+    n = len(ratios)
+    outside = int(binom.ppf(0.025, n, 0.5))  # the most ratios on one side that still leave 97.5 % for the rest
+    while outside and binom.cdf(outside - 1, n, 0.5) > 0.025:
+        outside -= 1
+    nan = float("nan")
+    low, high = (ratios[outside - 1], ratios[n - outside]) if outside else (nan, nan)
+    return Ratio(statistics.median(ratios), low, high, n)
+
+
+def is_steady(calls: Sequence[float], tolerance: float = 0.05) -> bool:
+    """Whether calls have stopped getting faster or slower.
+
+    The median of the last five and that of the five before differ by at most `tolerance` of the
+    former, or by at most half the interquartile range of the ten: where single calls scatter, medians
+    of five differ by chance.
+
+    >>> is_steady([9, 5, 3, 2, 1.5, 1.2, 1.1, 1, 1, 1])
+    False
+    >>> is_steady([9, 5, 3] + [1] * 10)
+    True
+    """
+    if len(calls) < 2 * _WINDOW:
+        return False
+    before, last = calls[-2 * _WINDOW : -_WINDOW], calls[-_WINDOW:]
+    low, _, high = statistics.quantiles([*before, *last], n=4)
+    now = statistics.median(last)
+    return abs(statistics.median(before) - now) <= max(tolerance * now, (high - low) / 2)
 
 
 def why_not(error: BaseException) -> str:
@@ -205,27 +280,24 @@ def why_not(error: BaseException) -> str:
     return f"out of memory: {first[0]}" if first else "out of memory"
 
 
-def _timed(
-    models: Mapping[str, nn.Module],
-    shape: tuple[int, ...],
-    how: How,
-    repeats: int,
-    seconds: float,
-    failures: dict[str, str] | None,
-) -> dict[str, Timing]:
-    device = next(next(iter(models.values())).parameters()).device
-    work, compiling = {}, {}
-    for name, model in models.items():
-        try:
-            work[name], compiling[name] = prepared(model, shape, how)
-        except RuntimeError as error:
-            if failures is None or not is_out_of_memory(error):
-                raise
-            failures[name] = why_not(error)
-    place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    text = f"{how}, {place}" + (f", {len(models)} models in turn" if len(models) > 1 else "")
-    timings = interleaved(work, repeats, seconds=seconds, how=text, device=device, failures=failures)
-    return {name: replace(timing, compile_seconds=compiling[name]) for name, timing in timings.items()}
+def wall_ms(call: Callable[[], Any], device: torch.device | str = "cpu") -> float:
+    """Milliseconds of a call by the wall's clock, its work on the device waited for before and after."""
+    synchronise(device)
+    before = time.perf_counter()
+    call()
+    synchronise(device)
+    return 1e3 * (time.perf_counter() - before)
+
+
+def event_ms(call: Callable[[], Any], device: torch.device | str = "cuda") -> float:
+    """Milliseconds between two CUDA events around a call, on the GPU's own clock."""
+    synchronise(device)
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    call()
+    end.record()
+    synchronise(device)
+    return start.elapsed_time(end)
 
 
 def _timing(calls: list[float], how: str, warm_up: int, steady: bool | None) -> Timing:

@@ -10,10 +10,10 @@ import tps_lab.cli  # noqa: F401  (its commands)
 from tps_lab.cli._shared import app
 from tps_lab.errors import InputError
 from tps_lab.measure import roofline
-from tps_lab.measure.breakdown import OPERATIONS, breakdown
-from tps_lab.measure.ledger import views_of
-from tps_lab.measure.trace import Kernel, Trace, trace
-from tps_lab.measure.work import work
+from tps_lab.measure.cost_figures import views_of
+from tps_lab.measure.macs import work
+from tps_lab.measure.step import Step
+from tps_lab.measure.trace import OPERATIONS, Kernel, Trace, breakdown, trace
 
 VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8, "mlp_ratio": 2, "num_classes": 7}
 
@@ -62,7 +62,7 @@ def test_a_linear_layer_moves_its_input_weights_and_output():
 @pytest.fixture(scope="module")
 def steps():
     """A training step of one ViT, fused and not."""
-    return {fused: trace(vit, training=True, fused=fused) for fused in (True, False)}
+    return {fused: trace(vit, Step(fused=fused)) for fused in (True, False)}
 
 
 def vit(name="tps(pattern=A)", **options):
@@ -133,7 +133,7 @@ def test_activations_that_are_kept_are_those_of_a_block(steps):
 
 
 def test_checkpointing_runs_blocks_again_and_keeps_less(steps):
-    again = trace(vit, training=True, checkpointing=True)
+    again = trace(vit, Step(checkpointing=True))
     plain = steps[True]
     assert again.macs("forward") == plain.macs("forward")
     blocks = sum(macs for name, macs in vit().closed_form_macs().items() if name in ("attention", "mlp"))
@@ -142,7 +142,7 @@ def test_checkpointing_runs_blocks_again_and_keeps_less(steps):
 
 
 def test_autocast_halves_most_of_what_is_moved(steps):
-    half = trace(vit, training=False, lower=torch.bfloat16)
+    half = trace(vit, Step(training=False, precision="bf16"))
     assert half.macs() == steps[True].macs("forward")
     assert half.bytes() < 1.2 * steps[True].bytes("forward")
 
@@ -158,7 +158,7 @@ def test_an_unknown_operator_stops_the_trace_by_name():
 def test_a_kernel_takes_the_longer_of_its_two_times():
     on = roofline.Device("toy", {"fp32": ((1.0, 100.0),)}, ((1.0, 10.0),), launch=1.0, source="made up")
     busy, moving = Kernel("aten.mm", "forward", "", 200, 5, 5), Kernel("aten.add", "backward", "", 0, 20, 10)
-    found = roofline.estimate(Trace(1, True, [busy, moving]), on)
+    found = roofline.estimate(Trace(Step(), [busy, moving]), on)
     assert found.ms == pytest.approx(1e3 * (4 + 3 + 2))
     assert found.forward_ms == pytest.approx(1e3 * (4 + 1))
     assert found.memory_bound == pytest.approx(4 / 9)
@@ -175,7 +175,7 @@ def test_devices_and_precisions_that_are_not_there():
     with pytest.raises(InputError, match="h100"):
         roofline.device("h10")
     with pytest.raises(InputError, match="T4 has no bf16"):
-        roofline.estimate(Trace(1, False), roofline.DEVICES["t4"], "bf16")
+        roofline.estimate(Trace(Step(training=False)), roofline.DEVICES["t4"], "bf16")
 
 
 # ---------------------------------------------------------------------- command line
@@ -195,7 +195,7 @@ def test_no_views(given):
 def test_cost_without_running(capsys, tmp_path):
     picture = tmp_path / "breakdown.png"
     asked = ["cost", "--backbone", "swin_micro", "--attention", "tps(pattern=A)", "--size", "40", "--views", "3x4",
-             "--device-model", "h100", "--save", str(picture)]  # fmt: skip
+             "--device-model", "h100", "--breakdown", "--save", str(picture)]  # fmt: skip
     app([*asked, "--json"], standalone_mode=False)
     facts = json.loads(capsys.readouterr().out)
     assert facts["macs_all_views"] == 12 * facts["macs"]

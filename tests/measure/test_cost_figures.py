@@ -2,17 +2,18 @@
 
 import json
 
-import pytest
 from typer.testing import CliRunner
 
-from tps_lab.cli import app
+from tps_lab import create_model
+from tps_lab.cli import app, cost_text
 from tps_lab.errors import InputError
-from tps_lab.measure import many, tables
-from tps_lab.measure.predict import Setting, predict
+from tps_lab.measure.cost_figures import Configuration, predictions
+from tps_lab.measure.predicted_memory import predict
+from tps_lab.measure.step import Step
 
 
 def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cannot_be():
-    run = CliRunner().invoke(app, ["memory", "spatial", "tps", "trajectory", "--backbone", "swin_micro", "--json"])
+    run = CliRunner().invoke(app, ["cost", "spatial", "tps", "trajectory", "--backbone", "swin_micro", "--json"])
     assert run.exit_code == 0
     found = json.loads(run.stdout)
     assert [row["attention"].partition("(")[0] for row in found["rows"]] == ["spatial", "tps"]
@@ -20,35 +21,32 @@ def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cann
     for row in found["rows"]:
         assert sum(row["training_parts_bytes"].values()) == row["peak_memory_bytes"]["training"]
         assert row["largest_batch"]["16 GB"] > row["largest_batch"]["8 GB"]
-    text = tables.memory_table(found["rows"], found["impossible"])
+    text = cost_text.several(found["rows"], found["impossible"])
     assert "activations" in text
     assert "predicted for CUDA" in text
 
 
 def test_the_command_draws_the_step_of_those_that_can_be(tmp_path):
     file = tmp_path / "memory.png"
-    run = CliRunner().invoke(app, ["memory", "tps", "trajectory", "--backbone", "swin_micro", "--save", str(file)])
+    run = CliRunner().invoke(app, ["cost", "tps", "trajectory", "--backbone", "swin_micro", "--save", str(file)])
     assert run.exit_code == 0
     assert run.stdout.splitlines()[-1] == str(file)
     assert file.stat().st_size > 5_000
 
 
 def test_a_variant_that_cannot_be_is_an_error_if_it_is_all_that_was_asked_for():
-    run = CliRunner().invoke(app, ["memory", "trajectory", "--backbone", "swin_micro"])
+    run = CliRunner().invoke(app, ["cost", "trajectory", "--backbone", "swin_micro"])
     assert isinstance(run.exception, InputError)
 
 
 def test_predictions_of_many_are_those_of_each():
-    setting = {"batch": 2, "precision": "bf16"}
-    configurations = [("vit_micro", name, {"depth": 2}, setting) for name in ("spatial", "joint")]
-    found = many.predictions(configurations)
-    assert [p.setting for p in found] == [Setting(**setting)] * 2
-    from tps_lab import create_model
-
-    alone = predict(lambda: create_model("vit_micro", "joint", depth=2), Setting(**setting))
-    assert found[1] == alone
+    step = Step(2, precision="bf16")
+    found = predictions([Configuration("vit_micro", name, {"depth": 2}, step) for name in ("spatial", "joint")])
+    assert [p.step for p in found] == [step] * 2
+    assert found[1] == predict(lambda: create_model("vit_micro", "joint", depth=2), step)
 
 
 def test_rounds_must_be_two():
-    with pytest.raises(InputError, match="rounds"):
-        many.timed(["tps"], "vit_micro", {}, {}, 1, 1.0)
+    run = CliRunner().invoke(app, ["cost", "tps", "--measure", "--rounds", "1"])
+    assert run.exit_code != 0
+    assert "2" in str(run.exception) + run.output

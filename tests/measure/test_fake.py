@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from tps_lab import create_model
-from tps_lab.measure import as_cuda
-from tps_lab.measure.as_cuda import AsOnCuda
-from tps_lab.measure.fake import fake_mode, weightless
-from tps_lab.measure.live_parts import LiveParts
+from tps_lab.measure import fake
+from tps_lab.measure.fake import AsOnCuda, fake_mode, weightless
+from tps_lab.measure.memory import LiveBytes
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="needs a CUDA build of torch (no GPU)")
 
@@ -24,8 +23,8 @@ def autocast_of_cuda(monkeypatch, lower):
     """`torch.autocast("cuda", lower)`, which switches itself off on a machine without a GPU."""
     enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
     with monkeypatch.context() as inside:
-        inside.setattr(as_cuda, "_IN_FLOAT32", ())
-        inside.setattr(as_cuda, "_normalize", nn.functional.normalize)
+        inside.setattr(fake, "_IN_FLOAT32", ())
+        inside.setattr(fake, "_normalize", nn.functional.normalize)
         # attention is ours in both; it asks the CPU's autocast
         inside.setattr(torch, "is_autocast_enabled", lambda device: enabled("cuda"))
         inside.setattr(torch, "get_autocast_dtype", lambda device: dtype("cuda"))
@@ -44,7 +43,7 @@ def live_bytes(make, device, autocast):
     """Bytes after the forward pass and the loss, and the most until then."""
     mode = fake_mode()
     model = weightless(make, mode, device).train()
-    with mode, LiveParts(512) as live, AsOnCuda(True):
+    with mode, LiveBytes(512) as live, AsOnCuda(True):
         live.track([*model.parameters(), *model.buffers()])
         clips = torch.zeros(2, *model.clip_shape, device=device)
         labels = torch.zeros(2, dtype=torch.long, device=device)
@@ -79,7 +78,7 @@ def test_under_autocast_as_many_bytes_as_by_cudas_own_rules(backbone, attention,
 @pytest.mark.parametrize("shape", [(2, 3, 49, 16), (1, 2, 64, 32), (2, 2, 197, 64)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fused_attention_keeps_what_torchs_kernels_return(shape, dtype):
-    with fake_mode(), LiveParts(1) as live, AsOnCuda(True):
+    with fake_mode(), LiveBytes(1) as live, AsOnCuda(True):
         query = torch.zeros(shape, dtype=dtype, requires_grad=True)
         live.track([query])
         before = live.live

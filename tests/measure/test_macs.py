@@ -22,7 +22,8 @@ from tps_lab.backbones._windowed import TableAttention
 from tps_lab.backbones._work import attending
 from tps_lab.errors import InputError
 from tps_lab.measure import operators
-from tps_lab.measure.flops import copy_without_weights, count_macs, count_training
+from tps_lab.measure.fake import without_weights
+from tps_lab.measure.macs import count_macs, count_without_running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
 from tiny_models import FAMILIES, image_model
@@ -50,7 +51,7 @@ def test_three_counters_agree_to_the_integer(name, backbone, fused):
 def test_forward_and_backward_of_every_family(family):
     model = videoize(image_model(family, dtype=torch.float32), "tps(pattern=A)", frames=3)
     for fused in (True, False) if family in ("vit", "swin v2", "differential") else (True,):
-        macs = count_training(lambda: copy_without_weights(model), fused)
+        macs = count_without_running(without_weights(model), True, fused)
         assert macs.agreed, (macs.by_counter, macs.problems)
 
 
@@ -59,7 +60,7 @@ def test_forward_and_backward_of_every_variant(name):
     def make():
         return create_model("vit_micro_cls", name, frames=9, **{**TINY, "depth": 2})
 
-    macs = count_training(make)
+    macs = count_without_running(make, True)
     assert macs.agreed, (macs.by_counter, macs.problems)
 
 
@@ -78,7 +79,7 @@ def test_attention_pooling(pool):
         return create_model("vit_micro", "tps(pattern=A)", frames=4, **options)
 
     assert count_macs(make(), make().clip_shape).agreed
-    assert count_training(make).agreed
+    assert count_without_running(make, True).agreed
 
 
 def test_frames_read_out_by_two_class_tokens_are_heard_in_time():

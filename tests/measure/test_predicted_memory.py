@@ -8,13 +8,11 @@ from torch import nn
 
 from tps_lab import create_model
 from tps_lab.errors import InputError
-from tps_lab.measure.as_cuda import AsOnCuda, backward
 from tps_lab.measure.caching_allocator import MIB
-from tps_lab.measure.fake import fake_mode, weightless
-from tps_lab.measure.largest_batch import largest_batches
-from tps_lab.measure.live_parts import LiveParts
-from tps_lab.measure.memory import peak_memory
-from tps_lab.measure.predict import Setting, predict, predict_batches, training_step
+from tps_lab.measure.fake import AsOnCuda, backward, fake_mode
+from tps_lab.measure.memory import LiveBytes, peak_memory
+from tps_lab.measure.predicted_memory import largest_batches, predict, predict_batches, training_step
+from tps_lab.measure.step import Step
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -25,9 +23,9 @@ def made(attention="tps", **options):
 
 @pytest.mark.parametrize("attention", ["spatial", "tps", "joint", "divided"])
 def test_a_prediction_for_the_cpu_is_what_real_tensors_take(attention):
-    predicted = predict(made(attention), Setting(4, target="cpu"))
+    predicted = predict(made(attention), Step(4), "cpu")
     model = made(attention)()
-    measured = peak_memory(model, model.clip_shape, 4)
+    measured = peak_memory(model, Step(4))
     assert predicted.training == pytest.approx(measured.training, rel=0.05)
     assert predicted.inference == pytest.approx(measured.inference, rel=0.05)
 
@@ -46,18 +44,18 @@ def test_a_linear_model_by_hand(monkeypatch):
             return x.flatten(1) @ self.weight.T
 
     weights = 512 * 640 * 4
-    parts = predict(Linear, Setting(2)).parts
+    parts = predict(Linear, Step(2)).parts
     assert parts["parameters"] == parts["gradients"] == weights
     assert parts["optimizer"] == 2 * weights
     assert parts["temporary"] == weights  # the square roots of AdamW's second moments
     assert parts["activations"] == 2 * 640 * 4 + 512  # the clips, and the labels rounded up
     # cuBLAS's workspaces, and nothing more: tensors of more than 1 MiB are split out of segments of 20 MiB
     assert parts["overhead"] == 2 * 32 * MIB
-    assert predict(Linear, Setting(2, optimizer="sgd")).parts["optimizer"] == weights
+    assert predict(Linear, Step(2, optimizer="sgd")).parts["optimizer"] == weights
 
 
 def test_parts_add_up_to_the_peak():
-    predicted = predict(made("joint"), Setting(4, "bf16"))
+    predicted = predict(made("joint"), Step(4, precision="bf16"))
     assert sum(predicted.parts.values()) == predicted.training
     assert all(predicted.most[part] >= size for part, size in predicted.parts.items())
     assert predicted.most["gradients"] == pytest.approx(predicted.parts["parameters"], rel=0.05)  # by backward's end
@@ -66,7 +64,7 @@ def test_parts_add_up_to_the_peak():
 def test_what_saves_memory_saves_memory():
     make = made("joint", depth=4, frames=16)
     plain, checkpointed, unfused = (
-        predict(make, Setting(8, **options)).training for options in ({}, {"checkpointing": True}, {"fused": False})
+        predict(make, Step(8, **options)).training for options in ({}, {"checkpointing": True}, {"fused": False})
     )
     assert checkpointed < plain < unfused
     scores = 8 * 2 * (16 * 16) ** 2 * 4  # per block: clips × heads × tokens² in float32
@@ -75,22 +73,17 @@ def test_what_saves_memory_saves_memory():
 
 def test_the_largest_batch_fits_and_one_more_does_not():
     make = made("tps")
-    _, largest = predict_batches(make, Setting(64))
-    assert predict(make, Setting(largest[8])).training <= 8e9 < predict(make, Setting(largest[8] + 1)).training
-    with pytest.raises(InputError, match="cuda"):
-        predict_batches(make, Setting(64, target="cpu"))
+    _, largest = predict_batches(make, Step(64))
+    assert predict(make, Step(largest[8])).training <= 8e9 < predict(make, Step(largest[8] + 1)).training
 
 
 @pytest.mark.parametrize("attention", ["spatial", "tps", "joint", "divided", "tps+tcs", "factorised-encoder"])
 @pytest.mark.parametrize(
-    "setting", [Setting(2), Setting(2, "bf16", "sgd"), Setting(2, checkpointing=True, fused=False)]
+    "setting", [Step(2), Step(2, precision="bf16", optimizer="sgd"), Step(2, checkpointing=True, fused=False)]
 )
 def test_two_recorded_batches_give_every_other(attention, setting):
     def recorded(batch):
-        mode = fake_mode()
-        model = weightless(made(attention), mode)
-        model.set_grad_checkpointing(setting.checkpointing)
-        return training_step(model.train(), dataclasses.replace(setting, batch=batch), mode).recording
+        return training_step(made(attention), dataclasses.replace(setting, batch=batch)).recording
 
     two, four = recorded(2), recorded(4)
     for batch in (13, 3001):
@@ -100,10 +93,10 @@ def test_two_recorded_batches_give_every_other(attention, setting):
 
 
 def test_what_is_reserved_holds_what_is_allocated():
-    predicted = predict(made("joint"), Setting(4, "bf16"))
+    predicted = predict(made("joint"), Step(4, precision="bf16"))
     assert predicted.training < predicted.training_reserved < 1.5 * predicted.training
     assert predicted.inference < predicted.inference_reserved
-    assert predict(made("joint"), Setting(4, target="cpu")).training_reserved is None
+    assert predict(made("joint"), Step(4), "cpu").training_reserved is None
 
 
 def test_the_largest_batch_where_the_peak_is_not_on_one_line():
@@ -132,7 +125,7 @@ def test_fused_attention_by_hand_as_cuda_has_it():
     mode = fake_mode()
 
     def peak(dtype, with_mask):
-        with mode, LiveParts(1) as live, AsOnCuda(True):
+        with mode, LiveBytes(1) as live, AsOnCuda(True):
             qkv = [torch.zeros(2, heads, queries, channels, dtype=dtype, requires_grad=True) for _ in range(3)]
             mask = torch.zeros(1, heads, queries, queries, dtype=dtype, requires_grad=True) if with_mask else None
             live.track([*qkv, *([] if mask is None else [mask])])
@@ -150,7 +143,14 @@ def test_fused_attention_by_hand_as_cuda_has_it():
     assert highest > forward + 4 * 2 * heads * queries * 64  # a gradient for both clips, rows padded to 64
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 0}, {"precision": "fp8"}, {"optimizer": "lion"}, {"target": "tpu"}])
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"precision": "fp8"}, {"optimizer": "lion"}])
 def test_bad_settings_are_named(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
-        Setting(**wrong)
+        Step(**wrong)
+
+
+def test_bad_targets_are_named():
+    with pytest.raises(InputError, match="tpu"):
+        predict(made("tps"), Step(), "tpu")
+    with pytest.raises(InputError, match="cuda"):
+        predict(made("tps"), Step(fused=False), "cpu")

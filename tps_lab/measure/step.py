@@ -1,0 +1,243 @@
+"""A step of a model, described once and run in one place: a forward pass, or forward, loss, backward and optimizer.
+
+Everything here is measured, counted or predicted of such a step: `run` runs it, on real tensors as on fake ones
+(`fake`). `prepared` makes of it a function without arguments, eager, compiled or captured as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# as people write them → the type of autocast; weights stay float32 in all three
+PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
+OPTIMIZERS = ("adamw", "sgd")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a step is run.
+
+    Args:
+        batch: clips.
+        training: forward, cross-entropy, backward and optimizer; False is inference, without gradients.
+        precision: of `PRECISIONS`.
+        optimizer: adamw, or sgd with momentum.
+        checkpointing: activations of blocks are computed again in backward (timm's `grad_checkpointing`).
+        fused: attention in one kernel; False keeps scores and softmax.
+        compile: a backend of `torch.compile`, such as "inductor"; None runs eagerly.
+        graphs: capture the step as a CUDA graph and replay it.
+
+    Raises:
+        InputError: a value that is none of these.
+    """
+
+    batch: int = 1
+    training: bool = True
+    precision: str = "fp32"
+    optimizer: str = "adamw"
+    checkpointing: bool = False
+    fused: bool = True
+    compile: str | None = None
+    graphs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise InputError(f"batch must be 1 or more, got {self.batch}")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.compile is not None:
+            import torch
+
+            if self.compile not in (known := torch.compiler.list_backends(())):
+                raise unknown("compile backend", self.compile, known)
+
+    def __str__(self) -> str:
+        parts = ["training step" if self.training else "inference", f"batch {self.batch}"]
+        parts += [self.precision] if self.precision != "fp32" else []
+        parts += [self.optimizer] if self.optimizer != "adamw" and self.training else []
+        parts += ["gradient checkpointing"] if self.checkpointing and self.training else []
+        parts += [] if self.fused else ["unfused attention"]
+        parts += [f"torch.compile ({self.compile})"] if self.compile else []
+        return ", ".join(parts + ["CUDA graph"] * self.graphs)
+
+
+def run(
+    model: Any,
+    clips: Tensor,
+    labels: Tensor,
+    step: Step,
+    optimizer: torch.optim.Optimizer | None = None,
+    at_backward: Callable[[], None] = lambda: None,
+    backward: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """One step; the logits of inference, or the loss.
+
+    Args:
+        model: in the mode that the step wants (`configured`).
+        clips: (B, C, T, H, W); labels: (B,), which inference does not look at.
+        optimizer: of `optimizer_for`; None leaves the gradients as they are.
+        at_backward: called between the two passes.
+        backward: how the loss goes backward; None is `loss.backward()`.
+    """
+    import torch
+
+    if not step.training:
+        with torch.no_grad(), autocast(step, clips.device.type):
+            logits: Tensor = model(clips)
+        return logits
+    if optimizer is not None:
+        optimizer.zero_grad(set_to_none=True)
+    # nothing may hold the logits: on a GPU they would be there at the peak
+    loss = torch.nn.functional.cross_entropy(_forward(model, clips, step).float(), labels)
+    at_backward()
+    (backward or torch.Tensor.backward)(loss)
+    if optimizer is not None:
+        optimizer.step()
+    return loss
+
+
+def _forward(model: Any, clips: Tensor, step: Step) -> Any:
+    with autocast(step, clips.device.type):
+        return model(clips)
+
+
+def autocast(step: Step, device_type: str) -> Any:
+    """Lower precision inside it, if the step wants that."""
+    import torch
+
+    lower = dtype(step.precision)
+    # a graph may not hold the casts of weights that autocast keeps from one use to the next
+    return nullcontext() if lower is None else torch.autocast(device_type, lower, cache_enabled=not step.graphs)
+
+
+def dtype(precision: str) -> torch.dtype | None:
+    """The type of autocast; None is float32 throughout."""
+    import torch
+
+    name = PRECISIONS[precision]
+    return None if name is None else getattr(torch, name)
+
+
+def optimizer_for(parameters: Iterable[nn.Parameter], step: Step) -> torch.optim.Optimizer:
+    """The step's optimizer."""
+    import torch
+
+    if step.optimizer == "sgd":
+        return torch.optim.SGD(parameters, 1e-3, momentum=0.9)
+    return torch.optim.AdamW(parameters, capturable=step.graphs)
+
+
+def configured(model: Any, step: Step) -> Any:
+    """The model itself, in the mode that the step wants, and checkpointing if it says so.
+
+    Raises:
+        InputError: the model cannot compute its blocks again.
+    """
+    if step.checkpointing:
+        if not hasattr(model, "set_grad_checkpointing"):
+            raise InputError(f"{type(model).__name__} has no gradient checkpointing")
+        model.set_grad_checkpointing(True)
+    return model.train(step.training)
+
+
+def set_fused(model: nn.Module, fused: bool) -> None:
+    """Let timm's attention run as one kernel, or with its scores in memory."""
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused
+
+
+def batch_for(model: Any, step: Step, clip_shape: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    """Random clips (B, C, T, H, W) and labels (B,) where the model is; a shape of None asks the model."""
+    import torch
+
+    device = next(model.parameters()).device
+    clips = torch.randn(step.batch, *(clip_shape or model.clip_shape), device=device)
+    return clips, torch.zeros(step.batch, dtype=torch.long, device=device)
+
+
+def prepared(
+    model: nn.Module, step: Step, clip_shape: Sequence[int] | None = None
+) -> tuple[Callable[[], Any], float | None]:
+    """The step as a function, and the seconds that compiling it took (None if it is not compiled).
+
+    Inference uses the model itself, a training step a copy.
+
+    Args:
+        clip_shape: (C, T, H, W); None asks the model.
+
+    Raises:
+        InputError: a CUDA graph of a model that is not on a GPU.
+    """
+    import torch
+
+    device = next(model.parameters()).device
+    if step.graphs and device.type != "cuda":
+        raise InputError(f"CUDA graphs need a model on a GPU, this one is on the {device.type}")
+    if step.training or not step.fused:
+        model = copy.deepcopy(model)
+        set_fused(model, step.fused)
+    configured(model, step)
+    forward: Any = torch.compile(model, backend=step.compile) if step.compile else model
+    clips, labels = batch_for(model, step, clip_shape)
+    optimizer = optimizer_for(model.parameters(), step) if step.training else None
+
+    def call() -> None:
+        run(forward, clips, labels, step, optimizer)
+
+    seconds = None
+    if step.compile:
+        started = time.perf_counter()
+        call()
+        synchronise(device)
+        seconds = time.perf_counter() - started
+    return (graphed(call) if step.graphs else call), seconds
+
+
+def graphed(step: Callable[[], Any], times: int = 1) -> Callable[[], Any]:
+    """Capture a step as a CUDA graph, so that replaying it costs no Python; it must not wait for the device.
+
+    It runs three times on a side stream first, as torch's documentation asks for.
+
+    Args:
+        times: how many steps, one after another, are one graph: kernels of some microseconds are timed together.
+    """
+    import torch
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(times):
+            step()
+
+    def replay(_kept: Any = step) -> None:  # the graph reads and writes tensors that only the step holds
+        graph.replay()
+
+    return replay
+
+
+def synchronise(device: torch.device | str) -> None:
+    """Wait until a device has done all that it was given."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
