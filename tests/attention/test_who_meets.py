@@ -18,8 +18,10 @@ torch.set_num_threads(1)
 
 def test_every_variant_has_its_definition_here():
     named = {text.partition("(")[0] for text in MEETS}
-    assert named >= set(variants()), "add the new variant to MEETS and NAIVE"
-    assert {text.partition("(")[0] for text in NAIVE} >= set(variants())
+    # another test's own variants may live until they are collected
+    ours = {name for name, cls in variants().items() if cls.__module__.startswith("tps_lab.")}
+    assert named >= ours, "add the new variant to MEETS and NAIVE"
+    assert {text.partition("(")[0] for text in NAIVE} >= ours
 
 
 @pytest.mark.parametrize(("text", "prefix"), PREFIXES)
