@@ -199,7 +199,7 @@ def test_cells_that_begin_with_other_shipped_weights_are_other_cells(tmp_path, m
     before = cell_hash(config)
     assert before != cell_hash(make({}))
     shutil.copytree(zoo.run("still/spatial").path, tmp_path / "still/spatial")
-    monkeypatch.setattr(zoo, "_HERE", tmp_path)
+    monkeypatch.setattr("tps_lab.results.shipped._ZOO", tmp_path)
     assert cell_hash(config) == before
     with (tmp_path / "still/spatial/model.safetensors").open("ab") as file:
         file.write(b" ")

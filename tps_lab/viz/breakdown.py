@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tps_lab.measure.trace import OPERATIONS, Part
 from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import QUIET, insets, styled
@@ -15,14 +14,12 @@ from tps_lab.viz.style import QUIET, insets, styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from tps_lab.measure.trace import Part
+
 # One colour per operation, attention's in blues and violets.
-_COLOURS = dict(
-    zip(
-        OPERATIONS,
-        ("#8c8200", "#0072b2", "#003a63", "#56b4e9", "#7b3f98", "#d55e00", "#009e73", "#1f6f54", "#a6761d", "#e69f00",
-         "#b5b5b5", "#cc79a7", "#4d4d4d"),
-        strict=True,
-    )
+_COLOURS = (
+    "#8c8200", "#0072b2", "#003a63", "#56b4e9", "#7b3f98", "#d55e00", "#009e73", "#1f6f54", "#a6761d", "#e69f00",
+    "#b5b5b5", "#cc79a7", "#4d4d4d",
 )  # fmt: skip
 
 
@@ -45,6 +42,9 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
     stages = list(dict.fromkeys(part.stage for part in parts))
     if "head" in stages:  # last, wherever the first of its kernels stood
         stages = [stage for stage in stages if stage != "head"] + ["head"]
+    from tps_lab.measure.trace import OPERATIONS
+
+    colours = dict(zip(OPERATIONS, _COLOURS, strict=True))
     used = [name for name in OPERATIONS if any(part.operation == name for part in parts)]
     backward = any(part.backward_macs for part in parts)
     passes = "forward + backward" if backward else "forward"
@@ -69,7 +69,7 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
         for row, operation in zip(table, used, strict=True):
             panel.barh(
                 range(len(stages)), row / unit.divisor, left=left / unit.divisor, height=0.74,
-                color=_COLOURS[operation], label=operation, edgecolor="white", linewidth=0.5,
+                color=colours[operation], label=operation, edgecolor="white", linewidth=0.5,
             )  # fmt: skip
             left += row
         panel.set_title(label if ax is None else wrap(label, 22), fontsize=9.5 if ax is None else 8)
