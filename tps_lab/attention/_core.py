@@ -48,6 +48,8 @@ class Mixer:
 
     # Whether who sees whom follows from `routes` alone; relations and kernels have their own `sees`.
     is_partition: ClassVar[bool] = True
+    # Whether a token's row of `made_of` is all that its result goes by; not so where one step follows another.
+    row_by_row: ClassVar[bool] = False
 
     routes: Callable[[Grid], Routes]
     before: Callable[..., Any] | None = None
@@ -130,9 +132,9 @@ class Mixer:
         """
         t = np.concatenate([np.full(grid.clip_prefix, -1), grid.coordinates()[0]])
         found = [(t >= 0) & (t == t[:, None] + offset) for offset in self.content_from if offset]
-        if self.rotary:  # a score depends on how far apart two patches are that meet
-            patches = (t >= 0) & (t[:, None] >= 0)
-            found.append(np.where(self.sees(grid) & patches, t - t[:, None], grid.frames))
+        if self.rotary:  # a score depends on how far apart two tokens are that meet; a prefix stands at time 0
+            at = np.maximum(t, 0)
+            found.append(np.where(self.sees(grid), at - at[:, None], grid.frames))
         return found
 
     # ------------------------------------------------------------------ as an extra step of a block

@@ -71,7 +71,7 @@ class RelationMixer(Mixer):
         kernel: what runs it, "dense" or "flex".
     """
 
-    is_partition = False
+    is_partition, row_by_row = False, True
 
     routes: Callable[[Grid], Routes] = all_at_once.routes
     name: str = ""

@@ -27,6 +27,7 @@ class Mixing:
         pools_jointly: the head pools a frame's tokens by something else than their mean or class token.
         frames_meet_behind: a module behind the blocks mixes all frames (factorised encoder); without a
             time embedding it treats them as a set.
+        reads_class_tokens: the head reads the class token alone, so the last block matters as far as it shows there.
         outside: why nothing can be proved about this backbone; empty if something can.
     """
 
@@ -36,19 +37,22 @@ class Mixing:
     temporal_position: bool
     pools_jointly: bool = False
     frames_meet_behind: bool = False
+    reads_class_tokens: bool = False
     outside: str = ""
 
     @cached_property
-    def mixers(self) -> list[tuple[Mixer, Grid]]:
-        """Every different attention of the model, with the tokens that take part in it."""
+    def mixers(self) -> list[tuple[Mixer, Grid, bool]]:
+        """Every different attention of the model, the tokens that take part in it, and whether the head follows at
+        once, so that what it gives to other tokens than the class tokens is read by nobody."""
         return self._mixers(range(self.depth))
 
-    def _mixers(self, blocks: range) -> list[tuple[Mixer, Grid]]:
-        found: dict[Mixer, Grid] = {}
+    def _mixers(self, blocks: range) -> list[tuple[Mixer, Grid, bool]]:
+        found: dict[tuple[Mixer, bool], Grid] = {}
         for index in blocks:
             *extra, last = self.variant.block(index, self.depth)
-            found |= {mixer: mixer.step_grid(self.grid) for mixer in extra} | {last: self.grid}
-        return list(found.items())
+            found |= {(mixer, False): mixer.step_grid(self.grid) for mixer in extra}
+            found[last, self.reads_class_tokens and index == self.depth - 1] = self.grid
+        return [(mixer, grid, before_head) for (mixer, before_head), grid in found.items()]
 
     def keeps(self, order: Order) -> bool:
         """Whether the model gives a clip and the clip in this order of frames the same answer, whatever its weights.
@@ -58,7 +62,7 @@ class Mixing:
         """
         if self.outside or self.temporal_position:
             return False
-        return all(_keeps(mixer, grid, np.asarray(order)) for mixer, grid in self.mixers)
+        return all(_keeps(*mixer, np.asarray(order)) for mixer in self.mixers)
 
     @cached_property
     def symmetry(self) -> Symmetry:
@@ -74,7 +78,7 @@ class Mixing:
             return "before block 0"
         for index in range(self.depth):
             for order in swaps(self.grid.frames):
-                if not all(_keeps(mixer, grid, order) for mixer, grid in self._mixers(range(index, index + 1))):
+                if not all(_keeps(*mixer, order) for mixer in self._mixers(range(index, index + 1))):
                     return f"block {index}"
         return ""
 
@@ -147,15 +151,20 @@ class Mixing:
         return found
 
 
-def _keeps(mixer: Mixer, grid: Grid, order: np.ndarray) -> bool:
-    """Whether renaming tokens by a permutation of frames leaves who attends to whom as it is."""
+def _keeps(mixer: Mixer, grid: Grid, before_head: bool, order: np.ndarray) -> bool:
+    """Whether renaming tokens by a permutation of frames leaves who attends to whom as it is.
+
+    Args:
+        before_head: only the class tokens are read of the result.
+    """
     n, tokens, p = grid.per_frame, grid.frames * grid.per_frame, grid.clip_prefix
     moved = (order[:, None] * n + np.arange(n)).ravel()  # token → where its frame's content comes from
     made_of = mixer.made_of(grid)
     if made_of is None:
         return False  # stated, not derived: nothing to try a permutation on
     everyone = np.concatenate([np.arange(p), p + moved])
-    if not all(np.array_equal(seen[everyone][:, everyone], seen) for seen in made_of):
+    read = slice(p if before_head and p and mixer.row_by_row else None)
+    if not all(np.array_equal(seen[everyone[read]][:, everyone], seen[read]) for seen in made_of):
         return False
     if not mixer.is_partition:
         return True
@@ -197,5 +206,6 @@ def mixing(model: Any) -> Mixing:
         temporal_position=model.temporal_embed is not None,
         pools_jointly=image_model.global_pool not in ("token", "avg"),
         frames_meet_behind=model.after is not None,
+        reads_class_tokens=image_model.global_pool == "token",
         outside=outside,
     )
