@@ -83,7 +83,7 @@ def test_an_order_is_kept_exactly_if_a_random_model_keeps_it(variant, head, time
 @pytest.mark.parametrize("rotary", [False, True])
 @pytest.mark.parametrize("variant", ["natten", "causal", "first-and-previous"])
 def test_the_last_block_counts_as_far_as_the_class_token_shows_it(variant, rotary):
-    """In the last block only the class token is read; it sees all frames, and rotary positions alone tell them apart."""
+    """In the last block only the class token is read; rotary positions alone tell its frames apart."""
     last = f"{variant}(every=2, rotary={str(rotary).lower()})"
     for order in ([1, 2, 3, 4, 5, 0], [5, 4, 3, 2, 1, 0], [1, 0, 2, 3, 4, 5]):
         for depth, shows in ((2, rotary), (3, True)):
