@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-Advance = Callable[[int, str | None], None]
+News = str | Mapping[str, float]  # figures by name, such as {"loss": 0.41}, or a line where there are none
+Advance = Callable[[int, News | None], None]
+_WORDS = {"train_loss": "loss {:.3f}", "val_top1_pct": "validation {:.1f} %"}  # figures that a line of news shows
 
 
 class Progress:
     """Says nothing; the base of those that do.
 
-    `run` gives a function to call after each step with the step and, where there is news, a line.
+    `run` gives a function to call after each step with the step and, where there are, news.
     """
 
     @contextmanager
@@ -28,9 +31,9 @@ class Lines(Progress):
 
     @contextmanager
     def run(self, label: str, steps: int) -> Iterator[Advance]:
-        def advance(step: int, news: str | None) -> None:
+        def advance(step: int, news: News | None) -> None:
             if news:
-                self.say(f"{label}: step {step} of {steps}, {news}")
+                self.say(f"{label}: step {step} of {steps}, {in_words(news)}")
 
         yield advance
 
@@ -67,10 +70,10 @@ class Bars(Progress):
         self.shown += 1
         task = self.bars.add_task(label, total=steps, news="")
 
-        def advance(step: int, news: str | None) -> None:
+        def advance(step: int, news: News | None) -> None:
             self.bars.update(task, completed=step)
             if news:
-                self.bars.update(task, news=news)
+                self.bars.update(task, news=in_words(news))
 
         try:
             yield advance
@@ -82,6 +85,18 @@ class Bars(Progress):
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)
+
+
+def in_words(news: Any) -> str:
+    """News as a line; also what was read from a file as news, whatever it is.
+
+    >>> in_words({"train_loss": 0.4131, "val_loss": 0.5, "val_top1_pct": 71.25})
+    'loss 0.413, validation 71.2 %'
+    """
+    if not isinstance(news, Mapping):
+        return str(news)
+    numbers = {name: value for name, value in news.items() if isinstance(value, (int, float))}
+    return ", ".join(words.format(numbers[name]) for name, words in _WORDS.items() if name in numbers)
 
 
 def for_this_terminal(quiet: bool = False) -> Progress:

@@ -66,6 +66,17 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     assert make(run.config) == config  # the folder says how to run it again
 
 
+def test_a_notebook_draws_the_validation_accuracy_that_is_recorded(tmp_path):
+    from tps_lab.viz.live import LiveCurves
+
+    live = LiveCurves()
+    run = train(make(SMALL), tmp_path, cost=COST, progress=live)
+    ((steps, values),) = live.curves.values()
+    recorded = [(m["step"], m["top1_pct"]) for m in run.metrics if m["split"] == "val"]
+    assert list(zip(steps, values, strict=True)) == recorded
+    assert any(value != round(value, 1) for value in values)  # not as a line says it
+
+
 def test_the_saved_weights_give_the_row_back(tmp_path):
     from tps_lab.measure.accuracy import evaluate
 

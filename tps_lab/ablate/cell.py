@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from tps_lab import plugins
 from tps_lab.ablate import claims
-from tps_lab.progress import Advance, Progress
+from tps_lab.progress import Advance, News, Progress
 from tps_lab.results import runs
 
 Outcome = Literal["done", "failed", "busy", "died"]
@@ -159,7 +159,7 @@ class _Told(Progress):
     def run(self, label: str, steps: int) -> Iterator[Advance]:
         with self.inner.run(label, steps) as tell:
 
-            def advance(step: int, news: str | None) -> None:
+            def advance(step: int, news: News | None) -> None:
                 self.claim.tell(step=step, steps=steps, news=news)
                 if news or step == steps:
                     self.claim.check()

@@ -11,6 +11,7 @@ from typing import Any
 
 from tps_lab.ablate import claims
 from tps_lab.ablate.scheduler import State, Watch
+from tps_lab.progress import in_words
 
 _SHOWN = 30  # rows of the table; the rest is counted
 _ORDER = {"running": 0, "failed": 1, "elsewhere": 2, "waiting": 3, "done": 4}
@@ -62,7 +63,7 @@ class Lines:
                 if not look and self.said.get(state.cell.id):
                     continue
                 now = claims.progress(self.out, state.cell.id)
-                news = now.get("news", "started")
+                news = in_words(now.get("news", "started"))
                 line = f"step {now['step']} of {now['steps']}, {news}" if now.get("step") else news
             if state.status == "waiting" or self.said.get(state.cell.id) == news:
                 continue
@@ -97,7 +98,7 @@ class Table:
                 str(state.cell.seed),
                 state.status,
                 f"{step}/{steps}" if steps else "",
-                now.get("news", "") if state.status == "running" else _result(state, short=True),
+                in_words(now.get("news", "")) if state.status == "running" else _result(state, short=True),
                 left,
             )
         if len(rows) > _SHOWN:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,6 +27,7 @@ from tps_lab.measure.roofline import device, estimate
 from tps_lab.measure.step import Step
 from tps_lab.measure.timing import Compared, compare_latency
 from tps_lab.measure.trace import Part, Trace, breakdown, trace
+from tps_lab.progress import Advance
 from tps_lab.specs import whole
 
 # figure → the step that it times, of one clip or of the whole batch
@@ -87,7 +88,7 @@ def measured(
     clip_shape: tuple[int, ...] | None = None,
     rounds: int = 30,
     seconds: float = 10.0,
-    advance: Callable[[int, str | None], None] = lambda done, news: None,
+    advance: Advance = lambda done, news: None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Compared]]:
     """The rows of `costs`, and the three timings with their paired ratios, of `TIMED`.
 

@@ -124,8 +124,8 @@ class Loop:
         if recipe.compute.compile:
             self.model.compile()
 
-    def _report(self, step: int, steps: int, sums: Sums, lr: float) -> str:
-        """Validate and log; returns a line of news."""
+    def _report(self, step: int, steps: int, sums: Sums, lr: float) -> dict[str, float]:
+        """Validate and log; returns the figures."""
         from tps_lab.measure.accuracy import accuracy
 
         mean, right, seen = sums.take(self.team, steps)
@@ -135,8 +135,9 @@ class Loop:
         self.writer.log(**common, split="train", loss=mean, top1_pct=round(100 * right / seen, 3), lr=lr)
         val = accuracy(*self.team.predict(self.result, self.clips, "val"), self.clips)
         self.writer.log(**common, split="val", loss=val.loss, top1_pct=val.top1_pct)
-        trackers.log(self.team.accelerator, step, train_loss=mean, val_loss=val.loss, val_top1_pct=val.top1_pct, lr=lr)
-        return f"loss {mean:.3f}, validation {val.top1_pct:.1f} %"
+        figures = {"train_loss": mean, "val_loss": val.loss, "val_top1_pct": val.top1_pct, "lr": lr}
+        trackers.log(self.team.accelerator, step, **figures)
+        return figures
 
     # ------------------------------------------------------------------ where it stands
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tps_lab.progress import Advance, Progress
+from tps_lab.progress import Advance, News, Progress
 from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import looks, new_axes, styled
 
@@ -31,11 +30,10 @@ class LiveCurves(Progress):
             name += " again"
         points = self.curves[name] = ([], [])
 
-        def advance(step: int, news: str | None) -> None:
-            found = re.search(r"validation ([\d.]+) %", news or "")  # as `train` says it
-            if found:
+        def advance(step: int, news: News | None) -> None:
+            if isinstance(news, Mapping) and "val_top1_pct" in news:
                 points[0].append(step)
-                points[1].append(float(found[1]))
+                points[1].append(news["val_top1_pct"])
                 self.show()
 
         yield advance
