@@ -335,6 +335,7 @@ def test_a_ceiling_and_a_trained_model():
     assert "cannot exceed 50.0 % on direction" in found.verdict
     by = {row["probe"]: row["divergence_bits"] for row in found.trained["probes"]}
     assert by["reversed"] < 1e-6
+    assert "reversed " in found.text() and "0.00 bits apart" in found.text()
 
 
 def test_picture_and_badge():
@@ -353,6 +354,11 @@ def test_from_the_command_line(tmp_path):
     assert facts["axes_how"].startswith("guessed")
     assert (tmp_path / "b.svg").exists()
     assert (tmp_path / "c.png").exists()
+    file.write_text("def model():\n    raise RuntimeError('no weights')\n")
+    refused = cli("certify", f"{file}:model", "--shape", "3x8x16x16")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("could not be built: RuntimeError: no weights (mine.py, line 2)\n")
+    assert cli("certify", f"{tmp_path}/none.py:model").returncode == 2
     refused = cli("certify", "tpss")
     assert refused.returncode == 2
     assert "did you mean 'tps'" in refused.stderr

@@ -185,8 +185,19 @@ class Certificate:
         lines += [("fault", fault) for fault in self.faults[1:]]
         if self.trained is not None:
             lines.append(("trained", self.trained["answer"]))
+            lines += [("", _rearranged(row)) for row in self.trained["probes"]]
         lines.append(("verdict", self.verdict))
         return "\n".join(f"{term:<12}{said}" for term, said in lines)
+
+
+def _rearranged(row: dict[str, Any]) -> str:
+    """How a trained model took one rearrangement of its test clips."""
+    if row["probe"] == "as it is":
+        return f"{row['probe']:<10}{row['top1_pct']:5.1f} % right"
+    return (
+        f"{row['probe']:<10}{row['top1_pct']:5.1f} % right, {row['same_answer_pct']:5.1f} % answered as before, "
+        f"{row['divergence_bits']:.2f} bits apart"
+    )
 
 
 def certify(

@@ -7,6 +7,7 @@ Positions that a library fixes at training size are kept as that library makes t
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,6 +286,8 @@ def find(text: str, frames: int | None = None) -> Subject:
 def _from_file(file: Path, factory: str) -> Subject:
     from tps_lab import plugins
 
+    if not file.is_file():
+        raise InputError(f"no such file: {file}")
     made = getattr(plugins.load(file), factory, None)
     if not callable(made):
         raise InputError(f"{file} has no function '{factory}' that makes a model")
@@ -307,7 +310,14 @@ def certify(
         return _of_run(Path(text), data)
     subject = find(text, certificates.opened(data).clip_shape[1] if data else None)
     torch.manual_seed(0)
-    made = subject.make()
+    try:
+        made = subject.make()
+    except InputError:
+        raise
+    except Exception as error:  # a file's factory can fail in any way
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        raise InputError(f"{text} could not be built: {type(error).__name__}: {error} ({where})") from error
     model, own = made if isinstance(made, tuple) else (made, subject.shape)
     shape, axes = shape or own, axes or subject.axes or None
     if not shape:
