@@ -41,9 +41,9 @@ TAIL = """
 Processor time on {machine}, busy with other work; the longest took {longest:.0f} s by the clock.
 {versions}. Plain data: [certificates.jsonl](../reports/certificates/certificates.jsonl).
 
-![The frames that each step of the tower of Qwen2-VL hears](../reports/certificates/qwen2-vl-tower.png)
+![The frames that influence each step of the tower of Qwen2-VL](../reports/certificates/qwen2-vl-tower.png)
 
-A certificate as a picture (`--save`): the tower of Qwen2-VL hears all frames, but its steps never meet, so it cannot
+A certificate as a picture (`--save`): the tower of Qwen2-VL uses all frames, but its steps never meet, so it cannot
 tell in which order they come.
 
 Why each should be so, from its definition:

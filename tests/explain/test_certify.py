@@ -45,7 +45,7 @@ def test_proof_and_certificate_say_the_same(variant):
         proof.symmetry.verdict(proof.order_from)
     )
     if proof.windows:
-        assert not (found.inside.hears & ~np.any(proof.windows, axis=0)).any()  # a proof says who cannot hear
+        assert not (found.inside.fields & ~np.any(proof.windows, axis=0)).any()  # a proof says what cannot arrive
 
 
 def test_proof_and_certificate_of_an_embedding_of_time():
@@ -230,17 +230,17 @@ FAULTS = {
     "a convolution round the ends": (type("Fault", (Convolved,), {"mode": "circular"}), ("kind", "cyclic")),
     "an index that repeats frame 0": (
         faulty("frames", lambda s, x: x[:, :, [0] * T]),
-        ("verdict", "hears only frame 0 "),
+        ("verdict", "uses only frame 0 "),
     ),
     "the last frame cut off": (
         faulty("frames", lambda s, x: x[:, :, [*range(T - 1), T - 2]]),
-        ("verdict", "hears only frames 0 to 6 "),
+        ("verdict", "uses only frames 0 to 6 "),
     ),
     "every second frame only": (
         faulty("frames", lambda s, x: x[:, :, torch.arange(T) // 2 * 2]),
-        ("verdict", "hears only frames 0, 2, 4, 6 "),
+        ("verdict", "uses only frames 0, 2, 4, 6 "),
     ),
-    "a head that hears nothing": (faulty("pool", lambda s, x: 0 * x.mean((1, 2))), ("verdict", "deaf")),
+    "a head that uses nothing": (faulty("pool", lambda s, x: 0 * x.mean((1, 2))), ("verdict", "constant")),
     "a position that starts at zero": (Zero, ("as_given", "blind to the order")),
 }  # fmt: skip
 

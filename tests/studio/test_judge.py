@@ -14,13 +14,13 @@ from tps_lab.studio import clips, judge
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=2), min_size=1, max_size=3), st.integers(1, 3))
-def test_heard_of_is_the_influence_of_the_variant(tile, every):
+def test_the_receptive_field_is_the_influence_of_the_variant(tile, every):
     pattern = ShiftPattern.parse(tile)
     grid = (5, 2, 3)
-    heard = judge.heard_by_the_middle(pattern, grid, 3, every, "circular")[-1]
+    field = judge.receptive_fields(pattern, grid, 3, every, "circular")[-1]
     variant = parse("tps", pattern=pattern, every=every)
     middle = (5 // 2 * 2 + 1) * 3 + 1
-    assert np.array_equal(heard.ravel(), variant.influence(Grid(*grid), 3)[middle])
+    assert np.array_equal(field.ravel(), variant.influence(Grid(*grid), 3)[middle])
 
 
 def test_unevenness_is_zero_for_c_and_high_for_heaps():
@@ -31,11 +31,11 @@ def test_unevenness_is_zero_for_c_and_high_for_heaps():
     assert judge.evenness_gap(ShiftPattern.parse("1 1 1 0 0 0")) > 0.4
 
 
-def test_c_hears_of_three_times_as_much_as_a_after_two_blocks():
-    heard = {name: judge.facts(gallery[name], 16, 14, 14, 12, 2, "circular")["heard"] for name in "AC"}
-    assert heard["A"][2] == 3 / 16
-    assert heard["C"][2] == 9 / 16
-    assert judge.facts(ShiftPattern.parse("0 2 / -2 0"), 8, 4, 4, 8, 2, "circular")["silent"] == [1, 3, 5, 7]
+def test_c_covers_three_times_as_much_as_a_after_two_blocks():
+    coverage = {name: judge.facts(gallery[name], 16, 14, 14, 12, 2, "circular")["coverage"] for name in "AC"}
+    assert coverage["A"][2] == 3 / 16
+    assert coverage["C"][2] == 9 / 16
+    assert judge.facts(ShiftPattern.parse("0 2 / -2 0"), 8, 4, 4, 8, 2, "circular")["unreached"] == [1, 3, 5, 7]
 
 
 def test_the_symmetries_that_are_claimed_hold_and_no_more_does():

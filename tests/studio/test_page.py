@@ -23,7 +23,7 @@ from tps_lab.patterns import BORDERS, ShiftPattern, gallery
 from tps_lab.studio import build, judge
 from tps_lab.viz import studio_page
 
-FACTS = "given => given.map(s => { const { heardMaps, ...found } = facts(s, DATA.constants); return found; })"
+FACTS = "given => given.map(s => { const { receptiveFields, ...found } = facts(s, DATA.constants); return found; })"
 LOGITS = """([name, tile, border, order, clips]) => clips.map(i => [...lab.models[name].logits(
     normalised(lab.clips[i], frameOrder(order), DATA.digits), tile, border)])"""
 
@@ -218,7 +218,7 @@ def cells(page, side="1"):
 
 
 def test_the_beginning_shows_a_against_c(page):
-    assert "After block 2: A 19 %, C 56 %." in page.locator("#heard-said").inner_text()
+    assert "After block 2: A 19 %, C 56 %." in page.locator("#receptive-said").inner_text()
     assert cells(page, "1") == ["0", "+1", "-1", "0"]
     assert cells(page, "2") == ["-4", "+1", "+2", "-1", "0", "+3", "-2", "-3", "+4"]
 

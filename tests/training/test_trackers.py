@@ -1,4 +1,4 @@
-"""Trackers: what they hear, and that none of them costs a run."""
+"""Trackers: what they receive, and that none of them costs a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TINY = {
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int]]:
+def received(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int]]:
     tracking = pytest.importorskip("accelerate.tracking")
     pytest.importorskip("tensorboard")
     found: list[tuple[dict[str, Any], int]] = []
@@ -32,16 +32,16 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int]]:
     return found
 
 
-def test_names_that_every_service_takes(heard: list[tuple[dict[str, Any], int]], tmp_path: Path) -> None:
+def test_names_that_every_service_takes(received: list[tuple[dict[str, Any], int]], tmp_path: Path) -> None:
     run = train(make(TINY), tmp_path)
     assert run.row["status"] == "done"
-    assert [step for _, step in heard] == [1, 2]
+    assert [step for _, step in received] == [1, 2]
     assert list(run.path.rglob("events.out.tfevents*"))
-    for values, _ in heard:
+    for values, _ in received:
         assert set(values) == {"train_loss", "val_loss", "val_top1_pct", "lr"}
         assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in values)
     told = [line["top1_pct"] for line in run.metrics if line["split"] == "val"]
-    assert [values["val_top1_pct"] for values, _ in heard] == told
+    assert [values["val_top1_pct"] for values, _ in received] == told
 
 
 def test_one_that_fails_is_said_once_and_costs_nothing(

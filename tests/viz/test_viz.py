@@ -341,17 +341,17 @@ def test_coverage_ends_where_the_influence_does() -> None:
     assert tps[-1] > spatial[-1]
 
 
-def test_heard_says_the_share_and_probing_agrees() -> None:
-    stated = viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2)
-    probed = viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2, probed=True)
-    assert stated.get_title(loc="left") == probed.get_title(loc="left")
+def test_the_receptive_field_says_its_share_and_gradients_agree() -> None:
+    stated = viz.receptive_field("tps(pattern=A)", grid=(6, 2, 3), depth=2)
+    measured = viz.receptive_field("tps(pattern=A)", grid=(6, 2, 3), depth=2, measured=True)
+    assert stated.get_title(loc="left") == measured.get_title(loc="left")
     assert "after 2 of 2 blocks" in stated.get_title(loc="left")
-    for image, other in zip(stated.images, probed.images, strict=True):
+    for image, other in zip(stated.images, measured.images, strict=True):
         assert np.array_equal(image.get_array(), other.get_array())
     with pytest.raises(InputError, match="after must be 0 to 2"):
-        viz.heard("tps(pattern=A)", grid=(6, 2, 3), depth=2, after=3)
+        viz.receptive_field("tps(pattern=A)", grid=(6, 2, 3), depth=2, after=3)
     with pytest.raises(InputError, match="is not in a grid"):
-        viz.heard("spatial", grid=(6, 2, 3), token=(6, 0, 0))
+        viz.receptive_field("spatial", grid=(6, 2, 3), token=(6, 0, 0))
 
 
 def test_an_animation_has_a_picture_per_block() -> None:

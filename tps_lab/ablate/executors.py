@@ -120,7 +120,7 @@ class _Worker:
         self.log = None
         if logs is not None:
             self.log = files.open_to_write(files.folder(logs) / f"worker-{os.getpid()}-{slot}.log")
-        self.process: subprocess.Popen[str] = workers.launch(self._hear, 1, environment, self.log)
+        self.process: subprocess.Popen[str] = workers.launch(self._event, 1, environment, self.log)
 
     def begin(self, job: Job) -> None:
         self.handle = _LocalHandle(self)
@@ -135,7 +135,7 @@ class _Worker:
         if self.log is not None:
             self.log.close()
 
-    def _hear(self, event: dict[str, Any] | None) -> None:
+    def _event(self, event: dict[str, Any] | None) -> None:
         if event is None:
             code = self.process.wait()
             self.gone = True

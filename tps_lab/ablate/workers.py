@@ -33,7 +33,7 @@ _STOPPED = 130  # exit code
 
 
 def launch(
-    hear: Callable[[dict[str, Any] | None], None],
+    on_event: Callable[[dict[str, Any] | None], None],
     threads: int,
     environment: Mapping[str, str] | None = None,
     errors: IO[str] | None = None,
@@ -41,7 +41,7 @@ def launch(
     """Start a worker process; it waits for what `give` gives it, and ends when its input is closed.
 
     Args:
-        hear: called, from a thread, with every event of the worker, and with None when it has ended.
+        on_event: called, from a thread, with every event of the worker, and with None when it has ended.
         environment: variables that it has besides ours.
         errors: where its stderr goes, if not where ours does.
     """
@@ -57,8 +57,8 @@ def launch(
 
     def listen(lines: IO[str]) -> None:
         for line in lines:
-            hear(json.loads(line))
-        hear(None)
+            on_event(json.loads(line))
+        on_event(None)
 
     threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
     return process

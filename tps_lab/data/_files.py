@@ -101,7 +101,7 @@ def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path,
     twice: a link may lead to one above it, and of two links to one folder the same is always the first.
 
     Args:
-        refused: hears of every folder that could not be looked into.
+        refused: called with every folder that could not be read.
     """
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(root, onerror=refused, followlinks=True):

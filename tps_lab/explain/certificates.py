@@ -2,7 +2,7 @@
 
 Whether a model *can* tell the order of frames follows from its symmetries, and random weights show them: an
 identity that holds for several draws of random weights and clips in float64 holds for all weights (but for a
-set of measure zero), and one witness clip disproves it. What the model hears of each frame is tried by replacing
+set of measure zero), and one witness clip disproves it. Whether the answer uses a frame is tried by replacing
 it, and by gradients. The model's own weights are tried too: a network that can see order but whose position is
 zero as built does not, yet.
 
@@ -62,7 +62,7 @@ class Certificate:
         repetition: how long each picture stays makes no difference.
         floor: what rounding changes, as a share of the largest number; differences count from `SAFETY` times that.
         dtype: in which the model computes, its coarsest part.
-        hears: which frames the answer depends on, by replacing them.
+        uses: which frames the answer depends on, by replacing them.
         gradient: the same by gradients; None if there are none.
         inside: from which block on, and whether there is a temporal position.
         faults: what no video model should do; a sentence each.
@@ -78,7 +78,7 @@ class Certificate:
     repetition: bool
     floor: float
     dtype: str
-    hears: tuple[bool, ...]
+    uses: tuple[bool, ...]
     gradient: tuple[bool, ...] | None
     inside: Inside
     faults: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Certificate:
         if self.faults:
             return self.faults[0]
         said = self.symmetry.verdict(self.inside.order_from)
-        if self.kind == "sees order" and self.inside.hears is not None and not self.inside.meet_from:
+        if self.kind == "sees order" and self.inside.fields is not None and not self.inside.meet_from:
             said += ", but frames never meet before they are pooled"
         if self.inside.position is False and self.inside.position_from:
             said += ", though every frame has the same temporal position"
@@ -142,10 +142,8 @@ class Certificate:
             else {"order": list(witness.order), "seed": witness.seed, "difference": witness.difference},
             "floating_point_floor": self.floor,
             "computed_in": self.dtype,
-            "hears_frames": [t for t, heard in enumerate(self.hears) if heard],
-            "hears_by_gradient": None
-            if self.gradient is None
-            else [t for t, heard in enumerate(self.gradient) if heard],
+            "uses_frames": [t for t, used in enumerate(self.uses) if used],
+            "uses_by_gradient": None if self.gradient is None else [t for t, used in enumerate(self.gradient) if used],
             "order_from": inside.order_from or None,
             "frames_meet_from": inside.meet_from or None,
             "temporal_position": inside.position,
@@ -173,7 +171,7 @@ class Certificate:
             )  # fmt: skip
         else:
             lines.append(("rounding", f"no answer moves by more than {SAFETY} × {self.floor:.0e} ({self.dtype})"))
-        lines.append(("hears", _ranges(self.hears) + _unlike(self.hears, self.gradient)))
+        lines.append(("uses", _ranges(self.uses) + _unlike(self.uses, self.gradient)))
         if inside.meet_from:
             lines.append(("meet", f"frames first meet: {inside.meet_from}"))
         if inside.position is not None:
@@ -237,20 +235,20 @@ def certify(
     trial = _Trial(bench, [0], own=True)
     faults, as_given = trial.faults(), ""  # whatever the weights
     if bench.module is not None:
-        given_deaf, given_blind = trial.deaf(), trial.seems_blind()
+        given_constant, given_blind = trial.constant(), trial.seems_blind()
         trial = _Trial(bench, range(1, 1 + _DRAWS), own=False)
         if not trial.finite:  # weights that this model cannot stand
             bench.module.load_state_dict(model.state_dict())  # type: ignore[attr-defined]
             trial = _Trial(bench, [0], own=True)
-        if given_deaf and not trial.deaf():
+        if given_constant and not trial.constant():
             as_given = "its own weights give every clip the same answer, other weights do not"
         elif given_blind and not trial.seems_blind():
             as_given = "its own weights are blind to the order of frames, other weights are not"
-    if not faults and trial.deaf():
-        faults = (*faults, "deaf: every clip gets the same answer")
-    hears = trial.hears()
-    if any(hears) and not all(hears):
-        faults = (*faults, f"hears only {_ranges(hears)} of {layout.frames}")
+    if not faults and trial.constant():
+        faults = (*faults, "constant: every clip gets the same answer")
+    uses = trial.uses()
+    if any(uses) and not all(uses):
+        faults = (*faults, f"uses only {_ranges(uses)} of {layout.frames}")
     found = Certificate(
         model=name or str(getattr(model, "__name__", type(model).__name__)),
         layout=layout,
@@ -259,7 +257,7 @@ def certify(
         repetition=layout.frames > 2 and trial.alike(*_repetition(layout.frames)),
         floor=trial.floor,
         dtype=str(trial.dtype).removeprefix("torch."),
-        hears=hears,
+        uses=uses,
         gradient=trial.gradient(),
         inside=trial.inside(),
         faults=faults,
@@ -364,7 +362,7 @@ class _Trial:
         frames, rng = self.bench.layout.frames, np.random.default_rng(0)
         return [np.arange(frames)[::-1], *(rng.permutation(frames) for _ in range(3))]
 
-    def deaf(self) -> bool:
+    def constant(self) -> bool:
         return not self._differs(lambda clip: self.bench.clips(1, seed=99))
 
     def faults(self) -> tuple[str, ...]:
@@ -378,7 +376,7 @@ class _Trial:
             return ("mixes the clips of a batch: an answer changes with its neighbours; is an axis folded wrongly?",)
         return ()
 
-    def hears(self) -> tuple[bool, ...]:
+    def uses(self) -> tuple[bool, ...]:
         other = self.bench.clips(1, seed=97)
         return tuple(
             self._differs(partial(self.bench.replaced, frame=t, other=other)) is not None
@@ -411,10 +409,10 @@ def _repetition(frames: int) -> tuple[list[int], list[int]]:
     return [0] * stays + list(range(pictures)), list(range(pictures)) + [pictures - 1] * stays
 
 
-def _ranges(heard: Sequence[bool]) -> str:
+def _ranges(used: Sequence[bool]) -> str:
     """ "frames 0 to 3, 6"; "no frame"."""
     runs: list[list[int]] = []
-    for t in (t for t, yes in enumerate(heard) if yes):
+    for t in (t for t, yes in enumerate(used) if yes):
         if runs and runs[-1][-1] == t - 1:
             runs[-1].append(t)
         else:
@@ -425,7 +423,7 @@ def _ranges(heard: Sequence[bool]) -> str:
     return f"frame {said}" if len(runs) == 1 == len(runs[0]) else f"frames {said}"
 
 
-def _unlike(heard: Sequence[bool], gradient: Sequence[bool] | None) -> str:
+def _unlike(used: Sequence[bool], gradient: Sequence[bool] | None) -> str:
     if gradient is None:
         return " (it has no gradients)"
-    return "" if list(gradient) == list(heard) else f"; by gradients {_ranges(gradient)}"
+    return "" if list(gradient) == list(used) else f"; by gradients {_ranges(gradient)}"

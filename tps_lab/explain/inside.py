@@ -2,9 +2,9 @@
 
 Every block is watched while frames of a clip are replaced and moved:
 
-* Entries that change when frame t is replaced are those that have *heard* frame t. As long as each entry has
-  heard one frame (or one tubelet), frames are **apart**, and which entries belong to which time step is known.
-  Where entries hear several, frames have **met**; how far, in frames, is the reach.
+* Entries that change when frame t is replaced are those that *depend* on frame t. As long as each entry
+  depends on one frame (or one tubelet), frames are **apart**, and which entries belong to which time step is known.
+  Where entries depend on several, frames have **met**; how far, in frames, is the reach.
 * **Order matters** at a block if the set of its values changes when frames change places. A block that only
   moves its values along with their frames keeps the set.
 * On a **frozen** clip, the same picture T times, only a temporal position (or an end of the clip) can make the
@@ -35,8 +35,9 @@ class Inside:
         meet_from: where frames first meet.
         position: whether time steps get a position: True, False, or None if frames meet in the first layer.
         position_from: where time steps of a frozen clip first differ, or whose argument the position is.
-        reach: block → how many frames away, at most, its tokens have heard.
-        hears: at the last block whose tokens still have a time: bool (steps, frames), who hears which frame.
+        reach: block → how many frames away, at most, its tokens are influenced.
+        fields: at the last block whose tokens still have a time: bool (steps, frames), the frames that influence
+            each step.
     """
 
     order_from: str = ""
@@ -44,7 +45,7 @@ class Inside:
     position: bool | None = None
     position_from: str = ""
     reach: dict[str, int] = field(default_factory=dict)
-    hears: np.ndarray | None = None
+    fields: np.ndarray | None = None
 
 
 @dataclass(eq=False)
@@ -169,9 +170,15 @@ def look_inside(bench: Bench, tolerance: float, orders: Sequence[np.ndarray]) ->
         changed.append([((a.value - b).abs() > tolerance * a.value.abs().max()).flatten() for a, b in pairs])
     steps = _steps(base, changed)
     known = {base[i].value.shape: groups for i, groups in reversed(steps.items())}  # the first of each shape
-    met = [i for i, seen in enumerate(base) if i not in steps and seen.value.shape in known and _hears_many(changed, i)]
+    met = [
+        i
+        for i, seen in enumerate(base)
+        if i not in steps and seen.value.shape in known and _depends_on_many(changed, i)
+    ]
     early = [
-        i for i in range(len(base)) if i not in steps and _hears_many(changed, i) and not _all_hear_all(changed, i)
+        i
+        for i in range(len(base))
+        if i not in steps and _depends_on_many(changed, i) and not _all_depend_on_all(changed, i)
     ]
     meet = min(met[:1] + early[:1], default=None)
     position, position_from = _given(positions, base, known)
@@ -179,7 +186,7 @@ def look_inside(bench: Bench, tolerance: float, orders: Sequence[np.ndarray]) ->
         position, position_from = _frozen(bench, again, where, base, known, tolerance)
         if position is False and meet is not None and not any(seen.value.shape in known for seen in base[meet:]):
             position = None  # behind the layer in which frames meet, nothing can be compared
-    reach, hears = _reach(base, changed, known, where, frames)
+    reach, fields = _reach(base, changed, known, where, frames)
     orders = _of_steps(orders, next(iter(steps.values()), []))
     return Inside(
         order_from=_order_from(base, [again(bench.moved(clip, order)) for order in orders], tolerance),
@@ -187,7 +194,7 @@ def look_inside(bench: Bench, tolerance: float, orders: Sequence[np.ndarray]) ->
         position=position,
         position_from=position_from,
         reach=reach,
-        hears=hears,
+        fields=fields,
     )
 
 
@@ -206,8 +213,8 @@ def _steps(base: list[_Seen], changed: list[list[Tensor]]) -> dict[int, Groups]:
                 groups.append(([t], entries))
             else:  # a tubelet; some of its entries may by chance have moved too little for one of its frames
                 groups[twin] = [*groups[twin][0], t], groups[twin][1] | entries
-        heard = np.sum([entries for _, entries in groups], axis=0)
-        if len(groups) > 1 and heard.max() == 1 and all(entries.any() for _, entries in groups):
+        count = np.sum([entries for _, entries in groups], axis=0)
+        if len(groups) > 1 and count.max() == 1 and all(entries.any() for _, entries in groups):
             found[i] = groups
     return found
 
@@ -216,14 +223,14 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
-def _hears_many(changed: list[list[Tensor]], event: int) -> bool:
+def _depends_on_many(changed: list[list[Tensor]], event: int) -> bool:
     return bool((torch.stack([frames[event] for frames in changed]).sum(0) > 1).any())
 
 
-def _all_hear_all(changed: list[list[Tensor]], event: int) -> bool:
-    """Whether every entry that hears any frame hears all: frames are pooled, or all met at once."""
-    heard = torch.stack([frames[event] for frames in changed])
-    return bool((heard.all(0) == heard.any(0)).all())
+def _all_depend_on_all(changed: list[list[Tensor]], event: int) -> bool:
+    """Whether every entry that depends on any frame depends on all: frames are pooled, or all met at once."""
+    depends = torch.stack([frames[event] for frames in changed])
+    return bool((depends.all(0) == depends.any(0)).all())
 
 
 def _of_steps(orders: Sequence[np.ndarray], groups: Groups) -> list[np.ndarray]:
@@ -282,18 +289,18 @@ def _reach(
     base: list[_Seen], changed: list[list[Tensor]], known: dict[Any, Groups], where: list[str], frames: int
 ) -> tuple[dict[str, int], np.ndarray | None]:
     reach: dict[str, int] = {}
-    hears: np.ndarray | None = None
+    fields: np.ndarray | None = None
     for i, seen in enumerate(base):
         groups = known.get(seen.value.shape)
         if groups is None or not any(changed[t][i].any() for t in range(frames)):
             continue
-        heard = np.array([[changed[t][i].numpy()[entries].any() for t in range(frames)] for _, entries in groups])
+        depends = np.array([[changed[t][i].numpy()[entries].any() for t in range(frames)] for _, entries in groups])
         away = [
             min(abs(t - own) for own in group)
-            for (group, _), row in zip(groups, heard, strict=True)
+            for (group, _), row in zip(groups, depends, strict=True)
             for t in np.flatnonzero(row)
         ]
         if any(p.isdigit() for p in where[i].replace(" ", ".").split(".")):
             reach[where[i]] = int(max(away, default=0))
-        hears = heard
-    return reach, hears
+        fields = depends
+    return reach, fields

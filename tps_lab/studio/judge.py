@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.attention import Grid, parse
-from tps_lab.attention._heard import heard_of
+from tps_lab.attention import Grid, parse, receptive_field
 from tps_lab.patterns import Border, ShiftPattern
 from tps_lab.studio.memory import training_bytes
 
@@ -43,14 +42,14 @@ def symmetry(pattern: ShiftPattern, border: Border) -> str:
     return "turning" if border == "circular" else "none"
 
 
-def heard_by_the_middle(
+def receptive_fields(
     pattern: ShiftPattern, grid: tuple[int, int, int], depth: int, every: int, border: Border
 ) -> list[np.ndarray]:
-    """What the clip's middle patch has heard of after each block of a ViT: bool (T, H, W) each."""
+    """The receptive field of the clip's middle patch after each block of a ViT: bool (T, H, W) each."""
     frames, height, width = grid
     variant = parse("tps", pattern=pattern, every=every, border=border)
     middle = (frames // 2 * height + height // 2) * width + width // 2
-    return [row.reshape(grid) for row in heard_of(variant, Grid(*grid), depth, middle)]
+    return [row.reshape(grid) for row in receptive_field(variant, Grid(*grid), depth, middle)]
 
 
 def facts(
@@ -62,16 +61,16 @@ def facts(
     """
     grid = Grid(frames, rows, columns)
     variant: Any = parse("tps", pattern=pattern, every=every, border=border)
-    heard = heard_by_the_middle(pattern, (frames, rows, columns), blocks, every, border)
+    fields = receptive_fields(pattern, (frames, rows, columns), blocks, every, border)
     shifts = sum(variant.is_on(index, blocks) for index in range(blocks))
     return {
         "frames_mixed": pattern.frames_mixed,
         "shifted_share": pattern.shifted_share,
         "unevenness": evenness_gap(pattern),
         "reach": pattern.reach(),
-        "heard": [float(after.mean()) for after in heard],
-        "first_full": next((n for n, after in enumerate(heard) if after.all()), -1),
-        "silent": np.flatnonzero(~heard[-1].any((1, 2))).tolist(),
+        "coverage": [float(after.mean()) for after in fields],
+        "first_full": next((n for n, after in enumerate(fields) if after.all()), -1),
+        "unreached": np.flatnonzero(~fields[-1].any((1, 2))).tolist(),
         "symmetry": symmetry(pattern, border),
         "macs": variant.macs(grid, blocks, CHANNELS),
         # there and back, each read and written, 4 bytes a number

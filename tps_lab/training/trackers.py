@@ -1,4 +1,4 @@
-"""Who else hears of a training: TensorBoard, MLflow, W&B, Trackio and others, through Accelerate.
+"""Where metrics also go: TensorBoard, MLflow, W&B, Trackio and others, through Accelerate.
 
 A tracker that cannot begin is an error before anything is trained. One that fails on the way (its server is gone,
 its disk is full) is said once and left out: figures are in the run's folder anyway, and days of training are worth

@@ -27,7 +27,7 @@ from tps_lab.viz.memory import memory_over_step
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
-from tps_lab.viz.reach import coverage, heard, reach_animation
+from tps_lab.viz.reach import coverage, reach_animation, receptive_field
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.time_use import time_use
@@ -48,7 +48,6 @@ __all__ = [
     "dots",
     "exploded_cube",
     "group_runs",
-    "heard",
     "interaction",
     "learning_curves",
     "look",
@@ -61,6 +60,7 @@ __all__ = [
     "pair_accuracy",
     "provenance",
     "reach_animation",
+    "receptive_field",
     "sliders",
     "stacked",
     "studio",

@@ -29,8 +29,8 @@ def attended_sets(
     """What one patch takes from in each variant, a row each, asked of real models by gradients.
 
     In full colour what it takes from in one block: the first in which frames meet, or simply the first. Pale is
-    what all `depth` blocks together let it hear of. Nothing is taken from the variant's own statement of whom it
-    lets meet: see `measure.looking.heard_by_gradient`.
+    the receptive field after all `depth` blocks. Nothing is taken from the variant's own statement of whom it
+    lets meet: see `measure.inspection.receptive_field_by_gradient`.
 
     Args:
         variants: variants or their text forms.
@@ -44,14 +44,14 @@ def attended_sets(
 
     >>> ax = attended_sets(["spatial", "joint"], grid=(4, 2, 2))
     """
-    from tps_lab.measure.looking import heard_by_gradient
+    from tps_lab.measure.inspection import receptive_field_by_gradient
 
     chosen = [parse(variant) for variant in variants]
     frames, height, width = grid
     t, h, w = _token(grid, token)
     ax = new_axes(0.2 * frames * (width + 1) + 2.3, 0.2 * len(chosen) * (height + 1) + 0.6) if ax is None else ax
     for row, variant in enumerate(chosen):
-        alone = [heard_by_gradient(variant, grid, depth, (t, h, w), block) for block in range(depth)]
+        alone = [receptive_field_by_gradient(variant, grid, depth, (t, h, w), block) for block in range(depth)]
         in_time = (found[1] for found in alone if np.delete(found[1], t, axis=0).any())
         one_block = next(in_time, alone[0][1])
         pixels = _blend(np.where(one_block, 1.0, 0.35 * alone[0][-1]), colour(str(variant)))

@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
     from tps_lab.explain import Certificate
 
-_HEARD, _UNHEARD = "#0072b2", "#f2f2f2"
+_USED, _UNUSED = "#0072b2", "#f2f2f2"
 _COLOURS = {"sees order": "#2e7d32", "order-blind": "#6b6b6b", "broken": CEILING}  # others see part of it
 
 
 @styled
 def certificate(found: Certificate, ax: Axes | None = None) -> Axes:
-    """Which frames are heard: by the answer, and by each time step of the last tokens that still have a time.
+    """Which frames are used: by the answer, and by each time step of the last tokens that still have a time.
 
     Args:
         found: of `tps_lab.certify`.
         ax: where to draw; None makes a figure.
     """
-    rows = [np.array(found.hears)]
+    rows = [np.array(found.uses)]
     names = ["answer"]
-    if found.inside.hears is not None:
-        steps = len(found.inside.hears)
-        rows += list(found.inside.hears)
+    if found.inside.fields is not None:
+        steps = len(found.inside.fields)
+        rows += list(found.inside.fields)
         names += [f"step {s}" for s in range(steps)]
     ax = ax or new_axes(3.2 + 0.42 * found.layout.frames, 1.8 + 0.3 * len(rows))
     for y, row in enumerate(rows):
-        for t, heard in enumerate(row):
-            ax.add_patch(_square(t, y, _HEARD if heard else _UNHEARD))
+        for t, used in enumerate(row):
+            ax.add_patch(_square(t, y, _USED if used else _UNUSED))
     ax.set_xlim(-0.6, found.layout.frames - 0.4)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xticks(range(found.layout.frames))
     ax.set_yticks(range(len(rows)), names)
-    ax.set_xlabel("hears frame")
+    ax.set_xlabel("influenced by frame")
     ax.grid(False)
     ax.set_title(f"{found.model}\n{textwrap.fill(found.verdict, 58)}", loc="left", fontsize=9)
     same = [f"{'same' if kept else 'other'} answer: {name}" for name, kept in _changes(found).items()]

@@ -26,7 +26,7 @@ def attention_maps(
 
     Args:
         clip_THWC: pixels (T, H, W, C) or (T, H, W), one frame per step in time of the weights.
-        weights_THW: how much attention each patch gets (`measure.looking.attention_of_token`, one
+        weights_THW: how much attention each patch gets (`measure.inspection.attention_of_token`, one
             head or their mean).
         token: frame, row and column of the patch that looks; it is outlined in black.
         title: above the frames.

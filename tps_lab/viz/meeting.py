@@ -23,16 +23,16 @@ def who_sees_whom(
     depth: int = 2,
     ax: Axes | None = None,
 ) -> Axes:
-    """What one patch sees in each mixing step of the first blocks, and whom it has heard of after them.
+    """What one patch sees in each mixing step of the first blocks, and its receptive field after them.
 
-    A row is a step, a box in it a frame, a filled cell a patch that is seen; the patch that looks is
-    outlined. The last row counts residual branches and all steps before: pale is heard of
-    through others. Class tokens count, but are not drawn.
+    A row is a step, a box in it a frame, a filled cell a patch that is seen; the patch that asks is
+    outlined. The last row counts residual branches and all steps before: what is pale arrives
+    through other patches. Class tokens count, but are not drawn.
 
     Args:
         variant: a variant or its text form.
         grid: frames, rows and columns of patches.
-        token: frame, row and column of the patch that looks; None is one near the middle.
+        token: frame, row and column of the patch that asks; None is one near the middle.
         depth: how many blocks to show.
         ax: where to draw; None makes a figure.
 
@@ -43,12 +43,12 @@ def who_sees_whom(
     """
     chosen = parse(variant)
     frames, height, width = grid
-    looking = (frames // 2, height // 2, width // 2) if token is None else token
-    if not all(0 <= at < length for at, length in zip(looking, grid, strict=True)):
-        raise InputError(f"token {looking} is not in a grid of (frames, rows, columns) = {grid}")
+    asking = (frames // 2, height // 2, width // 2) if token is None else token
+    if not all(0 <= at < length for at, length in zip(asking, grid, strict=True)):
+        raise InputError(f"token {asking} is not in a grid of (frames, rows, columns) = {grid}")
     tokens = Grid(frames, height, width, int(chosen.needs_class_token), chosen.prefix_of)
     is_patch = tokens.coordinates()[1] >= 0
-    row = int(np.flatnonzero(is_patch)[np.ravel_multi_index(looking, grid)])
+    row = int(np.flatnonzero(is_patch)[np.ravel_multi_index(asking, grid)])
     steps, names = [], []
     for index in range(depth):
         seen = chosen.mixers_on(tokens, index, depth)
@@ -63,7 +63,7 @@ def who_sees_whom(
     for down, shade in enumerate(shades):
         for frame, cells in enumerate(shade.reshape(grid)):
             _frame(ax, frame * (width + 1), down * (height + 1), cells, colour(str(chosen)))
-        _outline(ax, looking[0] * (width + 1) + looking[2], down * (height + 1) + looking[1])
+        _outline(ax, asking[0] * (width + 1) + asking[2], down * (height + 1) + asking[1])
     ax.set_xlim(-0.2, frames * (width + 1) - 0.8)
     ax.set_ylim(len(names) * (height + 1) - 0.8, -0.2)
     ax.set_aspect("equal")

@@ -1,4 +1,4 @@
-"""How far one patch has heard of space and time, block by block."""
+"""The receptive field of one patch in space and time, block by block."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tps_lab import attention
 from tps_lab.attention import Grid, Variant, parse
-from tps_lab.attention._heard import heard_of
 from tps_lab.errors import InputError
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.plots import _End, _names_at_the_end
@@ -29,7 +29,7 @@ def coverage(
     token: Size | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Share of the clip's patches that one patch has heard of, after each block.
+    """Share of the clip's patches in the receptive field of one patch, after each block.
 
     Args:
         variants: variants or their text forms, one line each.
@@ -47,7 +47,7 @@ def coverage(
     chosen = [parse(variant) for variant in variants]
     ends = []
     for variant, used in zip(chosen, looks(map(str, chosen)), strict=True):
-        shares = [100 * float(heard.mean()) for heard in _patches_heard(variant, grid, depth, token)]
+        shares = [100 * float(field.mean()) for field in _fields(variant, grid, depth, token)]
         ax.plot(
             range(depth + 1), shares, color=used.colour, linestyle=used.line, marker=used.marker,
             markersize=used.marker_size(5), markeredgecolor="white", clip_on=False,
@@ -57,34 +57,34 @@ def coverage(
     ax.set_ylim(0, 100)
     ax.set_xticks(range(0, depth + 1, max(1, depth // 8)))
     ax.set_xlabel("after block")
-    ax.set_ylabel("patches heard of (%)")
+    ax.set_ylabel("receptive field (% of patches)")
     _names_at_the_end(ax, ends)
     return ax
 
 
 @styled
-def heard(
+def receptive_field(
     variant: Variant | str,
     grid: Size = (8, 4, 4),
     depth: int = 4,
     token: Size | None = None,
     after: int | None = None,
-    probed: bool = False,
+    measured: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """The patches that one patch has heard of after `after` blocks of `depth`, frame by frame.
+    """The receptive field of one patch after `after` blocks of `depth`, frame by frame.
 
-    What the last of these blocks added is in full colour, what was known before is pale. Arguments
-    and errors as for `coverage`; `probed` asks a real model by gradients (`measure.looking`) instead
+    What the last of these blocks added is in full colour, what was there before is pale. Arguments
+    and errors as for `coverage`; `measured` takes the gradients of a real model (`measure.inspection`) instead
     of following the variant's own partition: the same picture, if both are right.
 
-    >>> ax = heard("tps", after=2)
+    >>> ax = receptive_field("tps", after=2)
     """
     chosen = parse(variant)
     after = depth if after is None else after
     if not 0 <= after <= depth:
         raise InputError(f"after must be 0 to {depth} blocks, got {after}")
-    rows = _probed(chosen, grid, depth, token) if probed else _patches_heard(chosen, grid, depth, token)
+    rows = _measured(chosen, grid, depth, token) if measured else _fields(chosen, grid, depth, token)
     now, before = rows[after], rows[max(after - 1, 0)]
     frames, height, width = grid
     ax = new_axes(0.2 * frames * (width + 1) + 0.4, 0.2 * (height + 1) + 0.9) if ax is None else ax
@@ -119,7 +119,7 @@ def reach_animation(
     token: Size | None = None,
     ax: Axes | None = None,
 ) -> FuncAnimation:
-    """`heard` block after block, as an animation; in a notebook: `HTML(reach_animation("tps").to_jshtml())`.
+    """`receptive_field` block after block, as an animation; in a notebook: `HTML(reach_animation("tps").to_jshtml())`.
 
     Arguments and errors as for `coverage`.
 
@@ -127,12 +127,12 @@ def reach_animation(
     """
     from matplotlib.animation import FuncAnimation
 
-    place: Any = heard(variant, grid, depth, token, after=0, ax=ax)
+    place: Any = receptive_field(variant, grid, depth, token, after=0, ax=ax)
 
     @styled
     def draw(after: int) -> list[Any]:
         place.clear()
-        heard(variant, grid, depth, token, after, ax=place)
+        receptive_field(variant, grid, depth, token, after, ax=place)
         return []
 
     return FuncAnimation(place.figure, draw, frames=depth + 1, interval=900, blit=False)
@@ -141,19 +141,19 @@ def reach_animation(
 # ---------------------------------------------------------------------- parts
 
 
-def _patches_heard(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
+def _fields(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
     """After each block, which patches: bool (T·H·W,) each; class tokens count, but are left out."""
     place = _token(grid, token)
     tokens = Grid(*grid, int(variant.needs_class_token), variant.prefix_of)
     is_patch = np.concatenate([np.zeros(tokens.clip_prefix, bool), tokens.coordinates()[1] >= 0])
     index = int(np.flatnonzero(is_patch)[np.ravel_multi_index(place, grid)])
-    return [row[is_patch] for row in heard_of(variant, tokens, depth, index)]
+    return [row[is_patch] for row in attention.receptive_field(variant, tokens, depth, index)]
 
 
-def _probed(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
-    from tps_lab.measure.looking import heard_by_gradient
+def _measured(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
+    from tps_lab.measure.inspection import receptive_field_by_gradient
 
-    return [row.ravel() for row in heard_by_gradient(variant, grid, depth, _token(grid, token))]
+    return [row.ravel() for row in receptive_field_by_gradient(variant, grid, depth, _token(grid, token))]
 
 
 def _token(grid: Size, token: Size | None) -> Size:

@@ -4,30 +4,30 @@
 
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
-/** What the middle patch has heard of after `blocks` blocks of another depth. */
-function heardAfter(s, blocks) {
+/** The receptive field of the middle patch after `blocks` blocks of another depth. */
+function receptiveFieldAfter(s, blocks) {
   const setting = { ...s, blocks };
-  return heardByBlock(setting, middleToken(setting))[blocks];
+  return receptiveFieldByBlock(setting, middleToken(setting))[blocks];
 }
 
-function framesHeard(s, heard) {
+function framesReached(s, field) {
   const perFrame = s.rows * s.columns;
   let frames = 0;
-  for (let t = 0; t < s.frames; t++) frames += heard.subarray(t * perFrame, (t + 1) * perFrame).some(Boolean);
+  for (let t = 0; t < s.frames; t++) frames += field.subarray(t * perFrame, (t + 1) * perFrame).some(Boolean);
   return frames;
 }
 
 const CHALLENGES = [
   {
     title: "Far on few",
-    task: "Hear of all 16 frames within 4 blocks (shift in every second one) with at most half of the patches shifted.",
+    task: "Reach all 16 frames within 4 blocks (shift in every second one) with at most half of the patches shifted.",
     hints: ["Two layers of patch shift lie within 4 blocks; what they reach adds up.",
       "From frame t a layer reaches t + k − k' for every two offsets k, k' of the tile. Which few offsets have many different differences?",
       "0, 1 and 4 have the differences ±1, ±3, ±4. Try 0, 1, 4 and 6 on a 2×4 tile."],
     check(s) {
       if (s.frames !== 16 || s.every !== 2) return { solved: false, said: "Set 16 frames and shift in every 2nd block first." };
-      const frames = framesHeard(s, heardAfter(s, 4)), share = shiftedShare(s.tile);
-      return { solved: frames === 16 && share <= 0.5, said: `It hears of ${frames} of 16 frames after 4 blocks with ${percent(share)} of the patches shifted.` };
+      const frames = framesReached(s, receptiveFieldAfter(s, 4)), share = shiftedShare(s.tile);
+      return { solved: frames === 16 && share <= 0.5, said: `After 4 blocks it reaches ${frames} of 16 frames, with ${percent(share)} of the patches shifted.` };
     },
   },
   {
@@ -41,12 +41,12 @@ const CHALLENGES = [
   },
   {
     title: "Half of the clip is silence",
-    task: "Use at least three different offsets, so that half of the 16 frames is never heard of, however many blocks there are.",
+    task: "Use at least three different offsets, so that half of the 16 frames is never reached, however many blocks there are.",
     hints: ["Offsets bring frames that are some steps away. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
     check(s, facts) {
-      const silent = facts.silent.length, offsets = facts.frames_mixed;
-      return { solved: s.frames === 16 && s.blocks >= 8 && silent >= 8 && offsets >= 3,
-        said: `${offsets} different offsets; ${silent} of ${s.frames} frames are never heard of after ${s.blocks} blocks${s.blocks < 8 ? " (set 8 or more)" : ""}.` };
+      const unreached = facts.unreached.length, offsets = facts.frames_mixed;
+      return { solved: s.frames === 16 && s.blocks >= 8 && unreached >= 8 && offsets >= 3,
+        said: `${offsets} different offsets; ${unreached} of ${s.frames} frames are not reached after ${s.blocks} blocks${s.blocks < 8 ? " (set 8 or more)" : ""}.` };
     },
   },
   {
@@ -59,11 +59,11 @@ const CHALLENGES = [
   },
   {
     title: "Where does the clip begin?",
-    task: "On a circular border a model of this kind cannot tell which frame is the first. Make one that can, and let it still hear of every patch after 6 blocks.",
+    task: "On a circular border a model of this kind cannot tell which frame is the first. Make one that can, and let every patch still be in its receptive field after 6 blocks.",
     hints: ["A circle has no beginning. Which borders are no circle?", "Choose the border edge in the setting, and a tile that reaches far, such as C or D."],
     check(s, facts) {
-      const share = shareOf(heardAfter(s, 6));
-      return { solved: facts.symmetry === "none" && share === 1, said: `The symmetry is “${facts.symmetry}”, and after 6 blocks it has heard of ${percent(share, share < 1 && share > 0.99 ? 1 : 0)} of the patches.` };
+      const share = shareOf(receptiveFieldAfter(s, 6));
+      return { solved: facts.symmetry === "none" && share === 1, said: `The symmetry is “${facts.symmetry}”, and after 6 blocks its receptive field covers ${percent(share, share < 1 && share > 0.99 ? 1 : 0)} of the patches.` };
     },
   },
   {

@@ -87,8 +87,8 @@ function symmetry(tile, border) {
 
 const isShiftBlock = (index, every) => index % every === every - 1;
 
-/** What one patch has heard of after 0, 1, … blocks of a ViT: a Uint8Array over (frame, row, column) each. */
-function heardByBlock(s, token) {
+/** The receptive field of one patch after 0, 1, … blocks of a ViT: a Uint8Array over (frame, row, column) each. */
+function receptiveFieldByBlock(s, token) {
   const perFrame = s.rows * s.columns, total = s.frames * perFrame;
   const readsFrom = new Int16Array(total), bringsTo = []; // patch → mixed frame; mixed frame → its patches
   for (let t = 0; t < s.frames; t++) {
@@ -102,28 +102,28 @@ function heardByBlock(s, token) {
   }
   const found = [];
   for (let blocks = 0; blocks <= s.blocks; blocks++) {
-    const heard = new Uint8Array(total);
-    heard[token] = 1;
+    const field = new Uint8Array(total);
+    field[token] = 1;
     for (let index = blocks - 1; index >= 0; index--) { // from the last block back to the input
       const groups = new Uint8Array(s.frames), shifts = isShiftBlock(index, s.every);
       for (let i = 0; i < total; i++) {
-        if (!heard[i]) continue;
+        if (!field[i]) continue;
         const group = shifts ? readsFrom[i] : Math.floor(i / perFrame);
         if (group >= 0) groups[group] = 1;
       }
       for (let g = 0; g < s.frames; g++) {
         if (!groups[g]) continue;
-        if (shifts) { for (const i of bringsTo[g]) if (i >= 0) heard[i] = 1; }
-        else heard.fill(1, g * perFrame, (g + 1) * perFrame);
+        if (shifts) { for (const i of bringsTo[g]) if (i >= 0) field[i] = 1; }
+        else field.fill(1, g * perFrame, (g + 1) * perFrame);
       }
     }
-    found.push(heard);
+    found.push(field);
   }
   return found;
 }
 
 const middleToken = (s) => (Math.floor(s.frames / 2) * s.rows + Math.floor(s.rows / 2)) * s.columns + Math.floor(s.columns / 2);
-const shareOf = (heard) => heard.reduce((a, b) => a + b, 0) / heard.length;
+const shareOf = (field) => field.reduce((a, b) => a + b, 0) / field.length;
 
 /** Multiply-adds of attention in all blocks of a clip: 4·L·C² for projections, 2·pairs·C for products. */
 const attentionMacs = (s) => {
@@ -158,14 +158,14 @@ function trainingBytes(s, constants) {
 
 /** All figures of a setting {tile, frames, rows, columns, blocks, every, border}. */
 function facts(s, constants) {
-  const heard = heardByBlock(s, middleToken(s)), shares = heard.map(shareOf);
-  const last = heard[heard.length - 1], perFrame = s.rows * s.columns, silent = [];
-  for (let t = 0; t < s.frames; t++) if (!last.subarray(t * perFrame, (t + 1) * perFrame).some(Boolean)) silent.push(t);
+  const fields = receptiveFieldByBlock(s, middleToken(s)), shares = fields.map(shareOf);
+  const last = fields[fields.length - 1], perFrame = s.rows * s.columns, unreached = [];
+  for (let t = 0; t < s.frames; t++) if (!last.subarray(t * perFrame, (t + 1) * perFrame).some(Boolean)) unreached.push(t);
   return {
     frames_mixed: framesMixed(s.tile), shifted_share: shiftedShare(s.tile), unevenness: unevenness(s.tile),
-    reach: reachOfLayer(s.tile), heard: shares, first_full: shares.findIndex((x) => x === 1), silent,
+    reach: reachOfLayer(s.tile), coverage: shares, first_full: shares.findIndex((x) => x === 1), unreached,
     symmetry: symmetry(s.tile, s.border), macs: attentionMacs(s), moved_bytes: movedBytes(s),
-    training_bytes: trainingBytes(s, constants), heardMaps: heard,
+    training_bytes: trainingBytes(s, constants), receptiveFields: fields,
   };
 }
 

@@ -1,4 +1,4 @@
-// What is drawn: mixed frame, exploded cube, who meets whom, heard strips and their chart.
+// What is drawn: mixed frame, exploded cube, who meets whom, receptive fields and the chart of their coverage.
 "use strict";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -112,7 +112,7 @@ function drawMeets(canvas, s, atlas, asks) {
       if (group < 0 || sourceFrame(s, group, h, w) !== t) continue;
       const x = left + (w * cell) / s.columns, y = top + (h * cell) / s.rows, width = cell / s.columns, height = cell / s.rows;
       copyPatch(context, atlas, frameOfClip(atlas, t, s.frames), s, h, w, x, y, width, height);
-      context.fillStyle = css("--heard");
+      context.fillStyle = css("--reached");
       context.globalAlpha = 0.45;
       context.fillRect(x, y, width, height);
       context.globalAlpha = 1;
@@ -137,33 +137,33 @@ function meetings(s, asks) {
   return { patches, frames: frames.size };
 }
 
-/** What is heard of, a pixel per patch, frames side by side; the browser enlarges it without smoothing. */
-function drawHeard(canvas, s, heard, token) {
+/** A receptive field, a pixel per patch, frames side by side; the browser enlarges it without smoothing. */
+function drawReceptiveField(canvas, s, field, token) {
   const across = Math.min(s.frames, 16), down = Math.ceil(s.frames / across), perFrame = s.rows * s.columns;
   canvas.width = across * (s.columns + 1) - 1;
   canvas.height = down * (s.rows + 1) - 1;
   const picture = new ImageData(canvas.width, canvas.height);
   const colour = (name) => css(name).match(/\w\w/g).slice(0, 3).map((part) => parseInt(part, 16));
-  const blue = colour("--heard"), pale = colour("--unheard"), black = colour("--ink");
-  for (let i = 0; i < heard.length; i++) {
+  const blue = colour("--reached"), pale = colour("--unreached"), black = colour("--ink");
+  for (let i = 0; i < field.length; i++) {
     const t = Math.floor(i / perFrame), p = i % perFrame;
     const x = (t % across) * (s.columns + 1) + (p % s.columns), y = Math.floor(t / across) * (s.rows + 1) + Math.floor(p / s.columns);
-    picture.data.set([...(i === token ? black : heard[i] ? blue : pale), 255], 4 * (y * canvas.width + x));
+    picture.data.set([...(i === token ? black : field[i] ? blue : pale), 255], 4 * (y * canvas.width + x));
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 
 /** Shares by block of both sides, as steps. */
-function heardChart(sides, after) {
+function coverageChart(sides, after) {
   const width = 420, height = 190, left = 40, bottom = 26, top = 8, right = 10;
-  const blocks = sides[0].heard.length - 1, x = (b) => left + ((width - left - right) * b) / Math.max(1, blocks);
+  const blocks = sides[0].coverage.length - 1, x = (b) => left + ((width - left - right) * b) / Math.max(1, blocks);
   const y = (share) => height - bottom - (height - bottom - top) * share;
   const grid = [0, 0.5, 1].map((v) => `<path class="rule" d="M${left} ${y(v)}H${width - right}"/><text x="${left - 6}" y="${y(v) + 4}" text-anchor="end">${100 * v} %</text>`);
   const ticks = Array.from({ length: blocks + 1 }, (_, b) => b).filter((b) => b % Math.ceil(blocks / 12) === 0)
     .map((b) => `<text x="${x(b)}" y="${height - 8}" text-anchor="middle">${b}</text>`);
-  const lines = sides.map((side, k) => `<path class="line side-${"ab"[k]}" d="${side.heard.map((v, b) => `${b ? "L" : "M"}${x(b).toFixed(1)} ${y(v).toFixed(1)}`).join("")}"/>`
-    + `<circle class="dot side-${"ab"[k]}" cx="${x(after)}" cy="${y(side.heard[after])}" r="5"/>`);
-  const said = sides.map((side, k) => `pattern ${k + 1} ${side.heard.map((v) => Math.round(100 * v)).join(", ")}`).join("; ");
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Share heard of after blocks 0 to ${blocks}, in per cent: ${said}">`
+  const lines = sides.map((side, k) => `<path class="line side-${"ab"[k]}" d="${side.coverage.map((v, b) => `${b ? "L" : "M"}${x(b).toFixed(1)} ${y(v).toFixed(1)}`).join("")}"/>`
+    + `<circle class="dot side-${"ab"[k]}" cx="${x(after)}" cy="${y(side.coverage[after])}" r="5"/>`);
+  const said = sides.map((side, k) => `pattern ${k + 1} ${side.coverage.map((v) => Math.round(100 * v)).join(", ")}`).join("; ");
+  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Coverage after blocks 0 to ${blocks}, in per cent: ${said}">`
     + `<path class="here" d="M${x(after)} ${top}V${height - bottom}"/>${grid.join("")}${ticks.join("")}${lines.join("")}</svg>`;
 }

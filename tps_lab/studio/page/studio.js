@@ -229,7 +229,7 @@ function draw() {
   const found = [0, 1].map((k) => facts(setting(k), DATA.constants));
   drawControls();
   [0, 1].forEach((k) => drawSide(k, found[k]));
-  drawHeardPart(found);
+  drawReceptiveFields(found);
   drawTake();
   labSoon();
   pieces.forEach((piece, k) => { piece.facts = found[k]; });
@@ -285,14 +285,14 @@ function drawSide(k, found) {
   if (document.activeElement !== text) { text.value = tileText(s.tile); said(text, `wrong-${id}`, ""); }
   drawPicture(k);
   if (!found) return;
-  const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.heard[found.heard.length - 1];
+  const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
   const means = { "any order": "nothing can be learnt from motion: frames never meet", turning: "a clip that starts at another frame and goes on around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
     ["Frames mixed", found.frames_mixed, "distinct frames in one mixed frame"],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
     ["Unevenness", `${(100 * found.unevenness).toFixed(0)} points`, "0: even everywhere; above 40: heaps"],
     ["Reach of a layer", `${found.reach} frame${found.reach === 1 ? "" : "s"}`, "largest difference of two offsets"],
-    ["Heard of", percent(last), `of the clip by the middle patch${full}`],
+    ["Coverage", percent(last), `of the clip in the middle patch’s receptive field${full}`],
     ["Symmetry", found.symmetry, means[found.symmetry]],
     ["Attention", `${(found.macs / 1e9).toFixed(2)} G`, "multiply-adds per clip, as for spatial attention"],
     ["Moved by shifting", `${(found.moved_bytes / 2 ** 20).toFixed(0)} MiB`, "per clip, read and written; spatial: 0"],
@@ -301,7 +301,7 @@ function drawSide(k, found) {
   const notes = [];
   if (known && !known.moved && DATA.notes[known.name]) notes.push(`${known.name}: ${DATA.notes[known.name]}.`);
   if (found.unevenness > 0.4) notes.push(`Uneven: somewhere an offset's share of the 3×3 patches around differs by ${(100 * found.unevenness).toFixed(0)} points from its share of the whole.`);
-  if (found.silent.length) notes.push(`Never heard of: nothing from ${found.silent.length} of ${s.frames} frames (${found.silent.slice(0, 6).join(", ")}${found.silent.length > 6 ? " …" : ""}) gets to the middle one.`);
+  if (found.unreached.length) notes.push(`Never reached: nothing from ${found.unreached.length} of ${s.frames} frames (${found.unreached.slice(0, 6).join(", ")}${found.unreached.length > 6 ? " …" : ""}) gets to the middle one.`);
   $(`notes-${id}`).innerHTML = notes.map((note) => `<li>${note}</li>`).join("");
 }
 
@@ -317,14 +317,14 @@ function drawPicture(k) {
   $(`meets-${id}`).textContent = sentence;
 }
 
-function drawHeardPart(found) {
-  const share = found.map((f) => percent(f.heard[state.after], f.heard[state.after] < 0.01 ? 2 : 0));
-  $("heard-said").textContent = `After block ${state.after}: ${shortName(0)} ${share[0]}, ${shortName(1)} ${share[1]}.`;
-  $("chart").innerHTML = heardChart(found, state.after);
+function drawReceptiveFields(found) {
+  const share = found.map((f) => percent(f.coverage[state.after], f.coverage[state.after] < 0.01 ? 2 : 0));
+  $("receptive-said").textContent = `After block ${state.after}: ${shortName(0)} ${share[0]}, ${shortName(1)} ${share[1]}.`;
+  $("chart").innerHTML = coverageChart(found, state.after);
   found.forEach((f, k) => {
     const id = "ab"[k], canvas = $(`strip-${id}`), s = setting(k);
-    drawHeard(canvas, s, f.heardMaps[state.after], middleToken(s));
-    canvas.setAttribute("aria-label", `Pattern ${"12"[k]}: heard of ${share[k]} of the patches after block ${state.after}`);
+    drawReceptiveField(canvas, s, f.receptiveFields[state.after], middleToken(s));
+    canvas.setAttribute("aria-label", `Pattern ${"12"[k]}: the receptive field covers ${share[k]} of the patches after block ${state.after}`);
     $(`strip-said-${id}`).textContent = share[k];
   });
 }

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tps_lab.attention import Grid, parse, variants
-from tps_lab.attention._heard import heard_of
+from tps_lab.attention import Grid, parse, receptive_field, variants
 
 TEXTS = [
     *variants(),
@@ -31,7 +30,7 @@ def test_a_row_is_that_of_the_matrix(text, data):
     grid = Grid(data.draw(st.integers(10, 12)), data.draw(st.integers(1, 3)), 3, prefix, variant.prefix_of)
     depth = data.draw(st.integers(1, 3))
     token = data.draw(st.integers(0, grid.tokens - 1))
-    found = heard_of(variant, grid, depth, token)
+    found = receptive_field(variant, grid, depth, token)
     assert len(found) == depth + 1
     assert np.flatnonzero(found[0]).tolist() == [token]
     assert np.array_equal(found[depth], variant.influence(grid, depth)[token])

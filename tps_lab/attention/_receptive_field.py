@@ -1,4 +1,4 @@
-"""Which tokens one token has heard of: `Variant.influence` for a single row, in milliseconds. NumPy only.
+"""The receptive field of one token: `Variant.influence` for a single row, in milliseconds. NumPy only.
 
 A matrix of all pairs has (T·H·W)² entries: 10 million for 16 frames of 14×14 patches, too many to
 multiply while somebody drags a slider. One token's row needs sets only: what it reads from in the
@@ -13,8 +13,8 @@ from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
 
 
-def heard_of(variant: Variant, grid: Grid, depth: int, token: int) -> list[np.ndarray]:
-    """What a token has heard of after 0, 1, … `depth` blocks: bool (M,) each, residuals counted.
+def receptive_field(variant: Variant, grid: Grid, depth: int, token: int) -> list[np.ndarray]:
+    """All tokens that can influence one token after 0, 1, … `depth` blocks: bool (M,) each, residuals counted.
 
     The model grows at its end: after n blocks means after the first n of `depth`.
 
@@ -24,11 +24,11 @@ def heard_of(variant: Variant, grid: Grid, depth: int, token: int) -> list[np.nd
     steps = [_steps(variant, grid, index, depth) for index in range(depth)]
     found = []
     for blocks in range(depth + 1):
-        heard = np.zeros(grid.tokens, bool)
-        heard[token] = True
+        field = np.zeros(grid.tokens, bool)
+        field[token] = True
         for step in reversed([step for block in steps[:blocks] for step in block]):
-            heard = heard | step.sources(heard)
-        found.append(heard)
+            field = field | step.sources(field)
+        found.append(field)
     return found
 
 
@@ -66,18 +66,18 @@ class _Step:
         parts[read[read >= 0]] = True
         if prefix.any():
             parts[:] = True
-        heard = np.zeros(len(inside), bool)
-        heard[self.held[parts[self.row_of_held]]] = True
+        field = np.zeros(len(inside), bool)
+        field[self.held[parts[self.row_of_held]]] = True
         if self.mixer.content_from != (0,):
-            frames = heard.reshape(self.grid.frames, -1)
+            frames = field.reshape(self.grid.frames, -1)
             moved = np.zeros_like(frames)
             for offset in self.mixer.content_from:  # frame t holds what was in t + offset
                 source = np.arange(self.grid.frames) + offset
                 valid = (source >= 0) & (source < self.grid.frames)
                 moved[source[valid]] |= frames[valid]
-            heard = moved.ravel()
+            field = moved.ravel()
         clip_level = np.full(p, parts.any())
-        return np.concatenate([clip_level, heard])
+        return np.concatenate([clip_level, field])
 
 
 def _steps(variant: Variant, grid: Grid, index: int, depth: int) -> list[_Step]:

@@ -1,4 +1,4 @@
-"""Looking into a model: what one token attends to, and what it has heard of, asked of the model itself."""
+"""Inspecting a model: what one token attends to, and its receptive field, read from the model itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Size = tuple[int, int, int]
 
 
 def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) -> np.ndarray:
-    """The softmax weights with which one patch looks at all patches, averaged over the batch.
+    """The softmax weights with which one patch attends to all patches, averaged over the batch.
 
     Computed from the model's own queries and keys, in the last mixing step of a block.
 
@@ -24,7 +24,7 @@ def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) 
         model: a video ViT whose attention stands in groups (no kernel variants, no windows).
         clip_BCTHW: what `model` takes.
         block: 0 for the first.
-        token: frame (after tubelets), row and column of the patch that looks.
+        token: frame (after tubelets), row and column of the patch that asks.
 
     Returns:
         (heads, T, H, W); what class tokens get is left out, so a head sums to at most 1.
@@ -73,16 +73,18 @@ def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) 
     return whole[:, grid.coordinates()[1] >= 0].reshape(-1, grid.frames, grid.height, grid.width)
 
 
-def heard_by_gradient(variant: Variant | str, grid: Size, depth: int, token: Size, first: int = 0) -> list[np.ndarray]:
-    """What one patch has heard of after 0 … `depth` blocks, asked of a real model instead of the partition.
+def receptive_field_by_gradient(
+    variant: Variant | str, grid: Size, depth: int, token: Size, first: int = 0
+) -> list[np.ndarray]:
+    """The receptive field of one patch after 0 … `depth` blocks, from a model's gradients instead of the partition.
 
     A small ViT with random weights is run in float64 on random tokens; a patch counts where the
-    gradient of the looking patch's features with respect to it is not zero.
+    gradient of the asking patch's features with respect to it is not zero.
 
     Args:
         grid: frames, rows and columns of patches.
-        token: frame, row and column of the patch that looks.
-        first: begin with this block instead: what a patch takes from in it alone stands second.
+        token: frame, row and column of the patch that asks.
+        first: start at this block instead of block 0; the second entry is then what this block alone adds.
 
     Returns:
         bool (T, H, W) each, after `first`, `first` + 1, … `depth` blocks.

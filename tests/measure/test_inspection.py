@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from tps_lab import create_model
-from tps_lab.attention import Grid, parse, variants
-from tps_lab.attention._heard import heard_of
+from tps_lab.attention import Grid, parse, receptive_field, variants
 from tps_lab.errors import InputError
-from tps_lab.measure.looking import attention_of_token, heard_by_gradient, token_index
+from tps_lab.measure.inspection import attention_of_token, receptive_field_by_gradient, token_index
 
 GRID = (10, 2, 3)
 
@@ -22,10 +21,10 @@ def test_gradients_reach_what_the_variant_says(name):
     variant = parse(name)
     grid = Grid(*GRID, int(variant.needs_class_token), variant.prefix_of)
     token = (4, 1, 1)
-    stated = heard_of(variant, grid, 2, token_index(grid, token))
+    stated = receptive_field(variant, grid, 2, token_index(grid, token))
     is_patch = np.concatenate([np.zeros(grid.clip_prefix, bool), grid.coordinates()[1] >= 0])
-    for asked, row in zip(heard_by_gradient(variant, GRID, 2, token), stated, strict=True):
-        assert np.array_equal(asked.ravel(), row[is_patch])
+    for found, row in zip(receptive_field_by_gradient(variant, GRID, 2, token), stated, strict=True):
+        assert np.array_equal(found.ravel(), row[is_patch])
 
 
 @pytest.mark.parametrize("name", ["spatial", "tps(pattern=A)", "joint", "divided", "local(window_frames=3, window=2)"])
@@ -68,4 +67,4 @@ def test_what_cannot_be_shown_says_so():
     with pytest.raises(InputError, match="block must be 0 to 3, got 9"):
         attention_of_token(model, clip, 9, (0, 0, 0))
     with pytest.raises(InputError, match="is not in a grid"):
-        heard_by_gradient("spatial", GRID, 1, (0, 9, 0))
+        receptive_field_by_gradient("spatial", GRID, 1, (0, 9, 0))
