@@ -82,7 +82,7 @@ def test_attention_pooling(pool):
     assert count_without_running(make, True).agreed
 
 
-def test_frames_read_out_by_two_class_tokens_are_heard_in_time():
+def test_frames_read_out_by_two_class_tokens_are_counted_in_time():
     model = videoize(image_model("deit distilled"), "factorised-encoder", frames=3)
     clip = torch.randn(1, *model.clip_shape, dtype=torch.float64)
     with torch.no_grad():
