@@ -110,6 +110,39 @@ def test_the_whole_claimed_group_is_kept_and_its_words_are_true(variant):
     assert (str(found.symmetry) == "any permutation of frames") == (len(found.symmetry.classes) == 1)
 
 
+@pytest.mark.parametrize(
+    ("variant", "after"),
+    [
+        ("spatial", None), ("tps", 2), ("tps(every=1)", None), ("tps(pattern=A, border=edge)", 2), ("tcs", 1),
+        ("tsm", 1), ("tps+tcs(pattern=A)", 1), ("divided", 1), ("joint", 1), ("joint(every=2)", 1), ("mem", 1),
+        ("tokshift", 2), ("xvit", 1), ("local(window_frames=2, window=2)", 1), ("axial", 1), ("natten", 1),
+    ],
+)  # fmt: skip
+def test_when_a_patch_meets_its_own_place_at_another_time(variant, after):
+    """Said of the variant, and seen in a random model's gradients from block to block."""
+    for head in HEADS:
+        if fits(variant, head):
+            model = model_of(variant, head, depth=4)
+            assert mixing(model).own_place_after == after, head
+    seen = {blocks for blocks in (1, 2, 3, 4) for first in range(5 - blocks) if _moves_own_place(model, first, blocks)}
+    assert min(seen, default=None) == after
+
+
+def _moves_own_place(model, first, blocks):
+    grid, place = model.grid, 5  # a patch in the middle of a frame, behind the frame's prefix
+    torch.manual_seed(0)
+    x = torch.randn(1, grid.tokens, 16, dtype=torch.float64, requires_grad=True)
+    y = x
+    for block in model.image_model.blocks[first : first + blocks]:
+        y = block(y)
+    tokens = [grid.clip_prefix + t * grid.per_frame + grid.prefix - grid.clip_prefix + place for t in range(T)]
+    met = 0
+    for token in tokens:
+        (moved,) = torch.autograd.grad(y[0, token].sum(), x, retain_graph=True)
+        met += any(moved[0, other].any() for other in tokens if other != token)
+    return 2 * met >= T
+
+
 @pytest.mark.parametrize("variant", DERIVED)
 def test_nothing_outside_a_window_has_influence(variant):
     model = model_of(variant, "avg" if fits(variant, "avg") else "token")

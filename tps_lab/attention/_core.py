@@ -297,6 +297,30 @@ class Variant(Spec):
         influence = self.influence(grid, depth)[grid.clip_prefix :, grid.clip_prefix :]
         return int((np.abs(t[:, None] - t) * influence).max())
 
+    def own_place_after(self, grid: Grid, depth: int) -> int | None:
+        """In how few blocks in a row, of `depth`, most patches meet their own place at another time; None: never.
+
+        What moves by less than a patch from frame to frame changes a patch against its own place at another time.
+        Most, because a border that repeats the end frames shows it to patches near the ends of the clip.
+        """
+        everyone, p = np.eye(grid.tokens, dtype=bool), grid.clip_prefix
+        t, place = np.divmod(np.arange(grid.tokens - p), grid.per_frame)
+        own = (place[:, None] == place) & (t[:, None] != t) & (place >= grid.prefix - p)
+        blocks = [self.mixers_on(grid, index, depth) for index in range(depth)]
+        reached = [everyone] * depth
+        for length in range(1, depth + 1):
+            before = reached
+            reached = []
+            for first, seen in enumerate(before[: depth - length + 1]):
+                for mixer in blocks[first + length - 1]:
+                    seen = compose(mixer | everyone, seen)
+                if 2 * np.count_nonzero((seen[p:, p:] & own).any(1)) >= grid.frames * grid.height * grid.width:
+                    return length
+                reached.append(seen)
+            if all(np.array_equal(a, b) for a, b in zip(reached, before, strict=False)):
+                break  # more of the same brings nobody new
+        return None
+
     def pairs(self, grid: Grid, depth: int) -> dict[str, int]:
         """Pairs of tokens that are "allowed" to meet in `depth` blocks, and those that kernels have "executed"."""
         found = []

@@ -67,6 +67,7 @@ class Explanation:
             "reach": mixing.reach if known else None,
             "span": mixing.span if known else None,
             "worlds": mixing.worlds if known else None,
+            "own_place_after_blocks": mixing.own_place_after if known else None,
             "temporal_position": mixing.temporal_position if known else None,
             "needed_reach": self.clips.reach,
             "chance_pct": 100 / len(self.clips.classes),
@@ -84,6 +85,7 @@ class Explanation:
             lines.append(("symmetry", str(mixing.symmetry) + time))
             lines.append(("sees", mixing.symmetry.verdict(mixing.order_from)))
             lines.append(("reach", self._reach()))
+            lines.append(("own place", self._own_place()))
             if mixing.worlds > 1:
                 lines.append(("worlds", f"the clip falls into {mixing.worlds} sets of tokens that never meet"))
         chance = f"chance {100 / len(clips.classes):.1f} %"
@@ -102,6 +104,13 @@ class Explanation:
             f"up to {self.mixing.reach} frames away after {self.mixing.depth} blocks; "
             f"two frames that meet in a token are up to {self.mixing.span} apart"
         )
+
+    def _own_place(self) -> str:
+        after = self.mixing.own_place_after
+        if after is None:
+            return "patches never meet their own place at another time"
+        inside = "within one block" if after == 1 else f"only over {after} blocks, never within one"
+        return f"patches meet their own place at another time {inside}"
 
     def _needs(self) -> str:
         reach = self.clips.reach

@@ -115,6 +115,11 @@ class Mixing:
         rows = [row for window in self.windows for row in window]
         return max(int(self._apart[np.ix_(row, row)].max()) for row in rows) if rows else None
 
+    @cached_property
+    def own_place_after(self) -> int | None:
+        """In how few blocks in a row most patches meet their own place at another time; None if they never do."""
+        return self.variant.own_place_after(self.grid, self.depth)
+
     @property
     def worlds(self) -> int:
         """Into how many sets of tokens the clip falls that never exchange anything; 1 if all meet."""
