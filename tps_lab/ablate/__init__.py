@@ -115,7 +115,7 @@ def run(asked: Asked) -> Outcome:
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     check(grid, cells)
-    if executor == "local" and not all(plugins.can_travel(type(cell.config.variant)) for cell in cells):
+    if executor == "local" and not all(plugins.can_travel(type(cell.config.attention)) for cell in cells):
         executor = "inline"  # a variant that only this notebook knows
     where = executors.make(executor, asked.jobs, out, **asked.executor_options)
 

@@ -65,7 +65,7 @@ class Cell:
         """
         from tps_lab.ablate.identity import cell_hash
 
-        readable = f"{self.config.variant.label[:50]}-seed{self.seed}"
+        readable = f"{self.config.attention.label[:50]}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
         trial = "-trial" if self.is_trial else ""
         return f"{safe.strip('_.')}{trial}-{cell_hash(self.config, self.is_trial)}"
@@ -284,7 +284,7 @@ class Cells:
 def configuration(values: Mapping[str, Any]) -> RunConfig:
     """A run from dotted keys, those inside the text forms included.
 
-    >>> configuration({"attention": "tps", "attention.pattern": "A", "data.frames": 8}).attention
+    >>> str(configuration({"attention": "tps", "attention.pattern": "A", "data.frames": 8}).attention)
     'tps(pattern=A)'
     """
     for key in values:

@@ -141,7 +141,7 @@ def cost_key(cell: Cell) -> tuple[Any, ...]:
     config = cell.config
     shape = data.opened(config.data).clip_shape, len(data.opened(config.data).classes)
     return (
-        *(config.attention, config.backbone, config.tubelet, config.temporal_position, *shape),
+        *(str(config.attention), config.backbone, config.tubelet, config.temporal_position, *shape),
         *(config.recipe.batch, config.recipe.precision),
     )
 

@@ -141,7 +141,7 @@ def _check_names(grid: Grid, document: Document) -> None:
             raise InputError(f"{document.where(('measures', i))}: {unknown('measure', measure, MEASURES)}")
     baseline = grid.file.baseline
     # a variant serves too: with several data sets each has a case of it
-    names = dict.fromkeys([*grid.cases, *(cell.config.variant.name for cell in grid.cells)])
+    names = dict.fromkeys([*grid.cases, *(cell.config.attention.name for cell in grid.cells)])
     if baseline is not None and baseline not in names:
         raise InputError(f"{document.where(('baseline',))}: {unknown('case', baseline, names)}")
     axis, several = grid.file.compare, of_several(dict(cell.values) for cell in grid.cells)

@@ -14,7 +14,6 @@ import hashlib
 import json
 from typing import Any
 
-from tps_lab import data
 from tps_lab.training.config import Recipe, RunConfig
 
 
@@ -42,9 +41,9 @@ def versions(config: RunConfig) -> dict[str, int]:
     from tps_lab.backbones import family_class
 
     return {
-        "attention": config.variant.version,
+        "attention": config.attention.version,
         "backbone": family_class(config.model[0]).version,
-        "data": data.parse(config.data).version,
+        "data": config.data.version,
         "recipe": Recipe.version,
     }
 
@@ -54,7 +53,7 @@ def _values(config: RunConfig) -> dict[str, Any]:
     from tps_lab.training.weights import shipped_file
 
     name, shipped = config.model[0], shipped_file(config.weights)
-    pattern = getattr(config.variant, "pattern", None)
+    pattern = getattr(config.attention, "pattern", None)
     return {
         "tile": pattern.text if pattern is not None else None,
         "preset": repr(PAPER[name]) if name in PAPER else repr(SMALL.get(name)),
@@ -66,5 +65,5 @@ def _temporal_position(config: RunConfig) -> bool | None:
     """As asked for; None, too, where that is what happens unasked, because it is the same model."""
     from tps_lab.backbones import family_class
 
-    unasked = family_class(config.model[0]).asks_for_time and config.variant.temporal_position
+    unasked = family_class(config.model[0]).asks_for_time and config.attention.temporal_position
     return None if config.temporal_position == unasked else config.temporal_position

@@ -17,16 +17,16 @@ SLACK_PCT = 0.1
 
 def proved(config: RunConfig) -> dict[str, Any]:
     """`proved_ceiling_pct` and `proved_reason` for a cell's row; empty if nothing is proved (see `tps_lab.explain`)."""
-    alike = config.model_dump(include={"attention", "backbone", "data", "tubelet", "temporal_position"})
-    return dict(_proved(RunConfig(**alike).model_dump_json()))
+    names = ("attention", "backbone", "data", "tubelet", "temporal_position")
+    return dict(_proved(RunConfig(**{name: getattr(config, name) for name in names})))
 
 
 @lru_cache(maxsize=1000)
-def _proved(config: str) -> Mapping[str, Any]:
+def _proved(config: RunConfig) -> Mapping[str, Any]:
     from tps_lab.explain import explain
 
     try:
-        found = explain(RunConfig.model_validate_json(config)).ceiling
+        found = explain(config).ceiling
     except InputError:  # no such data here; what cannot work is refused elsewhere
         return {}
     if found.ceiling_pct is None:

@@ -111,10 +111,9 @@ def train(
         _preflight(wanted, out, json_)
         return
     if throughput:
-        from tps_lab import data as data_sets
         from tps_lab.training.throughput import throughput as measured
 
-        found = measured(wanted, data_sets.parse(wanted.data).opened(), seconds, tuple(try_workers or ()), model_speed)
+        found = measured(wanted, wanted.data.opened(), seconds, tuple(try_workers or ()), model_speed)
         print_json(found.plain()) if json_ else say(found.text())
         return
     if runs.is_done(folder) and not again:
@@ -175,10 +174,9 @@ def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
 
 def _looked_at(config: RunConfig, out: Path, shown: Progress) -> Clips:
     """The opened data; before a long run everything else has been looked at too."""
-    from tps_lab import data as data_sets
     from tps_lab.training import preflight
 
-    clips = data_sets.parse(config.data).opened()
+    clips = config.data.opened()
     if os.environ.get("RANK", "0") == "0" and preflight.is_long(config, clips):
         found = preflight.preflight(config, out, clips, int(os.environ.get("WORLD_SIZE", "1")))
         for line in found.text().splitlines():

@@ -32,10 +32,10 @@ def parse(given: Data | str, **overrides: Any) -> Data:
 
 
 @lru_cache(maxsize=4)
-def opened(text: str) -> Clips:
+def opened(spec: Data | str) -> Clips:
     """An opened data set, kept for whatever in this process asks for the same next.
 
     Raises:
         InputError: as `parse`, or the data cannot be used.
     """
-    return parse(text).opened()
+    return parse(spec).opened()

@@ -130,13 +130,12 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
     Raises:
         InputError: the configuration cannot work.
     """
-    from tps_lab import data
     from tps_lab.training.train import build
 
-    clips = data.parse(config.data).opened()
+    clips = config.data.opened()
     found = mixing(build(config, clips))
     if depth is not None and not found.outside:
         found = dataclasses.replace(found, depth=depth)
     blocks = "" if found.outside else f", {found.depth} blocks"
     model = f"{config.attention} in {config.backbone}{blocks}"
-    return Explanation(model, config.data, found, clips, ceiling(found, clips, config.tubelet))
+    return Explanation(model, str(config.data), found, clips, ceiling(found, clips, config.tubelet))

@@ -9,9 +9,19 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from tps_lab import data as data_sets
 from tps_lab import specs
@@ -22,6 +32,9 @@ from tps_lab.errors import InputError, shortened
 
 _TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
 _LARGEST_SEED = 2**32 - 1  # NumPy's
+# objects inside a configuration, text in files
+_Attention = Annotated[Variant, PlainValidator(lambda given: parse_variant(given)), PlainSerializer(str)]
+_Data = Annotated[data_sets.Data, PlainValidator(lambda given: data_sets.parse(given)), PlainSerializer(str)]
 
 
 class _Keys(BaseModel):
@@ -138,11 +151,19 @@ _LATER = ("epochs", "warmup_epochs", "ema", "rates", "regularise", "compute")
 class RunConfig(_Keys):
     """One run. Its identity is the hash of all of it but the name, with the data's version."""
 
-    attention: str = Field("tps", description="a variant with its options: tps(pattern=A); see tps-lab list attention")
+    attention: _Attention = Field(
+        "tps",
+        description="a variant with its options: tps(pattern=A); see tps-lab list attention",
+        validate_default=True,
+    )
     backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
     tubelet: int = Field(1, ge=1, le=10**4, description="frames per token along time")
     temporal_position: bool | None = Field(None, description="learned embedding per time step; None asks the variant")
-    data: str = Field("opposites", description="a data set with its options: order(gap=4); see tps-lab list data")
+    data: _Data = Field(
+        "opposites",
+        description="a data set with its options: order(gap=4); see tps-lab list data",
+        validate_default=True,
+    )
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0, le=_LARGEST_SEED, description="of weights and of the order of clips")
     name: str | None = Field(None, description="of the run's folder; None takes the variant's label")
@@ -151,14 +172,8 @@ class RunConfig(_Keys):
     workers: int | None = Field(None, ge=0, le=512, description="processes that read clips; None asks data and machine")
 
     def model_post_init(self, _: Any) -> None:
-        # The normal form, so that one variant has one identity however it was written.
-        object.__setattr__(self, "attention", str(parse_variant(self.attention)))
-        object.__setattr__(self, "data", str(data_sets.parse(self.data)))
+        # the normal form, so that one backbone has one identity however it was written
         object.__setattr__(self, "backbone", backbone_text(*self.model))
-
-    @property
-    def variant(self) -> Variant:
-        return parse_variant(self.attention)
 
     @property
     def model(self) -> tuple[str, dict[str, Any]]:
@@ -175,7 +190,7 @@ class RunConfig(_Keys):
     @property
     def identity(self) -> str:
         """Eight hexadecimal digits."""
-        content = self.content() | {"data_version": data_sets.parse(self.data).version}
+        content = self.content() | {"data_version": self.data.version}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def content(self) -> dict[str, Any]:
@@ -193,7 +208,7 @@ class RunConfig(_Keys):
     @property
     def folder(self) -> str:
         """The run folder's name: readable, and different for every configuration."""
-        readable = self.name or f"{self.variant.label}-seed{self.seed}"
+        readable = self.name or f"{self.attention.label}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable).strip("_.")
         return f"{safe[:60]}-{self.identity}"
 
@@ -299,6 +314,7 @@ def _text_keys() -> frozenset[str]:
     found = {
         key for key, field in _fields(RunConfig) if "str" in str(field.annotation) or "Lit" in str(field.annotation)
     }
+    found |= set(_TEXT_FORMS)
     found -= {"trackers"}
     for head in ("attention", "data"):
         for cls in _specs(head):
@@ -347,16 +363,18 @@ def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConf
         raise InputError(f"{where}: {_explain(error)}") from None
 
 
-def _with_options(head: str, text: Any, options: Mapping[str, Any]) -> str:
-    if not isinstance(text, str):
+def _with_options(head: str, given: Any, options: Mapping[str, Any]) -> Any:
+    """A variant or a data set with further options, or a backbone's text."""
+    if not isinstance(given, (str, specs.Spec)):
         default = RunConfig.model_fields[head].default
-        raise InputError(f"{head} must be text, such as '{default}', got {shortened(repr(text))}")
+        raise InputError(f"{head} must be text, such as '{default}', got {shortened(repr(given))}")
     if head == "backbone":
-        return backbone_with(text, **options)
+        return backbone_with(str(given), **options)
     # lists of YAML are tuples here; a tile stays a list of rows
-    given = {name: tuple(v) if isinstance(v, list) and not any(isinstance(i, list) for i in v) else v
-             for name, v in options.items()}  # fmt: skip
-    return str(parse_variant(text, **given) if head == "attention" else data_sets.parse(text, **given))
+    read: Any = {name: tuple(v) if isinstance(v, list) and not any(isinstance(i, list) for i in v) else v
+            for name, v in options.items()}  # fmt: skip
+    parse: Any = parse_variant if head == "attention" else data_sets.parse
+    return parse(given, **read)
 
 
 def _merged(earlier: Any, later: Any) -> Any:

@@ -90,7 +90,7 @@ def forecast(
         try:
             clips = data.opened(config.data)
         except InputError as error:  # it is not on this machine; the shape of its clips is in its options
-            clips, notes = _Shape(data.parse(config.data)), f"no data: {error}"
+            clips, notes = _Shape(config.data), f"no data: {error}"
     if clips.size("train"):
         config = config.resolved(clips.size("train"))
     recipe, device = config.recipe, measure.best_device()

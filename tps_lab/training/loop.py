@@ -81,7 +81,7 @@ class Loop:
         batches = iter(feed)
         started = time.perf_counter() - self.seconds
         trained.train()
-        with self.progress.run(self.config.variant.label, recipe.steps) as advance:
+        with self.progress.run(self.config.attention.label, recipe.steps) as advance:
             for step in range(first, recipe.steps + 1):
                 try:
                     x, y = next(batches)

@@ -70,7 +70,7 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
         status = run.row.get("status") if (run.path / "row.json").exists() else "not finished"
         raise InputError(f"{run.path} holds no weights: the run is {status}")
     config = make(run.config | {"weights": ""} | changed)
-    model = build(config, clips or data.parse(config.data).opened())
+    model = build(config, clips or config.data.opened())
     try:
         model.load_state_dict(load_file(file))
     except Exception as error:  # safetensors has its own for a damaged file
@@ -80,14 +80,14 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
 
 def named(config: RunConfig) -> dict[str, Any]:
     """What a row says of a run by its configuration alone."""
-    variant = config.variant
+    variant = config.attention
     return {
-        "attention": config.attention,
+        "attention": str(variant),
         "label": variant.label,
         "variant": variant.name,
         "pattern": str(getattr(variant, "pattern", "")),
         "backbone": config.backbone,
-        "data": config.data,
+        "data": str(config.data),
         "tubelet": config.tubelet,
     }
 
@@ -103,7 +103,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
     recipe = config.recipe.content()
     return {
         "id": config.folder,
-        "name": config.name or config.variant.label,
+        "name": config.name or config.attention.label,
         **named(config),
         "seed": config.seed,
         "frames": frames,

@@ -81,7 +81,7 @@ def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 
     import torch
 
     found = Preflight()
-    clips = clips or data.parse(config.data).opened()
+    clips = clips or config.data.opened()
     found.facts["clips"] = {split: clips.size(split) for split in data.SPLITS}
     config = config.resolved(clips.size("train"))
     recipe = config.recipe

@@ -62,7 +62,7 @@ def train(
         InputError: the configuration cannot work; nothing is written then.
         OSError: the row cannot be written.
     """
-    clips = clips or data.parse(config.data).opened()
+    clips = clips or config.data.opened()
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
@@ -118,8 +118,7 @@ def train(
         accelerator.wait_for_everyone()
         return runs.Run(folder)
     if (folder / "model.safetensors").exists():
-        spec = data.parse(config.data)
-        cards.write(folder, row, content, spec.licence, is_video=hasattr(spec, "path"))
+        cards.write(folder, row, content, config.data.licence, is_video=hasattr(config.data, "path"))
     done = writer.finish(row)
     if checkpoints and row["status"] == "done":
         checkpoints.clear()
