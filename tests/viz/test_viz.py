@@ -14,11 +14,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from tps_lab import viz
-from tps_lab.attention import variants
+from tps_lab.attention import Look, variants
+from tps_lab.attention.patch_shift import PatchShift
+from tps_lab.attention.spatial import Spatial
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
+from tps_lab.results import groups
 from tps_lab.results.groups import by_data, group_runs, student, wilson
 from tps_lab.results.units import unit_for
+from tps_lab.viz import style
 from tps_lab.viz.labels import place_labels, spread
 from tps_lab.viz.mosaics import mix
 from tps_lab.viz.plots import pareto
@@ -384,3 +388,23 @@ def test_complexity_shows_the_closed_form() -> None:
     joint = ax.lines[1].get_ydata()
     assert 1e9 * 10 ** joint[1] == pytest.approx(parse("joint").macs(Grid(8, 3, 3), 2, 8))
     assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "8"]
+
+
+def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(Spatial):
+        __module__ = "gone"  # no other test finds it
+        name, title, rank, looks = "mine", "My-own", 5, {"": Look("#123456", "|", "long")}
+
+    class Plain(PatchShift):
+        __module__ = "gone"
+        name, title = "plain", "Plain"
+
+    known = variants()
+    for module in (style, groups):
+        monkeypatch.setattr(module, "variants", lambda: known | {"mine": Mine, "plain": Plain})
+    assert viz.look("mine") == viz.look("My-own") == Look("#123456", "|", "long")
+    first, second = viz.looks(["mine", "mine"])
+    assert (first.colour, second.colour, first.line != second.line) == ("#123456", "#123456", True)
+    assert viz.look("plain").colour not in {viz.look(name).colour for name in known}
+    rows = [fake(name, variant=name) for name in ("unheard-of", "joint", "mine", "tps", "spatial")]
+    assert [group.attention for group in group_runs(rows)] == ["spatial", "mine", "tps", "joint", "unheard-of"]

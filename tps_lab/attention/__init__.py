@@ -14,11 +14,12 @@ from typing import Any
 from tps_lab import specs
 from tps_lab.attention._core import Mixer, ScheduledVariant, Variant
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention._look import Look
 from tps_lab.attention._receptive_field import receptive_field
 from tps_lab.attention.relations import Place, Relation
 
 __all__ = [
-    "Grid", "Mixer", "Place", "Relation", "Routes", "ScheduledVariant", "Variant", "parse", "partition",
+    "Grid", "Look", "Mixer", "Place", "Relation", "Routes", "ScheduledVariant", "Variant", "parse", "partition",
     "receptive_field", "variants",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ M tokens in all, G groups of S slots, C channels.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings, meetings_of
 from tps_lab.errors import InputError
 from tps_lab.specs import Spec
@@ -243,6 +244,10 @@ class Variant(Spec):
     # Which of the facts below are stated by hand in the variant's file, where it is no partition
     # from which they could be derived. Reports and listings print it.
     stated: ClassVar[str] = ""
+    # Place in tables and legends: what costs as much as spatial attention stands near it. Without one: at the end.
+    rank: ClassVar[int] = 1_000
+    # Options → look; "" is that of the defaults. Without one, a spare look that the name chooses.
+    looks: ClassVar[Mapping[str, Look]] = {}
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         """The mixers of block `index` of `depth`.

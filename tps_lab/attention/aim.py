@@ -13,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid, Routes
+from tps_lab.attention._look import Look
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class AIM(ScheduledVariant):
     """
 
     name, title, temporal_position = "aim", "AIM", True
+    rank, looks = 110, {"": Look("#556b2f", "P", "dashed")}
     stated = "Adapters stand beside its two partitions: their multiply-adds are stated. Of training all weights' count."
     frozen: bool = True
 

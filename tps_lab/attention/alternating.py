@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tps_lab.attention._core import Mixer
+from tps_lab.attention._look import Look
 from tps_lab.attention.channel_shift import ChannelShift, channels_shifted, check_fraction
 from tps_lab.attention.patch_shift import PatchShift
 from tps_lab.errors import unknown
@@ -29,6 +30,7 @@ class Alternating(PatchShift):
 
     name = "tps+tcs"
     title = "TPS+TCS"
+    rank, looks = 70, {"": Look("#d55e00", "*")}
     stated = ChannelShift.stated
 
     every: int = 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid, partition
+from tps_lab.attention._look import Look
 from tps_lab.attention.joint import all_at_once
 from tps_lab.errors import InputError
 
@@ -30,6 +31,7 @@ class Areas(Variant):
 
     name = "areas"
     title = "Areas"
+    rank, looks = 190, {"": Look("#b8860b", "h", "sparse")}
     temporal_position = True
     prefix_of = "clip"
 

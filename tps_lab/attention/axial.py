@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import partition
+from tps_lab.attention._look import Look
 from tps_lab.attention.divided import along_time
 
 
@@ -23,6 +24,7 @@ class Axial(ScheduledVariant):
 
     name = "axial"
     title = "Axial (T+W+H)"
+    rank, looks = 170, {"": Look("#8c8200", "d", "dashdot")}
     windowed = True
     temporal_position = True
     prefix_of = "clip"

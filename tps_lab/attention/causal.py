@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Place, Relation
 
 
@@ -17,6 +18,7 @@ class Causal(Relation):
 
     name = "causal"
     title = "Frame-causal"
+    rank, looks = 250, {"": Look("#34495e", ">")}
 
     def allows(self, grid: Grid, query: Place, key: Place) -> Any:
         return key.t <= query.t

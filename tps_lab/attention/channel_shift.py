@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._look import Look
 from tps_lab.errors import InputError
 
 
@@ -33,6 +34,7 @@ class ChannelShift(ScheduledVariant):
 
     name = "tcs"
     title = "TCS"
+    rank, looks = 20, {"": Look("#e69f00", "<", "dashed")}
     windowed = True
     stated = (
         "A shifted token holds channels of three frames, so it is no partition: who sees whom is stated, not derived."
@@ -57,6 +59,7 @@ class TSM(ChannelShift):
 
     name = "tsm"
     title = "TSM"
+    rank, looks = 30, {"": Look("#a6761d", ">", "dotted")}
     form = "tsm"
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 from tps_lab.attention._core import Mixer, PositionedVariant, frame_by_frame
 from tps_lab.attention._grid import partition
+from tps_lab.attention._look import Look
 from tps_lab.errors import unknown
 
 
@@ -34,6 +35,7 @@ class Divided(PositionedVariant):
 
     name = "divided"
     title = "Divided (T+S)"
+    rank, looks = 160, {"": Look("#7b3f98", "p", "dashed")}
     windowed = True
     temporal_position = True
     prefix_of = "clip"

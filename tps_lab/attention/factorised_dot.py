@@ -18,6 +18,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.divided import along_time
 from tps_lab.errors import InputError
 
@@ -32,6 +33,7 @@ class FactorisedDot(ScheduledVariant):
 
     name = "factorised-dot"
     title = "Factorised dot-product"
+    rank, looks = 140, {"": Look("#1f6f54", "v", "long")}
     temporal_position = True
     prefix_of = "clip"
     stated = (

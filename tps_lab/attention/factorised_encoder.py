@@ -17,6 +17,7 @@ from typing import Any
 
 from tps_lab.attention._core import Mixer, Variant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.errors import InputError
 
 
@@ -33,6 +34,7 @@ class FactorisedEncoder(Variant):
 
     name = "factorised-encoder"
     title = "Factorised encoder"
+    rank, looks = 130, {"": Look("#33a02c", "H")}
     temporal_position = True
     stated = (
         "Frames meet behind the blocks only, in a transformer over their embeddings: its multiply-adds are stated, "

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
+from tps_lab.attention._look import Look
 from tps_lab.attention.divided import along_time
 from tps_lab.errors import unknown
 
@@ -36,6 +37,7 @@ class FactorisedSelf(ScheduledVariant):
 
     name = "factorised-self"
     title = "Factorised self-attention"
+    rank, looks = 150, {"": Look("#66a61e", "^", "dotted")}
     temporal_position = True
     prefix_of = "clip"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Place, Relation
 
 
@@ -18,6 +19,7 @@ class FirstAndPrevious(Relation):
 
     name = "first-and-previous"
     title = "First and previous frame"
+    rank, looks = 240, {"": Look("#7f8fa6", "<")}
 
     def allows(self, grid: Grid, query: Place, key: Place) -> Any:
         return (key.t == query.t) | (key.t == query.t - 1) | (key.t == 0)

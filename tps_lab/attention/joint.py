@@ -14,6 +14,7 @@ import numpy as np
 
 from tps_lab.attention._core import Mixer, PositionedVariant
 from tps_lab.attention._grid import partition
+from tps_lab.attention._look import Look
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Joint(PositionedVariant):
 
     name = "joint"
     title = "Joint"
+    rank, looks = 270, {"": Look("#cc79a7", "X")}
     windowed = True
     temporal_position = True
     prefix_of = "clip"

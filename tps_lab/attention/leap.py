@@ -13,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, compose
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention.channel_shift import channel_shift, channels_shifted
 
@@ -26,6 +27,7 @@ class Leap(ScheduledVariant):
     """
 
     name, title = "leap", "Leap (LAPS)"
+    rank, looks = 90, {"": Look("#d9667b", "8", "dashed")}
     temporal_position = True
     stated = "Its pairs of frames are a partition, the shift behind them is none: who sees whom is stated."
 

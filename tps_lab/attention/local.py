@@ -22,6 +22,7 @@ from typing import Any
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid, Routes, partition
+from tps_lab.attention._look import Look
 from tps_lab.errors import InputError
 
 
@@ -40,6 +41,7 @@ class Local(ScheduledVariant):
 
     name = "local"
     title = "Local"
+    rank, looks = 120, {"": Look("#e7298a", "h", "dotted")}
     windowed = True
     temporal_position = True
     prefix_of = "clip"

@@ -13,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings
 
 
@@ -23,6 +24,7 @@ class Mem(ScheduledVariant):
     """
 
     name, title = "mem", "MEM"
+    rank, looks = 100, {"": Look("#2e8b57", "X", "dotted")}
     stated = "Two softmaxes one after the other are no partition: who sees whom and the multiply-adds are stated."
 
     every: int = 4

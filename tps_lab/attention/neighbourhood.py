@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Place, Relation
 from tps_lab.errors import InputError
 
@@ -31,6 +32,7 @@ class Neighbourhood(Relation):
 
     name = "natten"
     title = "NATTEN"
+    rank, looks = 200, {"": Look("#00798c", "s", "dotted")}
 
     window_frames: int = 0
     window: int = 0

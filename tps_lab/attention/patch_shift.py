@@ -11,14 +11,16 @@ under a zero border our tokens without a result keep their own value, the code's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid, Routes
+from tps_lab.attention._look import Look
 from tps_lab.errors import unknown
 from tps_lab.patterns import BORDERS, Border, ShiftPattern, gallery
 
@@ -47,6 +49,14 @@ class PatchShift(ScheduledVariant):
 
     name = "tps"
     title = "TPS"
+    rank = 10
+    looks: ClassVar[Mapping[str, Look]] = {
+        "pattern=A": Look("#56b4e9", "^", "dashed"),
+        "pattern=B": Look("#3487c4", "v", "dotted"),
+        "": Look("#0072b2", "s"),
+        "pattern=D": Look("#003a63", "D", "dashdot"),
+        "every=1": Look("#009e73", "P", "sparse"),
+    }
     windowed = True
 
     every: int = 2

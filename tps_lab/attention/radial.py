@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Place, Relation
 
 
@@ -30,6 +31,7 @@ class Radial(Relation):
 
     name = "radial"
     title = "Radial"
+    rank, looks = 220, {"": Look("#c0392b", "o", "dashdot")}
 
     sink: bool = True
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.neighbourhood import near
 from tps_lab.attention.relations import Place, Relation
 from tps_lab.errors import InputError
@@ -30,6 +31,7 @@ class SlidingTile(Relation):
 
     name = "sliding-tile"
     title = "Sliding tile"
+    rank, looks = 210, {"": Look("#4fb3bf", "D", "dotted")}
 
     tile_frames: int = 2
     tile: int = 2

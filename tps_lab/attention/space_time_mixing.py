@@ -22,6 +22,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
 from tps_lab.errors import unknown
 
@@ -38,6 +39,7 @@ class SpaceTimeMixing(ScheduledVariant):
 
     name = "xvit"
     title = "X-ViT"
+    rank, looks = 50, {"": Look("#6a51a3", "<", "dashdot")}
     temporal_position = True
     stated = (
         "Keys and values hold channels of three frames, which is no partition: who sees whom is stated, not derived."

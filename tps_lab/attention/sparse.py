@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import partition
+from tps_lab.attention._look import Look
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Sparse(ScheduledVariant):
 
     name = "l+g"
     title = "L+G"
+    rank, looks = 180, {"": Look("#b15928", "8", "sparse")}
     temporal_position = True
     prefix_of = "clip"
 

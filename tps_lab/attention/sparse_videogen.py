@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Allows, Place, Relation
 from tps_lab.errors import InputError
 
@@ -27,6 +28,7 @@ class SparseVideoGen(Relation):
 
     name = "svg"
     title = "SVG"
+    rank, looks = 230, {"": Look("#f08a5d", "v", "sparse")}
 
     width: int = 2
 

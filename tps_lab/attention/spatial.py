@@ -8,6 +8,7 @@ T frames of N patches.
 from dataclasses import dataclass
 
 from tps_lab.attention._core import Mixer, Variant, frame_by_frame
+from tps_lab.attention._look import Look
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Spatial(Variant):
 
     name = "spatial"
     title = "Spatial"
+    rank, looks = 0, {"": Look("#4d4d4d", "o")}
     windowed = True
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class STAdapter(ScheduledVariant):
     """
 
     name, title = "st-adapter", "ST-Adapter"
+    rank, looks = 80, {"": Look("#9c6644", "d", "dashed")}
     stated = (
         "A convolution is no partition: who sees whom and multiply-adds are stated. Of training all weights' count."
     )

@@ -22,6 +22,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
 from tps_lab.errors import InputError
 
@@ -37,6 +38,7 @@ class TokShift(ScheduledVariant):
 
     name = "tokshift"
     title = "TokShift"
+    rank, looks = 40, {"": Look("#a50f5f", ">", "long")}
     needs_class_token = True
     stated = "It moves channels of class tokens, which is no partition: who sees whom is stated, not derived."
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.errors import unknown
 
 
@@ -36,6 +37,7 @@ class Trajectory(ScheduledVariant):
 
     name = "trajectory"
     title = "Trajectory"
+    rank, looks = 260, {"": Look("#e31a1c", "D", "dashed")}
     temporal_position = True
     prefix_of = "clip"
     stated = (

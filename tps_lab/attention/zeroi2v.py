@@ -13,6 +13,7 @@ import numpy as np
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid
+from tps_lab.attention._look import Look
 from tps_lab.attention.channel_shift import from_offsets
 from tps_lab.attention.space_time_mixing import KeysShifted
 from tps_lab.errors import InputError
@@ -29,6 +30,7 @@ class ZeroI2V(ScheduledVariant):
     """
 
     name, title = "zeroi2v", "ZeroI2V"
+    rank, looks = 60, {"": Look("#8e6fc1", "p", "dashdot")}
     temporal_position = True
     stated = "Keys and values hold channels of several frames, which is no partition: who sees whom is stated."
     fraction: int = 12

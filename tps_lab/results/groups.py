@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tps_lab import specs
+from tps_lab.attention import Variant, variants
 from tps_lab.errors import InputError
+from tps_lab.patterns import gallery
 from tps_lab.results.axes import spoken
 from tps_lab.text import short
 
@@ -270,19 +272,12 @@ def _told_apart(groups: list[Group]) -> list[Group]:
 
 def _place(group: Group) -> tuple[Any, ...]:
     """Order in tables: the baseline, what costs as much as it, then the rest; patterns as in the gallery."""
-    from tps_lab.patterns import gallery
-
-    variants = (
-        "spatial tps tcs tsm tokshift xvit zeroi2v tps+tcs st-adapter leap mem aim local factorised-encoder "
-        "factorised-dot factorised-self divided axial l+g areas natten sliding-tile radial svg first-and-previous "
-        "causal trajectory joint"
-    ).split()
-    variant, patterns = str(group.first.get("variant") or ""), list(gallery)
+    variant, patterns = variants().get(str(group.first.get("variant") or ""), Variant), list(gallery)
     pattern = str(group.first.get("pattern") or "")
     return (
         int(figure(group.first, "place") or 0),  # a grid's own order
         str(group.first.get("data")),
-        variants.index(variant) if variant in variants else len(variants),
+        variant.rank,
         patterns.index(pattern) if pattern in patterns else len(patterns),
         group.attention,
         *(str(group.first.get(key)).zfill(8) for key in SETTINGS),

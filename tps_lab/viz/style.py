@@ -7,17 +7,19 @@ TPS. Markers and line styles differ as well, so that a grey print can be read.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from tps_lab import specs
+from tps_lab.attention import Look, Variant, variants
+from tps_lab.attention._look import STROKES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,99 +32,37 @@ INK, QUIET, RULE = "#222222", "#6b6b6b", "#e3e3e3"  # text, secondary text, grid
 CEILING = "#9a3412"  # the line that an order-blind model cannot pass, and 50 % of a pair
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a variant is drawn.
-
-    Args:
-        colour: hex, "#rrggbb".
-        marker: Matplotlib's letter.
-        line: Matplotlib's line style, text or (offset, dashes).
-    """
-
-    colour: str
-    marker: str
-    line: Any = "-"
-
-    def marker_size(self, size: float) -> float:
-        """Points that make this marker look as large as a square of `size`."""
-        return size * {"*": 1.5, "P": 1.2, "X": 1.15, "^": 1.1, "v": 1.1, "<": 1.1, ">": 1.1, "p": 1.2}.get(
-            self.marker, 1
-        )
+_MARKERS = "osD^vPX*ph<>d8H"
+# for what has no look of its own: where a hash of its name points to
+_SPARE = [
+    Look("#b2182b", "h"),
+    Look("#8c510a", "8", "dashed"),
+    Look("#6b8e23", "H", "dotted"),
+    Look("#17a2b8", "v", "dashdot"),
+    Look("#ef6f5e", "s", "sparse"),
+    Look("#5b3a29", "^", "long"),
+    Look("#00796b", "D"),
+    Look("#c51b7d", "P", "dashed"),
+    Look("#9467bd", "X", "dotted"),
+    Look("#d4a017", "p", "dashdot"),
+    Look("#3f5f1f", "<", "sparse"),
+    Look("#7a8794", ">", "long"),
+]
 
 
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 3)), (0, (8, 3)))
+@functools.lru_cache(maxsize=4)
+def _known(classes: tuple[type[Variant], ...]) -> dict[tuple[str, str, str], Look]:
+    """The looks that variants give themselves, by what text form and label are read as."""
+    found = {}
+    for cls in classes:
+        for options, own in vars(cls).get("looks", {}).items():  # a subclass of a variant is another thing
+            variant = specs.parse("attention variant", f"{cls.name}({options})", {cls.name: cls})
+            found |= dict.fromkeys((_key(str(variant)), _key(variant.label)), own)
+    return found
 
-# (variant, pattern, options that differ from the defaults) → look
-_KNOWN: dict[tuple[str, str, str], Look] = {
-    ("spatial", "", ""): Look("#4d4d4d", "o", _DASHES[0]),
-    ("tps", "a", ""): Look("#56b4e9", "^", _DASHES[1]),
-    ("tps", "b", ""): Look("#3487c4", "v", _DASHES[2]),
-    ("tps", "c", ""): Look("#0072b2", "s", _DASHES[0]),
-    ("tps", "d", ""): Look("#003a63", "D", _DASHES[3]),
-    ("tps", "c", "every=1"): Look("#009e73", "P", _DASHES[4]),
-    ("tps+tcs", "c", ""): Look("#d55e00", "*", _DASHES[0]),
-    ("tcs", "", ""): Look("#e69f00", "<", _DASHES[1]),
-    ("tsm", "", ""): Look("#a6761d", ">", _DASHES[2]),
-    ("joint", "", ""): Look("#cc79a7", "X", _DASHES[0]),
-    ("divided", "", ""): Look("#7b3f98", "p", _DASHES[1]),
-    ("axial", "", ""): Look("#8c8200", "d", _DASHES[3]),
-    ("local", "", ""): Look("#e7298a", "h", _DASHES[2]),
-    ("l+g", "", ""): Look("#b15928", "8", _DASHES[4]),
-    ("factorised encoder", "", ""): Look("#33a02c", "H", _DASHES[0]),
-    ("factorised self", "", ""): Look("#66a61e", "^", _DASHES[2]),
-    ("factorised dot", "", ""): Look("#1f6f54", "v", _DASHES[5]),
-    ("trajectory", "", ""): Look("#e31a1c", "D", _DASHES[1]),
-    ("xvit", "", ""): Look("#6a51a3", "<", _DASHES[3]),
-    ("tokshift", "", ""): Look("#a50f5f", ">", _DASHES[5]),
-    ("natten", "", ""): Look("#00798c", "s", _DASHES[2]),
-    ("sliding tile", "", ""): Look("#4fb3bf", "D", _DASHES[2]),
-    ("radial", "", ""): Look("#c0392b", "o", _DASHES[3]),
-    ("svg", "", ""): Look("#f08a5d", "v", _DASHES[4]),
-    ("causal", "", ""): Look("#34495e", ">", _DASHES[0]),
-    ("first and previous", "", ""): Look("#7f8fa6", "<", _DASHES[0]),
-    ("aim", "", ""): Look("#556b2f", "P", _DASHES[1]),
-    ("st adapter", "", ""): Look("#9c6644", "d", _DASHES[1]),
-    ("areas", "", ""): Look("#b8860b", "h", _DASHES[4]),
-    ("mem", "", ""): Look("#2e8b57", "X", _DASHES[2]),
-    ("zeroi2v", "", ""): Look("#8e6fc1", "p", _DASHES[3]),
-    ("leap", "", ""): Look("#d9667b", "8", _DASHES[1]),
-}
-# names and titles whose "-" separates no pattern, as the keys above spell them
-_SPELT = {
-    "x-vit": "xvit",
-    "factorised-encoder": "factorised encoder",
-    "factorised-self": "factorised self",
-    "factorised self-attention": "factorised self",
-    "factorised-dot": "factorised dot",
-    "factorised dot-product": "factorised dot",
-    "leap (laps)": "leap",
-    "st-adapter": "st adapter",
-    "sliding-tile": "sliding tile",
-    "frame-causal": "causal",
-    "first-and-previous": "first and previous",
-    "first and previous frame": "first and previous",
-}
-# for everything else, where a hash of its name points to
-_SPARE = tuple(
-    Look(colour, marker, _DASHES[i % len(_DASHES)])
-    for i, (colour, marker) in enumerate(
-        [
-            ("#b2182b", "h"),
-            ("#8c510a", "8"),
-            ("#6b8e23", "H"),
-            ("#17a2b8", "v"),
-            ("#ef6f5e", "s"),
-            ("#5b3a29", "^"),
-            ("#00796b", "D"),
-            ("#c51b7d", "P"),
-            ("#9467bd", "X"),
-            ("#d4a017", "p"),
-            ("#3f5f1f", "<"),
-            ("#7a8794", ">"),
-        ]
-    )
-)
+
+def _own() -> dict[tuple[str, str, str], Look]:
+    return _known(tuple(variants().values()))
 
 
 def look(text: str) -> Look:
@@ -132,7 +72,7 @@ def look(text: str) -> Look:
     True
     """
     key = _key(text)
-    return _KNOWN.get(key) or _SPARE[zlib.crc32(repr(key).encode()) % len(_SPARE)]
+    return _own().get(key) or _SPARE[zlib.crc32(repr(key).encode()) % len(_SPARE)]
 
 
 def colour(text: str) -> str:
@@ -165,40 +105,42 @@ def looks(texts: Iterable[str]) -> list[Look]:
     (True, False)
     """
     keys = [_key(text) for text in texts]
-    given: dict[Any, Look] = {key: _KNOWN[key] for key in keys if key in _KNOWN}
+    known = _own()
+    given: dict[Any, Look] = {key: known[key] for key in keys if key in known}
     for key in sorted(set(keys) - set(given)):
         start = zlib.crc32(repr(key).encode())
         turns = (_SPARE[(start + step) % len(_SPARE)] for step in range(len(_SPARE)))
         taken = {used.colour for used in given.values()}
         given[key] = next((spare for spare in turns if spare.colour not in taken), _SPARE[start % len(_SPARE)])
-    markers = "osD^vPX*ph<>d8H"
+    strokes: list[Any] = list(STROKES)
     result: list[Look] = []
     times: Counter[Any] = Counter()
     for key in keys:
         before, base = times[key], given[key]
         times[key] += 1
-        turned = markers[(markers.index(base.marker) + before) % len(markers)]
-        line = _DASHES[(_DASHES.index(base.line) + before) % len(_DASHES)]
-        result.append(dataclasses.replace(base, marker=turned, line=line))
+        if before:
+            turned = _MARKERS[(_MARKERS.find(base.marker) + before) % len(_MARKERS)]
+            base = Look(base.colour, turned, strokes[(strokes.index(base.stroke) + before) % len(strokes)])
+        result.append(base)
     return result
 
 
 def looks_if_variants(texts: Iterable[str]) -> list[Look]:
     """`looks` where some of the things are variants; all alike where colours would mean nothing."""
     texts = list(texts)
-    return looks(texts) if any(_key(text) in _KNOWN for text in texts) else [Look("#0072b2", "o")] * len(texts)
+    return looks(texts) if any(_key(text) in _own() for text in texts) else [Look("#0072b2", "o")] * len(texts)
 
 
 def _key(text: str) -> tuple[str, str, str]:
     """(variant, pattern, other options) of "tps(pattern=A, every=1)" or "TPS-A (every=1)"."""
     text = text.casefold().strip()
-    head = next((head for head in _SPELT if re.match(rf"{re.escape(head)}\s*(\(|$)", text)), None)
-    if head:
-        text = _SPELT[head] + text.removeprefix(head)
-    match = re.fullmatch(r"\s*(.+?)(?:-(\[[^\]]*\]|[^\s(]+))?\s*(?:\((.*)\))?\s*", text, re.DOTALL)
-    if not match:
-        return text, "", ""
-    name, pattern, inside = match[1], match[2] or "", match[3] or ""
+    for head, variant in _heads(tuple(variants().values())).items():
+        if match := re.fullmatch(rf"{re.escape(head)}(?:-(\[[^\]]*\]|[^\s(]+))?\s*(?:\((.*)\))?", text, re.DOTALL):
+            name, pattern, inside = variant.name, match[1] or "", match[2] or ""
+            break
+    else:
+        name, _, inside = text.partition("(")
+        variant, name, pattern, inside = Variant, name.strip(), "", inside.removesuffix(")")
     # "Divided (T+S)": brackets that belong to a title hold no "="
     options = {part.strip().replace(" =", "=").replace("= ", "=") for part in re.split(r",(?![^\[]*\])", inside)}
     options = {part for part in options if "=" in part}
@@ -206,9 +148,15 @@ def _key(text: str) -> tuple[str, str, str]:
         if part.startswith("pattern="):
             pattern = part.removeprefix("pattern=")
             options.discard(part)
-    if not pattern and name in ("tps", "tps+tcs"):
-        pattern = "c"  # their default
-    return name, pattern.strip("[] "), ",".join(sorted(options))
+    default = str(getattr(variant, "pattern", "")).casefold()
+    return name, (pattern or default).strip("[] "), ",".join(sorted(options))
+
+
+@functools.lru_cache(maxsize=4)
+def _heads(classes: tuple[type[Variant], ...]) -> dict[str, type[Variant]]:
+    """How a text form or a label may begin → the variant, the longest beginnings first."""
+    found = {head.casefold(): cls for cls in classes for head in (cls.name, cls.title)}
+    return dict(sorted(found.items(), key=lambda entry: -len(entry[0])))
 
 
 # ---------------------------------------------------------------------- figures
