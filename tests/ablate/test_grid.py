@@ -56,7 +56,7 @@ def test_a_grid_is_what_it_says(tmp_path):
     assert [cell.seed for cell in grid.cells] == [0] * 4 + [1] * 4  # every case once before any comes again
     first, _, third, plain = (cell.config for cell in grid.cells[:4])
     assert (str(first.attention), first.recipe.lr, first.recipe.steps) == ("tps(pattern=A)", 1e-3, 10)
-    assert (first.data, third.data) == ("opposites", "opposites(frames=9)")
+    assert (str(first.data), str(third.data)) == ("opposites", "opposites(frames=9)")
     assert str(plain.attention) == "spatial"
     paper = load(written(tmp_path, GOOD), "paper")
     assert {cell.seed for cell in paper.cells} == {3, 5}
