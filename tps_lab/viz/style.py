@@ -53,7 +53,7 @@ _SPARE = [
 @functools.lru_cache(maxsize=4)
 def _known(classes: tuple[type[Variant], ...]) -> dict[tuple[str, str, str], Look]:
     """The looks that variants give themselves, by what text form and label are read as."""
-    found = {}
+    found: dict[tuple[str, str, str], Look] = {}
     for cls in classes:
         for options, own in vars(cls).get("looks", {}).items():  # a subclass of a variant is another thing
             variant = specs.parse("attention variant", f"{cls.name}({options})", {cls.name: cls})
