@@ -140,6 +140,7 @@ def create_model(
         raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {told(error)}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
     model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
+    model.made_with = {"image_model": name, "options": added | options}  # type: ignore[assignment]
     if not pretrained:
         # From zeros, joint and divided models of random weights take several times as long to find out
         # that frames have an order. Image weights begin with zeros, and so with the image model's answers.
@@ -169,7 +170,10 @@ def videoize(
     added = {key: options.pop(key) for key in list(options) if key in _added()}
     check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
     copied = set_size(copy_of(image_model), size)
-    return _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
+    model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
+    card = getattr(image_model, "pretrained_cfg", None) or {}
+    model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
+    return model
 
 
 def load_official(source: Any, **options: Any) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tps_lab.attention import Grid, ScheduledVariant, Variant
 from tps_lab.attention._modules import SteppedBlock
+from tps_lab.backbones._hub import HubModel
 from tps_lab.backbones._macs import conv_macs, strided
 from tps_lab.errors import InputError
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from tps_lab.backbones._work import Attending
 
 
-class VideoModel(nn.Module):
+class VideoModel(nn.Module, HubModel):
     """The base of every video model: clip (B, C, T, H, W) to logits (B, num_classes).
+
+    `save_pretrained`, `push_to_hub` and `from_pretrained` are huggingface_hub's; see `_hub.py`.
 
     A family sets `clip_shape` (C, T, H, W) and implements `forward_features`, `forward_head`,
     `closed_form_macs` and `attendings`; classifier, checkpointing, layer groups and features of single layers are the

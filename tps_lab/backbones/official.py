@@ -29,6 +29,7 @@ from tps_lab.backbones.swin import VideoSwin
 from tps_lab.errors import InputError
 
 _BUFFER = re.compile(r"(relative_position_index(_old)?|attn_mask)$")
+_SWIN = "swin_tiny_patch4_window7_224"  # of which sizes and depths are said
 
 
 @dataclass
@@ -119,6 +120,7 @@ def load_official(
         report.assumed.append(f"no classifier is loaded: that of {num_classes} classes is untrained")
     image_model = shape.image_model(size, found if num_classes is None else num_classes)
     model = VideoSwin(image_model, parse(attention), frames, shape.tubelet, **(defaults | options))
+    model.made_with = {"image_model": _SWIN, "options": shape.arguments | defaults | options}
     state = _converted(tensors, report)
     _check(state, model, report)
     model.load_state_dict({name: value for name, (_, value) in state.items()}, strict=False)
@@ -144,7 +146,6 @@ class _Architecture:
         table = "layers.{}.blocks.0.attn.relative_position_bias_table"
         self.heads = tuple(shape(table.format(stage), 2)[1] for stage in stages)
         hidden, width = shape("layers.0.blocks.0.mlp.fc1.weight", 2)
-        self.mlp_ratio, self.window = hidden / width, window
         rows, area = shape(table.format(0), 2)[0], (2 * window - 1) ** 2
         offsets, rest = divmod(rows, area)
         if rest or offsets % 2 == 0:
@@ -152,23 +153,21 @@ class _Architecture:
                 f"a bias table of {rows} rows is not (2·P - 1)·{area} for windows of {window}×{window}: give window="
             )
         self.temporal_window = (offsets + 1) // 2
-        self.qkv_bias = "layers.0.blocks.0.attn.qkv.bias" in tensors
+        self.arguments: dict[str, Any] = {
+            "patch_size": self.patch,
+            "embed_dim": self.width,
+            "depths": self.depths,
+            "num_heads": self.heads,
+            "window_size": window,
+            "mlp_ratio": hidden / width,
+            "qkv_bias": "layers.0.blocks.0.attn.qkv.bias" in tensors,
+            "drop_rate": 0.5,
+        }
 
     def image_model(self, size: int, classes: int) -> Any:
         try:
             return timm.create_model(
-                "swin_tiny_patch4_window7_224",
-                img_size=size,
-                in_chans=self.channels,
-                patch_size=self.patch,
-                embed_dim=self.width,
-                depths=self.depths,
-                num_heads=self.heads,
-                window_size=self.window,
-                mlp_ratio=self.mlp_ratio,
-                qkv_bias=self.qkv_bias,
-                num_classes=classes,
-                drop_rate=0.5,
+                _SWIN, img_size=size, in_chans=self.channels, num_classes=classes, **self.arguments
             )
         except (AssertionError, RuntimeError, ValueError) as error:
             raise InputError(f"timm cannot make this Swin: {error}") from error
