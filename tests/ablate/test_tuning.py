@@ -7,7 +7,7 @@ import pytest
 from tps_lab.ablate.grid import load
 from tps_lab.ablate.tuning import Choice, choose
 from tps_lab.errors import InputError
-from tps_lab.report.budgets import Ahead, answer, best_of
+from tps_lab.report.budgets import Ahead, answer
 
 GRID = """
 title: Tiny
@@ -76,15 +76,6 @@ def test_what_cannot_be_tuned_is_refused_with_its_line(grid):
         grid(GRID.replace("[4, 8]", "[4, 4]"))
     with pytest.raises(InputError, match="seed 1000 is the tuning's"):
         grid(GRID.replace("seeds: 3", "seeds: [1000]"))
-
-
-def test_best_of_is_the_mean_over_all_ways_to_draw():
-    from itertools import combinations
-
-    values = [3.0, 9.0, 4.0, 7.0]
-    for n in (1, 2, 3, 4):
-        ways = [max(way) for way in combinations(values, n)]
-        assert best_of(values, n) == pytest.approx(sum(ways) / len(ways))
 
 
 def test_the_answer_says_whether_the_order_depends_on_the_budget():

@@ -100,8 +100,9 @@ def test_unknown_variants_get_looks_of_their_own_that_do_not_depend_on_the_order
 def test_known_looks_survive_in_company() -> None:
     first, second, third = viz.looks(["tps", "tps(border=zero)", "tps"])
     assert first == viz.look("TPS-C")
-    assert second.colour != first.colour
-    assert third.colour == first.colour
+    assert second == viz.look("tps(border=zero)")  # what enters at the ends is no other colour
+    assert first.colour == second.colour == third.colour
+    assert len({look.marker for look in (first, second, third)}) == 3
     assert third.marker != first.marker
     assert third.line != first.line
 

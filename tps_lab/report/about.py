@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tps_lab.report.budgets import Ahead, Tuned
+    from tps_lab.report.budgets import AfterTrials, Ahead, Tuned
+
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,26 @@ class About:
         from tps_lab.report import budgets
 
         return budgets.briefly(self.budgets)
+
+    @property
+    def same_trials(self) -> bool:
+        """Whether all cases tried the same few values, so that a table can have a column for each."""
+        tried = {tuple(value for value, _ in one.curve) for one in self.tuned}
+        return len(tried) == 1 and len(tried.pop()) <= _MOST_COLUMNS
+
+    @property
+    def after_trials(self) -> list[AfterTrials]:
+        """The order of the cases after so many trials."""
+        from tps_lab.report import budgets
+
+        return budgets.after_trials(self.tuned)
+
+    @property
+    def trials_said(self) -> str:
+        """Whether that depends on the number of trials."""
+        from tps_lab.report import budgets
+
+        return budgets.order_said(self.after_trials)
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import Any
 
 from tps_lab.ablate.tuning import Choice, choose
 from tps_lab.report.comparisons import Ranking
 from tps_lab.report.wording import listed
-from tps_lab.results.axes import short
+from tps_lab.results.axes import axis_name, level_text, phrase, spoken
 from tps_lab.results.groups import Run, group_runs
+from tps_lab.results.trials import band, best_of
 
-TRIALS = (1, 3, 9)
+_FEW = 6  # of so many trials every number is shown
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,45 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class Best:
+    """What so many trials are expected to find, and between what it lies (`results.trials.band`)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What a case was tuned to at a budget.
 
     Args:
-        best_of: number of trials → the validation accuracy that so many of these trials, drawn at random,
-            are expected to find (Dodge et al., arXiv 1909.03004, without replacement).
+        best_of: number of trials → the validation accuracy that so many are expected to find.
     """
 
     case: str
+    attention: str
     steps: int
     choice: Choice
-    best_of: Mapping[int, float]
+    best_of: Mapping[int, Best]
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen, as people say it: "learning rate 0.003"."""
+        return listed([phrase(key, level_text(value)) for key, value in (self.choice.values or {}).items()])
+
+    @property
+    def curve(self) -> list[tuple[str, float | None]]:
+        """What was tried, as a text, and the validation accuracy there."""
+        return [("/".join(level_text(value) for _, value in point), mean) for point, mean in self.choice.curve]
 
     @property
     def warning(self) -> str:
         """What must be known of the choice; empty if nothing."""
         if self.choice.values is None:
             return "no trial ended well"
-        return f"{listed([short(key) for key in self.choice.at_edge])} at the end of the list" * bool(
-            self.choice.at_edge
-        )
+        ends = [axis_name(key) for key in self.choice.at_edge]
+        return f"{listed(ends)} at the end of the list" if ends else ""
 
 
 def largest(runs: Iterable[Run]) -> list[Run]:
@@ -106,26 +124,81 @@ def briefly(budgets: Sequence[Ahead]) -> str:
 
 
 def tuned(trials: Iterable[Run]) -> list[Tuned]:
-    """Every case's curve and choice, at every budget."""
-    tried: dict[tuple[int, str], list[tuple[Any, float | None]]] = {}
+    """Every case's curve and choice, at every budget of steps."""
+    tried: dict[tuple[int, str], list[Run]] = {}
     for run in trials:
-        done = run.row.get("status") == "done"
-        point = tuple((run.row.get("tuned") or {}).items())
-        accuracy = run.row.get("val_top1_pct") if done else None
-        tried.setdefault((run.row.get("steps") or 0, run.row["case"]), []).append((point, accuracy))
+        if run.row.get("status") != "missing":
+            tried.setdefault((run.row.get("steps") or 0, run.row["case"]), []).append(run)
+    cases = len({case for _, case in tried})
     found = []
-    for (steps, case), entries in sorted(tried.items(), key=lambda entry: entry[0][0]):
-        choice = choose(entries)
-        means = [mean for _, mean in choice.curve if mean is not None]
-        found.append(Tuned(case, steps, choice, {n: best_of(means, n) for n in TRIALS if n <= len(means)}))
+    for (steps, case), runs in sorted(tried.items(), key=lambda entry: entry[0][0]):
+        choice = choose((tuple((run.row.get("tuned") or {}).items()), _validation(run)) for run in runs)
+        means = [mean or 0.0 for _, mean in choice.curve] if choice.values else []  # a failed trial finds nothing
+        # all cases' bands hold together, so that those which are apart may be ranked
+        after = {n: Best(best_of(means, n), *band(means, n, 1 - 0.05 / cases)) for n in _shown(len(means))}
+        found.append(Tuned(spoken(case), str(runs[0].row.get("attention")), steps, choice, after))
     return found
 
 
-def best_of(accuracies: Sequence[float], trials: int) -> float:
-    """The mean of the best of `trials` of these, over all ways to take them.
+def _validation(run: Run) -> float | None:
+    return run.row.get("val_top1_pct") if run.row.get("status") == "done" else None
 
-    >>> best_of([1.0, 2.0, 3.0], 2)  # of (1, 2), (1, 3) and (2, 3)
-    2.6666666666666665
+
+def _shown(trials: int) -> list[int]:
+    """Numbers of trials to look at: all of few, of many the first and then in steps of a half more."""
+    numbers = list(range(1, min(trials, _FEW) + 1))
+    while numbers and numbers[-1] < trials:
+        numbers.append(min(numbers[-1] * 3 // 2, trials))
+    return numbers
+
+
+@dataclass(frozen=True)
+class AfterTrials:
+    """The order of the cases after so many trials each.
+
+    Args:
+        order: case and its best of so many trials, the best first.
+        apart: whether the first one's band lies above that of any other.
     """
-    ways = comb(len(accuracies), trials)
-    return sum(value * comb(i, trials - 1) for i, value in enumerate(sorted(accuracies))) / ways
+
+    steps: int
+    trials: int
+    order: tuple[tuple[str, Best], ...]
+    apart: bool
+
+
+def after_trials(found: Sequence[Tuned]) -> list[AfterTrials]:
+    """How the order changes with the number of trials, at every budget of steps."""
+    made = []
+    for steps in dict.fromkeys(one.steps for one in found):
+        at = [one for one in found if one.steps == steps]
+        for n in dict.fromkeys(n for one in at for n in one.best_of):
+            order = sorted(((one.case, one.best_of[n]) for one in at if n in one.best_of), key=lambda o: -o[1].mean)
+            apart = any(order[0][1].low > best.high for _, best in order[1:])
+            made.append(AfterTrials(steps, n, tuple(order), apart))
+    return made
+
+
+def order_said(after: Sequence[AfterTrials]) -> str:
+    """Whether the number of trials decides who is ahead, in sentences; empty with one trial or one case."""
+    if len({entry.trials for entry in after}) < 2 or max(len(entry.order) for entry in after) < 2:
+        return ""
+    said = []
+    for steps in dict.fromkeys(entry.steps for entry in after):
+        at = [entry for entry in after if entry.steps == steps]
+        firsts: dict[str, list[int]] = {}
+        for entry in at:
+            firsts.setdefault(entry.order[0][0], []).append(entry.trials)
+        if len(firsts) == 1:
+            leads = f"{next(iter(firsts))} leads after any number of trials"
+        else:
+            first, *others = [(case, listed(list(map(str, trials)))) for case, trials in firsts.items()]
+            plural = "" if first[1] == "1" else "s"
+            leads = f"{first[0]} leads after {first[1]} trial{plural}"
+            leads += "".join(f", {case} after {trials}" for case, trials in others)
+        whole = [case for case, _ in at[0].order] == [case for case, _ in at[-1].order]
+        rest = ", and the order stays" if whole and len(firsts) == 1 else ""
+        said.append(f"After {steps:,} steps {leads}{rest}.")
+    if not any(entry.apart for entry in after):
+        said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
+    return " ".join(said)

@@ -15,7 +15,7 @@ from tps_lab.report import answer as words
 from tps_lab.report import cells, comparisons, equal, facts, latex, method, own, tables, time_use, views
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
-from tps_lab.report.pictures import MOST_CURVES, Pictures, highest
+from tps_lab.report.pictures import MOST_CURVES, Pictures, highest, of_tuning
 from tps_lab.report.render import render
 from tps_lab.report.wording import listed
 from tps_lab.results import archive, paired
@@ -144,6 +144,7 @@ def write(
         "about": about,
         "count": len(runs),
         "sections": sections,
+        "tuning": of_tuning(about.tuned, figures),
         "mosaics": _mosaics(groups, figures),
         "extra": [
             picture(fig, f"extra-{i}", caption, figures)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tps_lab import viz
 from tps_lab.report import tables
+from tps_lab.report.budgets import Tuned
 from tps_lab.report.comparisons import Compared
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.latex import paper_number
@@ -127,7 +128,27 @@ class Pictures:
         return f" The {len(shown)} of {len(self.groups)} with the highest test means."
 
     def _plot(self, name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
-        return picture(ax.get_figure(root=True), f"{name}-{self.number}", caption, self.folder, wide)
+        return picture(_figure(ax), f"{name}-{self.number}", caption, self.folder, wide)
+
+
+def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:
+    """Accuracy over the one number that was tuned, and the best of so many trials; none of what failed altogether."""
+    if not any(one.best_of for one in tuned):
+        return []
+    points = [point for one in tuned for point, _ in one.choice.curve]
+    over = ""
+    if all(len(point) == 1 and isinstance(point[0][1], (int, float)) and point[0][1] > 0 for point in points):
+        over = axis_name(points[0][0][0])
+    caption = f"Validation accuracy over the {over}; the large marker is each variant’s choice."
+    drawn = [picture(_figure(viz.tuning(tuned, over)), "tuning", caption, folder)] if over else []
+    most = max(one.steps for one in tuned)
+    caption = f"The best to expect of so many trials after {most:,} steps, with the band that it lies in: all bands "
+    caption += "together with 95 %. Pale lines are the other variants."
+    return [*drawn, picture(_figure(viz.best_of_trials(tuned)), "trials", caption, folder)]
+
+
+def _figure(ax: Any) -> Any:
+    return ax.get_figure(root=True)
 
 
 def highest(groups: list[Group], most: int) -> list[Group]:

@@ -31,6 +31,7 @@ from tps_lab.viz.reach import coverage, reach_animation, receptive_field
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.time_use import time_use
+from tps_lab.viz.tuning import best_of_trials, tuning
 
 __all__ = [
     "Look",
@@ -38,6 +39,7 @@ __all__ = [
     "attended_sets",
     "attention_maps",
     "badge",
+    "best_of_trials",
     "breakdown",
     "certificate",
     "colour",
@@ -66,6 +68,7 @@ __all__ = [
     "studio",
     "time_use",
     "tradeoff",
+    "tuning",
     "who_sees_whom",
 ]
 

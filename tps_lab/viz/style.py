@@ -72,7 +72,7 @@ def look(text: str) -> Look:
     True
     """
     key = _key(text)
-    return _own().get(key) or _SPARE[zlib.crc32(repr(key).encode()) % len(_SPARE)]
+    return _of(key) or _SPARE[zlib.crc32(repr(key).encode()) % len(_SPARE)]
 
 
 def colour(text: str) -> str:
@@ -105,23 +105,17 @@ def looks(texts: Iterable[str]) -> list[Look]:
     (True, False)
     """
     keys = [_key(text) for text in texts]
-    known = _own()
-    given: dict[Any, Look] = {key: known[key] for key in keys if key in known}
+    given: dict[Any, Look] = {key: own for key in keys if (own := _of(key))}
     for key in sorted(set(keys) - set(given)):
         start = zlib.crc32(repr(key).encode())
         turns = (_SPARE[(start + step) % len(_SPARE)] for step in range(len(_SPARE)))
         taken = {used.colour for used in given.values()}
         given[key] = next((spare for spare in turns if spare.colour not in taken), _SPARE[start % len(_SPARE)])
-    strokes: list[Any] = list(STROKES)
     result: list[Look] = []
     times: Counter[Any] = Counter()
     for key in keys:
-        before, base = times[key], given[key]
+        result.append(_turned(given[key], times[key]))
         times[key] += 1
-        if before:
-            turned = _MARKERS[(_MARKERS.find(base.marker) + before) % len(_MARKERS)]
-            base = Look(base.colour, turned, strokes[(strokes.index(base.stroke) + before) % len(strokes)])
-        result.append(base)
     return result
 
 
@@ -129,6 +123,24 @@ def looks_if_variants(texts: Iterable[str]) -> list[Look]:
     """`looks` where some of the things are variants; all alike where colours would mean nothing."""
     texts = list(texts)
     return looks(texts) if any(_key(text) in _own() for text in texts) else [Look("#0072b2", "o")] * len(texts)
+
+
+def _of(key: tuple[str, str, str]) -> Look | None:
+    """The look that a variant gives itself; with another border it keeps the colour."""
+    name, pattern, options = key
+    rest = options.split(",")
+    borders = {"border=zero": 5, "border=edge": 2}  # turns that lead to other looks than a second and a third line have
+    base = _own().get((name, pattern, ",".join(option for option in rest if option not in borders)))
+    return base and _turned(base, sum(borders.get(option, 0) for option in rest))
+
+
+def _turned(base: Look, turns: int) -> Look:
+    """The same colour with another marker and line style."""
+    if not turns:
+        return base
+    strokes: list[Any] = list(STROKES)
+    marker = _MARKERS[(_MARKERS.find(base.marker) + turns) % len(_MARKERS)]
+    return Look(base.colour, marker, strokes[(strokes.index(base.stroke) + turns) % len(strokes)])
 
 
 def _key(text: str) -> tuple[str, str, str]:
