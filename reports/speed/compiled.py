@@ -1,7 +1,7 @@
 """Kernels that a compiled model needs, and the bytes that they read and write, from inductor's own records.
 
-`python reports/speed/compiled.py` prints TPS beside spatial attention for a ViT and a Swin, forward and a training
-step, and ends with 1 if a shift costs a kernel: then a change has broken its fusion into the norm before the
+`python reports/speed/make.py --only compiled` writes TPS beside spatial attention for a ViT and a Swin, forward and a
+training step, and ends with 1 if a shift costs a kernel: then a change has broken its fusion into the norm before the
 attention and the residual addition after it. Inductor's CPU backend; nothing is compiled by the C++ compiler and
 nothing is run, for the counts are known before.
 """
@@ -9,7 +9,6 @@ nothing is run, for the counts are known before.
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 from unittest import mock
 
@@ -64,22 +63,3 @@ def beside(family: str, training: bool) -> dict[str, Any]:
     more = [what for what in ("loops", "kernels") if tps[what] > spatial[what]]
     more += ["bytes"] * (tps["bytes"] > ALLOWED_BYTES * spatial["bytes"])
     return {"tps": tps, "spatial": spatial, "more": more}
-
-
-def main() -> int:
-    broken = False
-    print(f"torch {torch.__version__}: TPS / spatial")
-    for family in MODELS:
-        for training in (False, True):
-            found = beside(family, training)
-            tps, spatial = found["tps"], found["spatial"]
-            counts = ", ".join(f"{what.replace('_', ' ')} {tps[what]:,} / {spatial[what]:,}" for what in tps)
-            what = "training step" if training else "forward"
-            more = f"; MORE {', '.join(found['more'])}" if found["more"] else ""
-            print(f"{family:<5}{what:<14}{counts}{more}", flush=True)
-            broken |= bool(found["more"])
-    return broken
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -81,6 +81,6 @@ def test_from_the_command_line(plugin, tmp_path):
     certificate = cli(plugin, "explain", "--attention", "diagonal", "--frames", 4, "--depth", 1, "--data", "direction")
     assert "symmetry" in certificate
     (tmp_path / "grid.yaml").write_text(GRID)
-    cli(plugin, "ablate", tmp_path / "grid.yaml", "--out", tmp_path / "out")
+    cli(plugin, "ablate", tmp_path / "grid.yaml", "--out", tmp_path / "out", "--timing-seconds", 0)
     cli(plugin, "report", tmp_path / "out", "--out", tmp_path / "page")
     assert "Diagonal" in (tmp_path / "page" / "report.md").read_text()

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from study import load
 
-from tps_lab.measure.cost_figures import Configuration, predictions
-from tps_lab.measure.step import Step
+from tps_lab.measure.cost_figures import predictions
 
 
 @pytest.mark.parametrize(
@@ -24,28 +24,9 @@ def test_start_up(benchmark, command):
     benchmark.pedantic(lambda: subprocess.run(run, capture_output=True, check=True), rounds=7, warmup_rounds=1)
 
 
-def hundred():
-    """ViT-S, ViT-B and Swin-T, five variants or four, precisions, batches, fused and unfused: 100 configurations."""
-    vits = [
-        Configuration(backbone, attention, {"frames": 8}, Step(batch, precision=precision, fused=fused))
-        for backbone in ("vit_small_patch16_224", "vit_base_patch16_224")
-        for attention in ("spatial", "tps", "divided", "joint", "local(window=7)")
-        for batch, precision, fused in ((2, "fp32", True), (8, "fp32", True), (2, "bf16", True), (8, "bf16", True),
-                                        (2, "bf16", False), (8, "bf16", False))
-    ]  # fmt: skip
-    swin, clip = "swin_tiny_patch4_window7_224", {"frames": 32, "tubelet": 2}
-    swins = [
-        Configuration(swin, attention, clip, Step(batch, precision=precision))
-        for attention in ("spatial", "tps", "tps+tcs", "local(window=7)")
-        for batch in (1, 2, 4, 8, 16)
-        for precision in ("fp32", "bf16")
-    ]  # fmt: skip
-    return vits + swins
-
-
 def test_a_hundred_predictions_of_peak_memory(benchmark, capsys):
     """To reach: 45 s on 2 idle cores."""
-    configurations = hundred()
+    configurations = load("speed").hundred()
     assert len(configurations) == 100
     before = os.times()
     found = benchmark.pedantic(lambda: predictions(configurations, jobs=2), rounds=1, iterations=1)

@@ -1,24 +1,20 @@
 """The shift alone, forward and backward, beside the usual way and a plain copy: `make benchmark`.
 
 Measured and printed, never asserted. Machines are noisy, so the ways also take turns, and the paired
-ratio to the copy is printed with its interval. To reach: 1.3 on a CPU, 1.15 on CUDA, where kernels of
-some microseconds hide behind Python and are timed as CUDA graphs, too.
+ratio to the copy is printed with its interval. To reach: 1.15; on CUDA kernels of some
+microseconds hide behind Python and are timed as CUDA graphs, too.
 """
 
 import pytest
 import torch
+from study import load
 
-from tps_lab.attention.patch_shift import shift_patches
 from tps_lab.measure.step import graphed, synchronise
 from tps_lab.measure.timing import interleaved, paired_ratio
-from tps_lab.patterns import gallery
 
-SHAPES = {
-    "small (64,8,4,4,64)": (64, 8, 4, 4, 64),
-    "ViT-S (4,8,14,14,384)": (4, 8, 14, 14, 384),
-    "ViT-B (8,8,14,14,768)": (8, 8, 14, 14, 768),
-    "Swin-T (2,16,56,56,96)": (2, 16, 56, 56, 96),
-}
+SHAPES = load("speed").SHAPES
+from instead import OURS, WAYS, both_passes  # noqa: E402  # beside that page
+
 PLACES = [
     "cpu",
     pytest.param(
@@ -28,54 +24,12 @@ PLACES = [
 ]
 
 
-def clone_and_roll(x, pattern):
-    """The usual way: a clone, then one roll per cell of the tile (as the released code does it)."""
-    y = x.clone()
-    for i, row in enumerate(pattern.tile):
-        for j, k in enumerate(row):
-            if k:
-                y[:, :, i :: pattern.rows, j :: pattern.columns] = x[
-                    :, :, i :: pattern.rows, j :: pattern.columns
-                ].roll(k, 1)
-    return y
-
-
-class Copy(torch.autograd.Function):
-    """The floor: one copy forward and one backward, so that both ways move the tokens once."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad.clone()
-
-
-WAYS = {
-    "a plain copy": Copy.apply,
-    "one gather (ours)": lambda x: shift_patches(x, gallery["C"]),
-    "clone and roll": lambda x: clone_and_roll(x, gallery["C"]),
-}
-
-
-def both_passes(way, shape, place):
-    x = torch.randn(SHAPES[shape], requires_grad=True, device=place)
-    grad = torch.randn(SHAPES[shape], device=place)
-
-    def both():
-        x.grad = None
-        WAYS[way](x).backward(grad)
-
-    return both
-
-
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("way", WAYS)
 def test_shift_alone(benchmark, way, shape, place):
     benchmark.group = f"pattern C, forward and backward, {shape}, {place}"
-    both = both_passes(way, shape, place)
+    both = both_passes(way, SHAPES[shape], place)
 
     def waited_for():
         both()
@@ -105,7 +59,7 @@ def in_pairs_with_the_copy(benchmark, capsys, work, shape, place, calls):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shift_in_turn_with_a_copy(benchmark, capsys, shape, place):
     benchmark.group = "pattern C in turn with a plain copy"
-    work = {way: both_passes(way, shape, place) for way in WAYS}
+    work = {way: both_passes(way, SHAPES[shape], place) for way in WAYS}
     in_pairs_with_the_copy(benchmark, capsys, work, shape, place, 1)
 
 
@@ -113,8 +67,8 @@ def test_shift_in_turn_with_a_copy(benchmark, capsys, shape, place):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shift_without_python_in_turn_with_a_copy(benchmark, capsys, monkeypatch, shape, place):
     benchmark.group = "pattern C in turn with a plain copy, as CUDA graphs"
-    calls, ours = 20, "one gather (ours)"
-    work = {way: graphed(both_passes(way, shape, place), calls) for way in WAYS}
+    calls = 20
+    work = {way: graphed(both_passes(way, SHAPES[shape], place), calls) for way in WAYS}
     monkeypatch.setenv("TPS_LAB_GATHER", "triton")
-    work["one gather (Triton)"] = graphed(both_passes(ours, shape, place), calls)
+    work["one gather (Triton)"] = graphed(both_passes(OURS, SHAPES[shape], place), calls)
     in_pairs_with_the_copy(benchmark, capsys, work, shape, place, calls)
