@@ -12,8 +12,6 @@ import logging
 from typing import Any
 from unittest import mock
 
-import torch
-
 MODELS: dict[str, tuple[str, dict[str, int]]] = {
     "ViT": ("vit_micro", {"frames": 16, "size": 24, "depth": 2}),
     "Swin": ("swin_micro", {"frames": 8, "size": 48}),
