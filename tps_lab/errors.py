@@ -39,8 +39,8 @@ def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None
     return next((name for name in found if sorted(name) == sorted(given)), found[0] if found else None)
 
 
-def told(error: BaseException) -> str:
-    """An error of somebody else's code in one line: "ValueError: why"."""
+def one_line(error: BaseException) -> str:
+    """An exception of other code as one line: "ValueError: why"."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 

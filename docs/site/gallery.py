@@ -154,15 +154,16 @@ def _reach(cls: Any) -> str:
 def _options(cls: Any) -> list[str]:
     if not cls.options():
         return []
-    told: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         text = inspect.cleandoc(base.__doc__ or "") if "__doc__" in base.__dict__ else ""
         inside = re.search(r"^Args:\n((?:[ ]{4}.*\n?|\n)+)", text, re.MULTILINE)
         entries = r"^([\w, ]+): ((?:.|\n)+?)(?=^\w[\w, ]*: |\Z)"
         for names, about in re.findall(entries, textwrap.dedent(inside[1]) if inside else "", re.MULTILINE):
-            told |= dict.fromkeys(map(str.strip, names.split(",")), _tidy(about).replace("|", "\\|"))
+            meanings |= dict.fromkeys(map(str.strip, names.split(",")), _tidy(about).replace("|", "\\|"))
     rows = [
-        f"| `{name}` | `{_written(field.default)}` | {told.get(name, '')} |" for name, field in cls.options().items()
+        f"| `{name}` | `{_written(field.default)}` | {meanings.get(name, '')} |"
+        for name, field in cls.options().items()
     ]
     return ["## Options", "", "| | default | |", "|---|---|---|", *rows, ""]
 

@@ -70,10 +70,10 @@ def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(bac
 
     if (backbone, attention) == ("swin_micro", "joint"):
         pytest.skip("windows do not hold joint attention")
-    told = {
+    configs = {
         asked: make({"attention": attention, "backbone": backbone, "temporal_position": asked})
         for asked in (None, False, True)
     }
-    names = {asked: set(build(config, opened(config.data)).state_dict()) for asked, config in told.items()}
+    names = {asked: set(build(config, opened(config.data)).state_dict()) for asked, config in configs.items()}
     for asked in (False, True):
-        assert (cell_hash(told[asked]) == cell_hash(told[None])) == (names[asked] == names[None])
+        assert (cell_hash(configs[asked]) == cell_hash(configs[None])) == (names[asked] == names[None])

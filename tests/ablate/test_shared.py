@@ -102,7 +102,7 @@ def test_all_reports_and_an_overview(shared, tmp_path, monkeypatch, capsys):
     assert [(line["name"], line["done"], line["missing"]) for line in said["grids"]] == [
         ("first", 4, 0), ("second", 4, 0), ("third", 0, 2)
     ]  # fmt: skip
-    # spatial attention cannot tell twins apart; that was written down before anything was trained
+    # spatial attention cannot tell counterparts apart; that was written down before anything was trained
     assert said["grids"][0]["proofs"] == "Of 2 runs with a ceiling proved before training, none passed it."
     overview = (tmp_path / "reports/README.md").read_text()
     for line in said["grids"][:2]:

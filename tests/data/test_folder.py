@@ -79,24 +79,30 @@ def test_speed_is_the_distance_of_frames(two: Path) -> None:
         assert number[0::3, 0].tolist() == number[1::3, 0].tolist() == number[2::3, 0].tolist()
 
 
-@pytest.mark.parametrize(("task", "twins"), [("direction", 2), ("order", 6), ("shift", 4)])
-def test_classes_of_a_scene_show_the_same_frames(two: Path, task: str, twins: int) -> None:
+@pytest.mark.parametrize(("task", "clips_per_scene"), [("direction", 2), ("order", 6), ("shift", 4)])
+def test_classes_of_a_scene_show_the_same_frames(two: Path, task: str, clips_per_scene: int) -> None:
     clips = plain(path=str(two), size=16, task=task, test=60).opened()
-    assert (clips.twins, clips.ceiling, len(clips.classes)) == (twins, 1 / twins, twins)
+    assert (clips.clips_per_scene, clips.ceiling, len(clips.classes)) == (
+        clips_per_scene,
+        1 / clips_per_scene,
+        clips_per_scene,
+    )
     for split in SPLITS:
         x, label = everything(clips, split)
-        assert label.tolist() == list(range(twins)) * (len(x) // twins)
-        number = read_numbers(x)[0].reshape(-1, twins, 8)
-        told = torch.from_numpy(clips.stories(split).copy())
-        assert torch.equal(number, number.amin((1, 2), keepdim=True) + told)
-        assert (told.sort(-1).values == torch.arange(8)).all()
-        assert len({tuple(row) for row in told[0].tolist()}) == twins
-    # any model that averages over frames, here a random one: at most one of a set of twins is right
+        assert label.tolist() == list(range(clips_per_scene)) * (len(x) // clips_per_scene)
+        number = read_numbers(x)[0].reshape(-1, clips_per_scene, 8)
+        shown = torch.from_numpy(clips.pictures_shown(split).copy())
+        assert torch.equal(number, number.amin((1, 2), keepdim=True) + shown)
+        assert (shown.sort(-1).values == torch.arange(8)).all()
+        assert len({tuple(row) for row in shown[0].tolist()}) == clips_per_scene
+    # any model that averages over frames, here a random one: at most one clip of a scene is right
     x, label = everything(clips, "test")
     for seed in range(5):
-        weights = torch.randn(3 * 16 * 16, twins, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        weights = torch.randn(
+            3 * 16 * 16, clips_per_scene, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
         guess = (x.double().mean(2).flatten(1) @ weights).argmax(1)
-        assert (guess == label).double().mean() <= 1 / twins
+        assert (guess == label).double().mean() <= 1 / clips_per_scene
 
 
 def test_orders_and_shifts_by_hand() -> None:
@@ -353,7 +359,7 @@ def test_every_clip_has_zero_mean_and_unit_spread(two: Path, task: str) -> None:
     want = (grey - grey.mean((1, 2, 3, 4), True)) / (grey.std((1, 2, 3, 4), unbiased=False, keepdim=True) + 3)
     torch.testing.assert_close(x.double(), want, atol=1e-5, rtol=1e-5)
     # the clips of a scene show the same frames, bit for bit
-    scenes = x.unflatten(0, (-1, clips.twins))
+    scenes = x.unflatten(0, (-1, clips.clips_per_scene))
     kept = scenes.sort(3).values
     assert (kept == kept[:, :1]).all()
 

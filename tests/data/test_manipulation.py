@@ -75,7 +75,7 @@ def test_clips_are_what_was_played(cache):
     assert clips.classes == ("right", "left")
     assert clips.pairs == ((0, 1),)
     assert clips.ceiling is None
-    assert clips.stories() is None
+    assert clips.pictures_shown() is None
     x, y = clips.batch("train", torch.tensor([0, 129, 64, 63]))
     assert y.tolist() == [0, 1, 0, 1]
     for clip, i in zip(x, (0, 129, 64, 63), strict=True):
@@ -90,7 +90,7 @@ def test_direction_holds_each_clip_and_its_exact_reversal(cache):
     clips = parse(SMALL, path=str(cache[0]), task="direction").opened()
     assert clips.classes == ("right", "right reversed", "left", "left reversed")
     assert clips.size("test") == 140
-    assert clips.twins == 2
+    assert clips.clips_per_scene == 2
     assert clips.ceiling == 0.5
     x, y = clips.batch("test", torch.arange(140))
     assert torch.equal(x[::2].flip(2), x[1::2])

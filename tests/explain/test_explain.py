@@ -177,15 +177,15 @@ def test_a_certificate_holds_for_a_random_model_on_the_very_clips(variant, head,
     x = torch.nn.functional.interpolate(x[:, :, :, :8, :8].flatten(0, 1).double(), SIZE).reshape(-1, 3, T, *SIZE)
     with torch.no_grad():
         logits = model(x)
-    stories = clips.stories()
+    shown = clips.pictures_shown()
     different = 0
-    for scene, twins in enumerate(stories):
-        own = logits[clips.twins * scene : clips.twins * (scene + 1)]
+    for scene, numbers in enumerate(shown):
+        own = logits[clips.clips_per_scene * scene : clips.clips_per_scene * (scene + 1)]
         for i, j in ((1, 0),):
-            if found.alike(twins[j], twins[i]):
+            if found.alike(numbers[j], numbers[i]):
                 assert alike(own[i], own[j]), (variant, task)
-        different += 1 + (not found.alike(twins[0], twins[1]))
-    assert (certificate.ceiling_pct or 100) == pytest.approx(100 * different / stories[..., 0].size)
+        different += 1 + (not found.alike(numbers[0], numbers[1]))
+    assert (certificate.ceiling_pct or 100) == pytest.approx(100 * different / shown[..., 0].size)
 
 
 @pytest.mark.parametrize(

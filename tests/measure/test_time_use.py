@@ -1,4 +1,4 @@
-"""Probes of the use of time, and several views, on models whose answers are known beforehand."""
+"""Whether models use time, and several views, on models whose answers are known beforehand."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import nn
 from tps_lab import InputError
 from tps_lab.data import Clips
 from tps_lab.measure.accuracy import accuracy, evaluate, evaluate_views
-from tps_lab.measure.time_use import answer, facts, orders, time_probes
+from tps_lab.measure.time_use import answer, facts, orders, rearrangements
 
 
 class Ramps(Clips):
-    """Clips that get brighter (class 0) or darker (class 1); a twin is the other reversed."""
+    """Clips that get brighter (class 0) or darker (class 1); a scene is a clip and its reversal."""
 
     classes = ("brighter", "darker")
     pairs = ((0, 1),)
     clip_shape = (3, 8, 4, 4)
     ceiling = 0.5
-    twins = 2
+    clips_per_scene = 2
 
     def size(self, split: str) -> int:
         return 20
@@ -65,7 +65,7 @@ class Blind(Reads):
 
 
 def test_a_model_that_reads_time() -> None:
-    by = {row.probe: row for row in time_probes(Reads(), Ramps(), batch=7)}
+    by = {row.name: row for row in rearrangements(Reads(), Ramps(), batch=7)}
     assert by["as it is"].top1_pct == 100
     assert (by["reversed"].top1_pct, by["reversed"].opposite_answer_pct, by["reversed"].fall) == (0, 100, 100)
     assert by["frozen"].top1_pct == 50  # no rise at all: the first class
@@ -78,11 +78,11 @@ def test_a_model_that_reads_time() -> None:
 def test_a_model_that_is_blind_to_order() -> None:
     model = Blind()
     model.train()
-    rows = time_probes(model, Ramps())
-    by = {row.probe: row for row in rows}
+    rows = rearrangements(model, Ramps())
+    by = {row.name: row for row in rows}
     assert by["as it is"].top1_pct == 50
-    for probe in ("shuffled", "reversed"):
-        assert (by[probe].fall, by[probe].same_answer_pct) == (0, 100)
+    for name in ("shuffled", "reversed"):
+        assert (by[name].fall, by[name].same_answer_pct) == (0, 100)
     assert answer(rows) == "It does not use the order of frames: every clip gets the same answer shuffled."
     assert model.training
     assert json.loads(json.dumps(facts(rows, Ramps())))["ceiling_pct"] == 50

@@ -182,8 +182,8 @@ def crossed() -> list[MadeUp]:
 def test_a_question_along_an_axis_is_answered_by_cases_that_are_alike_in_all_else(tmp_path: Path) -> None:
     ranking = Ranking(group_runs(crossed()))
     found = compared(ranking, axis="attention.border")
-    told = {(pair.group.label, pair.against.label) for pair in found.pairs}
-    assert told == {(f"{name}, edge border", f"{name}, zero border") for name in ("spatial", "joint")}
+    labels = {(pair.group.label, pair.against.label) for pair in found.pairs}
+    assert labels == {(f"{name}, edge border", f"{name}, zero border") for name in ("spatial", "joint")}
     said = answer_of(ranking, found)
     assert said.text == "Joint is more accurate than with zero border; one cannot be told apart."
     assert said.open == "edge border against zero border: spatial."

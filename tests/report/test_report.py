@@ -277,7 +277,7 @@ def test_a_column_without_a_figure_is_a_sentence_instead(tmp_path: Path) -> None
 
 
 def test_a_single_run_above_an_exact_ceiling_is_named() -> None:
-    """Twins lie in the test set with other labels, so the ceiling holds for every run, not only for their mean."""
+    """Counterparts are in the test set too, so the ceiling holds for every run, not only for their mean."""
     runs = [made_up(*VARIANTS[0], seed=s) for s in range(3)]
     for run, top1 in zip(runs, (48.0, 49.0, 51.7), strict=True):
         run.row |= {"top1_pct": top1, "twins": 2}

@@ -40,7 +40,7 @@ def run_folder(folder: Path, seed: int = 0, right: int = 12, **changes: Any) -> 
         "id": path.name, "name": "Spatial", "status": "done", "reason": "", "attention": "spatial", "label": "Spatial",
         "variant": "spatial", "pattern": "", "backbone": "vit_micro", "data": "opposites", "seed": seed, "frames": 8,
         "size": 32, "tubelet": 1, "temporal_position": False, "grid": [8, 4, 4], "channels": 64, "depth": 4,
-        "steps": 100, "batch": 6, "chance_pct": 25.0, "ceiling_pct": 50.0, "ceiling_reason": "twins",
+        "steps": 100, "batch": 6, "chance_pct": 25.0, "ceiling_pct": 50.0, "ceiling_reason": "counterparts",
         "classes": CLASSES, "twins": 2, "top1_pct": top1, "top5_pct": None, "val_top1_pct": top1, "test_clips": CLIPS,
         "per_class_pct": {"left": 50.0}, "per_pair_pct": {"left / right": 50.0}, "missing": {}, "train_seconds": 1.0,
         "params": 1000, "macs": 10_000_000, "macs_by_counter": {"fvcore": 10_000_000}, "macs_status": "agreed",

@@ -94,7 +94,7 @@ def test_a_damaged_archive_is_left_out_and_named(tmp_path: Path, content: bytes,
     run_folder(tmp_path / "page" / "runs")
     packed(tmp_path / "page", content)
     said: list[Any] = []
-    assert len(runs.find(tmp_path / "page", tell=said.append)) == 1
+    assert len(runs.find(tmp_path / "page", on_damaged=said.append)) == 1
     (left_out,) = said
     assert left_out.path == tmp_path / "page" / archive.FILE
     assert why in left_out.reason

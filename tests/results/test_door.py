@@ -141,7 +141,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path, name: str) -> None:
     bad = run_folder(tmp_path, seed=1)
     damage(bad)
     left_out: list[runs.LeftOut] = []
-    (found,) = runs.find(tmp_path, tell=left_out.append)
+    (found,) = runs.find(tmp_path, on_damaged=left_out.append)
     (one,) = left_out
     assert found.path == good
     assert one.path == bad
@@ -178,7 +178,7 @@ def test_what_is_whole_is_read_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_what_a_newer_version_adds_is_let_through(tmp_path: Path, harmless: Damage) -> None:
     harmless(run_folder(tmp_path))
-    assert len(runs.find(tmp_path, tell=lambda left: pytest.fail(str(left)))) == 1
+    assert len(runs.find(tmp_path, on_damaged=lambda left: pytest.fail(str(left)))) == 1
 
 
 def test_a_row_of_a_run_that_failed_early_knows_little(tmp_path: Path) -> None:

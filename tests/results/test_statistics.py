@@ -63,10 +63,10 @@ def test_equal_variants_do_not_differ():
 
 
 def test_twins_count_as_one_clip():
-    # a twin that is right whenever the other is wrong: their mean never varies
+    # a counterpart that is right whenever the other is wrong: their mean never varies
     a = np.tile([1, 0, 0, 1], (3, 20))
     b = np.tile([0, 1, 1, 0], (3, 20))
-    found = compare(a, b, twins=2)
+    found = compare(a, b, clips_per_scene=2)
     assert (found.low, found.high, found.clips) == (0, 0, 40)
     assert compare(a, b).high > 5
 
@@ -163,29 +163,33 @@ def test_bootstrap_agrees_with_the_interval_when_there_are_many_seeds():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "twins", "says"),
+    ("a", "b", "clips_per_scene", "says"),
     [
         ([[1, 0]], [[1, 0, 1]], 1, "same seeds and clips"),
         ([[1, 0, 1]], [[1, 0, 1]], 2, "no whole number of sets of 2"),
         (np.zeros((0, 4)), np.zeros((0, 4)), 1, "same seeds and clips"),
     ],
 )
-def test_what_does_not_match_is_refused(a, b, twins, says):
+def test_what_does_not_match_is_refused(a, b, clips_per_scene, says):
     with pytest.raises(InputError, match=says):
-        compare(a, b, twins)
+        compare(a, b, clips_per_scene)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-@pytest.mark.parametrize(("clips", "twins"), [(1, 1), (2, 2), (2, 1), (4, 1), (5, 1), (10, 2)])
-def test_a_handful_of_clips_settles_nothing(seeds, clips, twins):
-    found = compare([[1] * clips] * seeds, [[0] * clips] * seeds, twins)
+@pytest.mark.parametrize(("clips", "clips_per_scene"), [(1, 1), (2, 2), (2, 1), (4, 1), (5, 1), (10, 2)])
+def test_a_handful_of_clips_settles_nothing(seeds, clips, clips_per_scene):
+    found = compare([[1] * clips] * seeds, [[0] * clips] * seeds, clips_per_scene)
     assert not found.settled
     assert found.low <= 0
     assert not (-found).settled
 
 
 def test_one_clip_or_set_of_twins_says_nothing_of_others():
-    for found in (compare([[1]] * 3, [[0]] * 3), compare([[1, 1]] * 3, [[1, 0]] * 3, twins=2), compare([[1]], [[0]])):
+    for found in (
+        compare([[1]] * 3, [[0]] * 3),
+        compare([[1, 1]] * 3, [[1, 0]] * 3, clips_per_scene=2),
+        compare([[1]], [[0]]),
+    ):
         assert (found.low, found.high) == (-100.0, 100.0)
         assert not found.settled
 

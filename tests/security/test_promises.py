@@ -114,7 +114,7 @@ def test_every_field_of_a_page_is_text(tmp_path: Path, text: str) -> None:
         change_row(run_folder(tmp_path / "runs", seed=seed), **fields)
     said = {"title": text, "question": text, "command": text, "remake": text, "paper_source": text}
     left_out: list[runs.LeftOut] = []
-    page = build(runs.find(tmp_path / "runs", tell=left_out.append), tmp_path / "page", **said)
+    page = build(runs.find(tmp_path / "runs", on_damaged=left_out.append), tmp_path / "page", **said)
     assert not left_out
     html, markdown = page.read_text(), page.with_name("report.md").read_text()
     tags = Tags()

@@ -22,12 +22,12 @@ def row(error_pct, **figures):
 
 
 def test_on_a_cpu_two_real_cells_are_measured_once(tmp_path):
-    told = []
+    news_of = []
     cells = memory.grid(large=False)[:2]
-    summary = memory.validate(tmp_path, "cpu", cells, lambda *news: told.append(news))
+    summary = memory.validate(tmp_path, "cpu", cells, lambda *news: news_of.append(news))
     assert (summary["cells"], summary["measured"]) == (2, 2)
     assert summary["p95_error_pct"] < 5
-    assert told == [(1, "done"), (2, "done")]
+    assert news_of == [(1, "done"), (2, "done")]
     report = (tmp_path / "report.md").read_text()
     assert "(the whole grid has 87) 2 were measured" in report
     assert "[those of a GPU](cuda/report.md)" in report

@@ -34,9 +34,9 @@ def new_page(width: int = 1440, height: int = 1000, online: bool = True, **conte
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        return int(taken.getsockname()[1])
 
 
 def wait_for(address: str, process: Any) -> None:

@@ -40,8 +40,8 @@ def test_names_that_every_service_takes(received: list[tuple[dict[str, Any], int
     for values, _ in received:
         assert set(values) == {"train_loss", "val_loss", "val_top1_pct", "lr"}
         assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in values)
-    told = [line["top1_pct"] for line in run.metrics if line["split"] == "val"]
-    assert [values["val_top1_pct"] for values, _ in received] == told
+    expected = [line["top1_pct"] for line in run.metrics if line["split"] == "val"]
+    assert [values["val_top1_pct"] for values, _ in received] == expected
 
 
 def test_one_that_fails_is_said_once_and_costs_nothing(

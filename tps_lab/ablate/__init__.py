@@ -125,8 +125,8 @@ def run(asked: Asked) -> Outcome:
 
     try:
         states = scheduler.look(cells, out, grid, asked.take_from)
-        for told in taken_over(states, asked.take_from):
-            say(told)
+        for message in taken_over(states, asked.take_from):
+            say(message)
         missing = [state.cell for state in states if state.status != "done"]
         say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
         settings = scheduler.Settings(
@@ -139,12 +139,12 @@ def run(asked: Asked) -> Outcome:
             states = scheduler.run(grid, cells, out, where, settings, watch)
         if grid.scale.tune:
             grid = tuned(grid, states)
-            for told in warnings(grid):
-                say(told)
+            for message in warnings(grid):
+                say(message)
             cells = tuple(cell for cell in grid.runs if not asked.only or cell.case in {s.cell.case for s in states})
             states = scheduler.look(cells, out, grid, asked.take_from)
-            for told in taken_over(states, asked.take_from):
-                say(told)
+            for message in taken_over(states, asked.take_from):
+                say(message)
             missing = [s.cell for s in states if s.status != "done"]
             say(f"tuned; {len(cells)} runs at the choices, {len(missing)} to run")
             timed = {} if where.remote else costs.measured(missing, out, asked.timing_seconds, say)

@@ -117,7 +117,7 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
                 out,
                 opened(config.data),
                 cost=work.cost,
-                progress=_Told(claim, progress or Progress()),
+                progress=_Reported(claim, progress or Progress()),
                 checkpoints=Checkpoints(work.folder, work.checkpoint_seconds, work.checkpoint_steps),
                 test=work.test,
                 **work.more,
@@ -149,21 +149,21 @@ def deterministic(wanted: bool) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
-class _Told(Progress):
-    """Tells the results folder, and who listens here, how far the cell is."""
+class _Reported(Progress):
+    """Passes on how far the cell is: to the results folder and to the progress shown here."""
 
     def __init__(self, claim: claims.Claim, inner: Progress) -> None:
         self.claim, self.inner = claim, inner
 
     @contextmanager
     def run(self, label: str, steps: int) -> Iterator[Advance]:
-        with self.inner.run(label, steps) as tell:
+        with self.inner.run(label, steps) as show:
 
             def advance(step: int, news: News | None) -> None:
-                self.claim.tell(step=step, steps=steps, news=news)
+                self.claim.update(step=step, steps=steps, news=news)
                 if news or step == steps:
                     self.claim.check()
-                tell(step, news)
+                show(step, news)
 
-            self.claim.tell(step=0, steps=steps, news="started")
+            self.claim.update(step=0, steps=steps, news="started")
             yield advance

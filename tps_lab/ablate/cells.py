@@ -236,8 +236,8 @@ class Cells:
         ]
         for kind, what, i, entry, wanted in rows:
             if id(entry) not in self.used:
-                told = ", ".join(f"{key}: {value}" for key, value in wanted.items())
-                raise InputError(f"{self.document.where((*self.vary_at[kind], i))}: {what}: {told}")
+                given = ", ".join(f"{key}: {value}" for key, value in wanted.items())
+                raise InputError(f"{self.document.where((*self.vary_at[kind], i))}: {what}: {given}")
 
     def where(self, case: str, works: Works) -> str:
         """Where the value stands that makes a case not work: file and line, or the option.

@@ -53,7 +53,7 @@ class Claim:
         if newest(self.folder, self.cell) != self.file:
             raise Outbid(f"{self.cell} was taken over")
 
-    def tell(self, **now: Any) -> None:
+    def update(self, **now: Any) -> None:
         """Let everybody see how far the cell is; written at most once a second, never a reason to fail."""
         due = time.monotonic() - self._now.get("at", -1.0) >= 1 or now.get("news")
         if due:
@@ -143,14 +143,14 @@ def _alive(file: Path, silent: float) -> bool:
 def _clock_of(folder: Path) -> float:
     """The time as the file system has it, which touches are stamped with; machines' clocks differ."""
     try:
-        probe = files.new_beside(folder / ".clock")
+        clock = files.new_beside(folder / ".clock")
     except OSError:
         return time.time()
     try:
-        return probe.lstat().st_mtime
+        return clock.lstat().st_mtime
     finally:
         with suppress(OSError):
-            probe.unlink()
+            clock.unlink()
 
 
 def _born(pid: int) -> str | None:

@@ -18,7 +18,7 @@ from tps_lab import children, files, specs
 from tps_lab.ablate import cell as cells
 from tps_lab.ablate import workers
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
-from tps_lab.errors import InputError, shortened, told, unknown
+from tps_lab.errors import InputError, one_line, shortened, unknown
 
 
 class Executor(Protocol):
@@ -52,7 +52,7 @@ class Inline:
         try:
             return _Over(outcome_of(cells.run(job.plain())))
         except Exception as error:
-            return _Over(Ended("died", told(error)))
+            return _Over(Ended("died", one_line(error)))
 
     def close(self) -> None:
         pass

@@ -69,7 +69,7 @@ class Lines:
                 continue
             first = state.cell.id not in self.said
             self.said[state.cell.id] = news
-            if not (first and state.kept):  # what was there before is counted, not told
+            if not (first and state.kept):  # what was there before is counted, not reported
                 over = sum(other.status in ("done", "failed") for other in states)
                 print(f"[{over}/{len(states)}] {name_of(state)}: {line}", file=sys.stderr, flush=True)
 

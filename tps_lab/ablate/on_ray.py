@@ -13,7 +13,7 @@ from typing import Any
 
 from tps_lab.ablate import cell
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
-from tps_lab.errors import InputError, told
+from tps_lab.errors import InputError, one_line
 
 
 class OnRay:
@@ -82,9 +82,9 @@ class _OnRay:
         try:
             return outcome_of(self.ray.get(self.task))
         except self.ray.exceptions.RayTaskError as error:
-            return Ended("died", told(error.cause))
+            return Ended("died", one_line(error.cause))
         except self.ray.exceptions.RayError as error:  # a worker or a whole node is gone
-            return Ended("died", told(error))
+            return Ended("died", one_line(error))
 
     def kill(self) -> None:
         self.ray.cancel(self.task, force=True)

@@ -10,7 +10,7 @@ from typing import Any
 from tps_lab.errors import InputError
 from tps_lab.training.config import RunConfig
 
-# Twins whose answers are equal in real numbers may differ in the last bit of a float, and once in a
+# Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
 # great while that decides which of two classes is ahead: one test clip in a thousand.
 SLACK_PCT = 0.1
 

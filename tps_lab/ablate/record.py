@@ -19,7 +19,7 @@ from tps_lab.ablate.grid import Cell, Grid, GridFile
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
-from tps_lab.results.runs import LeftOut, Tell, warn
+from tps_lab.results.runs import LeftOut, OnDamaged, warn
 from tps_lab.training.model import named
 
 FOLDER = "grids"
@@ -97,11 +97,11 @@ def write(grid: Grid, out: Path) -> None:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Record]:
+def find(folders: Iterable[Path], on_damaged: OnDamaged = warn) -> dict[tuple[str, str], Record]:
     """(name, scale) → the newest record of every grid that was run into these folders, at any depth.
 
     Args:
-        tell: called with every record that cannot be read, which is left out.
+        on_damaged: called with every record that cannot be read, which is left out.
     """
     there = [
         file
@@ -113,7 +113,7 @@ def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Re
     for file in runs.archives(folders):  # before what has been run here
         try:
             content, _ = archive.unpack(file)
-        except (OSError, files.Damaged):  # told by whoever looks for its runs
+        except (OSError, files.Damaged):  # whoever looks for its runs says so
             continue
         if content is not None:
             read = _of(content)
@@ -123,7 +123,7 @@ def find(folders: Iterable[Path], tell: Tell = warn) -> dict[tuple[str, str], Re
             read = _of(schema.checked(files.read_json(file), "record", file.name))
             found[read.name, read.scale] = read
         except (OSError, files.Damaged) as error:
-            tell(LeftOut(file, str(error)))
+            on_damaged(LeftOut(file, str(error)))
     return found
 
 

@@ -122,9 +122,9 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid, take_from: Sequence[Path]
     states = []
     for cell in cells:
         folder = out / cell.id
-        twin = elsewhere.get(cell.id.rpartition("-")[2])
-        if twin and not runs.is_done(folder):
-            _copy(twin, folder, more(cell, grid))
+        same = elsewhere.get(cell.id.rpartition("-")[2])
+        if same and not runs.is_done(folder):
+            _copy(same, folder, more(cell, grid))
         done = runs.is_done(folder)
         states.append(State(cell, "done" if done else "waiting", kept=done, row=runs.Run(folder).row if done else None))
     return states

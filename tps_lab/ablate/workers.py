@@ -66,7 +66,7 @@ def launch(
 
 def give(process: subprocess.Popen[str], call: str, job: Mapping[str, Any]) -> None:
     """Let a worker call "module:function" with a job and a `Progress`; what it returns comes as an event."""
-    with suppress(BrokenPipeError):  # if it died, its end of file tells
+    with suppress(BrokenPipeError):  # if it died, its end of file says so
         print(json.dumps({"call": call, "job": job}), file=process.stdin, flush=True)
 
 

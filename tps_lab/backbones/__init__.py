@@ -25,7 +25,7 @@ from tps_lab.backbones._options import (
 )
 from tps_lab.backbones._paper import PAPER, Preset
 from tps_lab.backbones._refusal import cannot_convert
-from tps_lab.errors import InputError, told, unknown
+from tps_lab.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,7 +137,7 @@ def create_model(
         why = "no network, and not in timm's cache" if "connection" in str(error) else str(error).splitlines()[0]
         raise InputError(f"cannot get timm's weights of '{timm_name}' ({why}); give a file that holds them") from error
     except (TypeError, AssertionError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {told(error)}") from error
+        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {one_line(error)}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
     model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     model.made_with = {"image_model": name, "options": added | options}  # type: ignore[assignment]

@@ -1,7 +1,7 @@
 """A video model as a folder that anyone can load again: `save_pretrained`, `push_to_hub`, `from_pretrained`.
 
 The doors are huggingface_hub's own (`ModelHubMixin`), and so is the layout: `config.json`, which says what
-`create_model` is told, `model.safetensors`, and README.md, the model card. All of it is read as data: no
+`create_model` takes, `model.safetensors`, and README.md, the model card. All of it is read as data: no
 code of a folder or a repository is ever run, and weights are read as tensors only.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
 from tps_lab import files
-from tps_lab.errors import InputError, shortened, told
+from tps_lab.errors import InputError, one_line, shortened
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class HubModel(ModelHubMixin):
         try:
             return json.loads(json.dumps(found))
         except TypeError as error:
-            raise InputError(f"config.json cannot hold these options of the image model: {told(error)}") from None
+            raise InputError(f"config.json cannot hold these options of the image model: {one_line(error)}") from None
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write configuration and weights, after they have made the same model again."""
@@ -158,7 +158,7 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
                 )  # fmt: skip
             except Exception as error:  # no such name, no network, no right to it: the Hub's errors are many
                 raise InputError(
-                    f"no folder {shortened(name)}, and not to be had from the Hub: {told(error)}"
+                    f"no folder {shortened(name)}, and not to be had from the Hub: {one_line(error)}"
                 ) from None
         try:
             config = files.read_json(config_file, most=1 << 20)
@@ -218,7 +218,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except Exception as error:  # safetensors has its own
-        raise InputError(f"cannot read {file}: {told(error)}") from None
+        raise InputError(f"cannot read {file}: {one_line(error)}") from None
 
 
 def _fill(model: Any, weights: Mapping[str, torch.Tensor], where: str) -> None:

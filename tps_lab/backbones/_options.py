@@ -134,7 +134,7 @@ def _numbers_in(value: Any) -> Iterator[float]:
 
 
 def size_argument(family: type, size: int | tuple[int, int] | None) -> dict[str, Any]:
-    """How timm.create_model is told the input size: by `img_size`, or for models of any size by their card."""
+    """How timm.create_model takes the input size: by `img_size`, or for models of any size by their card."""
     if size is None:
         return {}
     height, width = check_size(size)

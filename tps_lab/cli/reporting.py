@@ -53,7 +53,7 @@ def report(
         exit_if(left_out)
         return
     grid = reports.chosen(folders, about, scale, left_out.append)
-    found = list(grid.runs) if grid else runs.find(*folders, tell=left_out.append)
+    found = list(grid.runs) if grid else runs.find(*folders, on_damaged=left_out.append)
     said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     said |= {"command": command, "left_out": tuple(map(str, left_out)), "force": force}
     with writing(out):
@@ -80,7 +80,7 @@ def compare(
     if out is not None:
         own.check(out, force)
     left_out: list[runs.LeftOut] = []
-    a, b = (runs.find(folder, tell=left_out.append) for folder in (first, second))
+    a, b = (runs.find(folder, on_damaged=left_out.append) for folder in (first, second))
     found = versus.versus(a, b, str(first), str(second))
     if out is not None:
         with writing(out):

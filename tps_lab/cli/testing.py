@@ -89,7 +89,7 @@ def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]
     from tps_lab.measure import time_use
     from tps_lab.report.time_use import FILE
 
-    facts = {"run": str(run.path), **time_use.facts(time_use.time_probes(model, opened, batch=batch), opened)}
+    facts = {"run": str(run.path), **time_use.facts(time_use.rearrangements(model, opened, batch=batch), opened)}
     _leave(run, FILE, facts)
     return facts
 
@@ -137,7 +137,7 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     from tps_lab.training.train import restore
 
     opened: dict[str, Any] = {}
-    found = runs.find(*folders, tell=left_out.append)
+    found = runs.find(*folders, on_damaged=left_out.append)
     kept = [run for run in found if os.path.lexists(run.path / "model.safetensors")]
     if not kept:
         raise InputError(f"no run in {', '.join(map(str, folders))} kept its weights")

@@ -61,7 +61,7 @@ class Data(Spec):
 
 @dataclass(frozen=True)
 class DrawnData(Data):
-    """A data set whose clips are drawn; a scene is drawn once for all of its clips, its `twins`.
+    """A data set whose clips are drawn; a scene is drawn once for all of its clips.
 
     Args:
         frames, size: of a clip, size in pixels.
@@ -84,8 +84,10 @@ class DrawnData(Data):
         super().__post_init__()
         self.check()
         for split in SPLITS:
-            if getattr(self, split) < self.twins:
-                raise InputError(f"{self.name} comes in sets of {self.twins} clips: {split}={getattr(self, split)}")
+            if getattr(self, split) < self.clips_per_scene:
+                raise InputError(
+                    f"{self.name} comes in sets of {self.clips_per_scene} clips: {split}={getattr(self, split)}"
+                )
         clips, most = self.train + self.val + self.test, _MOST_BYTES // (_SCENE_BYTES * self.frames)
         if clips > most:
             raise InputError(
@@ -97,8 +99,8 @@ class DrawnData(Data):
         """Raise `InputError` for options that leave no task."""
 
     @property
-    def twins(self) -> int:
-        """How many clips a scene makes (see `Clips.twins`)."""
+    def clips_per_scene(self) -> int:
+        """How many clips a scene makes (see `Clips.clips_per_scene`)."""
         raise NotImplementedError
 
 
@@ -108,11 +110,11 @@ REVERSED = (
 )
 
 
-def reordered(twins: int) -> str:
-    """Why no model that is blind to the order of frames answers more than one in `twins` clips right."""
+def reordered(clips_per_scene: int) -> str:
+    """Why no model that is blind to the order of frames answers more than one clip of a scene right."""
     return (
-        f"the test clips come in sets of {twins} that show the same frames in another order and have different labels, "
-        "and a model blind to frame order answers all of a set alike"
+        f"the test clips come in sets of {clips_per_scene} that show the same frames in another order and have "
+        "different labels, and a model blind to frame order answers all of a set alike"
     )
 
 
@@ -126,8 +128,8 @@ class Clips:
         ceiling: the best accuracy that a model blind to the order of frames can have on the test
             clips, 0 to 1; None if unknown.
         ceiling_reason: why, in one sentence.
-        twins: how many clips in a row show the same frames in another order, each with another
-            label; 1 where there is no such thing. Clips i // twins come from one scene.
+        clips_per_scene: how many clips in a row show the same frames in another order, each with another
+            label: each other's counterparts; 1 where there are none. Clip i is of scene i // clips_per_scene.
         reach: how far apart the frames are, at least, that something inside a model must see together
             if the model cannot tell when a frame is (it has no temporal position and treats the clip
             as a ring); None if unknown. 0: single frames are enough.
@@ -141,7 +143,7 @@ class Clips:
     clip_shape: tuple[int, int, int, int]
     ceiling: float | None = None
     ceiling_reason: str = ""
-    twins: int = 1
+    clips_per_scene: int = 1
     reach: int | None = None
     notes: tuple[str, ...] = ()
     augments: bool = False
@@ -184,9 +186,10 @@ class Clips:
         """What its owners call each clip of a split, in the split's order; None where clips are drawn."""
         return None
 
-    def stories(self, split: Split = "test") -> np.ndarray | None:
-        """Which picture every frame shows, int (scenes, twins, T): equal numbers are equal frames, bit for bit.
+    def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
+        """Which picture every frame shows, int (scenes, clips_per_scene, T).
 
-        What a model cannot learn is proved from it; None if the data set does not know.
+        Equal numbers are equal frames, bit for bit. What a model cannot learn is proved from it; None if the data set
+        does not know.
         """
         return None

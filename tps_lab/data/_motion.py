@@ -55,7 +55,7 @@ class Capsule:
         joint: whose frame it is fixed in.
         start, end: of the line, in that frame, in the model file's units; equal for a ball.
         radius: in the same units.
-        ink: how bright it is drawn, 0 to 1; the left side is darker, so that it can be told.
+        ink: how bright it is drawn, 0 to 1; the left side is darker, so that the sides can be told apart.
     """
 
     joint: str

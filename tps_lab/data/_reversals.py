@@ -25,7 +25,7 @@ class ReversedData(DrawnData):
     """Its clips are pairs, each with its exact time reversal."""
 
     @property
-    def twins(self) -> int:
+    def clips_per_scene(self) -> int:
         return 2
 
     def check(self) -> None:
@@ -49,7 +49,7 @@ class ReversedClips(Clips):
         mean, spread: of the drawn pixels, about; clips are normalised by them.
     """
 
-    twins = 2
+    clips_per_scene = 2
     reach = 1
     ceiling = 0.5
     ceiling_reason = REVERSED
@@ -83,6 +83,6 @@ class ReversedClips(Clips):
         clips = (clips - self.mean) / self.spread
         return clips[:, None].expand(-1, 3, -1, -1, -1), 2 * scene[self.label] + backwards
 
-    def stories(self, split: Split = "test") -> np.ndarray:
+    def pictures_shown(self, split: Split = "test") -> np.ndarray:
         forwards = np.arange(self.options.frames)
         return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))

@@ -2,7 +2,7 @@
 
 The packets are looked through first, undecoded: they say how many frames there are and when each is
 shown, at any frame rate, constant or not. Then the decoder is set to the last keyframe before a wanted
-frame and runs until it comes, told by its time and not by counting. Where times cannot be trusted everything
+frame and runs until it comes, recognised by its time and not by counting. Where times cannot be trusted everything
 up to the last wanted frame is decoded and counted: AVI and ASF keep the order of storage only, which is not that
 of display where frames refer to later ones (B-frames).
 """
@@ -30,12 +30,12 @@ _STREAMS = frozenset({".m2ts", ".mts", ".mpg", ".mpeg", ".vob"})
 
 @dataclass(frozen=True)
 class Packets:
-    """What a video's packets tell, nothing decoded.
+    """What a video's packets say, nothing decoded.
 
     Args:
         frames: how many frames they hold.
         seconds: from the first frame's start to the last one's end; 0 if unknown.
-        times: when each frame is shown, in order, in seconds from the first; empty if they do not tell.
+        times: when each frame is shown, in order, in seconds from the first; empty if they do not say.
         problem: why the file is not whole; empty if nothing says so.
         pts, keys: each frame's time and those of keyframes, in the stream's unit, in order; empty where a
             frame cannot be found by its time.
@@ -50,7 +50,7 @@ class Packets:
 
     @property
     def lasts_s(self) -> float:
-        """Its length in seconds, at 25 frames a second where the file does not tell."""
+        """Its length in seconds, at 25 frames a second where the file does not say."""
         return self.seconds or self.frames / 25
 
     def seconds_at(self, frame: int) -> float:

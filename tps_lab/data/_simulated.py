@@ -178,7 +178,7 @@ class SimulatedClips(Clips):
         if self.both_ways:
             self.classes = tuple(name for kind in kinds for name in (kind, f"{kind} reversed"))
             self.pairs = tuple((2 * i, 2 * i + 1) for i in range(len(kinds)))
-            self.twins, self.reach, self.ceiling, self.ceiling_reason = 2, 1, 0.5, REVERSED
+            self.clips_per_scene, self.reach, self.ceiling, self.ceiling_reason = 2, 1, 0.5, REVERSED
         else:
             self.classes, self.pairs = kinds, options.opposites
         contents = _contents(options)
@@ -207,7 +207,7 @@ class SimulatedClips(Clips):
         label = 2 * kind + backwards if self.both_ways else kind
         return clips.permute(0, 4, 1, 2, 3).contiguous().float().mul_(4 / 255).sub_(2), label.to(device)
 
-    def stories(self, split: Split = "test") -> np.ndarray | None:
+    def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
         if not self.both_ways:
             return None
         forwards = np.arange(self.options.frames)

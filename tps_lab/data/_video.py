@@ -94,7 +94,7 @@ def read_frames(
 
 
 def promised_frames(path: str | os.PathLike[str]) -> int:
-    """How many frames a file's header promises, or its duration suggests; 0 if it tells neither.
+    """How many frames a file's header promises, or its duration suggests; 0 if it says neither.
 
     Raises:
         UnreadableVideo: the file is no video.

@@ -6,7 +6,7 @@
     2    · x x x · · x x x · · ·         4    · x · x · x x · · x x ·
 
 By default every clip is lit for as many frames, only in fewer or more pieces, so the number of lit
-frames says nothing: twins show the same frames, and order-blind models reach 25 % at most. To count
+frames says nothing: the clips of a scene show the same frames, and order-blind models reach 25 % at most. To count
 one must see a dark frame beside a lit one: a reach of 1.
 
 `equal_light=False` lights up one frame at a time. Then the number of lit frames *is* the answer:
@@ -18,14 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 _MOST = 4
 
 
 @dataclass(frozen=True)
-class Counting(Probe):
+class Counting(Diagnostic):
     """How many times a digit lights up, one to four. Needs a reach of one frame; a model that is blind
     to frame order scores at most 25 %, because every count is lit for as many frames.
 
@@ -35,7 +35,7 @@ class Counting(Probe):
 
     name, title = "counting", "Counting"
     classes = tuple(map(str, range(1, _MOST + 1)))
-    twins = _MOST
+    clips_per_scene = _MOST
 
     equal_light: bool = True
 
@@ -45,16 +45,16 @@ class Counting(Probe):
 
     @property
     def ceiling(self) -> float | None:
-        return 1 / self.twins if self.equal_light else None
+        return 1 / self.clips_per_scene if self.equal_light else None
 
     @property
     def reach(self) -> int | None:
         return 1 if self.equal_light else 0
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
-        story = torch.zeros(n, _MOST, self.frames, dtype=torch.long)
+        shown = torch.zeros(n, _MOST, self.frames, dtype=torch.long)
         for count in range(1, _MOST + 1):
             lit = max(_MOST, self.frames * 3 // 8) if self.equal_light else count
             # bright pieces of 1 frame or more, with dark ones of 1 or more around and between them
@@ -63,8 +63,8 @@ class Counting(Probe):
             lengths = torch.zeros(n, 2 * count + 1, dtype=torch.long)
             lengths[:, 0::2], lengths[:, 1::2] = dark, bright
             piece = (torch.arange(self.frames) >= lengths.cumsum(1)[:, :, None]).sum(1)
-            story[:, count - 1] = piece % 2
-        return Told(story, draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))
+            shown[:, count - 1] = piece % 2
+        return Scenes(shown, draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))
 
 
 def _pieces(draw: Drawn, n: int, total: int, pieces: int) -> Any:

@@ -5,7 +5,7 @@
     frame   0    1    2    3               0    1    2    3
     right   3··· ·3·· ··3· ···3     left   ···3 ··3· ·3·· 3···
 
-Twins are a clip and its exact reversal, so order-blind models reach 50 % at most. Two neighbouring
+The two clips of a scene are each other's exact reversal, so order-blind models reach 50 % at most. Two neighbouring
 frames tell the two apart: the task needs a reach of 1. The axis of the motion shows without time.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _STEPS = ((1.0, 0.0), (0.0, 1.0), (0.7, 0.7), (0.7, -0.7))  # of every first of 
 
 
 @dataclass(frozen=True)
-class Direction(Probe):
+class Direction(Diagnostic):
     """Which of eight directions a digit slides in. Needs a reach of one frame; a model that is blind
     to frame order scores at most 50 %.
 
@@ -37,9 +37,9 @@ class Direction(Probe):
     """
 
     name, title = "direction", "Direction"
-    classes, twins, reach = _NAMES, 2, 1
+    classes, clips_per_scene, reach = _NAMES, 2, 1
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Probe.limits, "step": (0, 4_096)}
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Diagnostic.limits, "step": (0, 4_096)}
 
     step: float = 0.0
 
@@ -47,7 +47,7 @@ class Direction(Probe):
         if self.step > self.size:
             raise InputError(f"direction: step must be 0 to size={self.size} pixels, got {self.step}")
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         axis, time = torch.arange(n) % len(_STEPS), torch.arange(self.frames)
@@ -58,8 +58,8 @@ class Direction(Probe):
             path = 2 * self.step / self.size * (time - draw.uniform(0, self.frames - 1, n, 1))
             x, y = (_again(start + steps[:, i, None] * path) for i, start in enumerate((x, y)))
             steps = torch.zeros_like(steps)
-        return Told(
-            story=torch.stack([time, time.flip(0)]).expand(n, -1, -1),
+        return Scenes(
+            shown=torch.stack([time, time.flip(0)]).expand(n, -1, -1),
             digit=draw.digits(n, 1).expand(n, self.frames),
             x=x + steps[:, :1] * path,
             y=y + steps[:, 1:] * path,

@@ -6,7 +6,7 @@
     label 3     ·   3   3   3   5   5   5   ·   ·   ·
     label 5     ·   5   5   5   3   3   3   ·   ·   ·
 
-Both digits are seen by any model, so reading digits is not enough: twins swap the two, and
+Both digits are seen by any model, so reading digits is not enough: the clips of a scene swap the two, and
 order-blind models reach 50 % at most (chance is 10 %). With no gap the digits follow each other
 directly and a reach of 1 is enough; with a gap, `gap` + 1.
 """
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 
 @dataclass(frozen=True)
-class First(Probe):
+class First(Diagnostic):
     """Which of two handwritten digits came first, ten classes. Needs a reach of `gap` + 1; a model
     that is blind to frame order scores at most 50 %, because it sees both but not which was first.
 
@@ -30,7 +30,7 @@ class First(Probe):
     """
 
     name, title = "first", "First of two digits"
-    classes, twins = tuple(map(str, range(10))), 2
+    classes, clips_per_scene = tuple(map(str, range(10))), 2
 
     hold: int = 3
     gap: int = 0
@@ -52,7 +52,7 @@ class First(Probe):
         around = self.frames - self.used
         return None if around == self.gap else min(self.gap, around) + 1
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         start = draw.whole(0, self.frames - self.used + 1, n, 1)
@@ -61,7 +61,7 @@ class First(Probe):
         two = ((time >= self.hold + self.gap) & (time < self.used)).long()
         digit = draw.digits(n)
         digits = torch.stack([digit, draw.unlike(digit)], 1)
-        return Told(
+        return Scenes(
             torch.stack([one + 2 * two, 2 * one + two], 1),
             draw.empty_and(digits),
             *draw.places(n, 3),

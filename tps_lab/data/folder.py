@@ -185,7 +185,7 @@ class FolderClips(Clips):
         if options.task == "direction":
             self.pairs = ((0, 1),)
         if task.same_frames:
-            self.twins, self.ceiling = len(task.classes), 1 / len(task.classes)
+            self.clips_per_scene, self.ceiling = len(task.classes), 1 / len(task.classes)
         self.videos, self.bank, notes = _load(options)
         self.starts, self.mirrored = {}, {}
         for split in SPLITS:
@@ -231,12 +231,12 @@ class FolderClips(Clips):
             [c[..., y : y + size, x : x + size] for c, (y, x) in zip(clips, corners.tolist(), strict=True)]
         )
 
-    def stories(self, split: Split = "test") -> np.ndarray | None:
+    def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
         task = TASKS[self.options.task]
         if not task.same_frames:
             return None
-        told = np.array(task.order(self.options.frames))
-        return np.broadcast_to(told, (len(self.starts[split]), *told.shape))
+        shown = np.array(task.order(self.options.frames))
+        return np.broadcast_to(shown, (len(self.starts[split]), *shown.shape))
 
     def _draw(self, split: Split) -> tuple[Tensor, Tensor]:
         """Every place a clip can start, each mirrored too in training, thinned out to the limit."""

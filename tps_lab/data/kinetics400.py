@@ -30,7 +30,7 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Kinetics400(Labelled):
-    """Kinetics-400: 400 kinds of actions in ten seconds from YouTube, many told from a single frame. CSV
+    """Kinetics-400: 400 kinds of actions in ten seconds from YouTube, many recognisable from a single frame. CSV
     files or class folders, from a folder of your own; what is gone from YouTube is counted.
     """
 

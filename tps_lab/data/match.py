@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 
 @dataclass(frozen=True)
-class Match(Probe):
+class Match(Diagnostic):
     """Whether the same digit flashes again `gap` frames later. Needs a reach of that gap; a model that
     is blind to frame order scores at most 50 %.
 
@@ -29,7 +29,7 @@ class Match(Probe):
     """
 
     name, title = "match", "Long-range match"
-    classes, twins = ("match", "no match"), 2
+    classes, clips_per_scene = ("match", "no match"), 2
 
     gap: int = 4
 
@@ -42,12 +42,12 @@ class Match(Probe):
     def reach(self) -> int | None:
         return self.gap
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         when = draw.whole(0, self.frames - 3 * self.gap, n, 1) + self.gap * torch.arange(4)
-        story = torch.zeros(n, 2, self.frames, dtype=torch.long)
-        for twin, shown in enumerate(((1, 1, 2, 2), (1, 2, 1, 2))):
-            story[:, twin].scatter_(1, when, torch.tensor(shown).expand(n, -1))
+        shown = torch.zeros(n, 2, self.frames, dtype=torch.long)
+        for nth, flashes in enumerate(((1, 1, 2, 2), (1, 2, 1, 2))):
+            shown[:, nth].scatter_(1, when, torch.tensor(flashes).expand(n, -1))
         one = draw.digits(n)
-        return Told(story, draw.empty_and(torch.stack([one, draw.unlike(one)], 1)), *draw.places(n, 3))
+        return Scenes(shown, draw.empty_and(torch.stack([one, draw.unlike(one)], 1)), *draw.places(n, 3))

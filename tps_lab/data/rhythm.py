@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 _RHYTHMS = {
@@ -27,22 +27,22 @@ _RHYTHMS = {
 
 
 @dataclass(frozen=True)
-class Rhythm(Probe):
+class Rhythm(Diagnostic):
     """In which of four rhythms a digit flashes; all have the same frames. Needs a reach of three
     frames; a model that is blind to frame order scores at most 25 %.
     """
 
     name, title = "rhythm", "Rhythm"
-    classes, twins, reach = tuple(_RHYTHMS), len(_RHYTHMS), 3
+    classes, clips_per_scene, reach = tuple(_RHYTHMS), len(_RHYTHMS), 3
 
     def check(self) -> None:
         if self.frames % 16:
             near = max(16, 16 * round(self.frames / 16))
             raise InputError(f"rhythm: frames must be a multiple of 16, got {self.frames}; nearest: {near}")
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         beats = torch.tensor([[beat == "x" for beat in rhythm] for rhythm in _RHYTHMS.values()]).long()
         time = (torch.arange(self.frames) - draw.whole(0, 16, n, 1)) % 16
-        return Told(beats[:, time].movedim(0, 1), draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))
+        return Scenes(beats[:, time].movedim(0, 1), draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))

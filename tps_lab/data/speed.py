@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 
 
 @dataclass(frozen=True)
-class Speed(Probe):
+class Speed(Diagnostic):
     """How fast a digit goes round a ring, of up to four speeds that show the same frames. Needs a
     reach of one frame; a model that is blind to frame order scores at most 1 in the number of speeds.
     """
@@ -38,7 +38,7 @@ class Speed(Probe):
         return tuple(f"speed {v}" for v in self.speeds)
 
     @property
-    def twins(self) -> int:
+    def clips_per_scene(self) -> int:
         return len(self.speeds)
 
     def check(self) -> None:
@@ -48,15 +48,15 @@ class Speed(Probe):
                 f"{5 if self.frames < 6 else 7}"
             )
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         place = torch.arange(self.frames)
         start, way = draw.whole(0, self.frames, n, 1, 1), 2 * draw.whole(0, 2, n, 1, 1) - 1
         angle = 2 * math.pi * place / self.frames
         x, y, scale = draw.places(n, self.frames, 0.1)
-        return Told(
-            story=(start + way * torch.tensor(self.speeds)[:, None] * place) % self.frames,
+        return Scenes(
+            shown=(start + way * torch.tensor(self.speeds)[:, None] * place) % self.frames,
             digit=draw.digits(n, 1).expand(n, self.frames),
             x=x + 0.5 * angle.cos(),
             y=y + 0.5 * angle.sin(),

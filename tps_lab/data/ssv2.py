@@ -27,7 +27,7 @@ _LONG = "something-something-v2-"
 
 @dataclass(frozen=True)
 class SomethingV2(Labelled):
-    """Something-Something V2: 174 ways of handling things, hardly told from single frames. WebM videos
+    """Something-Something V2: 174 ways of handling things, hardly recognisable from single frames. WebM videos
     and JSON labels, from a folder of your own.
     """
 

@@ -17,29 +17,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tps_lab.data._probe import Drawn, Probe, Told
+from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 
 
 @dataclass(frozen=True)
-class Still(Probe):
+class Still(Diagnostic):
     """Which of the ten digits stands in the picture. Asks nothing of time; it is what image weights are
     learnt from.
     """
 
     name, title = "still", "Still digits"
-    classes, twins, reach = tuple("0123456789"), 1, 0
+    classes, clips_per_scene, reach = tuple("0123456789"), 1, 0
     ceiling = None
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Probe.limits, "frames": (1, 10_000)}
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Diagnostic.limits, "frames": (1, 10_000)}
 
     frames: int = 1
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         import torch
 
         digit = draw.digits(n, 1)
         x, y = (draw.uniform(-0.5, 0.5, n, 1) for _ in range(2))
-        return Told(
-            story=torch.zeros(n, 1, self.frames, dtype=torch.long),
+        return Scenes(
+            shown=torch.zeros(n, 1, self.frames, dtype=torch.long),
             labels=draw.kinds[digit],
             digit=digit,
             x=x,

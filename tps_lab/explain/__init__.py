@@ -11,8 +11,8 @@ Two facts about a model decide it, and both follow from who attends to whom:
   The head averages over frames. So two clips that show the same windows equally often, where a window
   is counted by its place unless a cyclic shift makes places alike, get the same answer.
 
-A data set says which pictures its clips show in which frames (`Clips.stories`): twins of a scene have
-different labels. Twins that the model must answer alike give a ceiling on accuracy that holds on the
+A data set says which pictures its clips show in which frames (`Clips.pictures_shown`): the clips of a scene
+have different labels. Those that the model must answer alike give a ceiling on accuracy that holds on the
 very test clips, whatever the weights. Where nothing follows, nothing is claimed. The converse, "can
 be learnt", is never claimed.
 
@@ -66,8 +66,8 @@ class Explanation:
             "cyclic_period": mixing.symmetry.period if known else None,
             "reach": mixing.reach if known else None,
             "span": mixing.span if known else None,
-            "worlds": mixing.worlds if known else None,
             "own_place_after_blocks": mixing.own_place_after if known else None,
+            "components": mixing.components if known else None,
             "temporal_position": mixing.temporal_position if known else None,
             "needed_reach": self.clips.reach,
             "chance_pct": 100 / len(self.clips.classes),
@@ -86,8 +86,8 @@ class Explanation:
             lines.append(("sees", mixing.symmetry.verdict(mixing.order_from)))
             lines.append(("reach", self._reach()))
             lines.append(("own place", self._own_place()))
-            if mixing.worlds > 1:
-                lines.append(("worlds", f"the clip falls into {mixing.worlds} sets of tokens that never meet"))
+            if mixing.components > 1:
+                lines.append(("components", f"the clip falls into {mixing.components} sets of tokens that never meet"))
         chance = f"chance {100 / len(clips.classes):.1f} %"
         blind = "not capped" if clips.ceiling is None else f"at most {100 * clips.ceiling:.1f} %"
         lines.append(("task", f"{chance}, blind to frame order {blind}" + self._needs()))

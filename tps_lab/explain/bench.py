@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tps_lab.errors import InputError, told
+from tps_lab.errors import InputError, one_line
 
 _FREQUENCIES = torch.linspace(0.5, 4, 8, dtype=torch.float64)
 SAFETY = 300  # a difference counts if it is this many times the floor
@@ -145,7 +145,7 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
         except InputError:
             raise
         except Exception as error:  # whatever the model does with a clip that it does not expect
-            tried.append(told(error))
+            tried.append(one_line(error))
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
     if len(size) == 3 and _takes(call, torch.zeros(2, *size)):
         raise InputError(

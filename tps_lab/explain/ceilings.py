@@ -1,4 +1,4 @@
-"""Ceilings that no weights can pass, from a model's mixing and the stories of a data set."""
+"""Ceilings that no weights can pass, from a model's mixing and the pictures that a data set shows."""
 
 from __future__ import annotations
 
@@ -44,40 +44,42 @@ def ceiling(mixing: Mixing | Tried, clips: Clips, tubelet: int = 1) -> Ceiling:
     """What a model cannot learn of a data set."""
     if mixing.outside:
         return Ceiling(None, f"nothing proved: {mixing.outside}")
-    stories = clips.stories("test")
-    if stories is None or clips.twins == 1:
+    shown = clips.pictures_shown("test")
+    if shown is None or clips.clips_per_scene == 1:
         if mixing.symmetry.blind and clips.ceiling is not None:
             return Ceiling(
                 100 * clips.ceiling, f"the model is blind to the order of frames, and {clips.ceiling_reason}"
             )
         return Ceiling(None, "nothing proved: the data set says nothing about clips that differ in time only")
-    told, times = np.unique(_of_steps(np.asarray(stories), tubelet), axis=0, return_counts=True)
-    answers, whys = np.zeros(len(told)), Counter[str]()
-    for number, twins in enumerate(told):
-        answers[number], found = _different_answers(mixing, twins)
+    scenes, times = np.unique(_of_steps(np.asarray(shown), tubelet), axis=0, return_counts=True)
+    answers, whys = np.zeros(len(scenes)), Counter[str]()
+    for number, scene in enumerate(scenes):
+        answers[number], found = _different_answers(mixing, scene)
         whys.update({why: int(times[number]) for why in found})
-    highest = 100 * float((answers * times).sum() / times.sum()) / clips.twins
+    highest = 100 * float((answers * times).sum() / times.sum()) / clips.clips_per_scene
     if not whys:
-        return Ceiling(None, "nothing proved: neither symmetry nor reach forces any twins to be answered alike")
+        return Ceiling(
+            None, "nothing proved: neither symmetry nor reach forces the same answer to clips of different classes"
+        )
     return Ceiling(highest, _reason(mixing, clips, whys))
 
 
-def _of_steps(stories: np.ndarray, tubelet: int) -> np.ndarray:
+def _of_steps(shown: np.ndarray, tubelet: int) -> np.ndarray:
     """Pictures by frame → by time step: a number for each different sequence of `tubelet` pictures."""
     if tubelet == 1:
-        return stories
-    steps = stories.reshape(*stories.shape[:-1], -1, tubelet)
+        return shown
+    steps = shown.reshape(*shown.shape[:-1], -1, tubelet)
     _, numbers = np.unique(steps.reshape(-1, tubelet), axis=0, return_inverse=True)
     return numbers.reshape(steps.shape[:-1])
 
 
-def _different_answers(mixing: Mixing | Tried, twins: np.ndarray) -> tuple[int, set[str]]:
-    """How many different answers a scene's twins (K, T) can get at most, and why not more."""
-    sets: list[int] = list(range(len(twins)))
+def _different_answers(mixing: Mixing | Tried, scene: np.ndarray) -> tuple[int, set[str]]:
+    """How many different answers a scene's clips (K, T) can get at most, and why not more."""
+    sets: list[int] = list(range(len(scene)))
     whys: set[str] = set()
-    for i, one in enumerate(twins):
+    for i, one in enumerate(scene):
         for j in range(i):
-            if sets[j] != sets[i] and (why := mixing.alike(twins[j], one)):
+            if sets[j] != sets[i] and (why := mixing.alike(scene[j], one)):
                 whys.add(why)
                 sets = [sets[j] if s == sets[i] else s for s in sets]
     return len(set(sets)), whys
@@ -86,18 +88,17 @@ def _different_answers(mixing: Mixing | Tried, twins: np.ndarray) -> tuple[int, 
 def _reason(mixing: Mixing | Tried, clips: Clips, whys: Counter[str]) -> str:
     parts = []
     if whys["symmetry"]:
-        parts.append(f"its answer stays the same under {mixing.symmetry}, and that turns clips into their twins")
+        parts.append(f"its answer stays the same under {mixing.symmetry}, and that turns clips into their counterparts")
     if whys["reach"] and isinstance(mixing, Mixing):
         seen = "one frame at a time" if mixing.span == 0 else f"frames at most {mixing.span} apart together"
         gaps = "" if not mixing.span else f" ({_offsets(mixing)})"
         needs = f", the task needs {clips.reach}" if clips.reach is not None else ""
         parts.append(
-            f"after {mixing.depth} blocks its tokens see {seen}{gaps}{needs}, and twins look alike through that"
+            f"after {mixing.depth} blocks its tokens see {seen}{gaps}{needs}, and counterparts look alike through that"
         )
-    which = "" if clips.twins == 2 else f" of each {clips.twins}"
-    return (
-        f"{'; and '.join(parts)}; twins{which} have different labels, so of those answered alike one is right at most"
-    )
+    which = "" if clips.clips_per_scene == 2 else f" of each {clips.clips_per_scene}"
+    same = f"counterparts{which} have different labels, so at most one of those answered alike is right"
+    return f"{'; and '.join(parts)}; {same}"
 
 
 def _offsets(mixing: Mixing) -> str:
@@ -107,23 +108,23 @@ def _offsets(mixing: Mixing) -> str:
     return f"distances {', '.join(map(str, apart))}" if len(apart) < (mixing.span or 0) else "all distances up to that"
 
 
-def needed_reach(stories: np.ndarray) -> int | None:
-    """How far apart frames must be seen together to tell all twins of all scenes apart, on a ring without ends.
+def needed_reach(shown: np.ndarray) -> int | None:
+    """How far apart frames must be seen together to tell the clips of every scene apart, on a ring without ends.
 
     Args:
-        stories: (scenes, twins, T), see `Clips.stories`.
+        shown: (scenes, clips_per_scene, T), see `Clips.pictures_shown`.
 
     Returns:
         The least r for which windows of r + 1 frames in a row differ; None if not even the whole ring does.
     """
-    told = np.unique(stories, axis=0)
-    for reach in range(told.shape[-1]):
-        if all(len({_ring(story, reach) for story in twins}) == len(twins) for twins in told):
+    scenes = np.unique(shown, axis=0)
+    for reach in range(scenes.shape[-1]):
+        if all(len({_ring(clip, reach) for clip in scene}) == len(scene) for scene in scenes):
             return reach
     return None
 
 
-def _ring(story: Iterable[int], reach: int) -> tuple[Any, ...]:
-    story = [int(picture) for picture in story]
-    around = story + story
-    return tuple(sorted(Counter(tuple(around[s : s + reach + 1]) for s in range(len(story))).items()))
+def _ring(clip: Iterable[int], reach: int) -> tuple[Any, ...]:
+    pictures = [int(picture) for picture in clip]
+    around = pictures + pictures
+    return tuple(sorted(Counter(tuple(around[s : s + reach + 1]) for s in range(len(pictures))).items()))

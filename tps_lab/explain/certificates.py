@@ -277,7 +277,7 @@ def _on(found: Certificate, model: Any, data: Clips, name: str, trained: bool) -
     from tps_lab.measure import time_use
 
     highest = ceiling(Tried(found.symmetry), data).ceiling_pct
-    tried = time_use.facts(time_use.time_probes(model, data), data) if trained else None
+    tried = time_use.facts(time_use.rearrangements(model, data), data) if trained else None
     return replace(found, ceiling_pct=highest, data=name, trained=tried)
 
 

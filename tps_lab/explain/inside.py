@@ -208,11 +208,11 @@ def _steps(base: list[_Seen], changed: list[list[Tensor]]) -> dict[int, Groups]:
         groups: Groups = []
         for t in range(len(changed)):
             entries = changed[t][i].numpy()
-            twin = next((k for k, (_, others) in enumerate(groups) if _overlap(others, entries) > 0.9), None)
-            if twin is None:
+            same = next((k for k, (_, others) in enumerate(groups) if _overlap(others, entries) > 0.9), None)
+            if same is None:
                 groups.append(([t], entries))
             else:  # a tubelet; some of its entries may by chance have moved too little for one of its frames
-                groups[twin] = [*groups[twin][0], t], groups[twin][1] | entries
+                groups[same] = [*groups[same][0], t], groups[same][1] | entries
         count = np.sum([entries for _, entries in groups], axis=0)
         if len(groups) > 1 and count.max() == 1 and all(entries.any() for _, entries in groups):
             found[i] = groups

@@ -121,7 +121,7 @@ class Mixing:
         return self.variant.own_place_after(self.grid, self.depth)
 
     @property
-    def worlds(self) -> int:
+    def components(self) -> int:
         """Into how many sets of tokens the clip falls that never exchange anything; 1 if all meet."""
         from scipy.sparse.csgraph import connected_components
 
@@ -146,13 +146,13 @@ class Mixing:
             return "reach"
         return ""
 
-    def _seen(self, story: np.ndarray, window: np.ndarray) -> Counter[Any]:
+    def _seen(self, clip: np.ndarray, window: np.ndarray) -> Counter[Any]:
         """How often each content of a window is seen; counted by its place too, as far as places differ."""
-        frames = len(story)
+        frames = len(clip)
         found: Counter[Any] = Counter()
         for s in range(frames):
             later = np.flatnonzero(np.roll(window[s], -s))  # where the window lies, seen from its token
-            found[s % self.symmetry.period, later.tobytes(), story[(s + later) % frames].tobytes()] += 1
+            found[s % self.symmetry.period, later.tobytes(), clip[(s + later) % frames].tobytes()] += 1
         return found
 
 

@@ -26,7 +26,7 @@ def conditions() -> dict[str, Any]:
 
 
 def moment(device: Any = "cpu") -> dict[str, Any]:
-    """What changes: load, clocks, temperatures, power at this moment; None for what the machine does not tell.
+    """What changes: load, clocks, temperatures, power at this moment; None for what the machine does not say.
 
     Keys: load (runnable processes, mean of the last minute), cpu_mhz (mean over cores), cpu_celsius
     (the hottest zone); on CUDA also gpu_mhz, gpu_memory_mhz, gpu_celsius, gpu_watts, gpu_driver.

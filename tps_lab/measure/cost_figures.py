@@ -94,7 +94,7 @@ def measured(
 
     Args:
         rounds: at most, of each timing.
-        advance: told after each timing and each model, of `len(TIMED) + len(models)`.
+        advance: called after each timing and each model, of `len(TIMED) + len(models)`.
     """
     shape = clip_shape or tuple(next(iter(models.values())).clip_shape)  # type: ignore[arg-type]
     timed: dict[str, Compared] = {}

@@ -1,6 +1,6 @@
 """Does a trained model use time at all? Its test clips with their frames rearranged, and how far accuracy falls.
 
-Each probe shows the model the same clips with a change that leaves single frames as they are::
+Each rearrangement shows the model the same clips with a change that leaves single frames as they are::
 
     as it is     0 1 2 3 4 5 6 7      reversed      7 6 5 4 3 2 1 0
     shuffled     5 0 3 6 1 7 2 4      every 2nd     0 0 2 2 4 4 6 6
@@ -28,11 +28,11 @@ _DRAWS = 3  # orders that each clip is shuffled into
 
 
 @dataclass(frozen=True)
-class TimeProbe:
+class Rearranged:
     """One change of the frames' order.
 
     Args:
-        probe: its name.
+        name: of the rearrangement.
         top1_pct: accuracy on the changed clips, labels as they were.
         fall: percentage points below the unchanged clips; negative if it rose.
         same_answer_pct: clips that get the same answer as unchanged.
@@ -42,7 +42,7 @@ class TimeProbe:
         clips: how many; several orders of one clip count as several.
     """
 
-    probe: str
+    name: str
     top1_pct: float
     fall: float
     same_answer_pct: float
@@ -52,7 +52,7 @@ class TimeProbe:
 
 
 def orders(frames: int, rng: torch.Generator) -> dict[str, list[Tensor]]:
-    """Probe → the frames (T,) that a clip is made of, once or several times.
+    """Rearrangement → the frames (T,) that a clip is made of, once or several times.
 
     Shuffled orders are never the clip's own. With one frame there is nothing to rearrange.
     """
@@ -71,10 +71,10 @@ def orders(frames: int, rng: torch.Generator) -> dict[str, list[Tensor]]:
     }
 
 
-def time_probes(
+def rearrangements(
     model: nn.Module, clips: Clips, split: Split = "test", batch: int = 64, seed: int = 0
-) -> list[TimeProbe]:
-    """Accuracy of a trained model under each probe, on a whole split.
+) -> list[Rearranged]:
+    """Accuracy of a trained model under each rearrangement, on a whole split.
 
     Args:
         seed: of the shuffled orders, which are the same for all clips of a batch.
@@ -108,24 +108,24 @@ def time_probes(
         opposite = _percent(said == other[label]) if clips.pairs else None
         apart = round(_divergence(unchanged, changed), 4)
         rows.append(
-            TimeProbe(name, top1, round(base - top1, 4), _percent(said == whole), opposite, apart, said.numel())
+            Rearranged(name, top1, round(base - top1, 4), _percent(said == whole), opposite, apart, said.numel())
         )
     return rows
 
 
-def facts(rows: list[TimeProbe], clips: Clips) -> dict[str, Any]:
-    """The probes as plain data, with what they should be read against."""
+def facts(rows: list[Rearranged], clips: Clips) -> dict[str, Any]:
+    """The rearrangements as plain data, with what they should be read against."""
     return {
-        "probes": [asdict(row) for row in rows],
+        "probes": [{"probe" if key == "name" else key: value for key, value in asdict(row).items()} for row in rows],
         "chance_pct": 100 / len(clips.classes),
         "ceiling_pct": None if clips.ceiling is None else 100 * clips.ceiling,
         "answer": answer(rows),
     }
 
 
-def answer(rows: list[TimeProbe]) -> str:
-    """What the probes say, in a sentence, and no more than that."""
-    by = {row.probe: row for row in rows}
+def answer(rows: list[Rearranged]) -> str:
+    """What the rearrangements say, in a sentence, and no more than that."""
+    by = {row.name: row for row in rows}
     shuffled, backwards = by["shuffled"], by["reversed"]
     if shuffled.same_answer_pct == 100:
         return "It does not use the order of frames: every clip gets the same answer shuffled."

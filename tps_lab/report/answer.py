@@ -277,7 +277,7 @@ def remarks(ranking: Ranking) -> list[str]:
             f"(interval not above that): {listed(within)}."
         )
         if single := _single_runs_above([group for group, *_ in bounded if group.label in within]):
-            why = "where each test clip has a twin, no model blind to the order can be"
+            why = "where each test clip has a counterpart, no model blind to the order can be"
             said.append(f"Single runs are above it all the same; {why}: {listed(single)}.")
     elif bounded:
         them = "All variants are" if len(bounded) > 1 else f"{bounded[0][0].label} is"

@@ -20,7 +20,7 @@ from tps_lab.report.about import About
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
 from tps_lab.results.groups import Run
-from tps_lab.results.runs import Tell, warn
+from tps_lab.results.runs import OnDamaged, warn
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> R
 
 
 def chosen(
-    folders: Sequence[Path], about: Path | None = None, scale: str = "small", tell: Tell = warn
+    folders: Sequence[Path], about: Path | None = None, scale: str = "small", on_damaged: OnDamaged = warn
 ) -> GridRuns | None:
     """The grid to report on: that of the file, else the one that was run into these folders; None if none was.
 
     Args:
-        tell: called with everything that is damaged, which is left out.
+        on_damaged: called with everything that is damaged, which is left out.
 
     Raises:
         InputError: no cell of the file's grid is there, or several grids are and none was chosen.
     """
-    found, records = runs.find(*folders, tell=tell), record.find(folders, tell)
+    found, records = runs.find(*folders, on_damaged=on_damaged), record.find(folders, on_damaged)
     if about is not None:
         grid = collect(of_file(about, scale, records), found)
         if grid.missing == len(grid.runs):
@@ -199,7 +199,7 @@ def build_all(
     out: Path,
     scale: str = "small",
     command: str = "",
-    tell: Tell = warn,
+    on_damaged: OnDamaged = warn,
     force: bool = False,
 ) -> Overview:
     """A report on every grid file of a folder into `out`/<grid>, and `index.html` and `README.md` above them.
@@ -207,7 +207,7 @@ def build_all(
     Grids that were not run stand in the overview as such.
 
     Args:
-        tell: called with everything that is damaged, which is left out.
+        on_damaged: called with everything that is damaged, which is left out.
         force: replace files there that no report wrote, too.
 
     Raises:
@@ -216,7 +216,7 @@ def build_all(
     grid_files = find(grids)
     if not grid_files:
         raise InputError(f"no grid files (*.yaml) in {grids}")
-    found, records = runs.find(*folders, tell=tell), record.find(folders, tell)
+    found, records = runs.find(*folders, on_damaged=on_damaged), record.find(folders, on_damaged)
     wanted = [collect(of_file(file, scale, records), found) for file in grid_files]  # before anything is written
     lines = []
     for grid in wanted:
@@ -250,10 +250,10 @@ def _kept(grid: GridRuns) -> bytes:
 def remake(of: Record) -> str:
     """The command that makes a cell of a grid again; bit for bit on the same machine."""
     scale = [] if of.scale == "small" else ["--scale", of.scale]
-    told = [part for key, value in of.settings.items() for part in ("--set", f"{key}={value}")]
+    options = [part for key, value in of.settings.items() for part in ("--set", f"{key}={value}")]
     plugins = [part for file in of.plugins for part in ("--plugin", file)]
     file = of.file or f"ablations/{of.name}.yaml"
-    words = ["tps-lab", *plugins, "ablate", file, *scale, *told, "--only", "CASE/SEED", "--out", "NEW"]
+    words = ["tps-lab", *plugins, "ablate", file, *scale, *options, "--only", "CASE/SEED", "--out", "NEW"]
     return shlex.join(words)
 
 

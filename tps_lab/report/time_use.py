@@ -19,7 +19,7 @@ FILE = "time_use.json"
 
 
 def pictures(runs: Iterable[Run]) -> list[tuple[str, Figure]]:
-    """A caption and a figure for each data set whose runs were probed; for `build`'s `extra_figures`."""
+    """A caption and a figure for each data set whose runs have one; for `build`'s `extra_figures`."""
     by_data: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
         for found in getattr(run, "time_use", ()):
@@ -38,7 +38,7 @@ def pictures(runs: Iterable[Run]) -> list[tuple[str, Figure]]:
 
 
 def _mean(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """One model's probes, averaged over its seeds."""
+    """One model's figures, averaged over its seeds."""
     first = several[0]
     if len(several) == 1:
         return first

@@ -38,7 +38,7 @@ class Versus:
 
 
 def versus(first: Iterable[Run], second: Iterable[Run], name_a: str = "A", name_b: str = "B") -> Versus:
-    """Match the groups of two result sets by all that they were told to do, and compare them.
+    """Match the groups of two result sets by all their settings, and compare them.
 
     Raises:
         InputError: the two have no configuration in common.
@@ -151,9 +151,9 @@ def write(found: Versus, out: Path, command: str = "", left_out: Sequence[str] =
 
 def _key(group: Group) -> tuple[str, ...]:
     config = group.runs[0].config
-    if config:  # all that the run was told, but what it is called and its seed; two grids may call it two things
-        told = runs.flat({key: value for key, value in config.items() if key not in ("name", "seed", "trackers")})
-        return tuple(f"{key}={value}" for key, value in sorted(told.items()))
+    if config:  # all settings of the run but its name and seed; two grids may call it two things
+        settings = runs.flat({key: value for key, value in config.items() if key not in ("name", "seed", "trackers")})
+        return tuple(f"{key}={value}" for key, value in sorted(settings.items()))
     keys = "case attention backbone data tubelet temporal_position steps batch lr precision".split()
     return tuple(str(group.first.get(key)) for key in keys)
 

@@ -86,9 +86,9 @@ def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) 
         of: how many comparisons p values are corrected for, if these were chosen from more.
     """
     rights = [_rights(one, other) for one, other in pairs]
-    sizes = {twins for *_, twins, why in rights if not why}
-    twins = sizes.pop() if len(sizes) == 1 else 1
-    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], twins, of))
+    sizes = {size for *_, size, why in rights if not why}
+    clips_per_scene = sizes.pop() if len(sizes) == 1 else 1
+    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], clips_per_scene, of))
     return [
         Pair(one, other, None if why else next(found), why)
         for (one, other), (*_, why) in zip(pairs, rights, strict=True)
@@ -96,7 +96,7 @@ def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) 
 
 
 def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]:
-    """Rights and wrongs (S, N) of two groups on the seeds that both finished, the clips' twins, or why not."""
+    """Rights and wrongs (S, N) of two groups on the seeds that both finished, the clips of a scene, or why not."""
     none = np.zeros((0, 0))
     first, second = ({run.row.get("seed"): run for run in group.done} for group in (one, other))
     shared = [seed for seed in first if seed in second]

@@ -256,7 +256,7 @@ class LeftOut:
         return {"path": str(self.path), "reason": self.reason}
 
 
-Tell = Callable[[LeftOut], None]
+OnDamaged = Callable[[LeftOut], None]
 
 
 def warn(left_out: LeftOut) -> None:
@@ -264,13 +264,13 @@ def warn(left_out: LeftOut) -> None:
     warnings.warn(f"left out: {left_out}", stacklevel=3)
 
 
-def find(*folders: str | Path, tell: Tell = warn) -> list[Run]:
+def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
     """All finished runs in these folders (a run's own folder, or one that holds runs at any depth).
 
     Runs that a page keeps in its archive are among them, unless their folders are there, too.
 
     Args:
-        tell: called with every run that is damaged, which is left out.
+        on_damaged: called with every run that is damaged, which is left out.
 
     Raises:
         InputError: a folder does not exist, or there is no run in any of them that can be read.
@@ -297,21 +297,21 @@ def find(*folders: str | Path, tell: Tell = warn) -> list[Run]:
             raise InputError(f"no run in {there} can be read: {damaged[0].path}: {damaged[0].reason}{more}")
         raise InputError(f"no finished run (no row.json, no {archive.FILE}) in {there}")
     for one in damaged:
-        tell(one)
+        on_damaged(one)
     return list(found.values())
 
 
-def archived(folders: Iterable[str | Path], tell: Tell = warn) -> Iterator[Archived]:
+def archived(folders: Iterable[str | Path], on_damaged: OnDamaged = warn) -> Iterator[Archived]:
     """The runs that pages in these folders keep in their archives.
 
     Args:
-        tell: called with every archive that is damaged, which is left out.
+        on_damaged: called with every archive that is damaged, which is left out.
     """
     for file in archives(folders):
         try:
             _, several = archive.unpack(file)
         except files.Damaged as error:
-            tell(LeftOut(file, str(error)))
+            on_damaged(LeftOut(file, str(error)))
             continue
         yield from (Archived(file.parent / parts["id"], parts) for parts in several)
 
@@ -445,7 +445,7 @@ def environment() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command that a user gave; worker processes are told it by whoever started them."""
+    """The command that a user gave; worker processes get it from whoever started them."""
     program = Path(sys.argv[0]).name.replace("__main__.py", "tps-lab")  # python -m tps_lab.cli
     return os.environ.get("TPS_LAB_COMMAND") or shlex.join([program, *sys.argv[1:]])
 

@@ -133,7 +133,7 @@ class _Views(_Open):
         return self
 
 
-class _Probe(_Open):
+class _Rearranged(_Open):
     probe: str
     top1_pct: Pct
 
@@ -141,7 +141,7 @@ class _Probe(_Open):
 class _TimeUse(_Open):
     """What `tps-lab evaluate --rearranged` leaves: `time_use.json`."""
 
-    probes: Annotated[list[_Probe], Field(min_length=1)]
+    probes: Annotated[list[_Rearranged], Field(min_length=1)]
     answer: str
     chance_pct: Pct
     ceiling_pct: Pct | None

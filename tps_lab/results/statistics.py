@@ -13,7 +13,7 @@ their shares as half-widths, each with its own Student's t (Howe, JASA 69, 1974)
 
 where V_seeds holds the share of `rest` already and is at least var(d) / (S·N), so that seeds which agree
 by luck do not make an interval without width. Fewer than three seeds settle nothing. Clips that come in
-sets of twins (`Clips.twins`) count as one, because their answers hang together.
+whole scenes (`Clips.clips_per_scene`) count as one, because their answers hang together.
 
 Why not a bootstrap over seeds and clips, or one t with Satterthwaite's degrees of freedom? With two
 to five seeds both are too sure of themselves. Simulated, A against A, 200 clips, seeds that matter
@@ -28,7 +28,7 @@ much, how often the interval holds the true difference (2,000 studies)::
 many seeds, and `bootstrap` gives the bootstrap's interval to look at.
 
 The p value that a claim rests on belongs to the same interval, but is never below 2^(1 - N): with N test
-clips, or sets of twins, that all differ alike, a coin for each would say as much. So fewer than six of
+clips, or scenes, that all differ alike, a coin for each would say as much. So fewer than six of
 them settle nothing. Beside it stands the exact paired
 permutation test over seeds (SciPy): it assumes next to nothing, but with S seeds its p cannot be
 less than 2^(1 - S), so that with five seeds it never can say "below 5 %"; `permutation_floor` tells.
@@ -65,7 +65,7 @@ class Comparison:
         p_holm, permutation_p_holm: both, corrected for all comparisons made together.
         effect: Hedges' g of the seeds' differences (their mean in standard deviations); NaN if they
             do not differ.
-        seeds, clips: how many there were; sets of twins count as one clip.
+        seeds, clips: how many there were; the clips of a scene count as one.
         over: what the interval covers: "seeds and clips", or "clips" with one seed.
     """
 
@@ -98,12 +98,12 @@ class Comparison:
         return f"{self.difference:+z.1f} ({self.low:+z.1f} to {self.high:+z.1f})"
 
 
-def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: bool = True) -> Comparison:
+def compare(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, over_clips: bool = True) -> Comparison:
     """Compare two variants on the same seeds and the same test clips.
 
     Args:
         right_a, right_b: (S, N), 1 where seed s got clip c right; rows and columns in the same order.
-        twins: so many clips in a row hang together (`Clips.twins`).
+        clips_per_scene: so many clips in a row belong together (`Clips.clips_per_scene`).
         over_clips: False says that columns are no clips but accuracies on them, so that nothing can be
             said about other clips; the interval is over seeds alone.
 
@@ -113,7 +113,7 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: 
     >>> str(compare([[1, 1, 1, 0]] * 3, [[1, 1, 1, 0]] * 3))
     '+0.0 (+0.0 to +0.0)'
     """
-    d = _differences(right_a, right_b, twins)
+    d = _differences(right_a, right_b, clips_per_scene)
     (seeds, clips), mean = d.shape, float(d.mean())
     shares = _shares(d)
     half = _half(shares, ALPHA)
@@ -144,7 +144,10 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, over_clips: 
 
 
 def compare_all(
-    pairs: Sequence[tuple[ArrayLike, ArrayLike]], twins: int = 1, of: int | None = None, over_clips: bool = True
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]],
+    clips_per_scene: int = 1,
+    of: int | None = None,
+    over_clips: bool = True,
 ) -> list[Comparison]:
     """`compare` for each pair, the p values corrected for making all of these comparisons (Holm).
 
@@ -152,7 +155,7 @@ def compare_all(
         of: how many comparisons could have been made, if these were chosen by looking at more.
         over_clips: see `compare`.
     """
-    found = [compare(a, b, twins, over_clips) for a, b in pairs]
+    found = [compare(a, b, clips_per_scene, over_clips) for a, b in pairs]
     for index, value in zip(*_holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
     for index, value in zip(*_holm([one.permutation_p for one in found], of), strict=True):
@@ -161,12 +164,14 @@ def compare_all(
     return [replace(one, permutation_floor=min(1.0, one.permutation_floor * tested)) for one in found]
 
 
-def bootstrap(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, draws: int = 1000, seed: int = 0) -> Any:
+def bootstrap(
+    right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, draws: int = 1000, seed: int = 0
+) -> Any:
     """The percentile interval of a bootstrap over seeds and clips: (low, high) in points.
 
     For comparison only: see the module's text for how much it misses with few seeds.
     """
-    d = _differences(right_a, right_b, twins)
+    d = _differences(right_a, right_b, clips_per_scene)
     rng = np.random.default_rng(seed)
     # how often each seed and each clip is drawn; the mean over both is then one product
     by_seed = rng.multinomial(d.shape[0], np.full(d.shape[0], 1 / d.shape[0]), draws) / d.shape[0]
@@ -178,13 +183,13 @@ def bootstrap(right_a: ArrayLike, right_b: ArrayLike, twins: int = 1, draws: int
 # ---------------------------------------------------------------------- parts
 
 
-def _differences(right_a: ArrayLike, right_b: ArrayLike, twins: int) -> np.ndarray:
+def _differences(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int) -> np.ndarray:
     a, b = (np.atleast_2d(np.asarray(right, float)) for right in (right_a, right_b))
     if a.shape != b.shape or a.size == 0:
         raise InputError(f"both variants need the same seeds and clips, got {a.shape} and {b.shape} rights and wrongs")
-    if twins < 1 or a.shape[1] % twins:
-        raise InputError(f"{a.shape[1]} clips are no whole number of sets of {twins}")
-    return (a - b).reshape(len(a), -1, twins).mean(2)
+    if clips_per_scene < 1 or a.shape[1] % clips_per_scene:
+        raise InputError(f"{a.shape[1]} clips are no whole number of sets of {clips_per_scene}")
+    return (a - b).reshape(len(a), -1, clips_per_scene).mean(2)
 
 
 Share = tuple[float, int]  # a variance of the mean, and its degrees of freedom

@@ -118,6 +118,6 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
         "ceiling_pct": None if clips.ceiling is None else 100 * clips.ceiling,
         "ceiling_reason": clips.ceiling_reason,
         "classes": list(clips.classes),
-        "twins": clips.twins,
+        "twins": clips.clips_per_scene,
         "data_notes": list(clips.notes),
     }

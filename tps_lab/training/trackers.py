@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tps_lab.errors import InputError, told, unknown
+from tps_lab.errors import InputError, one_line, unknown
 
 
 def check(names: tuple[str, ...]) -> None:
@@ -38,7 +38,7 @@ def begin(accelerator: Any, settings: Mapping[str, Any]) -> None:
         accelerator.init_trackers("tps_lab", plain)
     except Exception as error:  # each service has its own
         names = ", ".join(str(getattr(name, "value", name)) for name in accelerator.log_with)
-        raise InputError(f"the tracker ({names}) cannot begin: {told(error)}") from error
+        raise InputError(f"the tracker ({names}) cannot begin: {one_line(error)}") from error
 
 
 def log(accelerator: Any, step: int, **figures: float) -> None:
@@ -48,7 +48,7 @@ def log(accelerator: Any, step: int, **figures: float) -> None:
             tracker.log(figures, step=step)
         except Exception as error:
             accelerator.trackers.remove(tracker)
-            print(f"{tracker.name} failed and is left out from here on: {told(error)}", file=sys.stderr)
+            print(f"{tracker.name} failed and is left out from here on: {one_line(error)}", file=sys.stderr)
 
 
 def end(accelerator: Any) -> None:
@@ -56,4 +56,4 @@ def end(accelerator: Any) -> None:
     try:
         accelerator.end_training()
     except Exception as error:
-        print(f"a tracker did not end well: {told(error)}", file=sys.stderr)
+        print(f"a tracker did not end well: {one_line(error)}", file=sys.stderr)

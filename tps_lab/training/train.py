@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data, files
-from tps_lab.errors import InputError, told
+from tps_lab.errors import InputError, one_line
 from tps_lab.progress import Progress
 from tps_lab.results import runs
 from tps_lab.training import cards, trackers
@@ -107,7 +107,7 @@ def train(
     except Exception as error:
         if team.count > 1 and not team.is_first:
             raise
-        row |= {"status": "failed", "reason": told(error)}
+        row |= {"status": "failed", "reason": one_line(error)}
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:

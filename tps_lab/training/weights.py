@@ -27,7 +27,7 @@ _NAMED = tuple(kind.partition(":")[0] for kind in KINDS if ":" in kind)
 
 
 def image_weights(text: str) -> dict[str, Any]:
-    """What `create_model` is told, for weights that an image model begins with; nothing for others."""
+    """Arguments of `create_model` for weights that an image model begins with; nothing for others."""
     kind, path = _split(text)
     if kind == "timm":
         return {"pretrained": True}

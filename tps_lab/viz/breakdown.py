@@ -80,12 +80,12 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
         panel.set_ylim(len(stages) - 0.5, -0.5)
         panel.tick_params(labelleft=panel is axes[0])
     handles, labels = axes[0].get_legend_handles_labels()
-    told = {"handles": handles, "labels": labels, "ncols": min(7, len(labels)), "fontsize": 8.5}
+    legend = {"handles": handles, "labels": labels, "ncols": min(7, len(labels)), "fontsize": 8.5}
     if ax is None:
-        figure.legend(loc="outside lower center", **told)
+        figure.legend(loc="outside lower center", **legend)
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     else:
-        ax.legend(loc="lower center", **told)
+        ax.legend(loc="lower center", **legend)
         ax.set_title(title)
     first: Axes = axes[0]
     return first

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @styled
 def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> Axes:
-    """Test accuracy under each probe of `tps_lab.measure.time_use`, one marker a model.
+    """Test accuracy under each rearrangement of `tps_lab.measure.time_use`, one marker a model.
 
     Args:
         named: a model's label → its `facts`.
@@ -24,17 +24,17 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
     >>> time_use({"TPS-C": facts}).get_xlabel()
     'test accuracy, %'
     """
-    probes = list(dict.fromkeys(row["probe"] for found in named.values() for row in found["probes"]))
+    names = list(dict.fromkeys(row["probe"] for found in named.values() for row in found["probes"]))
     step = 0.8 / max(1, len(named))
-    ax = ax or new_axes(8.6, 1.0 + max(0.5, 0.14 * len(named) + 0.16) * len(probes))
+    ax = ax or new_axes(8.6, 1.0 + max(0.5, 0.14 * len(named) + 0.16) * len(names))
     if not named:
-        return nothing(ax, "no run was probed")
+        return nothing(ax, "no run was evaluated with rearranged frames")
     for i, ((label, found), look) in enumerate(
         zip(named.items(), looks(name.partition(", seed")[0] for name in named), strict=True)
     ):
         by = {row["probe"]: row["top1_pct"] for row in found["probes"]}
-        places = [k + (i - (len(named) - 1) / 2) * step for k in range(len(probes))]
-        shown = [(by[probe], place) for probe, place in zip(probes, places, strict=True) if probe in by]
+        places = [k + (i - (len(named) - 1) / 2) * step for k in range(len(names))]
+        shown = [(by[name], place) for name, place in zip(names, places, strict=True) if name in by]
         ax.hlines([y for _, y in shown], 0, [x for x, _ in shown], color=look.colour, linewidth=1.2, alpha=0.55)
         ax.plot(
             [x for x, _ in shown], [y for _, y in shown], look.marker, color=look.colour,
@@ -50,8 +50,8 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
         ax.axvline(chance, color=QUIET, linewidth=0.9, linestyle=(0, (1.5, 1.5)), label="chance")
         if ceiling is not None and ceiling != chance:
             ax.axvline(ceiling, color=CEILING, linewidth=0.9, linestyle=(0, (4, 3)), label="order-blind ceiling")
-    ax.set_yticks(range(len(probes)), probes)
-    ax.set_ylim(len(probes) - 0.45, -0.55)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.45, -0.55)
     ax.set_xlim(0, 106)
     ax.set_xlabel("test accuracy, %")
     ax.grid(False, axis="y")

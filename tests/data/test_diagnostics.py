@@ -1,19 +1,20 @@
-"""Temporal probes: twins show the same frames, so order-blind models are capped; and each shows what it says."""
+"""Diagnostics: the clips of a scene show the same frames, so order-blind models are capped; each shows what it says."""
 
 import pytest
 import torch
 
 from tps_lab import InputError
 from tps_lab.data import data_sets, parse
-from tps_lab.data._probe import Probe
+from tps_lab.data._diagnostic import Diagnostic
 from tps_lab.explain import needed_reach
 
 SMALL = {"train": 96, "val": 48, "test": 48}
-PROBES = [name for name, cls in data_sets().items() if issubclass(cls, Probe) and name != "still"]  # which asks nothing
+# "still" asks nothing of time
+DIAGNOSTICS = [name for name, cls in data_sets().items() if issubclass(cls, Diagnostic) and name != "still"]
 CASES = [
-    *PROBES, "speed(frames=7)", "direction(step=3)", "order(gap=1)", "order(gap=8)", "order(gap=11)", "first(gap=3)",
-    "first(gap=5)", "first(hold=1, gap=9)", "rhythm(frames=32)", "counting(frames=10)", "match(gap=1)", "match(gap=5)",
-    "counting(equal_light=False)",
+    *DIAGNOSTICS, "speed(frames=7)", "direction(step=3)", "order(gap=1)", "order(gap=8)", "order(gap=11)",
+    "first(gap=3)", "first(gap=5)", "first(hold=1, gap=9)", "rhythm(frames=32)", "counting(frames=10)", "match(gap=1)",
+    "match(gap=5)", "counting(equal_light=False)",
 ]  # fmt: skip
 
 
@@ -29,17 +30,17 @@ def all_of(clips, split="test"):
 def test_twins_show_the_same_frames_bit_for_bit_and_have_different_labels(text):
     clips = opened(text)
     x, y = all_of(clips)
-    k, frames = clips.twins, clips.clip_shape[1]
+    k, frames = clips.clips_per_scene, clips.clip_shape[1]
     assert clips.ceiling == 1 / k
     assert clips.size("test") % k == 0
     for scene in range(0, len(x), k):
-        # an order of the frames that knows nothing of stories: by their bytes
+        # an order of the frames that knows nothing of the pictures shown: by their bytes
         sets = [sorted(clip[0, t].numpy().tobytes() for t in range(frames)) for clip in x[scene : scene + k]]
         assert all(frames_of == sets[0] for frames_of in sets)
         assert len(set(y[scene : scene + k].tolist())) == k
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 def test_no_order_blind_classifier_passes_the_ceiling(name):
     clips = opened(name)
     x, y = all_of(clips)
@@ -63,23 +64,23 @@ def test_where_light_counts_an_order_blind_model_needs_no_time():
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_the_stated_reach_is_what_the_stories_need(text):
+def test_the_stated_reach_is_what_the_scenes_need(text):
     clips = opened(text)
-    assert clips.reach == needed_reach(clips.stories())
+    assert clips.reach == needed_reach(clips.pictures_shown())
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_stories_say_which_frames_are_equal(text):
+def test_pictures_shown_say_which_frames_are_equal(text):
     clips = opened(text)
     x, _ = all_of(clips)
-    stories = clips.stories().reshape(-1, clips.clip_shape[1])
-    for clip, story in zip(x[:: clips.twins + 1], stories[:: clips.twins + 1], strict=True):
-        for t in range(len(story)):
+    shown = clips.pictures_shown().reshape(-1, clips.clip_shape[1])
+    for clip, numbers in zip(x[:: clips.clips_per_scene + 1], shown[:: clips.clips_per_scene + 1], strict=True):
+        for t in range(len(numbers)):
             for u in range(t):
-                assert torch.equal(clip[:, t], clip[:, u]) == (story[t] == story[u])
+                assert torch.equal(clip[:, t], clip[:, u]) == (numbers[t] == numbers[u])
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 def test_clips_follow_from_the_seed_alone_whatever_else_is_in_the_batch(name):
     clips = opened(name)
     together, labels = clips.batch("train", torch.arange(10))
@@ -89,10 +90,10 @@ def test_clips_follow_from_the_seed_alone_whatever_else_is_in_the_batch(name):
     assert not torch.equal(opened(name, seed=1).batch("train", torch.arange(10))[0], together)
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 def test_no_digit_is_in_two_splits_and_no_class_is_missing(name):
     clips = opened(name, train=960, val=480, test=480)
-    used = {split: set(told.digit.flatten().tolist()) - {-1} for split, told in clips.told.items()}
+    used = {split: set(made.digit.flatten().tolist()) - {-1} for split, made in clips.scenes.items()}
     assert not used["train"] & used["val"]
     assert not used["train"] & used["test"]
     assert not used["val"] & used["test"]
@@ -136,7 +137,7 @@ def test_order_first_and_match():
     clips = opened("first(noise=0)")
     x, y = all_of(clips)
     assert (lit(x).sum(1) == 6).all()
-    first = clips.told["test"].digit.gather(1, clips.told["test"].story.flatten(1)[:, :0].new_ones(24, 1))[:, 0]
+    first = clips.scenes["test"].digit.gather(1, clips.scenes["test"].shown.flatten(1)[:, :0].new_ones(24, 1))[:, 0]
     from sklearn.datasets import load_digits
 
     assert y[0::2].tolist() == load_digits().target[first.numpy()].tolist()
@@ -181,7 +182,7 @@ def test_bad_options_are_named(text, says):
 def test_still_shows_one_digit_that_stands():
     clips = opened("still(noise=0)")
     assert clips.clip_shape == (3, 1, 24, 24)
-    assert (clips.ceiling, clips.twins, clips.reach) == (None, 1, 0)
+    assert (clips.ceiling, clips.clips_per_scene, clips.reach) == (None, 1, 0)
     x, y = all_of(opened("still(frames=3)", test=300))
     assert torch.equal(x[:, :, 0], x[:, :, 2])
     assert set(y.tolist()) == set(range(10))

@@ -1,13 +1,13 @@
-"""What all temporal probes share: a scene has a few pictures, and stories that show them in time.
+"""What all diagnostics of time share: a scene has a few pictures, and its clips show them in different orders.
 
-A probe isolates one ability. Each of its scenes is told as K clips ("twins") that show the same
+A diagnostic isolates one ability. Each of its scenes makes K clips, *counterparts*, that show the same
 frames, bit for bit and noise included, in K orders with K different labels. From this follows the
-ceiling of all probes built so: a model that is blind to the order of frames answers all K alike, at
-most one of them is right, and since every split holds whole sets of twins, its accuracy on it cannot
-exceed 1/K. That is no estimate but holds on the very test clips.
+ceiling of all diagnostics built so: a model that is blind to the order of frames answers all K alike, at
+most one of them is right, and since every split holds whole scenes, its accuracy on it cannot
+exceed 1/K. That is no estimate: it holds on the very test clips.
 
-Which reach a task needs follows from its stories too; `tps_lab.explain` works it out, and a test
-compares it with the `reach` that each probe states.
+Which reach a task needs follows from the pictures shown too; `tps_lab.explain` works it out, and a test
+compares it with the `reach` that each diagnostic states.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _BANK = 1 << 20  # random numbers that the noise of all pictures is cut from
 
 
 @dataclass(frozen=True)
-class Told:
-    """The scenes of one split. N scenes of K twins, each with I pictures shown over T frames.
+class Scenes:
+    """The scenes of one split: N scenes of K clips, each with I pictures shown over T frames.
 
     Args:
-        story: (N, K, T), which picture a frame shows.
+        shown: (N, K, T), which picture a frame shows.
         digit: (N, I), which of the 1,797 digits a picture shows; -1 none.
         x, y, scale: (N, I), where and how large; the frame spans -1 to 1.
-        labels: (N, K); without them twin k is of class k.
+        labels: (N, K); without them clip k of a scene is of class k.
     """
 
-    story: Tensor
+    shown: Tensor
     digit: Tensor
     x: Tensor
     y: Tensor
@@ -47,10 +47,10 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Probe(DrawnData):
-    """A temporal probe. A subclass tells the scenes; the clips, the splits and the noise stand here.
+class Diagnostic(DrawnData):
+    """A diagnostic of time. A subclass makes the scenes; the clips, the splits and the noise are made here.
 
-    Splits are rounded down to whole sets of twins.
+    Splits are rounded down to whole scenes.
 
     Args:
         seed: of everything random in the clips (not of training).
@@ -73,18 +73,18 @@ class Probe(DrawnData):
     @property
     def ceiling(self) -> float | None:
         """The best accuracy of a model blind to frame order, 0 to 1; None where nothing caps it."""
-        return 1 / self.twins
+        return 1 / self.clips_per_scene
 
-    def tell(self, n: int, draw: Drawn) -> Told:
+    def scenes(self, n: int, draw: Drawn) -> Scenes:
         """The n scenes of a split."""
         raise NotImplementedError
 
-    def opened(self) -> ProbeClips:
-        return ProbeClips(self)
+    def opened(self) -> DiagnosticClips:
+        return DiagnosticClips(self)
 
 
 class Drawn:
-    """What a probe draws its scenes with: random numbers of one split, always made on the CPU."""
+    """What a diagnostic draws its scenes with: random numbers of one split, always made on the CPU."""
 
     def __init__(self, split: Split, seed: int, kinds: Tensor) -> None:
         import torch
@@ -127,49 +127,50 @@ class Drawn:
         return x, y, self.uniform(0.5, 0.65, n, 1).expand(n, pictures)
 
 
-class ProbeClips(Clips):
-    """The clips of a probe, drawn on whatever device asks for them."""
+class DiagnosticClips(Clips):
+    """The clips of a diagnostic, drawn on whatever device asks for them."""
 
-    def __init__(self, options: Probe) -> None:
+    def __init__(self, options: Diagnostic) -> None:
         self.options = options
         self.clip_shape = (3, options.frames, options.size, options.size)
-        self.classes, self.twins, self.reach = options.classes, options.twins, options.reach
+        self.classes, self.clips_per_scene, self.reach = options.classes, options.clips_per_scene, options.reach
         self.ceiling = options.ceiling
-        self.ceiling_reason = reordered(self.twins) if self.ceiling else ""
+        self.ceiling_reason = reordered(self.clips_per_scene) if self.ceiling else ""
         if self.ceiling is None and options.frames > 1:
             self.notes = (f"{options.title}: nothing caps a model blind to frame order here",)
         if len(self.classes) == 2:
             self.pairs = ((0, 1),)
         self.digits, kinds = _digits.load()
-        self.told = {
-            split: options.tell(self.size(split) // self.twins, Drawn(split, options.seed, kinds)) for split in SPLITS
+        self.scenes = {
+            split: options.scenes(self.size(split) // self.clips_per_scene, Drawn(split, options.seed, kinds))
+            for split in SPLITS
         }
         self.noise = {split: self._noise(split) for split in SPLITS}
 
     def size(self, split: Split) -> int:
-        return int(getattr(self.options, split)) // self.twins * self.twins
+        return int(getattr(self.options, split)) // self.clips_per_scene * self.clips_per_scene
 
-    def stories(self, split: Split = "test") -> np.ndarray:
-        return self.told[split].story.numpy()
+    def pictures_shown(self, split: Split = "test") -> np.ndarray:
+        return self.scenes[split].shown.numpy()
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         import torch
 
         index = index.cpu()
-        told, scene, twin = self.told[split], index // self.twins, index % self.twins
-        story = told.story[scene, twin].to(device)  # (B, T)
+        scenes, scene, nth = self.scenes[split], index // self.clips_per_scene, index % self.clips_per_scene
+        shown = scenes.shown[scene, nth].to(device)  # (B, T)
         pictures = self._pictures(split, scene, device)  # (B, I, H, W)
-        clips = pictures[torch.arange(len(index), device=device)[:, None], story]
+        clips = pictures[torch.arange(len(index), device=device)[:, None], shown]
         clips = (clips - _digits.MEAN) / _digits.SPREAD
-        labels = twin if told.labels is None else told.labels[scene, twin]
+        labels = nth if scenes.labels is None else scenes.labels[scene, nth]
         return clips[:, None].expand(-1, 3, -1, -1, -1), labels.to(device)
 
     def _pictures(self, split: Split, scene: Tensor, device: torch.device | str) -> Tensor:
-        told, size = self.told[split], self.options.size
-        digit = told.digit[scene]
-        x, y, scale = (values[scene].flatten().to(device) for values in (told.x, told.y, told.scale))
-        shown = self.digits[digit.clamp(min=0).flatten()].to(device)
-        ink = _digits.draw(shown, x, y, scale, 0 * x, size=size).reshape(*digit.shape, size, size)
+        scenes, size = self.scenes[split], self.options.size
+        digit = scenes.digit[scene]
+        x, y, scale = (values[scene].flatten().to(device) for values in (scenes.x, scenes.y, scenes.scale))
+        digits = self.digits[digit.clamp(min=0).flatten()].to(device)
+        ink = _digits.draw(digits, x, y, scale, 0 * x, size=size).reshape(*digit.shape, size, size)
         ink = ink * (digit >= 0).to(device)[:, :, None, None]
         if not self.options.noise:
             return ink
@@ -186,4 +187,4 @@ class ProbeClips(Clips):
 
         rng = torch.Generator().manual_seed(10 * self.options.seed + _digits.STREAM[split] + 5)
         bank = torch.randn(_BANK + self.options.size**2, generator=rng)
-        return bank, torch.randint(0, _BANK, self.told[split].digit.shape, generator=rng)
+        return bank, torch.randint(0, _BANK, self.scenes[split].digit.shape, generator=rng)
