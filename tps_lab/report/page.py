@@ -15,10 +15,11 @@ from tps_lab.report import answer as words
 from tps_lab.report import cells, comparisons, equal, facts, latex, method, own, tables, time_use, views
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
-from tps_lab.report.pictures import MOST_CURVES, Pictures, highest, of_tuning
+from tps_lab.report.pictures import MOST_CURVES, Pictures, figure_of, highest, of_tuning
 from tps_lab.report.render import render
 from tps_lab.report.wording import listed
 from tps_lab.results import archive, paired
+from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
 from tps_lab.text import as_text
 
@@ -144,6 +145,7 @@ def write(
         "about": about,
         "count": len(runs),
         "sections": sections,
+        "overall": _overall(groups, figures),
         "tuning": of_tuning(about.tuned, figures),
         "mosaics": _mosaics(groups, figures),
         "extra": [
@@ -231,6 +233,35 @@ def _shared_setting(groups: Sequence[Group]) -> str:
         if len(found) == 1 and not (key == "tubelet" and groups[0].first.get(key) == 1):
             phrases.append(found.pop())
     return ", ".join(phrases)
+
+
+@dataclass(frozen=True)
+class Overall:
+    """What a report shows of the variants over all its tasks."""
+
+    found: list[Aggregate]
+    tasks: int
+    picture: Picture
+
+    @property
+    def said(self) -> str:
+        """Who has the highest interquartile mean, in a sentence that ranks only what intervals keep apart."""
+        best, *others = sorted(self.found, key=lambda one: -one.iqm.value)
+        near = [one.name for one in others if one.iqm.high >= best.iqm.low]
+        told = f"not told apart from {listed(near)}" if near else "above all others’ intervals"
+        return (
+            f"Over {self.tasks} tasks {best.name} has the highest interquartile mean score, {best.iqm.value:.1f} % "
+            f"({best.iqm.low:.1f} to {best.iqm.high:.1f}), {told}."
+        )
+
+
+def _overall(groups: Sequence[Group], figures: Path) -> Overall | None:
+    """Several tasks at once; None where there are not several variants that finished on all of them."""
+    found = aggregates(groups)
+    if not found:
+        return None
+    caption = "Left: interquartile means with 95 % intervals. Right: the share of runs above each score."
+    return Overall(found, found[0].tasks, picture(figure_of(viz.aggregate(found)), "aggregate", caption, figures))
 
 
 def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern, Picture]]:

@@ -128,7 +128,7 @@ class Pictures:
         return f" The {len(shown)} of {len(self.groups)} with the highest test means."
 
     def _plot(self, name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
-        return picture(_figure(ax), f"{name}-{self.number}", caption, self.folder, wide)
+        return picture(figure_of(ax), f"{name}-{self.number}", caption, self.folder, wide)
 
 
 def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:
@@ -140,14 +140,15 @@ def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:
     if all(len(point) == 1 and isinstance(point[0][1], (int, float)) and point[0][1] > 0 for point in points):
         over = axis_name(points[0][0][0])
     caption = f"Validation accuracy over the {over}; the large marker is each variant’s choice."
-    drawn = [picture(_figure(viz.tuning(tuned, over)), "tuning", caption, folder)] if over else []
+    drawn = [picture(figure_of(viz.tuning(tuned, over)), "tuning", caption, folder)] if over else []
     most = max(one.steps for one in tuned)
     caption = f"The best to expect of so many trials after {most:,} steps, with the band that it lies in: all bands "
     caption += "together with 95 %. Pale lines are the other variants."
-    return [*drawn, picture(_figure(viz.best_of_trials(tuned)), "trials", caption, folder)]
+    return [*drawn, picture(figure_of(viz.best_of_trials(tuned)), "trials", caption, folder)]
 
 
-def _figure(ax: Any) -> Any:
+def figure_of(ax: Any) -> Any:
+    """The figure that axes stand in."""
     return ax.get_figure(root=True)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from tps_lab.results.groups import group_runs
+from tps_lab.viz.aggregate import aggregate
 from tps_lab.viz.attended import attended_sets, provenance
 from tps_lab.viz.bars import dots, stacked
 from tps_lab.viz.breakdown import breakdown
@@ -36,6 +37,7 @@ from tps_lab.viz.tuning import best_of_trials, tuning
 __all__ = [
     "Look",
     "accuracy_map",
+    "aggregate",
     "attended_sets",
     "attention_maps",
     "badge",
