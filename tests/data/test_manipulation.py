@@ -65,6 +65,18 @@ def cache(bar, tmp_path_factory):
     return folder, make(SMALL, folder)
 
 
+def test_a_clip_of_one_frame_shows_any_frame_of_the_scene(cache):
+    folder, _ = cache
+    whole, _ = parse(SMALL, path=str(folder), frames=16).opened().batch("test", torch.arange(3))
+    for at, frame in (("0", 0), ("0.5", 8), ("1", 15)):
+        spec = parse(f"bar(frames=1, at={at}, size=16, train=130, val=10, test=70)", path=str(folder))
+        clips = spec.opened()
+        assert clips.clip_shape == (3, 1, 16, 16)
+        assert torch.equal(clips.batch("test", torch.arange(3))[0], whole[:, :, frame : frame + 1])
+    with pytest.raises(InputError, match=r"at=0.2 is for clips of one frame, got frames=8"):
+        parse("bar(at=0.2)")
+
+
 def test_clips_are_what_was_played(cache):
     folder, made = cache
     spec = parse(SMALL, path=str(folder), frames=4)

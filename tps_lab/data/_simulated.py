@@ -7,8 +7,8 @@ A subclass says which kinds of scene there are and plays one. It then has two ta
                      and its exact reversal: a model that is blind to the order of frames scores at most 50 %
 
 Scenes are rendered in 16 frames, of which clips of 16, 8, 4 or 2 take every one, second, fourth or eighth, so that one
-cache serves them all. Cutting scenes out of episodes is the subclass's: it must draw how long a stretch a scene shows
-alike for all kinds, or length would give them away.
+cache serves them all; a clip of one frame takes any (`at`), to see what needs no time. Cutting scenes out of episodes
+is the subclass's: it must draw how long a stretch a scene shows alike for all kinds, or length would give them away.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Simulated(Data):
         frames, size: of a clip, size in pixels.
         task: "classes", or "direction", where each scene is shown backwards too, as a class of its own.
         train, val, test: scenes per split. With task=direction a scene is two clips.
+        at: where in the scene the frame of a clip of one is, from 0, its first, to 1, its last.
         path: the folder that the rendered scenes are in; "" is a folder of this user's for caches.
         content: the hash that the rendered scenes must have, as `tps-lab data make` prints it; "" takes any.
         seed: of everything random in the scenes (not of training).
@@ -63,17 +64,22 @@ class Simulated(Data):
     train: int = 2400
     val: int = 480
     test: int = 960
+    at: float = 0.5
     path: str = ""
     content: str = ""
     seed: int = 0
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Data.limits, "frames": (2, 1_000), "size": (8, 1_024)}
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **Data.limits, "frames": (1, 1_000), "size": (8, 1_024), "at": (0, 1),
+    }  # fmt: skip
     seconds_each: ClassVar[float] = 0.2  # about what playing and rendering a scene takes of one core
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.task not in TASKS:
             raise unknown(f"task of {self.name}", self.task, TASKS)
+        if self.frames > 1 and self.at != type(self).at:
+            raise InputError(f"{self.name}: at={self.at} is for clips of one frame, got frames={self.frames}")
         for split in SPLITS:
             if getattr(self, split) < len(self.kinds):
                 raise InputError(
@@ -110,8 +116,16 @@ class Simulated(Data):
 
     @property
     def stored(self) -> int:
-        """Frames that a scene is rendered in; a clip takes every `stored // frames`-th of them."""
+        """Frames that a scene is rendered in; `shown` of them make a clip."""
         return _FRAMES if _FRAMES % self.frames == 0 else self.frames
+
+    @property
+    def shown(self) -> slice:
+        """Which of a scene's frames a clip takes."""
+        if self.frames == 1:
+            first = round(self.at * (self.stored - 1))
+            return slice(first, first + 1)
+        return slice(None, None, self.stored // self.frames)
 
     @property
     def scene_bytes(self) -> int:
@@ -120,7 +134,7 @@ class Simulated(Data):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides which pictures are in a cache."""
-        left_out = ("frames", "task", "path", "content")
+        left_out = ("frames", "at", "task", "path", "content")
         options = {name: getattr(self, name) for name in self.options() if name not in left_out}
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
         return {
@@ -199,8 +213,8 @@ class SimulatedClips(Clips):
 
         index = index.cpu()
         scene, backwards = (index // 2, index % 2) if self.both_ways else (index, torch.zeros_like(index))
-        step = self.options.stored // self.options.frames
-        found = [self.scenes[split][i // SHARD][i % SHARD, ::step] for i in scene.tolist()]
+        shown = self.options.shown
+        found = [self.scenes[split][i // SHARD][i % SHARD, shown] for i in scene.tolist()]
         clips = torch.from_numpy(np.stack(found)).to(device)
         clips = torch.where(backwards.bool().to(device)[:, None, None, None, None], clips.flip(1), clips)
         kind = scene % len(self.options.kinds)

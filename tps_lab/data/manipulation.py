@@ -74,7 +74,7 @@ class Manipulation(Simulated):
     task=direction each clip is shown backwards too, and a model blind to frame order scores at most 50 %.
 
     Args:
-        frames, size, task, train, val, test, path, content, seed: see `Simulated`.
+        frames, size, task, train, val, test, at, path, content, seed: see `Simulated`.
         tasks: names such as door-open; "opposites" is the twelve pairs that undo each other, "all" Meta-World's fifty.
         cameras: how many cameras training has; 0: each clip its own. Validation and test clips have their own always.
         around: degrees that the cameras go around the table, in steps of 20, half to either side of its middle.
