@@ -1,0 +1,311 @@
+"""Moving digits' predictions put to a robot arm: `python reports/manipulation/make.py --run` asks and makes the page.
+
+`--run` runs what is missing of the grids beside this file (resumable; about an hour and a half of one core) and asks
+every trained model about rearranged frames. Without it the page is written again from the runs in --runs, or from those
+that the pages of the grids keep. The scenes come from `tps-lab data make`; `prediction.md` was written before any ran.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+import study  # noqa: E402
+
+GRIDS = ("attention", "classes", "baselines", "baselines_direction", "patterns", "frames")
+# what the prediction calls the cases of attention.yaml
+PREDICTED = {"TPS+TCS": "PST", "TCS": "channel only", "TPS": "patch only"}
+DRAWS = 2000
+PROBES = ("as it is", "shuffled", "reversed", "frozen")
+Means = dict[str, float]
+
+
+def prediction(text: str) -> dict[str, tuple[int, float, float]]:
+    """Case → its place and the interval of its distance from PST, out of the sealed page's last table."""
+    rows = re.findall(r"^\| (\d+) \| (\S+) \| ([−+\d]+) \| ([−+\d]+) \|$", text, re.MULTILINE)
+    return {
+        PREDICTED.get(name, name): (int(place), *(float(end.replace("−", "-")) for end in ends))
+        for place, name, *ends in rows
+    }
+
+
+def tau(expected: Mapping[str, float], rights: Mapping[str, np.ndarray], twins: int) -> tuple[float, float, float]:
+    """Kendall's tau-b between an expected order and accuracies, and its 95 % interval.
+
+    Seeds and scenes are drawn anew, the same for all cases: the interval says how far the order hangs on them.
+
+    Args:
+        expected: case → what grows with the accuracy that is expected of it.
+        rights: case → (S, N), whether seed s answered clip c right.
+        twins: so many clips in a row are of one scene.
+    """
+    from scipy.stats import kendalltau
+
+    cases = [case for case in expected if case in rights]
+    wanted = [expected[case] for case in cases]
+    right = np.stack([rights[case].reshape(len(rights[case]), -1, twins).mean(2) for case in cases])
+    _, seeds, scenes = right.shape
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(DRAWS):
+        seed, scene = rng.integers(seeds, size=seeds), rng.integers(scenes, size=scenes)
+        drawn.append(kendalltau(wanted, right[:, seed][:, :, scene].mean((1, 2))).statistic)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(kendalltau(wanted, right.mean((1, 2))).statistic), float(low), float(high)
+
+
+def confusion(
+    said: np.ndarray, label: np.ndarray, opposites: Sequence[tuple[int, int]], both_ways: bool
+) -> dict[str, float]:
+    """What answers are, in percent of the clips: right, or in which way a task was taken for what undoes it.
+
+    Args:
+        said, label: (N,) classes.
+        opposites: pairs of kinds that undo each other.
+        both_ways: class 2k is kind k, and 2k + 1 its reversal; else classes are kinds.
+    """
+    other = dict(opposites) | {b: a for a, b in opposites}
+    ways = 2 if both_ways else 1
+    kind, said_kind = label // ways, said // ways
+    undoes = np.array([other.get(int(k), -1) for k in kind]) == said_kind
+    turned = (label % ways) != (said % ways)
+    found = {
+        "right": said == label,
+        "its own reversal": (kind == said_kind) & turned,
+        "its opposite": undoes & ~turned,
+        "its opposite reversed": undoes & turned,
+        "another object": (kind != said_kind) & ~undoes,
+    }
+    return {name: 100 * float(np.mean(which)) for name, which in found.items() if both_ways or "revers" not in name}
+
+
+def rights(group: Any) -> np.ndarray:
+    """(S, N): whether a group's runs answered each test clip right."""
+    return np.stack([run.predictions[0] == run.predictions[1] for run in group.done])
+
+
+def asked(grid: str, sources: Sequence[Path]) -> dict[str, Any] | None:
+    """What a grid has found so far at each budget; None: nothing of it ran."""
+    from tps_lab.errors import InputError
+    from tps_lab.report import grids
+    from tps_lab.results.groups import group_runs
+
+    if not sources:
+        return None
+    try:
+        found = grids.chosen(sources, HERE / f"{grid}.yaml")
+    except InputError:
+        return None
+    assert found is not None
+    done = [run for run in found.runs if run.row.get("status") == "done"]
+    if not done:
+        return None
+    budgets = []
+    for steps in sorted({int(run.row["steps"]) for run in done}):
+        groups = group_runs(run for run in done if run.row["steps"] == steps)
+        budgets.append({"steps": steps, "rows": rows(groups, str(found.record.about["baseline"])), "groups": groups})
+    return {
+        "grid": found, "title": found.record.about["title"], "question": found.record.about["question"],
+        "done": len(done), "of": len(found.runs), "budgets": budgets, "runs": done,
+    }  # fmt: skip
+
+
+def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
+    """A line a case, best first: accuracy, distance from the baseline, what was chosen, what rearranging does."""
+    from tps_lab.data import parse
+    from tps_lab.results.paired import paired
+
+    against = {pair.group.label: pair for pair in paired(groups, baseline)} if _has(groups, baseline) else {}
+    lines = []
+    for group in groups:
+        row = group.first
+        spec: Any = parse(row["data"])
+        answers = [run.predictions for run in group.done]
+        each = [confusion(*map(np.asarray, answer), spec.opposites, spec.task == "direction") for answer in answers]
+        pair = against.get(group.label)
+        lines.append(
+            {
+                "case": group.label,
+                "top1": group.top1,
+                "mean": group.top1.mean,
+                "seeds": len(group.done),
+                "lr": row["lr"],
+                "macs": row.get("macs"),
+                "pair": pair,
+                "verdict": "" if pair is None else pair.verdict,
+                "confusion": {name: float(np.mean([one[name] for one in each])) for name in each[0]},
+                "probes": probes(group),
+            }
+        )
+    return sorted(lines, key=lambda line: -line["mean"])
+
+
+def _has(groups: Sequence[Any], baseline: str) -> bool:
+    return any(group.label == baseline for group in groups)
+
+
+def probes(group: Any) -> dict[str, dict[str, float]] | None:
+    """Probe → accuracy and share of answers that stay, means over the runs that were probed; None: none was."""
+    found = [one for run in group.done for one in run.time_use]
+    if not found:
+        return None
+    by = [{row["probe"]: row for row in one["probes"]} for one in found]
+    keys = ("top1_pct", "same_answer_pct", "opposite_answer_pct")
+    return {
+        probe: {key: float(np.mean([one[probe][key] for one in by])) for key in keys if by[0][probe][key] is not None}
+        for probe in PROBES
+        if probe in by[0]
+    }
+
+
+def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, float]]) -> dict[str, Any]:
+    """The sealed prediction beside what came out at the grid's largest budget."""
+    from tps_lab.data import parse
+
+    budget = found["budgets"][-1]
+    right = {group.label: rights(group) for group in budget["groups"] if group.label in sealed}
+    seeds = min(map(len, right.values()))
+    by = {line["case"]: line for line in budget["rows"]}
+    places = {case: place for place, case in enumerate((line["case"] for line in budget["rows"]), 1)}
+    lines = []
+    for case, (place, low, high) in sealed.items():
+        distance = by[case]["mean"] - by["PST"]["mean"] if case in by and "PST" in by else None
+        held = None if distance is None or case == "PST" else low <= distance <= high
+        lines.append(
+            {"case": case, "predicted": place, "came": places.get(case), "low": low, "high": high}
+            | {"distance": distance, "held": held}
+        )
+    twins = 2 if parse(budget["groups"][0].first["data"]).task == "direction" else 1  # type: ignore[attr-defined]
+    expected = {case: -float(place) for case, (place, _, _) in sealed.items()}
+    same_seeds = {case: answers[:seeds] for case, answers in right.items()}
+    return {
+        "steps": budget["steps"], "lines": lines, "best": max(line["mean"] for line in budget["rows"]),
+        "tau": tau(expected, same_seeds, twins) if len(right) > 2 else None,
+    }  # fmt: skip
+
+
+def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
+    """Verdicts on manipulation beside those of papers: reports/literature's own comparison."""
+    import yaml
+
+    literature = study.load("literature")
+    tables = yaml.safe_load((literature.HERE / "tables.yaml").read_text())
+    pairs = literature.asked(runs)
+    lines = []
+    for task in sorted({row["data"] for row in pairs}):
+        chosen = [row for row in pairs if row["data"] == task]
+        name = "direction" if "task=direction" in task else "classes"
+        lines += [
+            {"task": name, "steps": max(row["steps"] for row in chosen), **line}
+            for line in literature.summary(chosen, tables)
+            if line["pairs"] and ("data" in line["what"] or line["what"] == "all")
+        ]
+    return lines
+
+
+def strips(data: str, out: Path) -> None:
+    """A test clip of each kind, every frame of it, opposites beside each other."""
+    import matplotlib.pyplot as plt
+    import torch
+
+    from tps_lab.data import parse
+
+    spec: Any = parse(data, task="classes")
+    clips = spec.opened()
+    pictures = clips.batch("test", torch.arange(len(spec.kinds)))[0].permute(0, 2, 3, 4, 1) / 4 + 0.5
+    frames = pictures.shape[1]
+    figure, grid = plt.subplots(len(spec.opposites), 2, figsize=(2 * frames * 0.62, len(spec.opposites) * 0.86))
+    for line, pair in zip(np.atleast_2d(grid), spec.opposites, strict=True):
+        for place, kind in zip(line, pair, strict=True):
+            place.imshow(np.concatenate(list(pictures[kind].clamp(0, 1).numpy()), axis=1), interpolation="nearest")
+            place.set_title(spec.kinds[kind], fontsize=8, loc="left", pad=2)
+            place.set_xticks([]), place.set_yticks([])
+    figure.tight_layout(pad=0.3)
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
+
+
+def run_grids(folder: Path, names: Sequence[str]) -> None:
+    """Run what is missing of the grids, and ask what they trained about rearranged frames."""
+    from tps_lab import children
+
+    for name in names:
+        command = children.python("-m", "tps_lab.cli", "ablate", HERE / f"{name}.yaml", "--out", folder)
+        done = subprocess.run(command, env=children.environment())
+        if done.returncode not in (0, 1):
+            sys.exit(done.returncode)
+    probe(folder)
+
+
+def probe(folder: Path) -> None:
+    """Ask every run that is compared, and was not yet, about rearranged frames."""
+    from tps_lab import children
+    from tps_lab.results.runs import find
+
+    new = [
+        run.path
+        for run in find(folder)
+        if run.row.get("top1_pct") is not None and run.row["frames"] > 1
+        if (run.path / "model.safetensors").is_file() and not run.time_use
+    ]
+    if new:
+        command = children.python("-m", "tps_lab.cli", "evaluate", *new, "--rearranged")
+        subprocess.run(command, env=children.environment(), check=True)
+
+
+def main(
+    runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: what the pages here keep]")] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run what is missing first, into --runs.")] = False,
+    grids: Annotated[str, typer.Option(help="Which of the grids, with commas.")] = ",".join(GRIDS[:4]),
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
+) -> None:
+    """Ask the grids about manipulation and set what comes out beside what digits predicted."""
+    from tps_lab.errors import InputError
+    from tps_lab.report import grids as pages
+
+    names = [name.strip() for name in grids.split(",")]
+    if run:
+        runs = runs or Path("runs/manipulation")
+        run_grids(runs, names)
+    elif runs is not None:
+        probe(runs)
+    found = {}
+    for name in GRIDS:
+        kept = [HERE / name] if (HERE / name / "runs.jsonl.xz").is_file() else []
+        found[name] = asked(name, [runs] if runs is not None else kept)
+        if runs is not None and (answers := found[name]) is not None:
+            pages.build(answers["grid"], out / name, f"python reports/manipulation/make.py --runs {runs.name}")
+    first = next((one for one in found.values() if one is not None), None)
+    if first is None:
+        raise InputError("nothing has run yet: python reports/manipulation/make.py --run")
+    try:
+        strips(first["runs"][0].row["data"], out / "strips.png")
+    except InputError as error:
+        print(f"the film strips stay as they are: {error}", file=sys.stderr)
+    sealed = prediction((HERE / "prediction.md").read_text())
+    asked_runs = [run for one in ("attention", "classes") if found[one] for run in found[one]["runs"]]
+    page = study.write_page(
+        HERE / "template.md",
+        out,
+        found=found,
+        notes=first["runs"][0].row["data_notes"],
+        data=first["runs"][0].row["data"],
+        outcome=outcome(found["attention"], sealed) if found["attention"] else None,
+        published=published(asked_runs) if asked_runs else [],
+        remarks=(HERE / "remarks.md").read_text(),
+        probes=PROBES,
+    )
+    print(page)
+
+
+if __name__ == "__main__":
+    study.command(main)
