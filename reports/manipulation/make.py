@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,6 +139,7 @@ def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
                 "mean": group.top1.mean,
                 "seeds": len(group.done),
                 "lr": row["lr"],
+                "train": float(np.mean([trained(run) for run in group.done])),
                 "macs": row.get("macs"),
                 "pair": pair,
                 "verdict": "" if pair is None else pair.verdict,
@@ -147,6 +148,11 @@ def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
             }
         )
     return sorted(lines, key=lambda line: -line["mean"])
+
+
+def trained(run: Any) -> float:
+    """Accuracy on the training clips of the last hundred steps or so, in percent."""
+    return float([line for line in run.metrics if line.get("split") == "train"][-1]["top1_pct"])
 
 
 def _has(groups: Sequence[Any], baseline: str) -> bool:
@@ -184,13 +190,29 @@ def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, flo
             {"case": case, "predicted": place, "came": places.get(case), "low": low, "high": high}
             | {"distance": distance, "held": held}
         )
+    digits = on_digits(HERE.parent / "ablations" / "attention", sealed)
     twins = 2 if parse(budget["groups"][0].first["data"]).task == "direction" else 1  # type: ignore[attr-defined]
     expected = {case: -float(place) for case, (place, _, _) in sealed.items()}
     same_seeds = {case: answers[:seeds] for case, answers in right.items()}
     return {
         "steps": budget["steps"], "lines": lines, "best": max(line["mean"] for line in budget["rows"]),
         "tau": tau(expected, same_seeds, twins) if len(right) > 2 else None,
+        "digits": {steps: (means, tau(means, same_seeds, twins)) for steps, means in digits.items()}
+        if len(right) > 2 else {},
     }  # fmt: skip
+
+
+def on_digits(page: Path, cases: Iterable[str]) -> dict[int, Means]:
+    """Steps → case → accuracy on moving digits, out of the runs that a page keeps; only budgets that all cases had."""
+    from tps_lab.results.runs import find
+
+    several: dict[int, dict[str, list[float]]] = {}
+    for run in find(page):
+        row = run.row
+        if row.get("top1_pct") is not None and row.get("case") in cases:
+            several.setdefault(int(row["steps"]), {}).setdefault(row["case"], []).append(row["top1_pct"])
+    means = {steps: {case: float(np.mean(each)) for case, each in by.items()} for steps, by in several.items()}
+    return {steps: by for steps, by in sorted(means.items()) if len(by) == len(list(cases))}
 
 
 def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -273,6 +295,7 @@ def main(
     from tps_lab.report import grids as pages
 
     names = [name.strip() for name in grids.split(",")]
+    out.mkdir(parents=True, exist_ok=True)
     if run:
         runs = runs or Path("runs/manipulation")
         run_grids(runs, names)
