@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE.parent)]
 import study  # noqa: E402
 
 GRIDS = ("attention", "classes", "baselines", "baselines_direction", "patterns", "frames")
+PAGES = ("attention", "classes", "patterns", "frames")  # the others' runs are kept for the tables here
 # what the prediction calls the cases of attention.yaml
 PREDICTED = {"TPS+TCS": "PST", "TCS": "channel only", "TPS": "patch only"}
 DRAWS = 2000
@@ -284,6 +285,17 @@ def probe(folder: Path) -> None:
         subprocess.run(command, env=children.environment(), check=True)
 
 
+def keep(grid: Any, folder: Path) -> None:
+    """A grid's runs in one small file, from which this page is made again."""
+    from tps_lab import files
+    from tps_lab.ablate import record
+    from tps_lab.report.grids import Named
+    from tps_lab.results import archive
+
+    found = {run.run.path.name: run.run for run in (*grid.trials, *grid.runs) if isinstance(run, Named)}
+    files.write_whole(files.folder(folder) / archive.FILE, archive.pack(found.values(), record.plain(grid.record)))
+
+
 def main(
     runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: what the pages here keep]")] = None,
     run: Annotated[bool, typer.Option("--run", help="Run what is missing first, into --runs.")] = False,
@@ -306,7 +318,10 @@ def main(
         kept = [HERE / name] if (HERE / name / "runs.jsonl.xz").is_file() else []
         found[name] = asked(name, [runs] if runs is not None else kept)
         if runs is not None and (answers := found[name]) is not None:
-            pages.build(answers["grid"], out / name, f"python reports/manipulation/make.py --runs {runs.name}")
+            if name in PAGES:
+                pages.build(answers["grid"], out / name, f"python reports/manipulation/make.py --runs {runs.name}")
+            else:
+                keep(answers["grid"], out / name)
     first = next((one for one in found.values() if one is not None), None)
     if first is None:
         raise InputError("nothing has run yet: python reports/manipulation/make.py --run")
