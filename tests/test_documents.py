@@ -51,7 +51,7 @@ def test_bare_text_of_a_file_is_read_by_its_key_too(file, text):
     config = make(found)
     assert str(config.data) == f"class-folders(path={text})"
     assert config.name == text
-    assert config.recipe.precision == "no"
+    assert config.recipe.precision == "fp32"  # its old name is taken too
 
 
 @pytest.mark.parametrize(

@@ -32,18 +32,21 @@ class Document:
     Args:
         file: a regular file of at most 1 MiB.
         is_text: whether a path's value is meant as text: it then stays as it is written.
+        text: what the file holds, if it was read already.
 
     Raises:
         InputError: the file cannot be read, is no mapping, has a key twice, an unknown tag, an alias
             that contains itself, or aliases that multiply beyond measure.
     """
 
-    def __init__(self, file: Path, is_text: Callable[[Path_], bool] = lambda path: False) -> None:
+    def __init__(
+        self, file: Path, is_text: Callable[[Path_], bool] = lambda path: False, text: str | None = None
+    ) -> None:
         self.file, self._is_text = file, is_text
         self._lines: dict[Path_, int] = {(): 1}
         self._left = _MOST_VALUES
         try:
-            root = yaml.compose(_text(file), Loader=yaml.SafeLoader)
+            root = yaml.compose(_text(file) if text is None else text, Loader=yaml.SafeLoader)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
         except RecursionError:

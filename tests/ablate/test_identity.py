@@ -62,6 +62,14 @@ def test_names_and_trackers_are_no_part_of_it():
     assert cell_hash(make({"seed": 1})) != cell_hash(make({}))
 
 
+def test_float32_has_one_name_and_the_cells_of_its_old_one():
+    old, new = make({"recipe.precision": "no"}), make({"recipe": {"precision": "fp32"}})
+    assert old == new == make({})
+    assert old.model_dump()["recipe"]["precision"] == old.recipe.content()["precision"] == "fp32"
+    # as they were when the name was "no"
+    assert (cell_hash(new), new.identity) == ("d1c1f6d941da", "98715e17")
+
+
 @pytest.mark.parametrize("backbone", ["vit_micro", "swin_micro"])
 @pytest.mark.parametrize("attention", ["spatial", "joint"])
 def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(backbone, attention):

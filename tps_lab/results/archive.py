@@ -96,7 +96,7 @@ def _checked(parts: Any, name: str) -> dict[str, Any]:
     if not isinstance(parts, dict) or not isinstance(parts.get("id"), str) or Path(parts["id"]).name != parts["id"]:
         raise files.Damaged(f"{name}: a run has a folder's name as its id")
     name = f"{name} ({parts['id'][:80]})"
-    schema.checked(parts.get("row"), "row", f"{name}, row")
+    parts["row"] = schema.checked(parts.get("row"), "row", f"{name}, row")
     for key in ("config", "environment"):
         schema.checked(parts.setdefault(key, {}), key, f"{name}, {key}")
     for key, kind in _LISTS.items():
@@ -117,5 +117,5 @@ def _answers(parts: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray] 
     labels, answers = (np.array([ord(sign) - _FIRST for sign in text], np.int32) for text in (right, said))
     answers = np.where(answers == ord(_RIGHT) - _FIRST, labels, answers)
     both = {"predicted": answers, "label": labels}
-    answers, labels = schema.check_predictions(both, parts["row"], name)
+    answers, labels, *_ = schema.check_answers(both, parts["row"], name)
     return answers.astype(np.int16), labels.astype(np.int16)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab import files
+from tps_lab.documents import Document
 from tps_lab.errors import InputError
 from tps_lab.results import archive, schema
 
@@ -74,28 +75,30 @@ class Run:
     def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
         """What the model said of every test clip, and what is right: two int arrays (N,); None if not recorded."""
 
-        def arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
-            return schema.check_predictions(_arrays(file), self.row, file.name)
-
-        return self._part("predictions.safetensors", arrays)
+        answers = self._answers()
+        return answers[:2] if answers else None
 
     @cached_property
     def scores(self) -> np.ndarray | None:
         """The probability of every class for every test clip, (N, classes) in half precision; None if not recorded."""
 
-        def array(file: Path) -> np.ndarray | None:
-            return schema.check_scores(_arrays(file), self.row, file.name)
-
-        return self._part("predictions.safetensors", array)
+        answers = self._answers()
+        return answers.scores if answers else None
 
     @cached_property
     def clip_names(self) -> list[str] | None:
         """What the owners of the test clips call them, in the same order; None where clips are drawn."""
 
-        def names(file: Path) -> list[str] | None:
-            return schema.check_clip_names(_arrays(file), file.name)
+        answers = self._answers()
+        return answers.clips if answers else None
 
-        return self._part("predictions.safetensors", names)
+    def _answers(self) -> schema.Answers | None:
+        """All of the file; not kept as a whole, as scores of many runs are large."""
+
+        def answers(file: Path) -> schema.Answers:
+            return schema.check_answers(_arrays(file), self.row, file.name)
+
+        return self._part("predictions.safetensors", answers)
 
     @cached_property
     def views(self) -> list[dict[str, Any]]:
@@ -186,18 +189,11 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _yaml(file: Path) -> Any:
-    """YAML as data. Runs write no aliases, with which a few lines can stand for gigabytes."""
-    import yaml
-
-    text = files.read_text(file, 1 << 20)
+    """Keys and values of a file that may come from anybody."""
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
-            raise files.Damaged(f"{file.name} has a YAML alias, which no run writes")
-        return yaml.safe_load(text)
-    except RecursionError:
-        raise files.Damaged(f"{file.name} is nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        raise files.Damaged(f"{file.name} is no YAML: {' '.join(str(error).split())[:120]}") from None
+        return Document(Path(file.name), text=files.read_text(file, 1 << 20)).values
+    except InputError as error:
+        raise files.Damaged(str(error).removeprefix("cannot read ")) from None
 
 
 def open_run(folder: str | Path) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_validator
@@ -198,7 +198,7 @@ _KINDS: dict[str, Any] = {
 
 
 def checked(value: Any, kind: str, name: str) -> Any:
-    """The value as it was given, if it is what it should be.
+    """The value as it was given, if it is what it should be; in a row, float32 by its name of today.
 
     Args:
         kind: "row", "line", "views", "time_use", "environment", "config", "planned" or "record".
@@ -218,11 +218,27 @@ def checked(value: Any, kind: str, name: str) -> Any:
         given = "" if first["type"] in ("missing", "value_error") else f", got {_short(first['input'])}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise Damaged(f"{name}: {where + ': ' if where else ''}{said}{given}{more}") from None
+    if kind == "row" and value.get("precision") == "no":
+        return value | {"precision": "fp32"}  # by its name of today
     return value
 
 
-def check_predictions(stored: dict[str, np.ndarray], row: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What a model said of every test clip and what is right: two int arrays (N,) that fit the run's row.
+class Answers(NamedTuple):
+    """What a model said of every test clip, and what is right: whole numbers (N,).
+
+    Args:
+        scores: the probability of every class, (N, classes); None if they were not kept.
+        clips: their names, likewise.
+    """
+
+    predicted: np.ndarray
+    label: np.ndarray
+    scores: np.ndarray | None = None
+    clips: list[str] | None = None
+
+
+def check_answers(stored: dict[str, np.ndarray], row: dict[str, Any], name: str) -> Answers:
+    """The answers of a run, if they fit its row.
 
     Raises:
         Damaged: one is missing, or of another shape, length or range.
@@ -235,49 +251,34 @@ def check_predictions(stored: dict[str, np.ndarray], row: dict[str, Any], name: 
     predicted, label = stored["predicted"], stored["label"]
     if predicted.shape != label.shape:
         raise Damaged(f"{name}: {len(predicted)} answers to {len(label)} clips")
-    clips, classes = row.get("test_clips"), row.get("classes")
-    if clips is not None and len(label) != clips:
-        raise Damaged(f"{name}: {len(label)} clips, the run was tested on {clips}")
+    tested, classes = row.get("test_clips"), row.get("classes") or ()
+    if tested is not None and len(label) != tested:
+        raise Damaged(f"{name}: {len(label)} clips, the run was tested on {tested}")
     for key, values in (("predicted", predicted), ("label", label)):
         if len(values) and (values.min() < 0 or (classes and values.max() >= len(classes))):
             worst = values.min() if values.min() < 0 else values.max()
-            raise Damaged(f"{name}: {key} holds class {worst} of {len(classes or ()) or 'some'} classes")
-    return predicted, label
-
-
-def check_scores(stored: dict[str, np.ndarray], row: dict[str, Any], name: str) -> np.ndarray | None:
-    """Probabilities (N, classes) of the clips that the predictions are of; None if they were not kept.
-
-    Raises:
-        Damaged: they are of another shape, or no probabilities.
-    """
+            raise Damaged(f"{name}: {key} holds class {worst} of {len(classes) or 'some'} classes")
     scores = stored.get("scores")
-    if scores is None:
-        return None
-    wanted = len(check_predictions(stored, row, name)[1]), len(row.get("classes") or ()) or scores.shape[-1]
-    if scores.shape != wanted or scores.dtype.kind != "f":
-        raise Damaged(f"{name}: scores must be numbers {wanted}, got {scores.dtype} {scores.shape}")
-    if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
-        raise Damaged(f"{name}: scores are no probabilities")
-    return scores
+    if scores is not None:
+        wanted = len(label), len(classes) or scores.shape[-1]
+        if scores.shape != wanted or scores.dtype.kind != "f":
+            raise Damaged(f"{name}: scores must be numbers {wanted}, got {scores.dtype} {scores.shape}")
+        if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
+            raise Damaged(f"{name}: scores are no probabilities")
+    return Answers(
+        predicted, label, scores, _clip_names(stored["clips"], len(label), name) if "clips" in stored else None
+    )
 
 
-def check_clip_names(stored: dict[str, np.ndarray], name: str) -> list[str] | None:
-    """Names of the clips that the predictions are of; None if they were not kept.
-
-    Raises:
-        Damaged: they are no list of as many texts.
-    """
-    if "clips" not in stored:
-        return None
+def _clip_names(stored: np.ndarray, count: int, name: str) -> list[str]:
     try:
-        names = json.loads(stored["clips"].tobytes())
+        names = json.loads(stored.tobytes())
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(text, str) for text in names):
         raise Damaged(f"{name}: clips must be a list of names")
-    if len(names) != len(stored["label"]):
-        raise Damaged(f"{name}: {len(names)} names of {len(stored['label'])} clips")
+    if len(names) != count:
+        raise Damaged(f"{name}: {len(names)} names of {count} clips")
     return names
 
 

@@ -95,7 +95,7 @@ class Recipe(_Keys):
     beta2: float = Field(0.99, gt=0, lt=1)
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps")
     clip_norm: float = Field(1.0, gt=0)
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of autocast; weights stay float32")
     validate_every: int = Field(100, ge=1, le=10**9, description="steps between validations")
     epochs: float | None = Field(
         None, gt=0, le=10**6, description="passes over the clips, instead of steps; validates after each"
@@ -105,6 +105,11 @@ class Recipe(_Keys):
     rates: Rates = Rates()
     regularise: Regularise = Regularise()
     compute: Compute = Compute()
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _fp32_by_its_old_name(cls, value: Any) -> Any:
+        return "fp32" if value == "no" else value
 
     def resolved(self, clips: int) -> Recipe:
         """With steps in place of epochs, for so many training clips.
@@ -199,7 +204,10 @@ class RunConfig(_Keys):
         Neither what it is called, who watches it nor how many processes read its clips changes its figures.
         """
         left_out = {"name", "trackers", "workers", *(() if self.weights else ("weights",))}
-        return self.model_dump(mode="json", exclude=left_out) | {"recipe": self.recipe.content()}
+        recipe = self.recipe.content()
+        if recipe["precision"] == "fp32":
+            recipe["precision"] = "no"  # as the first runs were written; they keep their identities
+        return self.model_dump(mode="json", exclude=left_out) | {"recipe": recipe}
 
     def resolved(self, clips: int) -> RunConfig:
         """With steps in place of epochs; see `Recipe.resolved`."""

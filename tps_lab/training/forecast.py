@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from tps_lab import data, measure
 from tps_lab.errors import InputError
+from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
 from tps_lab.training.config import RunConfig
 
 TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
@@ -170,13 +171,14 @@ class _Shape:
 def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
     """Bytes of a training step on this kind of device: the one place that asks for them."""
     from tps_lab.measure.predicted_memory import predict
-    from tps_lab.measure.step import Step
 
-    recipe = config.recipe
     target: Any = measure.best_device().type
-    precision = {"no": "fp32"}.get(recipe.precision, recipe.precision)
-    step = Step(part, precision=precision, checkpointing=recipe.compute.checkpointing)
-    return predict(_bare(config, clips), step, target).training
+    return predict(_bare(config, clips), step_of(config, part), target).training
+
+
+def step_of(config: RunConfig, clips: int) -> Step:
+    """The step that a run's recipe makes of so many clips."""
+    return Step(clips, precision=config.recipe.precision, checkpointing=config.recipe.compute.checkpointing)
 
 
 @dataclass(frozen=True)
@@ -192,24 +194,16 @@ def _try(config: RunConfig, clips: Any, model: Any, count: int, turns: int) -> _
     """Real steps of `count` clips, one after the other; the first warms up, of the others the fastest counts."""
     import torch
 
-    recipe, device = config.recipe, measure.best_device()
-    model = model.to(device).train()
-    precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
-    if recipe.compute.checkpointing:
-        model.set_grad_checkpointing(True)
-    optimizer = torch.optim.AdamW(model.parameters())
+    device, step = measure.best_device(), step_of(config, count)
+    model = configured(model.to(device), step)
+    optimizer = optimizer_for(model.parameters(), step)
     found = []
     for turn in range(turns):
         started = time.perf_counter()
         x, y = clips.batch("train", torch.arange(turn * count, (turn + 1) * count) % clips.size("train"), device)
         read = time.perf_counter()
-        with torch.autocast(device.type, precision, enabled=precision is not None):
-            loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        loss = run(model, x, y, step, optimizer)
+        synchronise(device)
         found.append((read - started, time.perf_counter() - read))
     reading, computing = min(found[1:], key=sum)
     return _Tried(reading / count, computing / count, loss.item())

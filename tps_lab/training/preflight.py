@@ -89,7 +89,7 @@ def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 
     if recipe.batch > clips.size("train"):
         found.warnings.append(f"a step takes {recipe.batch} clips, and there are {clips.size('train')} to train on")
     if device.type == "cpu" and recipe.precision == "fp16":
-        found.problems.append("recipe.precision = fp16 needs a GPU: give bf16 or no")
+        found.problems.append("recipe.precision = fp16 needs a GPU: give bf16 or fp32")
     _data(found, clips)
     costs = forecast(config, clips, processes=processes, tries="nothing" if found.problems else "all")
     found.facts |= {

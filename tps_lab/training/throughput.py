@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ import torch
 from tps_lab import measure
 from tps_lab.children import cores
 from tps_lab.errors import InputError
+from tps_lab.measure.step import prepared, synchronise
 from tps_lab.training.config import RunConfig
+from tps_lab.training.forecast import step_of
 from tps_lab.training.order import Feed, Order
 
 ENOUGH = 0.9
@@ -135,29 +137,20 @@ def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
     from tps_lab.training.model import build
 
     recipe, device = config.recipe, measure.best_device()
-    model = build(config.model_copy(update={"weights": ""}), clips).to(device).train()
-    if recipe.compute.checkpointing:
-        model.set_grad_checkpointing(True)  # type: ignore[operator]
     part = max(1, recipe.batch // recipe.compute.accumulate)
     if device.type == "cpu":  # a whole batch of a large model would take minutes; per clip it is no faster
         part = min(part, 1 if math.prod(clips.clip_shape) > 1_000_000 else part)
-    lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
-    if device.type == "cpu" and lower is torch.float16:
-        lower = None
-    x = torch.randn(part, *clips.clip_shape, device=device)
-    y = torch.zeros(part, dtype=torch.long, device=device)
-    optimizer = torch.optim.AdamW(model.parameters())
+    step = step_of(config, part)
+    if device.type == "cpu" and step.precision == "fp16":
+        step = replace(step, precision="fp32")
+    model = build(config.model_copy(update={"weights": ""}), clips).to(device)
+    train, _ = prepared(model, step, clips.clip_shape)
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < 2 or (time.perf_counter() - started < seconds and len(times) < 200):
         before = time.perf_counter()
-        optimizer.zero_grad()
-        with torch.autocast(device.type, lower, enabled=lower is not None):
-            loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        train()
+        synchronise(device)
         times.append(time.perf_counter() - before)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     fastest = sorted(times[1:])

@@ -68,7 +68,9 @@ def train(
     config = config.resolved(clips.size("train"))
     trackers.check(config.trackers)
     accelerator = accelerator_for(
-        mixed_precision=config.recipe.precision, log_with=list(config.trackers) or None, project_dir=folder
+        mixed_precision={"fp32": "no"}.get(config.recipe.precision, config.recipe.precision),
+        log_with=list(config.trackers) or None,
+        project_dir=folder,
     )
     team = Team(accelerator)
     team.check(config.recipe)
