@@ -1,7 +1,9 @@
 """What holds the package together: light imports, one list of dependencies."""
 
+import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,17 @@ def test_imports_point_downwards_and_in_no_circle():
     ]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_no_class_and_no_file_shares_its_name():
+    """A name leads to one place: no class of the package is called like another, and no file like another."""
+    modules = list((ROOT / "tps_lab").rglob("*.py"))
+    classes = [
+        node.name for file in modules for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, times in Counter(classes).items() if times > 1] == []
+    assert [
+        name
+        for name, times in Counter(file.name for file in modules).items()
+        if times > 1 and not name.startswith("__")
+    ] == []

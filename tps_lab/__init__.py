@@ -19,7 +19,7 @@ _LAZY = {
     "attention": "tps_lab.attention",
     "create_model": "tps_lab.backbones",
     "videoize": "tps_lab.backbones",
-    "VideoModel": "tps_lab.backbones._video",
+    "VideoModel": "tps_lab.backbones._video_model",
     "load_official": "tps_lab.backbones",
     "certify": "tps_lab.explain",
     "data": "tps_lab.data",

@@ -19,8 +19,8 @@ from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import equal, facts, tables
-from tps_lab.report.cells import results
 from tps_lab.report.comparisons import Ranking, compared
+from tps_lab.report.results_table import results
 from tps_lab.results.groups import group_runs
 
 EVIL = "A <script>alert(1)</script> | & *plugin*"

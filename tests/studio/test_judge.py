@@ -61,7 +61,7 @@ def test_the_memory_by_hand_is_the_predicted_one(monkeypatch):
     from tps_lab import create_model
     from tps_lab.measure.predicted_memory import predict
     from tps_lab.measure.step import Step
-    from tps_lab.studio.memory import training_bytes
+    from tps_lab.studio.judge import training_bytes
 
     for frames, side, depth, batch in [(8, 7, 3, 2), (6, 10, 2, 5)]:
         size = {"frames": frames, "size": 16 * side, "depth": depth, "num_classes": 174}

@@ -12,8 +12,8 @@ from tps_lab import InputError, create_model, data, recipes, zoo
 from tps_lab.ablate.identity import cell_hash
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import Recipe, make
+from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.optimizer import parameter_groups
-from tps_lab.training.order import Feed, Order
 from tps_lab.training.train import build, train
 
 
@@ -68,18 +68,18 @@ def test_bf16_trains(tmp_path):
 def test_a_resumed_feed_hands_out_what_the_first_would_have():
     clips = data.parse("opposites(train=20, val=2, test=2, frames=4, size=16)").opened()
     for workers in (0, 2):
-        feed = Feed(clips, Order(20, 8, 3), torch.device("cpu"), workers=workers)
+        feed = Feed(clips, ClipOrder(20, 8, 3), torch.device("cpu"), workers=workers)
         batches = iter(feed)
         [next(batches) for _ in range(3)]
         state = feed.state()
         expected = next(batches)[0]
-        order = Order(20, 8, 99)
+        order = ClipOrder(20, 8, 99)
         order.set_state(state)
         assert torch.equal(next(iter(Feed(clips, order, torch.device("cpu"))))[0], expected)
 
 
 def test_every_clip_comes_once_in_an_epoch():
-    order = Order(10, 4, 0)
+    order = ClipOrder(10, 4, 0)
     seen = torch.cat([order.next() for _ in range(5)])
     assert sorted((seen[:10]).tolist()) == list(range(10))
     assert sorted((seen[10:] - 10).tolist()) == list(range(10))

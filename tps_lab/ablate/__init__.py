@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tps_lab.ablate.costs import Plan
-    from tps_lab.ablate.grid import Cell, Grid
+    from tps_lab.ablate.grid import Cell, RunGrid
     from tps_lab.ablate.scheduler import State
     from tps_lab.training.config import RunConfig
 
@@ -24,7 +24,7 @@ class Asked:
     Args:
         out: results folder; None is runs/ablations/<grid>-<scale>.
         take_from: results folders whose finished cells are copied over instead of being run again.
-        only, limit: which cells (see `Grid.chosen`).
+        only, limit: which cells (see `RunGrid.chosen`).
         executor: "inline", "local", "ray" or "slurm", with its options.
         jobs: cells at a time; None asks the executor.
         settings: keys that replace those of the grid's base.
@@ -50,7 +50,7 @@ class Asked:
     def folder(self) -> Path:
         return self.out or Path("runs/ablations") / f"{self.file.stem}-{self.scale}"
 
-    def grid(self) -> tuple[Grid, tuple[Cell, ...]]:
+    def grid(self) -> tuple[RunGrid, tuple[Cell, ...]]:
         """The grid, and the cells of it that are asked for."""
         from tps_lab.ablate.grid import load
 
@@ -62,7 +62,7 @@ class Asked:
 class Outcome:
     """What a grid left."""
 
-    grid: Grid
+    grid: RunGrid
     out: Path
     states: Sequence[State]
 
@@ -104,7 +104,7 @@ def run(asked: Asked) -> Outcome:
         KeyboardInterrupt: stopped by hand; what was finished is kept.
     """
     from tps_lab import files, plugins
-    from tps_lab.ablate import costs, executors, live, scheduler
+    from tps_lab.ablate import costs, executors, scheduler, watching
     from tps_lab.errors import InputError
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
@@ -135,7 +135,7 @@ def run(asked: Asked) -> Outcome:
             deterministic=asked.deterministic,
             costs={} if where.remote or grid.scale.tune else costs.measured(missing, out, asked.timing_seconds, say),
         )
-        with live.watching(out, asked.quiet) as watch:
+        with watching.watching(out, asked.quiet) as watch:
             states = scheduler.run(grid, cells, out, where, settings, watch)
         if grid.scale.tune:
             grid = tuned(grid, states)
@@ -148,7 +148,7 @@ def run(asked: Asked) -> Outcome:
             missing = [s.cell for s in states if s.status != "done"]
             say(f"tuned; {len(cells)} runs at the choices, {len(missing)} to run")
             timed = {} if where.remote else costs.measured(missing, out, asked.timing_seconds, say)
-            with live.watching(out, asked.quiet) as watch:
+            with watching.watching(out, asked.quiet) as watch:
                 states = scheduler.run(grid, cells, out, where, replace(settings, costs=timed), watch)
     except KeyboardInterrupt:
         done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))
@@ -167,7 +167,7 @@ def taken_over(states: Sequence[State], take_from: Sequence[Path]) -> Iterator[s
         yield f"took {len(own)} finished cells over from {folder}" + "".join(f"\n  {cell}" for cell in own)
 
 
-def tuned(grid: Grid, states: Sequence[State]) -> Grid:
+def tuned(grid: RunGrid, states: Sequence[State]) -> RunGrid:
     """The grid with every case's runs at what its trials chose for it, at every budget."""
     from tps_lab.ablate.tuning import choose
 
@@ -178,7 +178,7 @@ def tuned(grid: Grid, states: Sequence[State]) -> Grid:
     return grid.tuned({at: choose(trials) for at, trials in tried.items()})
 
 
-def warnings(grid: Grid) -> Iterator[str]:
+def warnings(grid: RunGrid) -> Iterator[str]:
     """What a reader of the choices must know."""
     for (case, steps), choice in grid.choices.items():
         if choice.values is None:
@@ -188,7 +188,7 @@ def warnings(grid: Grid) -> Iterator[str]:
             yield f"{case}, {steps} steps: {key} = {choice.values[key]} is at the end of its list; give it more values"
 
 
-def check(grid: Grid, cells: Sequence[Cell]) -> None:
+def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
     """Open every data set and build every distinct model, so that nothing starts that cannot work.
 
     Raises:

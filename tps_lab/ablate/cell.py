@@ -15,7 +15,7 @@ from tps_lab.ablate import claims
 from tps_lab.progress import Advance, News, Progress
 from tps_lab.results import runs
 
-Outcome = Literal["done", "failed", "busy", "died"]
+EndState = Literal["done", "failed", "busy", "died"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Job:
 class Ended:
     """How a job ended. "failed" left a row that says why; "died" left none, the reason is here."""
 
-    outcome: Outcome
+    outcome: EndState
     reason: str = ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tps_lab import children, data, files
 from tps_lab.ablate.cell import deterministic
-from tps_lab.ablate.grid import Cell, Grid
+from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import runs, schema
 from tps_lab.training.config import RunConfig
@@ -24,7 +24,7 @@ from tps_lab.training.model import build
 class Plan:
     """Every cell with its forecast."""
 
-    grid: Grid
+    grid: RunGrid
     entries: tuple[tuple[Cell, bool, Forecast], ...]  # cell, is it done, what it takes
     jobs: int
     device: str
@@ -89,7 +89,7 @@ class Plan:
         return "\n\n".join([title, table(heads, rows, left=(0, 5, 6)), below])
 
 
-def plan(grid: Grid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:
+def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:
     """Forecast every cell; cells of equal cost are looked at once.
 
     Raises:

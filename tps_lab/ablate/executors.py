@@ -69,7 +69,7 @@ class _Over:
         pass
 
 
-class Local:
+class LocalWorkers:
     """Worker processes on this machine: one per core's share, or one per GPU.
 
     Args:
@@ -245,7 +245,7 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     if name == "inline":
         return Inline()
     if name == "local":
-        return Local(jobs, out / ".logs")
+        return LocalWorkers(jobs, out / ".logs")
     if name == "ray":
         from tps_lab.ablate.on_ray import OnRay
 

@@ -21,7 +21,7 @@ from tps_lab.training.config import means_text
 
 
 @dataclass(frozen=True)
-class Grid:
+class RunGrid:
     """A grid file at one of its scales, every cell of it checked."""
 
     file: GridFile
@@ -48,12 +48,12 @@ class Grid:
         """The cells that verdicts are about."""
         return tuple(cell for cell in self.cells if not cell.is_trial)
 
-    def expected(self) -> Grid:
+    def expected(self) -> RunGrid:
         """The grid with runs at choices that are still to be made, for a forecast: the first of what is tried."""
         trials = {(cell.case, cell.budget): Choice(dict(cell.tuned), ()) for cell in reversed(self.cells)}
         return self.tuned(trials) if self.scale.tune else self
 
-    def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> Grid:
+    def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> RunGrid:
         """The grid with its trials, and the runs of every case at its choice."""
         assert self.made is not None
         trials = tuple(cell for cell in self.cells if cell.is_trial)
@@ -93,7 +93,7 @@ def about(file: Path) -> str:
     return str(Document(file, means_text).values.get("question", ""))
 
 
-def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | None = None) -> Grid:
+def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | None = None) -> RunGrid:
     """Read a grid file and check all of it: keys, values, variants, every cell's configuration.
 
     Args:
@@ -119,7 +119,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     made = Cells(document, read, name, chosen, rest)
-    grid = Grid(
+    grid = RunGrid(
         read,
         Path(file).stem,
         name,
@@ -135,7 +135,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     return grid
 
 
-def _check_names(grid: Grid, document: Document) -> None:
+def _check_names(grid: RunGrid, document: Document) -> None:
     for i, measure in enumerate(grid.file.measures):
         if measure not in MEASURES:
             raise InputError(f"{document.where(('measures', i))}: {unknown('measure', measure, MEASURES)}")
@@ -169,4 +169,4 @@ def _check_names(grid: Grid, document: Document) -> None:
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
 
 
-__all__ = ["MEASURES", "SCALES", "Cell", "Grid", "GridFile", "about", "configuration", "find", "load"]
+__all__ = ["MEASURES", "SCALES", "Cell", "GridFile", "RunGrid", "about", "configuration", "find", "load"]

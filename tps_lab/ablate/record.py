@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tps_lab import files, plugins
-from tps_lab.ablate.grid import Cell, Grid, GridFile
+from tps_lab.ablate.grid import Cell, GridFile, RunGrid
 from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
@@ -26,7 +26,7 @@ FOLDER = "grids"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedCell:
     """A cell as a grid knows it.
 
     Args:
@@ -55,13 +55,13 @@ class Record:
     scale: str
     settings: dict[str, Any]
     about: dict[str, Any]
-    cells: tuple[Recorded, ...]
-    trials: tuple[Recorded, ...] = ()
+    cells: tuple[RecordedCell, ...]
+    trials: tuple[RecordedCell, ...] = ()
     file: str = ""
     plugins: tuple[str, ...] = ()
 
 
-def of(grid: Grid) -> Record:
+def of(grid: RunGrid) -> Record:
     """The record of a grid as it stands; of one that is still to be tuned, with the runs to expect."""
     grid = grid if grid.runs else grid.expected()
     trials = tuple(_recorded(cell) for cell in grid.cells if cell.is_trial)
@@ -83,7 +83,7 @@ def about(file: GridFile) -> dict[str, Any]:
     return file.model_dump(mode="json", include={"title", "question", "baseline", "compare", "measures", "paper"})
 
 
-def write(grid: Grid, out: Path) -> None:
+def write(grid: RunGrid, out: Path) -> None:
     """Write a grid's record into a results folder.
 
     Raises:
@@ -138,12 +138,12 @@ def _of(content: dict[str, Any]) -> Record:
     return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record, **named)
 
 
-def _cells(read: list[dict[str, Any]]) -> tuple[Recorded, ...]:
-    keys = [field.name for field in fields(Recorded)]
-    return tuple(Recorded(**{key: cell[key] for key in keys if key in cell}) for cell in read)
+def _cells(read: list[dict[str, Any]]) -> tuple[RecordedCell, ...]:
+    keys = [field.name for field in fields(RecordedCell)]
+    return tuple(RecordedCell(**{key: cell[key] for key in keys if key in cell}) for cell in read)
 
 
-def _recorded(cell: Cell) -> Recorded:
+def _recorded(cell: Cell) -> RecordedCell:
     config = cell.config
     row = {
         **named(config),
@@ -151,4 +151,4 @@ def _recorded(cell: Cell) -> Recorded:
         "batch": config.recipe.batch,
         **proved(config),
     }
-    return Recorded(cell.id, cell.case, cell.seed, dict(cell.values), row, dict(cell.tuned))
+    return RecordedCell(cell.id, cell.case, cell.seed, dict(cell.values), row, dict(cell.tuned))

@@ -17,7 +17,7 @@ from tps_lab import files, plugins
 from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Ended, Handle, Job
 from tps_lab.ablate.executors import Executor
-from tps_lab.ablate.grid import Cell, Grid
+from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import runs
 
@@ -58,7 +58,7 @@ Watch = Callable[[Sequence[State]], None]
 
 
 def run(
-    grid: Grid,
+    grid: RunGrid,
     cells: Sequence[Cell],
     out: Path,
     executor: Executor,
@@ -112,7 +112,7 @@ def run(
                 state.handle.kill()
 
 
-def look(cells: Sequence[Cell], out: Path, grid: Grid, take_from: Sequence[Path] = ()) -> list[State]:
+def look(cells: Sequence[Cell], out: Path, grid: RunGrid, take_from: Sequence[Path] = ()) -> list[State]:
     """Where cells stand before anything is run.
 
     Args:
@@ -130,13 +130,13 @@ def look(cells: Sequence[Cell], out: Path, grid: Grid, take_from: Sequence[Path]
     return states
 
 
-def more(cell: Cell, grid: Grid) -> dict[str, Any]:
+def more(cell: Cell, grid: RunGrid) -> dict[str, Any]:
     """What a cell's row says besides its run."""
     tuned = ({"tuned": dict(cell.tuned)} if cell.tuned else {}) | ({"trial": True} if cell.is_trial else {})
     return {"case": cell.case, "varied": dict(cell.values), "ablation": grid.name, "scale": grid.scale_name} | tuned
 
 
-def _job(cell: Cell, grid: Grid, out: Path, settings: Settings) -> Job:
+def _job(cell: Cell, grid: RunGrid, out: Path, settings: Settings) -> Job:
     return Job(
         id=cell.id,
         out=str(out.resolve()),
@@ -161,7 +161,7 @@ def _began(state: State, out: Path) -> bool:
     return began
 
 
-def _settle(state: State, how: Ended, out: Path, grid: Grid) -> None:
+def _settle(state: State, how: Ended, out: Path, grid: RunGrid) -> None:
     state.handle = None
     folder = out / state.cell.id
     if how.outcome == "busy":

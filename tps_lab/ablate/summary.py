@@ -7,12 +7,12 @@ from statistics import fmean
 from typing import Any
 
 from tps_lab import text
-from tps_lab.ablate.grid import Grid
+from tps_lab.ablate.grid import RunGrid
 from tps_lab.ablate.scheduler import State
 from tps_lab.results.axes import short
 
 
-def summary(grid: Grid, states: Sequence[State]) -> list[dict[str, Any]]:
+def summary(grid: RunGrid, states: Sequence[State]) -> list[dict[str, Any]]:
     """One entry a case: how many seeds are done, mean and range of each measure, the paper's numbers."""
     paper = grid.file.paper.numbers if grid.file.paper else {}
     entries = []
@@ -46,7 +46,7 @@ def _figures(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float
     return {"mean": fmean(values), "low": min(values), "high": max(values)} if values else {}
 
 
-def table(grid: Grid, states: Sequence[State]) -> str:
+def table(grid: RunGrid, states: Sequence[State]) -> str:
     """The summary for the terminal, in the file's order: means over few seeds are not ranked."""
     entries = summary(grid, states)
     shown = [name for name in grid.file.measures if any(name in entry["measures"] for entry in entries)]

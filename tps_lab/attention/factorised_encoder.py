@@ -51,6 +51,6 @@ class FactorisedEncoder(Variant):
         return (frame_by_frame,)
 
     def after(self, image_model: Any, grid: Grid) -> Any:
-        from tps_lab.attention._frames import FrameTransformer
+        from tps_lab.attention._frame_transformer import FrameTransformer
 
         return FrameTransformer(image_model, self.layers, grid.frames)

@@ -30,7 +30,7 @@ from tps_lab.errors import InputError, one_line, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from tps_lab.backbones._video import VideoModel
+    from tps_lab.backbones._video_model import VideoModel
 
 __all__ = ["PAPER", "SMALL", "backbones", "create_model", "load_official", "videoize"]
 
@@ -111,7 +111,7 @@ def create_model(
     """
     import timm
 
-    from tps_lab.backbones._video import start_with_sines
+    from tps_lab.backbones._video_model import start_with_sines
 
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
     chosen = parse(attention or preset.attention)

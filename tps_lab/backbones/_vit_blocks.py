@@ -11,7 +11,7 @@ from tps_lab.attention._core import KernelMixer
 from tps_lab.attention._modules import SpaceTimeAttention
 from tps_lab.attention._widths import product_width
 from tps_lab.backbones._macs import linear_macs
-from tps_lab.backbones._video import install
+from tps_lab.backbones._video_model import install
 from tps_lab.errors import InputError
 
 

@@ -14,7 +14,7 @@ import torch
 from timm.models._manipulate import checkpoint
 from torch import Tensor
 
-from tps_lab.backbones._video import check_clip, fold_tubelets
+from tps_lab.backbones._video_model import check_clip, fold_tubelets
 from tps_lab.backbones.vit import VideoViT
 
 

@@ -21,7 +21,7 @@ from tps_lab.attention._modules import SteppedBlock
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid
 from tps_lab.attention.local import Local
 from tps_lab.backbones._refusal import check_patch_embed
-from tps_lab.backbones._video import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
+from tps_lab.backbones._video_model import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
 from tps_lab.backbones._windowed import ContinuousAttention, TableAttention, WindowedAttention, WindowStep
 from tps_lab.backbones._work import Attending
 from tps_lab.errors import InputError, unknown
@@ -106,7 +106,7 @@ class VideoSwin(VideoModel):
         ]
         block.attn = make(block.attn, last, grid, self.position_bias, extent)
         block.attn_mask = None
-        block.__class__ = _SecondBlock if second else _Block
+        block.__class__ = _SwinV2Block if second else _SwinBlock
         return SteppedBlock(steps, block) if steps else block  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------ forward
@@ -177,14 +177,14 @@ class VideoSwin(VideoModel):
         return super().macs_without_input_gradient() + offsets
 
 
-class _Block(SwinTransformerBlock):
+class _SwinBlock(SwinTransformerBlock):
     """timm's block; windows are cut, rolled and put back by its attention."""
 
     def _attn(self, x: Tensor) -> Tensor:
         return self.attn(x)
 
 
-class _SecondBlock(SwinTransformerV2Block):
+class _SwinV2Block(SwinTransformerV2Block):
     """The same of Swin v2."""
 
     def _attn(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from tps_lab.attention._modules import SpaceTimeAttention, share_masks
 from tps_lab.attention._widths import attentions_in
 from tps_lab.backbones._macs import conv_macs, linear_macs
 from tps_lab.backbones._refusal import check_patch_embed
-from tps_lab.backbones._video import (
+from tps_lab.backbones._video_model import (
     VideoModel,
     check_clip,
     check_clip_length,

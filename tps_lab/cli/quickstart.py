@@ -17,7 +17,7 @@ GRID = Path(__file__).parents[1] / "ablate" / "quickstart.yaml"
 FEW = ("Spatial", "TPS-A", "TPS-C", "TPS+TCS", "Joint", "Divided (T+S)")  # the others only with `full`
 
 
-class Outcome(NamedTuple):
+class QuickstartResult(NamedTuple):
     """What a quickstart leaves."""
 
     runs: list[runs.Run]
@@ -34,7 +34,7 @@ def quickstart(
     quiet: bool = False,
     timing_seconds: float = 10.0,
     **settings: Any,
-) -> Outcome:
+) -> QuickstartResult:
     """Run the grid `ablate/quickstart.yaml`, then write the report.
 
     Finished runs in `out/runs` are kept and not run again; what was stopped goes on from its checkpoint.
@@ -95,7 +95,7 @@ def quickstart(
         command=runs.environment()["command"],
         extra_figures=mixed_clip(finished),
     )
-    return Outcome(finished, page, stopped)
+    return QuickstartResult(finished, page, stopped)
 
 
 def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:

@@ -32,7 +32,7 @@ def evaluate(
         bool, typer.Option("--rearranged", help="Frames shuffled, reversed, frozen and thinned out: is time used?")
     ] = False,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Picture of --rearranged (.png, .svg, .pdf).")
+        Path | None, typer.Option(metavar="TIME_USE", help="Picture of --rearranged (.png, .svg, .pdf).")
     ] = None,
     batch: Annotated[int | None, count("Clips at a time. [default: 8 with their views, 64 rearranged]")] = None,
     json_: Json = False,
@@ -87,10 +87,10 @@ def _views(run: Run, model: Any, opened: Any, clips: int, crops: int, batch: int
 
 def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]:
     from tps_lab.measure import time_use
-    from tps_lab.report.time_use import FILE
+    from tps_lab.report.evaluations import TIME_USE
 
     facts = {"run": str(run.path), **time_use.facts(time_use.rearrangements(model, opened, batch=batch), opened)}
-    _leave(run, FILE, facts)
+    _leave(run, TIME_USE, facts)
     return facts
 
 

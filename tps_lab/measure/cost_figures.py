@@ -22,7 +22,7 @@ from tps_lab.errors import InputError, shortened
 from tps_lab.measure.fake import FakeModel, Maker, fake, without_weights
 from tps_lab.measure.macs import Macs, Work, count_macs, work
 from tps_lab.measure.memory import peak_memory, peak_memory_fresh
-from tps_lab.measure.predicted_memory import Prediction, Target, predict, predict_batches
+from tps_lab.measure.predicted_memory import PredictedMemory, Target, predict, predict_batches
 from tps_lab.measure.roofline import device, estimate
 from tps_lab.measure.step import Step
 from tps_lab.measure.timing import Compared, compare_latency
@@ -279,7 +279,7 @@ class Configuration:
     target: Target = "cuda"
 
 
-def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[Prediction]:
+def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[PredictedMemory]:
     """Predicted peaks of many configurations, in their order, in several processes.
 
     Args:
@@ -292,7 +292,7 @@ def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[
         return list(pool.map(_prediction, configurations, chunksize=5))
 
 
-def _prediction(one: Configuration) -> Prediction:
+def _prediction(one: Configuration) -> PredictedMemory:
     return predict(_made(one.backbone, one.attention, tuple(one.model.items())), one.step, one.target)
 
 

@@ -31,7 +31,7 @@ Target = Literal["cuda", "cpu"]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedMemory:
     """Bytes.
 
     Attributes:
@@ -76,7 +76,7 @@ class Prediction:
 
 
 @uncollected()
-def predict(make: Maker | FakeModel, step: Step, target: Target = "cuda") -> Prediction:
+def predict(make: Maker | FakeModel, step: Step, target: Target = "cuda") -> PredictedMemory:
     """Peak memory of the model that `make` makes (it is called on torch's meta device).
 
     Args:
@@ -92,7 +92,7 @@ def predict(make: Maker | FakeModel, step: Step, target: Target = "cuda") -> Pre
 
 
 @uncollected()
-def predict_batches(make: Maker | FakeModel, step: Step) -> tuple[Prediction, dict[int, int]]:
+def predict_batches(make: Maker | FakeModel, step: Step) -> tuple[PredictedMemory, dict[int, int]]:
     """The prediction for CUDA, and per GPU size in GB (10⁹ bytes) the largest batch that fits; 0 where none does.
 
     A card sold with 24 GB has 24 · 2³⁰ bytes: the 7 % above 24 · 10⁹ are for the CUDA context and the gaps
@@ -118,7 +118,7 @@ def predict_batches(make: Maker | FakeModel, step: Step) -> tuple[Prediction, di
     return prediction, largest_batches(peak, {gb: gb * 10**9 for gb in GPU_SIZES_GB}, (few, many))
 
 
-def _predict(faked: FakeModel, step: Step, target: Target) -> tuple[Prediction, Recording]:
+def _predict(faked: FakeModel, step: Step, target: Target) -> tuple[PredictedMemory, Recording]:
     if target not in ("cuda", "cpu"):
         raise unknown("target", target, ("cuda", "cpu"))
     if not step.fused and target == "cpu":
@@ -127,12 +127,12 @@ def _predict(faked: FakeModel, step: Step, target: Target) -> tuple[Prediction, 
     recorded = training_step(faked, step, target)
     parts, most = recorded.parts, recorded.most
     if target == "cpu":
-        found = Prediction(sum(parts.values()), forward, None, None, parts, most, step, target)
+        found = PredictedMemory(sum(parts.values()), forward, None, None, parts, most, step, target)
         return found, recorded.recording
     workspace = matmul_workspace()
     one, all_ = play(inference, workspace), play(recorded.recording, workspace)
     parts["overhead"] = most["overhead"] = all_.allocated - sum(parts.values())
-    found = Prediction(all_.allocated, one.allocated, all_.reserved, one.reserved, parts, most, step, target)
+    found = PredictedMemory(all_.allocated, one.allocated, all_.reserved, one.reserved, parts, most, step, target)
     return found, recorded.recording
 
 
@@ -152,7 +152,7 @@ def _forward_only(faked: FakeModel, step: Step, target: Target) -> tuple[Recordi
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedStep:
     """A training step on fake tensors.
 
     Attributes:
@@ -167,7 +167,7 @@ class Recorded:
     course: tuple[tuple[int, ...], ...]
 
 
-def training_step(make: Maker | FakeModel, step: Step, target: Target = "cuda") -> Recorded:
+def training_step(make: Maker | FakeModel, step: Step, target: Target = "cuda") -> RecordedStep:
     """Run one and write down what it allocates and frees."""
     faked, step = fake(make), replace(step, training=True)
     model = faked.configured(step)
@@ -205,7 +205,7 @@ def training_step(make: Maker | FakeModel, step: Step, target: Target = "cuda") 
             weight.grad = None
     trained = tuple(weight.nbytes for weight in weights)
     recording = Recording(step.batch, held, events, backward_at, trained, step.optimizer, live.sums)
-    return Recorded(recording, dict(parts), most, course)
+    return RecordedStep(recording, dict(parts), most, course)
 
 
 def _before(live: LiveBytes, model: Any, step: Step) -> tuple[Tensor, tuple[int, ...]]:
@@ -232,7 +232,7 @@ class Timeline:
     """Of E moments of a step, in their order; time is not modelled. What is freed at once is one moment.
 
     Attributes:
-        parts: part → bytes (E,), as in `Prediction`.
+        parts: part → bytes (E,), as in `PredictedMemory`.
         reserved: bytes (E,) that the allocator has taken from the GPU.
         backward_at, optimizer_at: the moments with which these begin.
     """

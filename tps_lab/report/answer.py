@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 
 from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report import comparisons, equal
-from tps_lab.report.comparisons import Compared, Ranking
+from tps_lab.report.comparisons import Comparisons, Ranking
 from tps_lab.report.tables import cost
 from tps_lab.report.wording import listed, signed
 from tps_lab.results.groups import Group
@@ -53,7 +53,7 @@ class Answer:
         return [(head, text) for head, text in heads.items() if text]
 
 
-def answer(ranking: Ranking, compared: Compared | None = None, budget: str = "") -> Answer:
+def answer(ranking: Ranking, compared: Comparisons | None = None, budget: str = "") -> Answer:
     """The answer that the runs on one data set support, and no more than that.
 
     Args:
@@ -140,7 +140,7 @@ def _of_the_best(ranking: Ranking) -> tuple[list[str], str, list[Pair]]:
     return texts, "partly settled", [pair for group in differ if (pair := ranking.pair(best, group))]
 
 
-def _of_the_asked(ranking: Ranking, compared: Compared) -> tuple[list[str], str, list[Pair]]:
+def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], str, list[Pair]]:
     pairs = [pair for pair in compared.pairs if pair.group.top1 is not None and pair.against.top1 is not None]
     kinds: dict[str, list[Pair]] = {"better": [], "worse": [], "open": []}
     unequal = []
@@ -223,7 +223,7 @@ def _cheaper(ranking: Ranking, best: Group, name: str, words: str, own: float) -
     return []
 
 
-def _open(ranking: Ranking, compared: Compared, unequal: Sequence[Pair]) -> str:
+def _open(ranking: Ranking, compared: Comparisons, unequal: Sequence[Pair]) -> str:
     said = []
     if unequal:
         named = list(

@@ -10,7 +10,7 @@ from tps_lab.ablate.tuning import Choice, choose
 from tps_lab.report.comparisons import Ranking
 from tps_lab.report.wording import listed
 from tps_lab.results.axes import axis_name, level_text, phrase, spoken
-from tps_lab.results.groups import Run, group_runs
+from tps_lab.results.groups import RunLike, group_runs
 from tps_lab.results.trials import band, best_of
 
 _FEW = 6  # of so many trials every number is shown
@@ -72,7 +72,7 @@ class Tuned:
         return f"{listed(ends)} at the end of the list" if ends else ""
 
 
-def largest(runs: Iterable[Run]) -> list[Run]:
+def largest(runs: Iterable[RunLike]) -> list[RunLike]:
     """Of runs that differ in their budget alone those of the largest."""
     kept = list(runs)
     most: dict[Any, int] = {}
@@ -81,9 +81,9 @@ def largest(runs: Iterable[Run]) -> list[Run]:
     return [run for run in kept if (run.row.get("steps") or 0) == most[run.row["case"]]]
 
 
-def ahead(runs: Iterable[Run]) -> list[Ahead]:
+def ahead(runs: Iterable[RunLike]) -> list[Ahead]:
     """Every budget's order; empty where each case has one budget."""
-    found: dict[int, list[Run]] = {}
+    found: dict[int, list[RunLike]] = {}
     several: dict[Any, set[int]] = {}
     for run in runs:
         steps = run.row.get("steps") or 0
@@ -94,7 +94,7 @@ def ahead(runs: Iterable[Run]) -> list[Ahead]:
     return [entry for steps in sorted(found) if (entry := _ahead(steps, found[steps]))]
 
 
-def _ahead(steps: int, runs: Sequence[Run]) -> Ahead | None:
+def _ahead(steps: int, runs: Sequence[RunLike]) -> Ahead | None:
     ranking = Ranking(group_runs(runs))
     if not ranking.scored:
         return None
@@ -123,9 +123,9 @@ def briefly(budgets: Sequence[Ahead]) -> str:
     return "so at every budget" if same else "the order depends on the budget"
 
 
-def tuned(trials: Iterable[Run]) -> list[Tuned]:
+def tuned(trials: Iterable[RunLike]) -> list[Tuned]:
     """Every case's curve and choice, at every budget of steps."""
-    tried: dict[tuple[int, str], list[Run]] = {}
+    tried: dict[tuple[int, str], list[RunLike]] = {}
     for run in trials:
         if run.row.get("status") != "missing":
             tried.setdefault((run.row.get("steps") or 0, run.row["case"]), []).append(run)
@@ -140,7 +140,7 @@ def tuned(trials: Iterable[Run]) -> list[Tuned]:
     return found
 
 
-def _validation(run: Run) -> float | None:
+def _validation(run: RunLike) -> float | None:
     return run.row.get("val_top1_pct") if run.row.get("status") == "done" else None
 
 

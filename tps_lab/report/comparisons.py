@@ -91,7 +91,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparisons:
     """The comparisons of a data set.
 
     Args:
@@ -162,7 +162,7 @@ class Compared:
         return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
 
 
-def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = None) -> Compared:
+def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = None) -> Comparisons:
     """What is compared among the groups of one data set.
 
     Args:
@@ -176,18 +176,18 @@ def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = N
     # a baseline that has not run is none yet
     if baseline is not None and any(baseline in names_of(group) for group in groups if group.done):
         pairs = paired(groups, baseline)
-        return Compared(pairs, baseline_of(groups, baseline).label, _IN_THE_TABLE, True)
+        return Comparisons(pairs, baseline_of(groups, baseline).label, _IN_THE_TABLE, True)
     base = baseline_of(groups)
     why = f"all {ranking.every} pairs of variants, because the question names none to compare with"
-    return Compared(ranking.against(base), base.label, why if ranking.every > 1 else "this comparison", False)
+    return Comparisons(ranking.against(base), base.label, why if ranking.every > 1 else "this comparison", False)
 
 
-def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Compared:
+def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Comparisons:
     def said(group: Group) -> str:
         return phrase(axis, level_text(group.first["varied"][axis]))
 
     first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
-    found = Compared(
+    found = Comparisons(
         pairs, f"the same {first}" if first.startswith("with") else f"the same with {first}", _IN_THE_TABLE, True
     )
     if len(levels) > 1:

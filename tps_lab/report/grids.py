@@ -13,13 +13,13 @@ from urllib.parse import quote
 from tps_lab import files
 from tps_lab.ablate import record
 from tps_lab.ablate.grid import find
-from tps_lab.ablate.record import Record, Recorded
+from tps_lab.ablate.record import Record, RecordedCell
 from tps_lab.errors import InputError
 from tps_lab.report import budgets, page
 from tps_lab.report.about import About
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
-from tps_lab.results.groups import Run
+from tps_lab.results.groups import RunLike
 from tps_lab.results.runs import OnDamaged, warn
 
 
@@ -27,7 +27,7 @@ from tps_lab.results.runs import OnDamaged, warn
 class Named:
     """A run under the name that a grid gives it, whichever grid ran it first."""
 
-    run: Run
+    run: RunLike
     row: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
@@ -54,8 +54,8 @@ class GridRuns:
     """
 
     record: Record
-    runs: tuple[Run, ...]
-    trials: tuple[Run, ...] = ()  # of its tuning
+    runs: tuple[RunLike, ...]
+    trials: tuple[RunLike, ...] = ()  # of its tuning
 
     @property
     def missing(self) -> int:
@@ -66,10 +66,10 @@ class GridRuns:
         return sum(run.row.get("status") == "done" for run in self.runs)
 
 
-def collect(wanted: Record, found: Iterable[Run]) -> GridRuns:
+def collect(wanted: Record, found: Iterable[RunLike]) -> GridRuns:
     """The runs of a grid's cells among all that were found, under the grid's own names."""
     # a cell may be there twice, copied from a folder beside it, or with an unfinished try
-    by_identity: dict[str, Run] = {}
+    by_identity: dict[str, RunLike] = {}
     for run in found:
         key = _identity(run.path.name)
         if key not in by_identity or by_identity[key].row.get("status") != "done":
@@ -134,7 +134,7 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, **s
 
 
 @dataclass(frozen=True)
-class Line:
+class OverviewLine:
     """A grid in the overview.
 
     Args:
@@ -180,7 +180,7 @@ class Overview:
 
     out: Path
     scale: str
-    lines: list[Line]
+    lines: list[OverviewLine]
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
@@ -226,7 +226,7 @@ def build_all(
         built = _written(grid, files.folder(folder), command, force) if ran else page.Built(out, {}, [])
         said = "".join(page.proofs_said(built.proofs))
         counts = (grid.done, undone - grid.missing, grid.missing)
-        lines.append(Line(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
+        lines.append(OverviewLine(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
     out.mkdir(parents=True, exist_ok=True)
     overview = Overview(out, scale, sorted(lines, key=lambda line: not line.answers))  # what was not run comes last
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
@@ -257,7 +257,7 @@ def remake(of: Record) -> str:
     return shlex.join(words)
 
 
-def _named(wanted: Record, cell: Recorded, place: int, run: Run | None) -> Run:
+def _named(wanted: Record, cell: RecordedCell, place: int, run: RunLike | None) -> RunLike:
     mine = {
         "tuned": cell.tuned,
         "case": cell.case,

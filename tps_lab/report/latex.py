@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tps_lab.report.comparisons import Compared
+from tps_lab.report.comparisons import Comparisons
 from tps_lab.report.tables import cost
 from tps_lab.results.groups import Group, Interval
 from tps_lab.results.paired import names_of
@@ -30,7 +30,7 @@ def escaped(text: object) -> str:
 
 
 def latex_table(
-    groups: Sequence[Group], compared: Compared, paper: Mapping[str, Mapping[str, float]], command: str = ""
+    groups: Sequence[Group], compared: Comparisons, paper: Mapping[str, Mapping[str, float]], command: str = ""
 ) -> str:
     """One `tabular` for a data set: accuracy with its interval, the paper's, the paired difference, the costs.
 

@@ -12,7 +12,7 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import cells, comparisons, equal, facts, latex, method, own, tables, time_use, views
+from tps_lab.report import comparisons, equal, evaluations, facts, latex, method, own, results_table, tables
 from tps_lab.report.about import About
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, figure_of, highest, of_tuning
@@ -20,7 +20,7 @@ from tps_lab.report.render import render
 from tps_lab.report.wording import listed
 from tps_lab.results import archive, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
-from tps_lab.results.groups import SETTINGS, Group, Run, by_data, group_runs, setting_text
+from tps_lab.results.groups import SETTINGS, Group, RunLike, by_data, group_runs, setting_text
 from tps_lab.text import as_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _PARSED = ("attention", "pattern", "data")
 class Printable:
     """A run whose texts can be printed; what else it has is as it was."""
 
-    run: Run
+    run: RunLike
     row: dict[str, Any]
     environment: dict[str, Any]
 
@@ -52,17 +52,17 @@ class Section:
     unequal: list[str]
     remarks: list[str]
     setting: str
-    results: cells.Results
+    results: results_table.Results
     tradeoffs: list[Picture]
     learning: list[Picture]
-    compared: comparisons.Compared
+    compared: comparisons.Comparisons
     differences: list[Picture]
     effects: list[paired.Effect]
     along: list[Picture]
     paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
     described: list[facts.Described] = field(default_factory=list)
     proofs: list[Confronted] = field(default_factory=list)
-    views: list[views.Viewed] = field(default_factory=list)
+    views: list[evaluations.Viewed] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Built:
 
 
 def build(
-    runs: Iterable[Run],
+    runs: Iterable[RunLike],
     out_dir: Path | str,
     *,
     extra_figures: Sequence[tuple[str, Figure]] = (),
@@ -96,7 +96,7 @@ def build(
 
 
 def write(
-    runs: Iterable[Run],
+    runs: Iterable[RunLike],
     out_dir: Path | str,
     about: About,
     extra_figures: Sequence[tuple[str, Figure]] = (),
@@ -150,7 +150,7 @@ def write(
         "mosaics": _mosaics(groups, figures),
         "extra": [
             picture(fig, f"extra-{i}", caption, figures)
-            for i, (caption, fig) in enumerate([*time_use.pictures(runs), *extra_figures], 1)
+            for i, (caption, fig) in enumerate([*evaluations.rearranged(runs), *extra_figures], 1)
         ],
         "measured": method.measured(groups),
         "groups": groups,
@@ -197,7 +197,7 @@ def _section(
         equal.unequal(groups),
         [*proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
-        cells.results(groups),
+        results_table.results(groups),
         draw.tradeoffs(),
         [*draw.curves(), *draw.answers()],
         compared,
@@ -207,7 +207,7 @@ def _section(
         {group.label: text for group in groups if (text := latex.paper_number(group, about.paper))},
         facts.described(highest(groups, MOST_CURVES)),
         proofs,
-        views.viewed(groups),
+        evaluations.viewed(groups),
     )
 
 

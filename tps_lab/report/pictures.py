@@ -10,7 +10,7 @@ from typing import Any
 from tps_lab import viz
 from tps_lab.report import tables
 from tps_lab.report.budgets import Tuned
-from tps_lab.report.comparisons import Compared
+from tps_lab.report.comparisons import Comparisons
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.latex import paper_number
 from tps_lab.results.axes import axis_name, axis_to_draw, lines
@@ -57,7 +57,7 @@ class Pictures:
             if (scored & table[x].notna()).any()
         ]
 
-    def differences(self, compared: Compared, paper: Mapping[str, Mapping[str, float]]) -> list[Picture]:
+    def differences(self, compared: Comparisons, paper: Mapping[str, Mapping[str, float]]) -> list[Picture]:
         """What was compared, as intervals; beside the table from two comparisons on."""
         pairs = compared.comparable
         if len(pairs) < 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
-from tps_lab.results.groups import SETTINGS, Group, Run, group_runs
+from tps_lab.results.groups import SETTINGS, Group, RunLike, group_runs
 from tps_lab.results.units import unit_for
 from tps_lab.text import short
 from tps_lab.text import table as as_columns
@@ -32,7 +32,7 @@ COSTS = {
 }
 
 
-def table(runs: Iterable[Run]) -> pd.DataFrame:
+def table(runs: Iterable[RunLike]) -> pd.DataFrame:
     """One row per variant and setting, seeds taken together; NaN where there is no figure.
 
     `interval` says what top1_low_pct and top1_high_pct are over: "seeds" (95 %, Student's t),
@@ -47,7 +47,7 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
     return frame
 
 
-def text_table(runs: Iterable[Run], width: int | None = None) -> str:
+def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
     """The same, for the terminal."""
     groups = group_runs(runs)
     macs = unit_for("count", [cost(group, "macs") for group in groups])
@@ -82,7 +82,7 @@ def text_table(runs: Iterable[Run], width: int | None = None) -> str:
     return printed
 
 
-def write_csv(runs: Iterable[Run], path: Path) -> None:
+def write_csv(runs: Iterable[RunLike], path: Path) -> None:
     """One line per run, nested figures as dotted columns, its environment as environment.*"""
     lines = [_flat(run.row | {"environment": run.environment}) for run in runs]
     for line in lines:

@@ -11,7 +11,7 @@ from tps_lab import files
 from tps_lab.errors import InputError
 from tps_lab.report.tables import cost, write_lines
 from tps_lab.results import runs
-from tps_lab.results.groups import Group, Run, group_runs
+from tps_lab.results.groups import Group, RunLike, group_runs
 from tps_lab.results.paired import Pair, compare_groups
 
 _COSTS = {"macs": "MACs", "training_memory_bytes": "training memory", "latency_ms": "latency"}
@@ -37,7 +37,7 @@ class Versus:
     differs: dict[str, tuple[str, str]]
 
 
-def versus(first: Iterable[Run], second: Iterable[Run], name_a: str = "A", name_b: str = "B") -> Versus:
+def versus(first: Iterable[RunLike], second: Iterable[RunLike], name_a: str = "A", name_b: str = "B") -> Versus:
     """Match the groups of two result sets by all their settings, and compare them.
 
     Raises:
@@ -208,10 +208,10 @@ def _only(found: Versus) -> list[tuple[str, list[str]]]:
     return [(found.name_a, found.only_a), (found.name_b, found.only_b)]
 
 
-def _environments(first: Sequence[Run], second: Sequence[Run]) -> dict[str, tuple[str, str]]:
+def _environments(first: Sequence[RunLike], second: Sequence[RunLike]) -> dict[str, tuple[str, str]]:
     keys = ("commit", "torch", "timm", "python", "cpu", "gpu", "threads", "platform")
 
-    def values(runs: Sequence[Run], key: str) -> str:
+    def values(runs: Sequence[RunLike], key: str) -> str:
         return ", ".join(dict.fromkeys(str(run.environment.get(key)) for run in runs if run.environment))
 
     both = {key: (values(first, key), values(second, key)) for key in keys}

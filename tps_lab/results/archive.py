@@ -31,7 +31,7 @@ _LISTS = {"metrics": "line", "views": "views", "time_use": "time_use"}
 _OURS = ("copied_from",)  # of a row: where on this machine a run was copied from
 
 
-class Run(Protocol):
+class Packable(Protocol):
     """What is kept of a run."""
 
     @property
@@ -40,7 +40,7 @@ class Run(Protocol):
     def path(self) -> Path: ...
 
 
-def pack(runs: Iterable[Run], record: Mapping[str, Any] | None = None) -> bytes:
+def pack(runs: Iterable[Packable], record: Mapping[str, Any] | None = None) -> bytes:
     """The content of an archive.
 
     Args:
@@ -76,7 +76,7 @@ def unpack(file: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     return record, [_checked(parts, f"{file.name}, line {i}") for i, parts in enumerate(rest, 2)]
 
 
-def _plain(run: Run) -> dict[str, Any]:
+def _plain(run: Packable) -> dict[str, Any]:
     row = {key: value for key, value in run.row.items() if key not in _OURS}
     parts: dict[str, Any] = {"id": run.path.name, "row": row}
     for key in ("config", "environment", *_LISTS):

@@ -19,7 +19,7 @@ from tps_lab.text import short
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
 
 
-class Run(Protocol):
+class RunLike(Protocol):
     """One training run, as read back from its folder."""
 
     @property
@@ -64,7 +64,7 @@ class Interval:
 class Group:
     """Runs of one attention variant in one setting, with different seeds."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[RunLike, ...]
     label: str
 
     @property
@@ -76,12 +76,12 @@ class Group:
         return str(self.first.get("attention") or self.label)
 
     @property
-    def done(self) -> tuple[Run, ...]:
+    def done(self) -> tuple[RunLike, ...]:
         """Runs that finished; only their accuracies count."""
         return tuple(run for run in self.runs if run.row.get("status") == "done")
 
     @property
-    def undone(self) -> tuple[Run, ...]:
+    def undone(self) -> tuple[RunLike, ...]:
         return tuple(run for run in self.runs if run.row.get("status") != "done")
 
     @property
@@ -170,9 +170,9 @@ def wilson(pct: float, clips: int) -> Interval:
 # ---------------------------------------------------------------------- grouping
 
 
-def group_runs(runs: Iterable[Run]) -> list[Group]:
+def group_runs(runs: Iterable[RunLike]) -> list[Group]:
     """Runs by everything but the seed, plain spatial attention first, each with a label of its own."""
-    together: list[list[Run]] = []
+    together: list[list[RunLike]] = []
     # A run that failed early may not know all its settings: it joins the finished ones it fits.
     for run in sorted(runs, key=lambda run: run.row.get("status") != "done"):
         for members in together:
@@ -236,12 +236,12 @@ def _same_but_for_the_seed(row: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(a == b or (None in (a, b) and row.get("status") != "done") for a, b in pairs)
 
 
-def _seed(run: Run) -> tuple[bool, int, str]:
+def _seed(run: RunLike) -> tuple[bool, int, str]:
     seed = run.row.get("seed")
     return (True, seed, "") if isinstance(seed, int) else (False, 0, str(seed))
 
 
-def _label(run: Run) -> str:
+def _label(run: RunLike) -> str:
     if run.row.get("case"):
         return short(spoken(str(run.row["case"])))
     keys = ("label", "attention", "name", "id")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tps_lab.errors import unknown
 from tps_lab.results.axes import level_text, lines
-from tps_lab.results.groups import Group, Run, figure
+from tps_lab.results.groups import Group, RunLike, figure
 from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all
 
 
@@ -112,7 +112,7 @@ def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]
     return a, b, int(figure(one.first, "twins") or 1), ""
 
 
-def _answers(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+def _answers(run: RunLike) -> tuple[np.ndarray, np.ndarray] | None:
     return getattr(run, "predictions", None)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tps_lab import patterns, zoo
 from tps_lab.studio import clips
-from tps_lab.studio.memory import WORKSPACES
+from tps_lab.studio.judge import WORKSPACES
 from tps_lab.viz.studio_page import PAGE
 
 SOURCES = Path(__file__).parent / "page"

@@ -91,7 +91,7 @@ def forecast(
         try:
             clips = data.opened(config.data)
         except InputError as error:  # it is not on this machine; the shape of its clips is in its options
-            clips, notes = _Shape(config.data), f"no data: {error}"
+            clips, notes = _AbsentClips(config.data), f"no data: {error}"
     if clips.size("train"):
         config = config.resolved(clips.size("train"))
     recipe, device = config.recipe, measure.best_device()
@@ -152,7 +152,7 @@ def _bare(config: RunConfig, clips: Any) -> Callable[[], Any]:
     return lambda: build(bare, clips)
 
 
-class _Shape:
+class _AbsentClips:
     """Stands for clips that are not here."""
 
     def __init__(self, spec: Any) -> None:

@@ -118,10 +118,10 @@ def load(run: runs.Run) -> nn.Module:
     """
     from tps_lab.training.train import restore
 
-    return restore(run, _Shape(run))  # type: ignore[arg-type]
+    return restore(run, _TrainedClips(run))  # type: ignore[arg-type]
 
 
-class _Shape:
+class _TrainedClips:
     """What a model must know of clips, from a run's row and, for their channels, its weights."""
 
     def __init__(self, run: runs.Run) -> None:

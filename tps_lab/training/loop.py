@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.errors import InputError
 from tps_lab.training import trackers
 from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
+from tps_lab.training.feed import ClipOrder, Feed, how_many_workers
 from tps_lab.training.optimizer import freeze, learning_rate, parameter_groups
-from tps_lab.training.order import Feed, Order, how_many_workers
 from tps_lab.training.processes import NoWriter, Team
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Loop:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, recipe))
         self._prepare_model()
         trained, optimizer = team.accelerator.prepare(self.model, optimizer)
-        order = Order(self.clips.size("train"), recipe.batch, self.config.seed)
+        order = ClipOrder(self.clips.size("train"), recipe.batch, self.config.seed)
         loss_of = Loss(recipe.regularise, len(self.clips.classes))
         sums = Sums(device)
         torch.manual_seed(self.config.seed + 1_000_003 * team.index)  # whatever was measured before
@@ -159,7 +159,7 @@ class Loop:
         if self.team.is_first:
             self.checkpoints.save(step, self.model.state_dict(), state)
 
-    def _restore(self, stood: Stood, optimizer: Any, schedule: Any, order: Order, sums: Sums) -> int:
+    def _restore(self, stood: Stood, optimizer: Any, schedule: Any, order: ClipOrder, sums: Sums) -> int:
         """Put everything back to where it was; returns the step that it was after."""
         weights, state = stood
         own = state["processes"]

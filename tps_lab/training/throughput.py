@@ -20,8 +20,8 @@ from tps_lab.children import cores
 from tps_lab.errors import InputError
 from tps_lab.measure.step import prepared, synchronise
 from tps_lab.training.config import RunConfig
+from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.forecast import step_of
-from tps_lab.training.order import Feed, Order
 
 ENOUGH = 0.9
 
@@ -124,7 +124,7 @@ def throughput(
 
 def _core_seconds(config: RunConfig, clips: Any, seconds: float) -> float:
     """Processor time per clip, read in this process."""
-    feed = iter(Feed(clips, Order(clips.size("train"), 1, config.seed), torch.device("cpu")))
+    feed = iter(Feed(clips, ClipOrder(clips.size("train"), 1, config.seed), torch.device("cpu")))
     next(feed)
     started, before, taken = time.perf_counter(), time.process_time(), 0
     while taken < 2 or (time.perf_counter() - started < seconds and taken < 1000):
@@ -161,7 +161,7 @@ def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
 def _reading(config: RunConfig, clips: Any, workers: int, seconds: float) -> float:
     """Clips per second of the feed after its first batch; batches small enough that several come in time."""
     batch = min(config.recipe.batch, 4)
-    order = Order(clips.size("train"), batch, config.seed)
+    order = ClipOrder(clips.size("train"), batch, config.seed)
     feed = iter(Feed(clips, order, torch.device("cpu"), workers=workers))
     for _ in range(max(1, 3 * workers)):  # what the processes have read ahead while they started
         next(feed)

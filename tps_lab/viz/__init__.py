@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from tps_lab.results.groups import group_runs
-from tps_lab.viz.aggregate import aggregate
 from tps_lab.viz.attended import attended_sets, provenance
-from tps_lab.viz.bars import dots, stacked
+from tps_lab.viz.bars import dots, stacked, time_use
 from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.certificate import badge, certificate
 from tps_lab.viz.complexity import complexity
@@ -24,15 +23,15 @@ from tps_lab.viz.effects import differences, interaction, main_effects
 from tps_lab.viz.heat import accuracy_map, confusion
 from tps_lab.viz.maps import attention_maps
 from tps_lab.viz.meeting import who_sees_whom
-from tps_lab.viz.memory import memory_over_step
+from tps_lab.viz.memory_timeline import memory_over_step
 from tps_lab.viz.mosaics import mixed_frames, mosaic
+from tps_lab.viz.over_tasks import aggregate
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, reach_animation, receptive_field
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
-from tps_lab.viz.time_use import time_use
-from tps_lab.viz.tuning import best_of_trials, tuning
+from tps_lab.viz.tuning_curves import best_of_trials, tuning
 
 __all__ = [
     "Look",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from tps_lab.results.axes import lines
 from tps_lab.results.groups import Group
@@ -13,27 +13,7 @@ from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variant
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-class Effect(Protocol):
-    """What one axis does (`results.paired.effects`): mean accuracy by value, and its share of the variance."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def levels(self) -> dict[str, float]: ...
-    @property
-    def share(self) -> float: ...
-
-
-class Pair(Protocol):
-    """A variant against another (`results.paired.paired`)."""
-
-    @property
-    def group(self) -> Any: ...
-    @property
-    def against(self) -> Any: ...
-    @property
-    def found(self) -> Any: ...
+    from tps_lab.results.paired import Effect, Pair
 
 
 @styled
@@ -103,14 +83,15 @@ def differences(
 
     >>> ax = viz.differences(paired(groups), {"joint": 10.9})  # doctest: +SKIP
     """
-    shown = [pair for pair in pairs if pair.found is not None]
+    shown = [(pair, pair.found) for pair in pairs if pair.found is not None]
     if not shown:
         return nothing(ax or new_axes(), "nothing could be compared")
-    against = against or shown[0].against.label
+    against = against or shown[0][0].against.label
     ax = ax or new_axes(6.4, 0.9 + 0.36 * len(shown))
     ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    for row, (pair, used) in enumerate(zip(shown, looks(pair.group.attention for pair in shown), strict=True)):
-        found = pair.found
+    for row, ((pair, found), used) in enumerate(
+        zip(shown, looks(pair.group.attention for pair, _ in shown), strict=True)
+    ):
         ax.plot([found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2)
         ax.plot(
             found.difference, row, used.marker, color=used.colour, markersize=used.marker_size(7.5), zorder=3,
@@ -118,7 +99,7 @@ def differences(
         )  # fmt: skip
         if published and pair.group.label in published:
             ax.plot(published[pair.group.label], row + 0.24, "D", color=INK, markersize=5.5, markerfacecolor="none")
-    ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair in shown], color=INK)
+    ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair, _ in shown], color=INK)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(f"test top-1 minus {wrap(against, 60)} (points)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.errors import unknown
-from tps_lab.results.groups import Group, Run, figure, group_runs
+from tps_lab.results.groups import Group, RunLike, figure, group_runs
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import CEILING, insets, new_axes, nothing, styled
 
@@ -20,7 +20,7 @@ _MAP = "Blues"
 
 
 @styled
-def accuracy_map(runs: Iterable[Run], by: str = "pair", ax: Axes | None = None) -> Axes:
+def accuracy_map(runs: Iterable[RunLike], by: str = "pair", ax: Axes | None = None) -> Axes:
     """Test accuracy (%) of every variant, a row, on every class or pair of opposites, a column; means over seeds.
 
     >>> ax = viz.accuracy_map(runs)  # doctest: +SKIP

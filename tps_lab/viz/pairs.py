@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tps_lab.errors import unknown
-from tps_lab.results.groups import Run, figure, group_runs
+from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, new_axes, nothing, styled
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def pair_accuracy(runs: Iterable[Run], ax: Axes | None = None, by: str = "pair") -> Axes:
+def pair_accuracy(runs: Iterable[RunLike], ax: Axes | None = None, by: str = "pair") -> Axes:
     """Test accuracy within each pair of opposite classes: one column a pair, one line a variant.
 
     Small dots are seeds, the marker is their mean. A model that is blind to the order of frames

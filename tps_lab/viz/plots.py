@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.errors import unknown
-from tps_lab.results.groups import Run, figure, group_runs
+from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
 from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled
@@ -102,7 +102,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 @styled
-def learning_curves(runs: Iterable[Run], ax: Axes | None = None) -> Axes:
+def learning_curves(runs: Iterable[RunLike], ax: Axes | None = None) -> Axes:
     """Validation accuracy over training steps: the mean over seeds, and each seed as a pale line.
 
     Runs that did not finish are drawn pale to where they got.
@@ -191,7 +191,7 @@ def _ceiling(ax: Axes, level: float, points: Sequence[tuple[float, float]]) -> A
     )  # fmt: skip
 
 
-def _validation(run: Run) -> dict[float, float]:
+def _validation(run: RunLike) -> dict[float, float]:
     lines = [line for line in run.metrics if line.get("split") == "val"]
     both = ((figure(line, "step"), figure(line, "top1_pct")) for line in lines)
     return {step: value for step, value in both if step is not None and value is not None}

@@ -147,7 +147,7 @@ function sumBuffer(rows) {
   return parts <= 1 ? 0 : 4 * CHANNELS * parts * block;
 }
 
-/** Peak bytes of a training step with AdamW in float32, by hand: tps_lab/studio/memory.py explains each number. */
+/** Peak bytes of a training step with AdamW in float32, by hand: tps_lab/studio/judge.py explains each number. */
 function trainingBytes(s, constants) {
   const tokens = BATCH * s.frames * s.rows * s.columns, pixels = 3 * 16 * 16, C = CHANNELS;
   const block = (4 + 2 * MLP) * C * C + (9 + MLP) * C;

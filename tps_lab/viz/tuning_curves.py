@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class Tuned(Protocol):
+class TunedCase(Protocol):
     """A case at a budget (`tps_lab.report.budgets.tuned`)."""
 
     @property
@@ -28,7 +28,7 @@ class Tuned(Protocol):
 
 
 @styled
-def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Axes:
+def tuning(tuned: Sequence[TunedCase], name: str = "", ax: Axes | None = None) -> Axes:
     """Validation accuracy over what was tuned, a line for each case and a panel for each budget of steps.
 
     The large marker is the choice. Cases whose trials all failed are left out.
@@ -69,7 +69,7 @@ def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Ax
 
 
 @styled
-def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
+def best_of_trials(tuned: Sequence[TunedCase], ax: Axes | None = None) -> Axes:
     """The best validation accuracy to expect of so many trials: a panel for each case, with its exact band.
 
     Pale lines are the other cases.

@@ -6,8 +6,8 @@ import sys
 from ablate_tiny import write
 
 from tps_lab.ablate.grid import load
-from tps_lab.ablate.live import watching
 from tps_lab.ablate.scheduler import State
+from tps_lab.ablate.watching import watching
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up import VARIANTS, MadeUp, made_up
 
 from tps_lab.report import build
-from tps_lab.report.views import viewed
+from tps_lab.report.evaluations import viewed
 from tps_lab.results.groups import group_runs
 
 

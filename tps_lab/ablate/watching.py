@@ -23,7 +23,7 @@ def watching(out: Path, quiet: bool = False) -> Iterator[Watch]:
     if quiet:
         yield lambda states: None
     elif not sys.stderr.isatty():
-        yield Lines(out)
+        yield StateLines(out)
     else:
         from rich.console import Console
         from rich.live import Live
@@ -45,7 +45,7 @@ def watching(out: Path, quiet: bool = False) -> Iterator[Watch]:
                 live.update(table.rich(latest), refresh=True)
 
 
-class Lines:
+class StateLines:
     """A line whenever a cell changes its state or has news."""
 
     def __init__(self, out: Path) -> None:

@@ -30,7 +30,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A figure as text, a smaller line below it, its footnote's letter, and what to sort by."""
 
     text: str
@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass
-class Row:
+class TableRow:
     """A line of the table: a variant in its setting."""
 
     label: str
@@ -49,7 +49,7 @@ class Row:
     swatch: str
     setting: str
     trouble: list[str]
-    cells: list[Cell]
+    cells: list[TableCell]
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Results:
     """
 
     columns: list[Column]
-    rows: list[Row]
+    rows: list[TableRow]
     notes: list[tuple[str, str]] = field(default_factory=list)
     unshown: list[str] = field(default_factory=list)
 
@@ -89,7 +89,7 @@ def results(groups: Sequence[Group]) -> Results:
         cells = [_top1(group, note), *(_percent(group, key, note) for key in percents)]
         cells += [_cost(group, name, units[name], note) for name in units]
         found.rows.append(
-            Row(
+            TableRow(
                 group.label,
                 used,
                 marker_path(used.marker),
@@ -166,28 +166,28 @@ def _columns(percents: Mapping[str, str], units: Mapping[str, Unit]) -> list[Col
     return columns
 
 
-def _top1(group: Group, note: Callable[[str], str]) -> Cell:
+def _top1(group: Group, note: Callable[[str], str]) -> TableCell:
     top1 = group.top1
     if top1 is None:
         if not group.done:
-            return Cell(group.status, hint="; ".join(trouble(group)))
+            return TableCell(group.status, hint="; ".join(trouble(group)))
         return _missing(group, "top1_pct", note)
     if not top1.over:
-        return Cell(f"{top1.mean:.1f}", top1.mean, "", "no interval: the number of test clips is not recorded")
+        return TableCell(f"{top1.mean:.1f}", top1.mean, "", "no interval: the number of test clips is not recorded")
     how = "Student's t over seeds" if top1.over == "seeds" else "Wilson, over the test clips of one seed"
-    return Cell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {over(group)}", f"95 % interval, {how}")
+    return TableCell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {over(group)}", f"95 % interval, {how}")
 
 
-def _percent(group: Group, key: str, note: Callable[[str], str]) -> Cell:
+def _percent(group: Group, key: str, note: Callable[[str], str]) -> TableCell:
     value = group.one(key) if key == "ceiling_pct" else group.mean(key)
     if value is None:
         return _missing(group, key, note)
-    return Cell(
+    return TableCell(
         f"{value:.1f}", value, hint=str(group.first.get("ceiling_reason") or "") if key == "ceiling_pct" else ""
     )
 
 
-def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> Cell:
+def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> TableCell:
     value = cost(group, name)
     if value is None:
         return _missing(group, COSTS[name], note)
@@ -197,7 +197,7 @@ def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> Ce
     if name == "macs" and is_disputed(group):
         cell_note = note(disputed_text(group))
         below = "disputed"
-    return Cell(unit.number(value), value, below, note=cell_note)
+    return TableCell(unit.number(value), value, below, note=cell_note)
 
 
 def disputed_text(group: Group) -> str:
@@ -212,11 +212,11 @@ def disputed_text(group: Group) -> str:
     return f"{group.label}: the counters of multiply-adds disagree ({said or 'no counts recorded'})"
 
 
-def _missing(group: Group, key: str, note: Callable[[str], str]) -> Cell:
+def _missing(group: Group, key: str, note: Callable[[str], str]) -> TableCell:
     reason = group.why_missing(key)
     # a run that did not finish says why below its name; no need to repeat it in every column
     letter = note(reason) if group.done else ""
-    return Cell("–", hint=reason, note=letter)
+    return TableCell("–", hint=reason, note=letter)
 
 
 def _letters() -> itertools.chain[str]:

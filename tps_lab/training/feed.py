@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Batch = tuple["Tensor", "Tensor"]
 
 
-class Order:
+class ClipOrder:
     """Indices of clips, a batch at a time, for ever; can be put back to where it was.
 
     Args:
@@ -65,7 +65,7 @@ class Feed:
     """
 
     def __init__(
-        self, clips: Clips, order: Order, device: torch.device, part: int = 0, parts: int = 1, workers: int = 0
+        self, clips: Clips, order: ClipOrder, device: torch.device, part: int = 0, parts: int = 1, workers: int = 0
     ) -> None:
         self.clips, self.order, self.device = clips, order, device
         self.part, self.parts, self.workers = part, parts, workers
