@@ -18,7 +18,7 @@ from tps_lab import report, viz
 from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
-from tps_lab.report import equal, facts, tables
+from tps_lab.report import equal, facts, own, tables
 from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.report.results_table import results
 from tps_lab.results.groups import group_runs
@@ -136,6 +136,26 @@ def test_page_has_all_its_parts(whole: tuple[Path, Page]) -> None:
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)
     assert len(pictures) == len(plots)
     assert all((folder / file).stat().st_size > 1000 for file in pictures)
+
+
+def test_contents_and_chips_reach_what_they_name(whole: tuple[Path, Page]) -> None:
+    _, page = whole
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert [f"#{name}" for name in sections] == links[: len(sections)]
+    chips = [attributes["data-chip"] for _, attributes in page.tags if "data-chip" in attributes]
+    assert len(chips) == len(set(chips)) == 8
+    marked = [[tag for tag, attributes in page.tags if attributes.get("data-of") == chip] for chip in chips]
+    assert all(tags.count("tr") >= 2 for tags in marked)  # a row of the results, one of the runs
+    assert sum(tags.count("g") >= 4 for tags in marked) == 6  # what finished stands in several pictures
+
+
+def test_the_way_back_leads_to_an_overview_that_is_there(tmp_path: Path) -> None:
+    page = built(study(3)[:6], tmp_path / "alone")
+    assert "All questions" not in page.text
+    (tmp_path / "index.html").write_text(own.HTML)
+    page = built(study(3)[:6], tmp_path / "alone")
+    assert "← All questions" in page.text
 
 
 def test_csv_has_a_line_per_run(whole: tuple[Path, Page]) -> None:

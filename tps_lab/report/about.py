@@ -29,6 +29,7 @@ class About:
         command: what makes this report again, shown in it.
         remake: the command that makes a run again, if it is no `tps-lab train`.
         left_out: runs that could not be read, and why.
+        overview: the page above this one, as a link from it.
         budgets: who is ahead after how many steps; tuned: what each case was tuned to.
     """
 
@@ -41,6 +42,7 @@ class About:
     command: str = ""
     remake: str = ""
     left_out: tuple[str, ...] = ()
+    overview: str = ""
     budgets: tuple[Ahead, ...] = ()
     tuned: tuple[Tuned, ...] = ()
 

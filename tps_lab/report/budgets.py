@@ -110,9 +110,13 @@ def answer(budgets: Sequence[Ahead]) -> str:
     spans = listed([f"{budget.steps:,}" for budget in budgets])
     if always:
         verb = "is" if len(always) == 1 else "are"
-        return f"{listed(always)} {verb} ahead, or not told apart from who is, after each of {spans} steps."
+        return f"{_capital(listed(always))} {verb} ahead, or not told apart from who is, after each of {spans} steps."
     said = listed([f"{listed(budget.first)} after {budget.steps:,} steps" for budget in budgets])
     return f"Who is ahead depends on the budget: {said}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def briefly(budgets: Sequence[Ahead]) -> str:

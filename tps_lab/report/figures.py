@@ -60,6 +60,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # a style sheet inside an inlined SVG would reach the whole page; the page has these two rules
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="(of-\w+)"', r'data-of="\1"', svg)  # many artists may show one variant
     svg = re.sub(r"""(\bid=")([^"]+)""", rf"\g<1>{name}-\g<2>", svg)
     svg = re.sub(r"""(url\(#|href="#)""", rf"\g<1>{name}-", svg)
     svg = re.sub(r"'?DejaVu Sans'?(, *sans-serif)?", _FONTS, svg)

@@ -223,7 +223,11 @@ def build_all(
         about, undone = grid.record.about, len(grid.runs) - grid.done
         ran = grid.missing < len(grid.runs)
         folder = files.folder(out) / folder_name(grid.record.name)
-        built = _written(grid, files.folder(folder), command, force) if ran else page.Built(out, {}, [])
+        built = (
+            _written(grid, files.folder(folder), command, force, overview="../index.html")
+            if ran
+            else page.Built(out, {}, [])
+        )
         said = "".join(page.proofs_said(built.proofs))
         counts = (grid.done, undone - grid.missing, grid.missing)
         lines.append(OverviewLine(grid.record.name, about["title"], about["question"], built.answers, said, *counts))

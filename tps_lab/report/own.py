@@ -28,7 +28,7 @@ def check(out: Path, force: bool = False) -> None:
     if force:
         return
     marked = [name for name in _WITH_MARK if os.path.lexists(out / name)]
-    strange = [name for name in marked if not _is_ours(out / name)]
+    strange = [name for name in marked if not is_ours(out / name)]
     if not marked:
         strange = [name for name in _WITHOUT if os.path.lexists(out / name)]
     if strange:
@@ -37,7 +37,8 @@ def check(out: Path, force: bool = False) -> None:
         )
 
 
-def _is_ours(file: Path) -> bool:
+def is_ours(file: Path) -> bool:
+    """Whether a report wrote this file."""
     try:
         with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as content:
             start = content.read(1 << 16).decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,6 +127,8 @@ def write(
     out = Path(out_dir)
     own.check(out, force)
     runs = [Printable(run, as_text(run.row, _PARSED), as_text(run.environment)) for run in given]
+    if not about.overview and own.is_ours(out.parent / "index.html"):
+        about = replace(about, overview="../index.html")
     about = replace(
         about,
         **as_text({key: getattr(about, key) for key in ("title", "question", "command", "remake", "paper_source")}),
@@ -162,10 +165,17 @@ def write(
         latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
     ]
     files.write_whole(out / "results.tex", "\n".join(latexes))
-    for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
-        files.write_whole(out / file, render(template, content))
+    files.write_whole(out / "report.md", render("report.md.j2", content))
+    files.write_whole(out / "index.html", _with_contents(render("report.html.j2", content)))
     answers = {section.data: section.answer.text for section in sections}
     return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
+
+
+def _with_contents(page: str) -> str:
+    """The page with links to its sections at the side."""
+    heads = re.findall(r'<section id="([\w-]+)">\s*<h2>(.*?)</h2>', page)
+    links = "\n".join(f'<a href="#{name}">{head}</a>' for name, head in heads)
+    return page.replace("<!-- contents -->", links, 1)
 
 
 def _check(about: About, groups: Sequence[Group]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tps_lab.report import own
 from tps_lab.text import code, markdown
+from tps_lab.viz.style import tag
 
 
 def render(template: str, content: dict[str, Any]) -> str:
@@ -24,6 +25,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     environment.filters["code"] = code
     environment.globals["own"] = own
     environment.filters["tied"] = tied
+    environment.filters["tag"] = tag
     environment.filters["p"] = p_text
     environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−")
     environment.filters["tenths"] = lambda value: f"{value:z.1f}".replace("-", "−")

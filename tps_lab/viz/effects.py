@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tps_lab.results.axes import lines
 from tps_lab.results.groups import Group
 from tps_lab.viz.labels import in_legend, wrap
-from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled
+from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled, tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,14 +92,18 @@ def differences(
     for row, ((pair, found), used) in enumerate(
         zip(shown, looks(pair.group.attention for pair, _ in shown), strict=True)
     ):
-        ax.plot([found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2)
+        ax.plot(
+            [found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2, gid=tag(pair.group.label)
+        )
         ax.plot(
             found.difference, row, used.marker, color=used.colour, markersize=used.marker_size(7.5), zorder=3,
-            markerfacecolor=used.colour if found.settled else "white",
+            markerfacecolor=used.colour if found.settled else "white", gid=tag(pair.group.label),
         )  # fmt: skip
         if published and pair.group.label in published:
             ax.plot(published[pair.group.label], row + 0.24, "D", color=INK, markersize=5.5, markerfacecolor="none")
     ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair, _ in shown], color=INK)
+    for name, (pair, _) in zip(ax.get_yticklabels(), shown, strict=True):
+        name.set_gid(tag(pair.group.label))
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(f"test top-1 minus {wrap(against, 60)} (points)")

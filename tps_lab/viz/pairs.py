@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tps_lab.errors import unknown
 from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, new_axes, nothing, styled
+from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, new_axes, nothing, styled, tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,12 +67,21 @@ def pair_accuracy(runs: Iterable[RunLike], ax: Axes | None = None, by: str = "pa
                 continue
             mean = statistics.fmean(seeds)
             if len(seeds) > 1:
-                ax.plot([left + v / 100 for v in seeds], [place] * len(seeds), "|", color=used.colour, markersize=9)
+                ax.plot(
+                    [left + v / 100 for v in seeds],
+                    [place] * len(seeds),
+                    "|",
+                    color=used.colour,
+                    markersize=9,
+                    gid=tag(group.label),
+                )
             ax.plot(
                 left + mean / 100, place, used.marker, color=used.colour, markersize=used.marker_size(7),
-                markeredgecolor="white", markeredgewidth=0.6,
+                markeredgecolor="white", markeredgewidth=0.6, gid=tag(group.label),
             )  # fmt: skip
     ax.set_yticks(rows, labels, fontsize=8.5, color=INK)
+    for name, (group, _) in zip(ax.get_yticklabels(), shown, strict=True):
+        name.set_gid(tag(group.label))
     ax.set_xticks([])
     ax.set_xlabel("Test accuracy within the pair (%)" if by == "pair" else "Test accuracy (%)")
     ax.set_xlim(-0.06, (len(pairs) - 1) * wide + 1.06)

@@ -14,7 +14,7 @@ from tps_lab.errors import unknown
 from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
-from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled
+from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled, tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,10 +72,11 @@ def tradeoff(table: pd.DataFrame, x: str = "macs", ax: Axes | None = None) -> Ax
         names.append(_ceiling(ax, level, points))
     for point, bar, row in zip(points, bars, rows, strict=True):
         used: Look = row["look"]
-        ax.plot(*zip(*bar, strict=True), color=used.colour, linewidth=1.4, zorder=2)
+        ax.plot(*zip(*bar, strict=True), color=used.colour, linewidth=1.4, zorder=2, gid=tag(row["label"]))
         ax.plot(
             *point,
             used.marker,
+            gid=tag(row["label"]),
             color=used.colour,
             markersize=used.marker_size(7.5),
             markeredgecolor="white",
@@ -84,7 +85,9 @@ def tradeoff(table: pd.DataFrame, x: str = "macs", ax: Axes | None = None) -> Ax
     # of many points only those on the front are named: there is no room for more, and it takes long
     named = list(range(len(points))) if len(points) <= MOST_NAMED else pareto(points)[-8:]
     near = [*lines, *(bars[i] for i in named)]
-    place_labels(ax, [points[i] for i in named], [rows[i]["label"] for i in named], near, names)
+    notes = place_labels(ax, [points[i] for i in named], [rows[i]["label"] for i in named], near, names)
+    for note, i in zip(notes, named, strict=False):
+        note.set_gid(tag(rows[i]["label"]))
     return ax
 
 
@@ -119,12 +122,19 @@ def learning_curves(runs: Iterable[RunLike], ax: Axes | None = None) -> Axes:
         mean = _mean_curve([curve for run, curve in curves if run in group.done])
         for _, curve in curves:
             if curve != mean:
-                ax.plot(list(curve), list(curve.values()), color=used.colour, alpha=0.35, linewidth=0.8)
+                ax.plot(
+                    list(curve),
+                    list(curve.values()),
+                    color=used.colour,
+                    alpha=0.35,
+                    linewidth=0.8,
+                    gid=tag(group.label),
+                )
         if mean:
             ax.plot(
                 list(mean), list(mean.values()), color=used.colour, linestyle=used.line, marker=used.marker,
                 markevery=max(len(mean) // 8, 1), markersize=used.marker_size(5), markeredgecolor="white",
-                markeredgewidth=0.5,
+                markeredgewidth=0.5, gid=tag(group.label),
             )  # fmt: skip
             ends.append(_End(max(mean), mean[max(mean)], group.label, used.colour, used))
         elif curves:
@@ -224,15 +234,16 @@ def _names_at_the_end(ax: Axes, ends: Sequence[_End]) -> None:
     across = ax.get_yaxis_transform()
     for end, name, place in zip(ends, names, spread([end.y for end in ends], room, low, high), strict=True):
         ax.annotate(
-            "", (end.x, end.y), xytext=(1.03, place), textcoords=across, annotation_clip=False,
+            "", (end.x, end.y), gid=tag(end.name), xytext=(1.03, place), textcoords=across, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 1},
         )  # fmt: skip
         if end.look:
             ax.plot(
                 1.042, place, end.look.marker, color=end.colour, markersize=end.look.marker_size(6), transform=across,
-                clip_on=False,
+                clip_on=False, gid=tag(end.name),
             )  # fmt: skip
         ax.annotate(
-            name, (1.042, place), xycoords=across, xytext=(7 if end.look else -4, 0), textcoords="offset points",
-            va="center", fontsize=8.5, linespacing=1.1, annotation_clip=False, color=INK if end.look else CEILING,
+            name, (1.042, place), gid=tag(end.name), xycoords=across, xytext=(7 if end.look else -4, 0),
+            textcoords="offset points", va="center", fontsize=8.5, linespacing=1.1, annotation_clip=False,
+            color=INK if end.look else CEILING,
         )  # fmt: skip

@@ -252,6 +252,11 @@ def plain_log(*axes: Axis) -> None:
         axis.set_minor_formatter(Plain(minor_thresholds=(1, 0.4)))
 
 
+def tag(label: str) -> str:
+    """An id for artists that show a variant (`gid=`): a page hides it with the variant, and names it."""
+    return f"of-{zlib.crc32(label.encode()):08x}"
+
+
 def insets(
     ax: Axes, rows: int, columns: int, box: tuple[float, float, float, float] = (0, 0, 1, 1), gap: float = 0.02
 ) -> np.ndarray:

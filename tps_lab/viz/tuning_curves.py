@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tps_lab.viz.labels import in_legend, wrap
-from tps_lab.viz.style import insets, looks, new_axes, nothing, styled
+from tps_lab.viz.style import insets, looks, new_axes, nothing, styled, tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,12 +52,14 @@ def tuning(tuned: Sequence[TunedCase], name: str = "", ax: Axes | None = None) -
             axes.plot(
                 [x for x, _ in spots], [y for _, y in spots], color=used.colour, linestyle=used.line, linewidth=1.4,
                 marker=used.marker, markersize=used.marker_size(3.5), label=in_legend(wrap(one.case, 28)),
+                gid=tag(one.case),
             )  # fmt: skip
             chosen = [spot for spot in spots if one.choice.values and spot[0] in one.choice.values.values()]
             for x, y in chosen:
                 axes.plot(
-                    x, y, used.marker, color=used.colour, markersize=used.marker_size(8.5), markeredgecolor="white"
-                )
+                    x, y, used.marker, color=used.colour, markersize=used.marker_size(8.5), markeredgecolor="white",
+                    gid=tag(one.case),
+                )  # fmt: skip
         axes.set_xscale("log")
         values = sorted({point[0][1] for one in at for point, _ in one.choice.curve})
         axes.set_xticks(values, [f"{value:g}" for value in values])
