@@ -32,7 +32,7 @@ def quickstart(
     again: bool = False,
     jobs: int | None = None,
     quiet: bool = False,
-    timing_seconds: float = 10.0,
+    timing_seconds: float = 3.0,
     **settings: Any,
 ) -> QuickstartResult:
     """Run the grid `ablate/quickstart.yaml`, then write the report.
@@ -42,7 +42,7 @@ def quickstart(
     Args:
         out: folder of the report; the runs go into `out/runs`.
         seeds: runs per variant, with seeds 0, 1, …
-        full: twice the steps, and more variants and patterns.
+        full: 1,000 steps, and more variants and patterns.
         again: throw finished runs away and run them again.
         jobs: runs at a time; None takes one per core, or one on a GPU.
         timing_seconds: about how long each of the three timings of all variants may take.
@@ -56,11 +56,9 @@ def quickstart(
         KeyboardInterrupt: stopped before there was anything to report.
     """
     from tps_lab import ablate
-    from tps_lab.training.config import RunConfig
-
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")
-    steps = {"recipe.steps": 2 * RunConfig().recipe.steps} if full else {}
+    steps = {"recipe.steps": 1000, "recipe.validate_every": 200} if full else {}
     asked = ablate.Asked(
         GRID,
         out=out / "runs",

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 def quickstart(
     seeds: Annotated[int, count("Runs per variant; 3 or more give intervals over seeds.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the report and its runs.")] = Path("reports/quickstart"),
-    full: Annotated[bool, typer.Option("--full", help="Twice the steps, more variants and patterns.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="1,000 steps, more variants and patterns.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run finished runs again.")] = False,
     jobs: Annotated[int | None, count("Runs at a time. [default: one per core, or one on a GPU]", high=256)] = None,
-    timing_seconds: Timing = 10.0,
+    timing_seconds: Timing = 3.0,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
