@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import re
@@ -17,7 +18,7 @@ import yaml
 from browser import new_page
 
 from tps_lab import zoo
-from tps_lab.attention import parse
+from tps_lab.attention import Grid, parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import BORDERS, ShiftPattern, gallery
 from tps_lab.studio import build, judge
@@ -110,6 +111,36 @@ def test_its_mixed_frames_are_the_package_s(shared):
             )
             expected = ShiftPattern.parse(tile).source_frames(frames, rows, columns, border)
             assert np.array_equal(found, expected)
+
+
+def test_its_ways_are_the_package_s(shared):
+    rng = random.Random(2)
+    names = shared.evaluate("Object.keys(WAYS)")
+    assert {"spatial", "joint", "natten", "causal", "radial"} <= set(names)
+    for name in names:
+        for _ in range(12):
+            grid = Grid(rng.randint(2, 12), rng.randint(1, 7), rng.randint(1, 7))
+            at = [rng.randrange(n) for n in (grid.frames, grid.height, grid.width)]
+            found = shared.evaluate(
+                "([name, s, asks]) => [...metIn(s, asks, WAYS[name][2])]",
+                [name, {"frames": grid.frames, "rows": grid.height, "columns": grid.width, "frame": at[0]},
+                 {"h": at[1], "w": at[2]}],
+            )  # fmt: skip
+            token = np.ravel_multi_index(at, (grid.frames, grid.height, grid.width))
+            expected = np.zeros(grid.tokens, bool)
+            for mixer in parse(name).block(0, 1):
+                expected |= mixer.sees(dataclasses.replace(grid, prefix=0))[token]
+            assert np.array_equal(found, expected), (name, grid, at)
+
+
+def test_its_ways_show_the_tiles_too(page):
+    page.get_by_text("Who meets whom", exact=True).click()
+    shares = page.evaluate("[...document.querySelectorAll('#ways figure')].map(f => f.innerText.split('\\n')[1])")
+    met = page.evaluate("[0, 1].map(k => meetings(setting(k), state.asks).patches)")
+    assert met == page.evaluate(
+        "[0, 1].map(k => metIn(setting(k), state.asks, meetsInTile).reduce((a, b) => a + b, 0))"
+    )
+    assert len(shares) == 9
 
 
 def test_it_reads_tiles_as_the_package_does(shared):

@@ -138,8 +138,8 @@ function meetings(s, asks) {
 }
 
 /** A receptive field, a pixel per patch, frames side by side; the browser enlarges it without smoothing. */
-function drawReceptiveField(canvas, s, field, token) {
-  const across = Math.min(s.frames, 16), down = Math.ceil(s.frames / across), perFrame = s.rows * s.columns;
+function drawReceptiveField(canvas, s, field, token, most = 16) {
+  const across = Math.min(s.frames, most), down = Math.ceil(s.frames / across), perFrame = s.rows * s.columns;
   canvas.width = across * (s.columns + 1) - 1;
   canvas.height = down * (s.rows + 1) - 1;
   const picture = new ImageData(canvas.width, canvas.height);

@@ -230,6 +230,7 @@ function draw() {
   drawControls();
   [0, 1].forEach((k) => drawSide(k, found[k]));
   drawReceptiveFields(found);
+  drawWays();
   drawTake();
   labSoon();
   pieces.forEach((piece, k) => { piece.facts = found[k]; });
@@ -327,6 +328,20 @@ function drawReceptiveFields(found) {
     canvas.setAttribute("aria-label", `Pattern ${"12"[k]}: the receptive field covers ${share[k]} of the patches after block ${state.after}`);
     $(`strip-said-${id}`).textContent = share[k];
   });
+}
+
+/** The patch that asks, in a layer of each pattern and in a block of every other way. */
+function drawWays() {
+  const token = (state.frame * state.rows + state.asks.h) * state.columns + state.asks.w, total = state.frames * state.rows * state.columns;
+  $("ways-said").textContent = `It is patch (${state.asks.h}, ${state.asks.w}) of frame ${state.frame}.`;
+  for (const figure of $("ways").children) {
+    const k = "ab".indexOf(figure.dataset.way), s = k < 0 ? state : setting(k), canvas = figure.querySelector("canvas");
+    const found = metIn(s, state.asks, k < 0 ? WAYS[figure.dataset.way][2] : meetsInTile), met = found.reduce((a, b) => a + b, 0);
+    drawReceptiveField(canvas, s, found, token, 8);
+    const sentence = `meets ${met} of ${total} patches`;
+    figure.querySelector("b").textContent = percent(met / total, met / total < 0.01 ? 2 : 0);
+    canvas.setAttribute("aria-label", `${figure.querySelector("h3").textContent}: ${sentence}`);
+  }
 }
 
 /** "A", or "pattern 1" for one that has no name of its own. */
@@ -602,6 +617,8 @@ function takeAddress(text) {
 async function begin() {
   [0, 1].forEach(makeSide);
   $("strips").innerHTML = pieces.map(({ id, side }) => `<div class="strip-head"><span><span class="badge ${id}"></span>Pattern ${side}</span><b id="strip-said-${id}"></b></div><canvas class="strip" id="strip-${id}" role="img"></canvas>`).join("");
+  const ways = [...pieces.map(({ id, side }) => [id, `Pattern ${side}`, "one mixed frame, in a layer with patch shift"]), ...Object.entries(WAYS).map(([name, way]) => [name, ...way])];
+  $("ways").innerHTML = ways.map(([name, title, line]) => `<figure data-way="${name}"><div class="strip-head"><h3>${title}</h3><b></b></div><canvas class="strip" role="img"></canvas><p class="quiet">${line}</p></figure>`).join("");
   makeControls();
   makeLab();
   makeChallenges();
