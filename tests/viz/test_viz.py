@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -409,3 +410,27 @@ def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: 
     assert viz.look("plain").colour not in {viz.look(name).colour for name in known}
     rows = [fake(name, variant=name) for name in ("unheard-of", "joint", "mine", "tps", "spatial")]
     assert [group.attention for group in group_runs(rows)] == ["spatial", "mine", "tps", "joint", "unheard-of"]
+
+
+def test_sliders_hold_every_picture_and_show_the_first():
+    drawn = []
+
+    def draw(frames, pattern):
+        drawn.append((frames, pattern))
+        if frames == 3:
+            raise InputError("3 <frames> & no more")
+        return viz.mosaic(pattern)
+
+    page = viz.sliders(draw, frames=([2, 3], 3), pattern=["A", "B", "C"])._repr_html_()
+    assert drawn == [(frames, pattern) for frames in (2, 3) for pattern in "ABC"]
+    assert page.count("data:image/png;base64,") == page.count("&lt;frames&gt; &amp; no more") == 3
+    places = re.findall(r'data-at="(\d \d)"( hidden)?', page)
+    assert [place for place, hidden in places if not hidden] == ["1 0"]
+    assert 'data-values="A|B|C"' in page
+    with pytest.raises(InputError, match="100 are asked for, at most 64"):
+        viz.sliders(draw, frames=range(10), pattern=range(10))
+
+
+def test_frames_without_a_pattern_are_spread_over_the_clip():
+    figure = viz.mixed_frames(np.zeros((16, 8, 8, 3)), [], patch=4)
+    assert [ax.get_title() for ax in figure.axes] == [f"frame {t}" for t in (0, 4, 8, 11, 15)]

@@ -56,6 +56,7 @@ def quickstart(
         KeyboardInterrupt: stopped before there was anything to report.
     """
     from tps_lab import ablate
+
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")
     steps = {"recipe.steps": 1000, "recipe.validate_every": 200} if full else {}

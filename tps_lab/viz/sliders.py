@@ -1,53 +1,90 @@
-"""Sliders under a picture, in a notebook; in a page made from it the picture of the first values stays."""
+"""Sliders over pictures that are drawn beforehand: in a notebook, and in a page made from it, with no kernel."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tps_lab.errors import InputError
 
+_MOST = 64  # pictures; each is drawn and stored
+# What a slider does when it is moved: show the picture of all sliders' places, and its own value beside it.
+_MOVED = (
+    "const b=this.closest('.tps-sliders');"
+    "const at=[...b.querySelectorAll('input')].map(i=>i.value).join(' ');"
+    "for(const p of b.querySelectorAll('[data-at]'))p.hidden=p.dataset.at!==at;"
+    "this.nextElementSibling.value=this.dataset.values.split('|')[this.value]"
+)
 
-def sliders(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
-    """Show `draw(**values)` with a slider for each of its arguments, and draw again when one is moved.
 
-    Every set of values is drawn once and then kept. An `InputError` of `draw` is shown as its
-    one line. The first picture is an ordinary output of the cell, so a page without a kernel shows it.
+@dataclass(frozen=True)
+class Sliders:
+    """What `sliders` gives: a cell's result.
 
     Args:
-        draw: from the values to an axes, a figure or anything else that a notebook can show.
+        page: its HTML, which needs nothing from elsewhere.
+    """
+
+    page: str
+
+    def _repr_html_(self) -> str:
+        return self.page
+
+
+def sliders(draw: Callable[..., Any], **choices: Sequence[Any]) -> Sliders:
+    """`draw(**values)` for every set of values, and a slider for each argument that says which one is seen.
+
+    All pictures are drawn at once, so keep the choices few. An `InputError` of `draw` is shown as its one line.
+
+    Args:
+        draw: from the values to an axes or a figure.
         **choices: argument → the values that it can take; a pair (values, first) begins with `first`.
 
-    Returns:
-        The box of sliders, which is shown already; its children are ipywidgets' SelectionSliders.
+    Raises:
+        InputError: more than 64 pictures.
 
     >>> sliders(lambda frames: viz.mosaic("A"), frames=(8, 16))  # doctest: +SKIP
     """
-    import ipywidgets
-    from IPython.display import Markdown, display
-
-    controls = {}
+    asked = {}
     for name, given in choices.items():
         values, first = given if len(given) == 2 and isinstance(given[0], (list, tuple)) else (given, given[0])
-        controls[name] = ipywidgets.SelectionSlider(
-            options=list(values), value=first, description=name, continuous_update=False
+        asked[name] = (list(values), list(values).index(first))
+    many = 1
+    for values, _ in asked.values():
+        many *= len(values)
+    if many > _MOST:
+        raise InputError(f"sliders draws every picture beforehand: {many} are asked for, at most {_MOST} can be")
+    parts = ['<div class="tps-sliders"><div style="display: flex; flex-wrap: wrap; gap: 0.4em 2em">']
+    for name, (values, first) in asked.items():
+        told = html.escape("|".join(map(str, values)))
+        parts.append(
+            f'<label style="display: flex; gap: 0.5em; align-items: center">{html.escape(name)} <input type="range" '
+            f'min="0" max="{len(values) - 1}" value="{first}" data-values="{told}" oninput="{html.escape(_MOVED)}">'
+            f"<output>{html.escape(str(values[first]))}</output></label>"
         )
-    kept: dict[tuple[Any, ...], Any] = {}
+    parts.append("</div>")
+    places = itertools.product(*(range(len(values)) for values, _ in asked.values()))
+    at_first = tuple(first for _, first in asked.values())
+    for place in places:
+        said = {name: values[at] for (name, (values, _)), at in zip(asked.items(), place, strict=True)}
+        hidden = "" if place == at_first else " hidden"
+        parts.append(f'<div data-at="{" ".join(map(str, place))}"{hidden}>{_drawn(draw, said)}</div>')
+    return Sliders("".join([*parts, "</div>"]))
 
-    def picture() -> Any:
-        values = {name: control.value for name, control in controls.items()}
-        key = tuple(values.values())
-        if key not in kept:
-            try:
-                made = draw(**values)
-            except InputError as error:
-                made = Markdown(f"*{error}*")  # type: ignore[no-untyped-call]
-            kept[key] = made if not hasattr(made, "get_figure") else made.get_figure(root=True) or made
-        return kept[key]
 
-    box = ipywidgets.HBox(list(controls.values()))
-    display(box)  # type: ignore[no-untyped-call]
-    shown = display(picture(), display_id=True)  # type: ignore[no-untyped-call]
-    for control in controls.values():
-        control.observe(lambda change: shown.update(picture()), "value")
-    return box
+def _drawn(draw: Callable[..., Any], values: dict[str, Any]) -> str:
+    try:
+        made = draw(**values)
+    except InputError as error:
+        return f"<em>{html.escape(str(error))}</em>"
+    figure = made.get_figure(root=True) if hasattr(made, "get_figure") else made
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    said = html.escape(", ".join(f"{name} {value}" for name, value in values.items()))
+    content = base64.b64encode(picture.getvalue()).decode()
+    return f'<img style="max-width: 100%" alt="{said}" src="data:image/png;base64,{content}">'
