@@ -1,7 +1,8 @@
 """What ways of mixing cost over 8 to 128 frames: `python reports/relations/make.py` counts, predicts and times.
 
-Times are of the device at hand, CUDA if there is one, and join those of other devices in results.json; with `--page`
-only report.md is written again. Counting takes some ten minutes.
+Times are of the device at hand, CUDA if there is one, and join those of other devices in results.json. A stopped
+command goes on where it was; times that were taken while other programs ran are taken again. With `--page` only
+report.md is written again. Counting takes some ten minutes, timing on a CPU half an hour.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ FRAMES = (8, 16, 32, 64, 128)
 TIMED = {"cpu": (8, 16, 32), "cuda": FRAMES}  # longer ones take minutes, and gigabytes of masks, on a CPU
 BACKBONE, DEPTH, PATCHES = "vit_small_patch16_224", 4, (14, 14)
 NAMES = (
-    *("spatial", "tps", "zeroi2v", "mem", "leap", "divided", "areas", "joint(every=2)", "natten", "sliding-tile"),
-    *("sliding-tile(tile_frames=4, tile=7)", "radial", "svg", "first-and-previous", "causal", "joint"),
+    *("spatial", "tps", "st-adapter", "zeroi2v", "mem", "aim", "leap", "divided", "areas", "joint(every=2)", "natten"),
+    *("sliding-tile", "sliding-tile(tile_frames=4, tile=7)", "radial", "svg", "first-and-previous", "causal", "joint"),
+    "joint(rotary=true)",
 )
+BUSY = 2.0  # runnable processes besides ours: then times are of that machine, too
 
 
 def model(name: str, frames: int) -> Any:
@@ -123,14 +126,16 @@ def page(results: dict[str, Any]) -> str:
         lines.append(f"| `{name}` | " + " | ".join(f"{n / 2**30:.2f}" if n else "–" for n in found) + " |")
     for device, times in results["times"].items():
         timed_frames = [str(frames) for frames in FRAMES if str(frames) in times["ms"]]
+        loads = ", ".join(f"{times['load'][frames]:g} at {frames} frames" for frames in timed_frames)
         lines += [
             "", f"## Time of a forward pass: {device}", "",
-            f"{times['how']}. One clip, float32, dense unless it says flex: ms, and times as long as joint attention "
-            "with the 95 % interval of the median over rounds in turn.", "",
+            f"{times['how']}; load, the number of runnable processes besides: {loads}. One clip, float32, dense unless "
+            "it says flex: ms, and times as long as joint attention with the 95 % interval of the median over rounds "
+            "in turn.", "",
             "| | " + " | ".join(f"{frames} frames" for frames in timed_frames) + " |",
             "|---" * (len(timed_frames) + 1) + "|",
         ]  # fmt: skip
-        names = list(times["ms"][timed_frames[0]])
+        names = dict.fromkeys(name for frames in timed_frames for name in times["ms"][frames])
         for name in names:
             cells = [times["ms"][frames].get(name) for frames in timed_frames]
             lines.append(
@@ -164,12 +169,15 @@ def main() -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         called = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, one thread"
         torch.set_num_threads(1)
-        how = f"torch {torch.__version__}, {date.today()}" + (
-            "" if device == "cuda" else ", two cores under a load of 12 to 15"
-        )
-        results["times"][called] = {"how": how, "ms": {}}
+        times = results["times"].setdefault(called, {"how": "", "ms": {}, "load": {}})
         for frames in TIMED[device]:
-            results["times"][called]["ms"][str(frames)] = timed(frames, device)
+            of, quiet = times["ms"].get(str(frames), {}), times["load"].get(str(frames), BUSY) < BUSY
+            if quiet and set(NAMES) <= set(of):
+                continue
+            load = os.getloadavg()[0]
+            times["ms"][str(frames)] = timed(frames, device)
+            times["load"][str(frames)] = round(max(load, os.getloadavg()[0] - 1), 1)  # one of them is this
+            times["how"] = f"torch {torch.__version__}, {date.today()}"
             file.write_text(json.dumps(results, indent=1))
     (HERE / "report.md").write_text(page(results))
     print(HERE / "report.md")
