@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from here import here
 
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS, MOVED
@@ -110,21 +111,21 @@ def test_a_pattern_has_the_colours_of_its_pictures_where_there_are_colours():
 def test_what_is_printed_fits_the_terminal_and_breaks_no_word(command, columns):
     words = command.split()
     root = Path(__file__).parents[1]
-    narrow = cli(*words, cwd=root, env=os.environ | {"COLUMNS": str(columns)})
+    narrow = here(*words, cwd=root, COLUMNS=columns)
     assert narrow.returncode == 0, narrow.stderr
     assert max(map(len, narrow.stdout.splitlines())) <= columns
-    wide = cli(*words, cwd=root, env=os.environ | {"COLUMNS": "1000"}).stdout
+    wide = here(*words, cwd=root, COLUMNS=1000).stdout
     assert set(narrow.stdout.split()) - {"…"} <= set(wide.split())
 
 
 def test_a_mosaic_is_saved(tmp_path):
-    done = cli("pattern", "D", "--save", tmp_path / "d.png")
+    done = here("pattern", "D", "--save", tmp_path / "d.png")
     assert done.returncode == 0
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_lists_are_json_too():
-    entries = {entry["name"]: entry for entry in json.loads(cli("list", "attention", "--json").stdout)}
+    entries = {entry["name"]: entry for entry in json.loads(here("list", "attention", "--json").stdout)}
     assert set("spatial tps tcs tps+tcs joint divided axial tsm local l+g trajectory xvit tokshift".split()) <= set(
         entries
     )
@@ -134,13 +135,13 @@ def test_lists_are_json_too():
 
 
 def test_cost_prints_only_json(tmp_path):
-    facts = json.loads(cli("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--json").stdout)
+    facts = json.loads(here("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--json").stdout)
     assert set(facts["macs_by_counter"].values()) == {facts["macs"]}
     assert facts["peak_memory_bytes"]["training"] > 0
     assert "predicted" in facts["peak_memory_bytes"]["how"]
     assert facts["latency_ms"] is None
     assert "not measured" in facts["missing"]["latency_ms"]
-    run = json.loads(cli("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--measure", "--json").stdout)
+    run = json.loads(here("cost", "--attention", "tps", "--pattern", "A", "--batch", 2, "--measure", "--json").stdout)
     assert set(run["macs_by_counter"]) == {"fvcore", "torch", "closed form"}
     assert set(run["macs_by_counter"].values()) == {facts["macs"]}
     assert {"median", "iqr", "how"} <= set(run["latency_ms"])
@@ -148,7 +149,7 @@ def test_cost_prints_only_json(tmp_path):
 
 
 def test_cost_predicts_memory_with_no_gpu():
-    facts = json.loads(cli("cost", "--batch", 2, "--precision", "bf16", "--checkpointing", "--json").stdout)
+    facts = json.loads(here("cost", "--batch", 2, "--precision", "bf16", "--checkpointing", "--json").stdout)
     assert sum(facts["training_parts_bytes"].values()) == facts["peak_memory_bytes"]["training"]
     assert facts["fits"]["8 GB"]
     assert facts["largest_batch"]["8 GB"] < facts["largest_batch"]["141 GB"]
@@ -193,7 +194,7 @@ def test_cost_predicts_memory_with_no_gpu():
     ],
 )
 def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
-    done = cli(*arguments, cwd=tmp_path)
+    done = (cli if arguments[0] == "train" else here)(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -205,19 +206,19 @@ def test_train_then_report(tmp_path):
     first = cli("train", "--attention", "tps", "--pattern", "A", *TINY, "--out", tmp_path / "runs", "--json")
     row = json.loads(first.stdout)
     assert (row["label"], row["status"]) == ("TPS-A", "done")
-    second = cli("train", "--attention", "tps(pattern=A)", *TINY, "--out", tmp_path / "runs")
+    second = here("train", "--attention", "tps(pattern=A)", *TINY, "--out", tmp_path / "runs")
     assert "already done" in second.stderr
-    done = cli("report", tmp_path / "runs", "--out", tmp_path / "page")
+    done = here("report", tmp_path / "runs", "--out", tmp_path / "page")
     assert done.returncode == 0, done.stderr
     assert {"index.html", "report.md", "results.csv"} <= {file.name for file in (tmp_path / "page").iterdir()}
 
 
 def test_a_damaged_run_is_left_out_by_name_and_the_rest_is_tested(tmp_path):
     for attention in ("spatial", "tps(pattern=A)"):
-        assert cli("train", "--attention", attention, *TINY, "--out", tmp_path, "-q").returncode == 0
+        assert here("train", "--attention", attention, *TINY, "--out", tmp_path, "-q").returncode == 0
     (damaged,) = tmp_path.glob("Spatial*")
     (damaged / "row.json").write_text("{")
-    done = cli("evaluate", tmp_path)
+    done = here("evaluate", tmp_path)
     assert done.returncode == 1
     assert "TPS-A" in done.stdout
     assert f"left out: {damaged}: row.json is no whole JSON" in " ".join(done.stderr.split())
@@ -230,7 +231,7 @@ def test_quickstart_end_to_end_then_again_at_once(tmp_path):
     page = (tmp_path / "index.html").read_text()
     assert "TPS+TCS" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    again = cli("quickstart", "--out", tmp_path, *TINY, "--json")
+    again = here("quickstart", "--out", tmp_path, *TINY, "--json")
     assert len(json.loads(again.stdout)["rows"]) == 6
 
 
