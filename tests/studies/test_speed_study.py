@@ -77,3 +77,11 @@ def test_a_compiled_shift_that_costs_a_kernel_is_no_success(monkeypatch, tmp_pat
     monkeypatch.setattr(PAGE, "page", lambda file, out: out)
     with pytest.raises(PAGE.typer.Exit):
         PAGE.main(only=["compiled"], quick=True, page_only=False, quiet=True)
+
+
+def test_models_are_trained_in_turn():
+    models = {name: create_model("swin_micro", name, frames=7, num_classes=5) for name in ("spatial", "tps")}
+    models["released"] = instead.with_released_shift(copy.deepcopy(models["tps"]))
+    figures = PAGE.in_turn(models, 1, seconds=0.01)
+    assert [figure["what"] for figure in figures] == ["tps, × spatial", "released, × spatial"]
+    assert all(figure["rounds"] >= 5 and figure["value"] > 0 for figure in figures)
