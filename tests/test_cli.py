@@ -55,7 +55,7 @@ def test_help_lists_15_commands_at_most_in_groups_a_line_each():
 def test_an_old_name_says_what_does_it_now(name):
     done = cli(name, "anything")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == f"tps-lab: there is no command '{name}' any more: tps-lab {MOVED[name]} does it now"
+    assert done.stderr.strip() == f"tps-lab: the command '{name}' has moved: use tps-lab {MOVED[name]}"
     new, _, option = MOVED[name].partition(" ")
     assert all(word in cli(new, "--help").stdout for word in option.split() if word.startswith("-"))
 

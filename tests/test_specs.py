@@ -174,7 +174,7 @@ def test_labels_show_the_title_and_the_changes():
         ("loaf(salt=inf)", "salt must be a number that is finite"),
         ("loaf(grams=" + "9" * 5000 + ")", "grams must be a whole number .* below 2\\^63, got '9{80}…'"),
         ("loaf(grams=" + "-" * 15000 + "1)", "grams must be a whole number, got '-{80}…'"),
-        ("loaf(grams=1, grams=2)", "'grams' stands twice"),
+        ("loaf(grams=1, grams=2)", "'grams' is given twice"),
         ("loaf(flour=a), b)", "brackets do not match"),
         ('loaf(flour="a" b)', "a comma is expected"),
         ("loaf(" + "x" * 30_000 + ")", "bread of 30006 characters, at most 20000"),

@@ -56,7 +56,7 @@ class Document:
             where = f"{file}:{mark.line + 1}" if mark else str(file)
             problem = str(getattr(error, "problem", None) or error)
             hint = (
-                " (text that begins with @, `, %, & or * wants quotes)" if "cannot start any token" in problem else ""
+                " (text that begins with @, `, %, & or * needs quotes)" if "cannot start any token" in problem else ""
             )
             raise InputError(f"{where}: {' '.join(problem.split())}{hint}") from error
         if not isinstance(root, yaml.MappingNode):
@@ -152,7 +152,7 @@ class Document:
 
 def _text(file: Path) -> str:
     if file.exists() and not file.is_file():
-        raise InputError(f"cannot read {file}: it is no regular file")
+        raise InputError(f"cannot read {file}: it is not a regular file")
     with file.open("rb") as opened:
         content = opened.read(_LARGEST_BYTES + 1)
     if len(content) > _LARGEST_BYTES:

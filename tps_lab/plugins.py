@@ -22,7 +22,7 @@ def load(file: Path) -> ModuleType:
         raise InputError(f"no such plugin file: {file}")
     spec = importlib.util.spec_from_file_location(f"{_PREFIX}{len(loaded())}", file)
     if spec is None or spec.loader is None:
-        raise InputError(f"{file} is no Python file (its name must end with .py)")
+        raise InputError(f"{file} is not a Python file (its name must end with .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

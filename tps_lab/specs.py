@@ -133,7 +133,7 @@ def split(kind: str, text: str) -> tuple[str, dict[str, str]]:
     found: dict[str, str] = {}
     for name, value in _arguments(match[2] or "", text):
         if name in found:
-            raise InputError(f"'{name}' stands twice in {shortened(text)!r}")
+            raise InputError(f"'{name}' is given twice in {shortened(text)!r}")
         found[name] = value
     return match[1], found
 
@@ -324,7 +324,7 @@ def _end_of_bare(text: str, start: int, whole_text: str) -> int:
     if depth:
         raise InputError(
             f"brackets do not match in {shortened(text[start:])!r} of {shortened(whole_text)!r}; "
-            'text with brackets or commas wants quotes: option="…"'
+            'put text with brackets or commas into quotes: option="…"'
         )
     return at
 

@@ -177,7 +177,7 @@ def test_missing_damaged_and_hostile_files_get_one_line(saved: Path, tmp_path: P
 
 def test_a_folder_that_is_not_there_and_a_hub_out_of_reach_get_one_line(tmp_path: Path) -> None:
     assert "no folder ./nowhere" in refused("./nowhere")
-    assert "not to be had from the Hub" in refused("you/clips", local_files_only=True, cache_dir=tmp_path)
+    assert "the Hub has no such model" in refused("you/clips", local_files_only=True, cache_dir=tmp_path)
 
 
 def test_a_family_loads_its_own_only(saved: Path) -> None:

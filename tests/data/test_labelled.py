@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [
-        ("ssv2", "something-something-v2-labels.json", "{", "is no JSON"),
+        ("ssv2", "something-something-v2-labels.json", "{", "is not JSON"),
         ("ssv2", "something-something-v2-labels.json", '{"a": "1"}', "numbers must be 0 to 0, each once"),
         ("ssv2", "something-something-v2-train.json", "{}", "must hold a list"),
         ("ssv2", "something-something-v2-train.json", '[{"id": "1", "template": "no such"}]', "no known template"),

@@ -166,7 +166,7 @@ def test_bootstrap_agrees_with_the_interval_when_there_are_many_seeds():
     ("a", "b", "clips_per_scene", "says"),
     [
         ([[1, 0]], [[1, 0, 1]], 1, "same seeds and clips"),
-        ([[1, 0, 1]], [[1, 0, 1]], 2, "no whole number of sets of 2"),
+        ([[1, 0, 1]], [[1, 0, 1]], 2, "cannot be divided into scenes of 2"),
         (np.zeros((0, 4)), np.zeros((0, 4)), 1, "same seeds and clips"),
     ],
 )

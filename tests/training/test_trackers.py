@@ -73,7 +73,7 @@ def test_one_that_cannot_begin_is_an_error_before_anything_is_written(
         raise PermissionError("no api key")
 
     monkeypatch.setattr(tracking.TensorBoardTracker, "__init__", refuses)
-    with pytest.raises(InputError, match=r"the tracker \(tensorboard\) cannot begin: PermissionError: no api key"):
+    with pytest.raises(InputError, match=r"the tracker \(tensorboard\) cannot start: PermissionError: no api key"):
         train(make(TINY), tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -176,7 +176,7 @@ class Cells:
         count *= seeds if isinstance(seeds, int) else len(seeds)
         if count > _MOST_CELLS:
             where = self.document.where(("vary",))
-            raise InputError(f"{where}: this grid has {count:,} cells, at most {_MOST_CELLS:,} are meant")
+            raise InputError(f"{where}: this grid has {count:,} cells; at most {_MOST_CELLS:,} are allowed")
 
     def _checked_base(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -211,7 +211,9 @@ class Cells:
         lengths = {len(values) for values in zipped.values()}
         if len(lengths) > 1:
             sizes = ", ".join(f"{key} {len(values)}" for key, values in zipped.items())
-            raise InputError(f"{self.document.where(self.vary_at['zip'])}: lists of one length are zipped, got {sizes}")
+            raise InputError(
+                f"{self.document.where(self.vary_at['zip'])}: zipped lists must have the same length, got {sizes}"
+            )
         rows = [
             [(key, *values[i]) for key, values in zipped.items()] for i in range(lengths.pop() if lengths else 0)
         ] or [[]]
@@ -297,7 +299,7 @@ def configuration(values: Mapping[str, Any]) -> RunConfig:
 
 def _check_key(key: str) -> None:
     if key == "seed":
-        raise InputError("a grid's seeds are those of its scale: 'seeds: 5' or 'seeds: [3, 7]' under scales")
+        raise InputError("a grid's seeds belong under 'scales', such as 'seeds: 5' or 'seeds: [3, 7]'")
     if key == "name":
         raise InputError("'name' is the case's; cases are named under 'vary'")
 

@@ -66,11 +66,11 @@ def private(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-        raise InputError(f"{folder} must be a folder of yours, for it holds pickles that jobs run; remove it")
+        raise InputError(f"{folder} must belong to you, because jobs run the pickles in it; remove it")
     if about.st_mode & 0o077:
         folder.chmod(0o700)
         if any(folder.iterdir()):
-            raise InputError(f"others could write into {folder}, which holds pickles that jobs run: empty it")
+            raise InputError(f"other users could write into {folder}, and jobs run the pickles in it; empty it")
     return folder
 
 

@@ -25,9 +25,7 @@ def weight_of(attention: Any, name: str) -> Tensor:
         InputError: `attention` is not timm's plain one.
     """
     if not isinstance(attention, Attention):
-        raise InputError(
-            f"{name} adapts timm's Attention, as ViT, DeiT, CLIP and DINOv2 have it; this model has another"
-        )
+        raise InputError(f"{name} adapts timm's Attention (ViT, DeiT, CLIP, DINOv2); this model has another one")
     weight: Tensor = attention.qkv.weight
     return weight
 

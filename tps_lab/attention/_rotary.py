@@ -43,7 +43,7 @@ def group_places(mixer: Mixer, grid: Grid) -> Tensor | None:
     place = np.where(h < 0, -1, h * grid.width + w)[token]
     prefix = grid.prefix - grid.clip_prefix
     if (place[:, prefix:] < 0).any() or (place[:, :prefix] >= 0).any():
-        raise InputError("rotary attention needs a frame's class token in front of its group; this grouping has not")
+        raise InputError("rotary attention needs a frame's class token in front of its group; this grouping has none")
     place = place[:, prefix:]
     if (place == place[0]).all():
         place = place[:1]

@@ -39,7 +39,9 @@ class ZeroI2V(ScheduledVariant):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.far < 1 or self.fraction <= 2 * self.far:
-            raise InputError(f"{self}: far is 1 or more, and fraction more than {2 * self.far}, for its own to stay")
+            raise InputError(
+                f"{self}: far is 1 or more, and fraction more than {2 * self.far}, to keep some of its own"
+            )
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (KeysFromNearby(fraction=self.fraction, far=self.far),)

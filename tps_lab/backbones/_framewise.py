@@ -143,7 +143,7 @@ class FramewiseModel(VideoModel):
         x = self.image_model.forward_head(x_BT.flatten(0, 1), pre_logits=True)
         if x.ndim > 2:  # global_pool="": what timm gives of an image, for every frame
             if self.num_classes and not pre_logits:
-                raise InputError('a classifier wants pooled features: with global_pool="", num_classes is 0')
+                raise InputError('a classifier needs pooled features: with global_pool="", num_classes is 0')
             return x.reshape(-1, self.steps, *x.shape[1:])
         x = x.reshape(-1, self.steps, x.shape[-1]).mean(1)
         return x if pre_logits else self.get_classifier()(x)

@@ -158,7 +158,7 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
                 )  # fmt: skip
             except Exception as error:  # no such name, no network, no right to it: the Hub's errors are many
                 raise InputError(
-                    f"no folder {shortened(name)}, and not to be had from the Hub: {one_line(error)}"
+                    f"no folder {shortened(name)}, and the Hub has no such model: {one_line(error)}"
                 ) from None
         try:
             config = files.read_json(config_file, most=1 << 20)

@@ -155,7 +155,9 @@ def _inside_image_model(pattern: Any) -> Any:
 def check_is_on(variant: Variant, depth: int) -> None:
     """Refuse a schedule that leaves every block spatial."""
     if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
-        raise InputError(f"{variant} is on in none of {depth} blocks, so it would be spatial: change every or stages")
+        raise InputError(
+            f"{variant} is not used in any of {depth} blocks, so the model would be spatial: change every or stages"
+        )
 
 
 def check_clip(clip: Tensor, expected: tuple[int, int, int, int], weight: Tensor | None = None) -> None:

@@ -206,5 +206,5 @@ def check_convertible(image_model: SwinTransformer | SwinTransformerV2, variant:
     blocks = [(index, depth, stage) for stage, depth in enumerate(depths, 1) for index in range(depth)]
     if isinstance(variant, ScheduledVariant) and not any(variant.is_on(*block) for block in blocks):
         raise InputError(
-            f"{variant} is on in no block of the stages {depths}, so it is spatial: change every or stages"
+            f"{variant} is used in no block of the stages {depths}, so the model is spatial: change every or stages"
         )

@@ -74,7 +74,7 @@ class Groups(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in MOVED:
-            raise InputError(f"there is no command '{cmd_name}' any more: tps-lab {MOVED[cmd_name]} does it now")
+            raise InputError(f"the command '{cmd_name}' has moved: use tps-lab {MOVED[cmd_name]}")
         return super().get_command(ctx, cmd_name)
 
 

@@ -61,7 +61,7 @@ def _number(help: str, low: float, high: float, metavar: str) -> Any:
 
 
 Timing = Annotated[float, amount("About how long each of the three timings of all models may take.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace files in --out that no report wrote.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files in --out even if no report wrote them.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

@@ -28,10 +28,12 @@ def _data() -> None:
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The collection's folder; nothing in it is changed.")],
     kind: Annotated[
-        str | None, typer.Option(help="ssv1, ssv2, diving48, kinetics400, …; found out if not given.")
+        str | None, typer.Option(help="ssv1, ssv2, diving48, kinetics400, …; detected if not given.")
     ] = None,
-    frames: Annotated[int, count("A clip with fewer is short.")] = 1,
-    decode: Annotated[bool, typer.Option("--decode", help="Decode every frame: slow, finds damage inside.")] = False,
+    frames: Annotated[int, count("Clips with fewer frames count as short.")] = 1,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every frame: slow, but finds damage inside files.")
+    ] = False,
     fix_list: Annotated[
         Path | None, typer.Option(help="Write the usable clips to this new file, to be read with only=FILE.")
     ] = None,
@@ -40,10 +42,10 @@ def check(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """What a collection of videos holds, against what its owners list.
+    """Check a collection of videos against the official lists.
 
-    Split sizes against the official ones; clips that are missing, unreadable, short or of another length than
-    listed; clips per class.
+    Compares the sizes of splits, and lists clips that are missing, unreadable, too short or not of the listed length,
+    and clips per class.
     """
     from tps_lab import files, progress
     from tps_lab.data import check as checks
@@ -51,7 +53,7 @@ def check(
     from tps_lab.errors import InputError
 
     if fix_list is not None and fix_list.exists():
-        raise InputError(f"{fix_list} exists, and nothing is overwritten; give another name")
+        raise InputError(f"{fix_list} already exists and is not overwritten; give another name")
     if fix_list is not None:
         files.check_file(fix_list)
     shown = progress.for_this_terminal(quiet or json_)
@@ -75,9 +77,9 @@ def make(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Render a simulated data set once; what trains on it then reads the pictures.
+    """Render a simulated data set once, for trainings to read.
 
-    Can be stopped at any time and goes on where it was.
+    Stop it at any time; the same command continues where it stopped.
     """
     from tps_lab import data as data_sets
     from tps_lab import progress
@@ -87,7 +89,7 @@ def make(
     spec = data_sets.parse(name, **pairs(set_))
     if not isinstance(spec, Simulated):
         simulated = ", ".join(k for k, cls in data_sets.data_sets().items() if issubclass(cls, Simulated))
-        raise InputError(f"{spec.name} needs no making; simulated are {simulated}")
+        raise InputError(f"{spec.name} needs no rendering; simulated data sets are {simulated}")
     made = _make.make(spec, jobs or 0, progress.for_this_terminal(quiet or json_))
     if json_:
         print_json(made)

@@ -33,9 +33,9 @@ def list_(
     ] = "all",
     json_: Json = False,
 ) -> None:
-    """What there is to choose from: patterns, variants, backbones, …
+    """List what you can choose: patterns, variants, backbones, …
 
-    Without a name: a line for each thing. With one: what its options are.
+    Without WHAT, a line for each; with it, their options too.
     """
     from tps_lab.cli import listing
 
@@ -56,7 +56,7 @@ def pattern(
     save: Annotated[Path | None, typer.Option(help="Save the mosaic as a picture (.png, .svg, .pdf).")] = None,
     json_: Json = False,
 ) -> None:
-    """A shift pattern: its tile, what it mixes, how far it reaches."""
+    """Show a shift pattern: its tile, what it mixes, its reach."""
     from tps_lab.cli import listing
     from tps_lab.patterns import ShiftPattern
 
@@ -92,9 +92,9 @@ def explain(
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
-    frames: Annotated[int | None, count("Of the clips.")] = None,
-    depth: Annotated[int | None, count("Blocks; the backbone's own if not given.", high=1_000)] = None,
+    pattern: Annotated[str | None, typer.Option(help="Shift pattern, for a patch-shift variant.")] = None,
+    frames: Annotated[int | None, count("Frames per clip.")] = None,
+    depth: Annotated[int | None, count("Number of blocks. [default: the backbone's]", high=1_000)] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
     set_: Set = None,
     json_: Json = False,
@@ -121,19 +121,21 @@ def certify(
         ),
     ] = "",
     known: Annotated[bool, typer.Option("--known", help="List the models that are known by name.")] = False,
-    shape: Annotated[str | None, typer.Option(help="Of one clip, e.g. 3x8x32x32; with a file.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Of the shape: CTHW, TCHW, …; guessed where that is safe.")] = None,
-    values: Annotated[
-        str | None, typer.Option(help="Pixel values it takes, e.g. 0,1. [default: normal numbers]")
+    shape: Annotated[
+        str | None, typer.Option(help="Shape of one clip, e.g. 3x8x32x32; for a model from a file.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Name its ceiling on a data set (tps-lab list data).")] = None,
+    axes: Annotated[str | None, typer.Option(help="Order of axes: CTHW, TCHW, …; guessed where that is safe.")] = None,
+    values: Annotated[
+        str | None, typer.Option(help="Range of pixel values, e.g. 0,1. [default: normally distributed]")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Also give its ceiling on a data set (tps-lab list data).")] = None,
     save: Annotated[Path | None, typer.Option(help="Save the picture (.png, .svg, .pdf).")] = None,
     badge: Annotated[Path | None, typer.Option(help="Save a badge (.svg).")] = None,
     json_: Json = False,
 ) -> None:
     """Can a video model see the order of frames? No training needed.
 
-    Says so of the model as it is built, from random weights; the trained model of a run folder is also tried on
+    The answer is about the architecture, found with random weights. A run folder's trained model is also tried on
     its test clips. Give a clip's shape and axes without the batch.
     """
     from tps_lab import viz
@@ -182,7 +184,7 @@ def _interval(text: str | None) -> tuple[float, float] | None:
 @app.command(epilog='tps-lab studio, tps-lab studio B, tps-lab studio C "0 1 / -1 2"')
 def studio(
     pattern: Annotated[str, typer.Argument(help="A tile to begin with: a name, or rows like '0 1 / -1 0'.")] = "C",
-    beside: Annotated[str, typer.Argument(help="The one beside it.")] = "A",
+    beside: Annotated[str, typer.Argument(help="The second tile, shown beside it.")] = "A",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
     """Draw shift patterns in the browser and watch what they do.

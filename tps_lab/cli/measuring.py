@@ -33,8 +33,8 @@ def cost(
     ] = None,
     backbone: Annotated[str, typer.Option(help="See: tps-lab list backbones.")] = "vit_micro",
     same: Annotated[list[str] | None, typer.Option("--attention", help="A variant, as in other commands.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="Of patch-shift variants.")] = None,
-    frames: Annotated[int | None, count("Frames per clip; the backbone's own by default.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Shift pattern, for patch-shift variants.")] = None,
+    frames: Annotated[int | None, count("Frames per clip. [default: the backbone's]")] = None,
     tubelet: Annotated[int | None, count("Frames per token along time.")] = None,
     size: Annotated[int | None, count("Height and width in pixels.", high=16_384)] = None,
     batch: Annotated[int, count("Clips per step, for memory and throughput.", high=1_000_000)] = 1,
@@ -42,16 +42,24 @@ def cost(
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
-    unfused: Annotated[bool, typer.Option("--unfused", help="Attention with its scores in memory.")] = False,
-    every_way: Annotated[bool, typer.Option("--every-way", help="Fused and not, checkpointed and not.")] = False,
-    views: Annotated[str | None, typer.Option(help="Crops x clips of a test, such as 3x4: multiplied apart.")] = None,
+    unfused: Annotated[bool, typer.Option("--unfused", help="Attention that keeps its scores in memory.")] = False,
+    every_way: Annotated[
+        bool, typer.Option("--every-way", help="Fused and unfused, with and without checkpointing.")
+    ] = False,
+    views: Annotated[
+        str | None, typer.Option(help="Crops x clips of a test, such as 3x4; their total is shown separately.")
+    ] = None,
     device_model: Annotated[
         list[str] | None, typer.Option(help="a100, h100, rtx4090, t4 or cpu: roofline times.")
     ] = None,
-    breakdown: Annotated[bool, typer.Option("--breakdown", help="Where it goes, by operation and by stage.")] = False,
-    paper: Annotated[bool, typer.Option("--paper", help="Published multiply-adds beside ours; nothing else.")] = False,
-    measure: Annotated[bool, typer.Option("--measure", help="Run it: latency, memory and a third counter.")] = False,
-    compile_: Annotated[bool, typer.Option("--compile", help="Measure with torch.compile; its time apart.")] = False,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Show costs by operation and by stage.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Only compare published multiply-adds with ours.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the models: latency, memory and a third count.")
+    ] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Measure with torch.compile; compile time is shown separately.")
+    ] = False,
     graphs: Annotated[bool, typer.Option("--graphs", help="Measure CUDA graphs, replayed.")] = False,
     rounds: Annotated[int, count("Measured rounds at most.", low=2)] = 40,
     seconds: Annotated[float, amount("About how long each of the three timings may take.")] = 20.0,
@@ -64,9 +72,9 @@ def cost(
 ) -> None:
     """What variants cost: parameters, multiply-adds, memory and time.
 
-    Counted and predicted in seconds, without running anything: peak memory is that of a GPU, by part, with the largest
-    batch that fits. With --measure the models run in turn (A B B A …): latency, training step and peak memory as they
-    are here, and how many times as long as the first each takes.
+    Counts and predicts within seconds, without running a model. Peak memory is that of a GPU, split into parts, with
+    the largest batch that fits. --measure runs the models in turn (A B B A …) on this machine: latency, training step,
+    peak memory, and each time as a multiple of the first variant's.
     """
     if paper:
         from tps_lab.measure import paper as published
@@ -82,7 +90,7 @@ def cost(
     by_name = "all" not in (attention or ())
     ways = [(c, f) for f in (True, False) for c in (False, True)] if every_way else [(checkpointing, not unfused)]
     if (compile_ or graphs) and not measure:
-        raise InputError("--compile and --graphs say how to measure: give --measure, too")
+        raise InputError("--compile and --graphs need --measure")
     if measure and every_way:
         raise InputError("--measure runs one way of computing: leave --every-way out")
     _check_save(save, chosen, ways, breakdown, by_name)

@@ -18,15 +18,17 @@ from tps_lab.errors import InputError
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")],
     out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
-    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     about: Annotated[
         Path | None,
-        typer.Option(help="A grid file: its cells alone, with its question, names, baseline and the paper's numbers."),
+        typer.Option(
+            help="A grid file: show only its cells, with its question, names, baseline and the paper's numbers."
+        ),
     ] = None,
     grids: Annotated[
         Path | None, typer.Option(help="A folder of grid files: a report on each in OUT/GRID, and an overview.")
     ] = None,
-    scale: Annotated[str, typer.Option(help="Of the grids: small or paper.")] = "small",
+    scale: Annotated[str, typer.Option(help="Scale of the grids: small or paper.")] = "small",
     baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
     force: Force = False,
     json_: Json = False,
@@ -66,7 +68,7 @@ def report(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Runs, of one commit or machine.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Runs of another.")],
-    out: Annotated[Path | None, typer.Option(help="Where a page, Markdown and CSV go, if wanted.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a page, Markdown and CSV to this folder.")] = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:

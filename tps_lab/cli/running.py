@@ -64,9 +64,9 @@ def quickstart(
 def train(
     backbone: Annotated[str | None, typer.Option(help="See: tps-lab list backbones.")] = None,
     attention: Annotated[str | None, typer.Option(help="See: tps-lab list attention.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="Of a patch-shift variant.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Shift pattern, for a patch-shift variant.")] = None,
     data: Annotated[str | None, typer.Option(help="See: tps-lab list data.")] = None,
-    seed: Annotated[int | None, count("Of weights and of the order of clips.", 0, 2**32 - 1)] = None,
+    seed: Annotated[int | None, count("Seed of the weights and of the order of clips.", 0, 2**32 - 1)] = None,
     config: Annotated[
         str | None, typer.Option(help="A YAML file with any of the keys, or a recipe (tps-lab list recipes).")
     ] = None,
@@ -78,24 +78,22 @@ def train(
         typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
     ] = False,
     throughput: Annotated[
-        bool, typer.Option("--throughput", help="Only measure: is the model or the reading of clips the limit?")
+        bool, typer.Option("--throughput", help="Only measure which is slower: the model, or reading clips.")
     ] = False,
     try_workers: Annotated[
-        list[int] | None, count("With --throughput: reading processes to try; several times.", 0, 512)
+        list[int] | None, count("With --throughput: numbers of reading processes to try; may be repeated.", 0, 512)
     ] = None,
     model_speed: Annotated[
         float, amount("With --throughput: clips per second of the model where it will be trained; 0 measures it here.")
     ] = 0.0,
     seconds: Annotated[float, amount("With --throughput: about how long each measurement takes.")] = 10.0,
-    checkpoint_seconds: Annotated[
-        float, amount("Between checkpoints; the same command goes on from the last one.")
-    ] = 60.0,
+    checkpoint_seconds: Annotated[float, amount("Seconds between checkpoints.")] = 60.0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one model, measure what it costs, and keep both.
+    """Train one model and measure what it costs.
 
-    Leaves a run folder. Ctrl-C stops it, and the same command goes on from the last checkpoint. With several
+    Writes a run folder. Stop it with Ctrl-C; the same command continues from the last checkpoint. With several
     processes: accelerate launch -m tps_lab.cli train …
     """
     from tps_lab import files, progress
@@ -156,7 +154,7 @@ def _claimed(out: Path, folder: str, is_first: bool) -> Iterator[None]:
     with writing(out):
         claim = claims.claim(out, folder)
     if claim is None:
-        raise InputError(f"{out / folder} is being trained by another process; --seed or another --out gives its own")
+        raise InputError(f"{out / folder} is being trained by another process; choose another --seed or --out")
     try:
         yield
     finally:
@@ -191,7 +189,7 @@ def ablate(
     scale: Annotated[str, typer.Option(help="small (minutes on two cores) or paper (GPUs).")] = "small",
     out: Annotated[Path | None, typer.Option(help="Results folder. [default: runs/ablations/GRID-SCALE]")] = None,
     take_from: Annotated[
-        list[Path] | None, typer.Option(help="A results folder, or a page, whose finished cells are copied over.")
+        list[Path] | None, typer.Option(help="Copy finished cells from this results folder or published page.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and what they will cost; run nothing.")
@@ -199,14 +197,14 @@ def ablate(
     only: Annotated[
         list[str] | None, typer.Option(help="Only these cases: names, CASE/SEED, or patterns with *.")
     ] = None,
-    limit: Annotated[int | None, count("Only the first so many cells.", high=1_000_000)] = None,
+    limit: Annotated[int | None, count("Only the first N cells.", high=1_000_000)] = None,
     executor: Annotated[str, typer.Option(help="inline, local, ray or slurm.")] = "local",
     executor_set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the executor; all: tps-lab list executors.")
     ] = None,
     jobs: Annotated[int | None, count("Cells at a time. [default: one per core, or one per GPU]")] = None,
-    deterministic: Annotated[bool, typer.Option(help="One thread a cell, the same bits every time.")] = True,
-    checkpoint_seconds: Annotated[float, amount("Between checkpoints.")] = 60.0,
+    deterministic: Annotated[bool, typer.Option(help="One thread per cell; results are the same to the bit.")] = True,
+    checkpoint_seconds: Annotated[float, amount("Seconds between checkpoints.")] = 60.0,
     timing_seconds: Timing = 10.0,
     set_: Set = None,
     json_: Json = False,
@@ -214,7 +212,7 @@ def ablate(
 ) -> None:
     """Run a grid file: all the trainings that answer one question.
 
-    Stopped and run again, it goes on from where it was.
+    Stop it at any time; the same command continues where it stopped.
     """
     from tps_lab import ablate as ablations
 

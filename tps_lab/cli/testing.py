@@ -34,13 +34,14 @@ def evaluate(
     save: Annotated[
         Path | None, typer.Option(metavar="TIME_USE", help="Picture of --rearranged (.png, .svg, .pdf).")
     ] = None,
-    batch: Annotated[int | None, count("Clips at a time. [default: 8 with their views, 64 rearranged]")] = None,
+    batch: Annotated[int | None, count("Clips at a time. [default: 8 with views, 64 rearranged]")] = None,
     json_: Json = False,
 ) -> None:
     """Test trained models: on several views, or on rearranged frames.
 
-    Several views of each video, as papers test: --clips and --crops; leaves views-KxC.json in each run's folder.
-    The same clips with their frames rearranged: --rearranged; leaves time_use.json. Reports show both.
+    --clips and --crops test several views of each video, as papers do, and write views-KxC.json into each run's
+    folder. --rearranged tests the same clips with their frames in other orders and writes time_use.json. Reports
+    show both.
     """
     from tps_lab.results import runs
 

@@ -21,10 +21,10 @@ def predict(
     moment: Annotated[
         float | None, amount("Seconds that a long video is cut into. [default: 10, or as the run's clips]")
     ] = None,
-    overlay: Annotated[Path | None, typer.Option(help="The video with the answers on it: .mp4 or .gif.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Save the video with the answers on it (.mp4 or .gif).")] = None,
     json_: Json = False,
 ) -> None:
-    """The likeliest classes of a video, over time if it is long."""
+    """Classify a video, over time if it is long."""
     from tps_lab import files
     from tps_lab.errors import InputError, unknown
     from tps_lab.training.inference import predict as predicted
@@ -35,7 +35,7 @@ def predict(
         if overlay.suffix.lower() not in FORMATS:
             raise unknown("video format", overlay.suffix or str(overlay), FORMATS)
         if os.path.lexists(overlay):
-            raise InputError(f"{overlay} is there already: remove it, or give another --overlay")
+            raise InputError(f"{overlay} already exists: remove it, or give another --overlay")
         files.check_file(overlay)
     found = predicted(video, checkpoint, moment)
     if overlay is not None:
@@ -64,10 +64,10 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file. [default: model.onnx or model.pt2 in the run's folder]")
     ] = None,
-    batch: Annotated[int, count("Clips that it takes at a time.")] = 1,
+    batch: Annotated[int, count("Clips per batch that the file takes.")] = 1,
     json_: Json = False,
 ) -> None:
-    """A trained model as a file that runs without this package.
+    """Save a trained model as a file that runs without tps_lab.
 
     The file's answers are checked against the model's.
     """

@@ -87,7 +87,7 @@ def write_usable(file: Path, clips: Iterable[tuple[str, Entry]]) -> int:
         with file.open("x", encoding="utf-8") as out:
             out.write("\n".join(lines) + "\n")
     except FileExistsError:
-        raise InputError(f"{printable(file)} exists, and nothing is overwritten; give another name") from None
+        raise InputError(f"{printable(file)} already exists and is not overwritten; give another name") from None
     except OSError as error:
         raise InputError(f"cannot write {printable(file)}: {error.strerror or error}") from error
     return len(lines) - 1
@@ -159,7 +159,7 @@ def read_json(file: Path, kind: type) -> Any:
     try:
         value = json.loads(read_text(file))
     except ValueError as error:
-        raise InputError(f"{printable(file)} is no JSON: {error}") from error
+        raise InputError(f"{printable(file)} is not JSON: {error}") from error
     if not isinstance(value, kind):
         raise InputError(f"{printable(file)} must hold a {'list' if kind is list else 'mapping'}")
     return value
@@ -171,7 +171,7 @@ def read_csv(file: Path, delimiter: str = ",") -> list[list[str]]:
         rows = csv.reader(read_text(file).splitlines(), delimiter=delimiter)
         return [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise InputError(f"{printable(file)} is no CSV: {error}") from error
+        raise InputError(f"{printable(file)} is not CSV: {error}") from error
 
 
 # as people name them → official split

@@ -49,7 +49,7 @@ class SomethingV1(Labelled):
         classes = [line.strip('"') for _, line in read_lines(file)]
         labels = {name: number for number, name in enumerate(classes)}
         if len(labels) < len(classes):
-            raise InputError(f"{printable(file)}: a class stands there twice")
+            raise InputError(f"{printable(file)}: a class is listed twice")
         files = Files(root, subfolder(root, "20bn-something-something-v1", "frames"), pictures=True)
         listing = Listing(tuple(classes), files.notes())
         for split in ("train", "validation", "test"):

@@ -149,7 +149,7 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
     if len(size) == 3 and _takes(call, torch.zeros(2, *size)):
         raise InputError(
-            f"no video model: it takes images (B, {', '.join(map(str, size))}), but expected was one that takes "
+            f"not a video model: it takes images (B, {', '.join(map(str, size))}), expected one that takes "
             f"clips {layout.batch_text}"
         )
     raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1]}")

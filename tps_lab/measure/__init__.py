@@ -1,4 +1,4 @@
-"""The shared harness: from a model to figures, each with its unit and how it was had.
+"""The shared harness: from a model to figures, each with its unit and where it comes from.
 
 `Step` says how a model is run, and `step.run` runs it. What it does is written down by `trace.Recorder` (kernels) and
 `memory.LiveBytes` (storages). From these come multiply-adds, memory, timings, and all of them together: `cost`.

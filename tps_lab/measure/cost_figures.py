@@ -76,7 +76,7 @@ def costs(
     Returns:
         For every model the cost columns of a run's row: params; macs (multiply-adds per clip),
         macs_by_counter, macs_status; peak_memory_bytes (on CUDA of a fresh process); latency_ms (one
-        clip); clips_per_second; train_step_ms; missing (figure → why it could not be had: running
+        clip); clips_per_second; train_step_ms; missing (figure → why it is missing: running
         out of memory is a result).
     """
     return measured(models, step or Step(8), clip_shape, seconds=seconds)[0]

@@ -46,7 +46,7 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(like, str):
         raise InputError(f"{path}: 'like' must be the name of a recipe or a file, got {shortened(repr(like))}")
     if like in before or len(before) > 20:
-        raise InputError(f"{path}: 'like' goes round in a circle: {' → '.join((*before, like))}")
+        raise InputError(f"{path}: 'like' refers back to itself: {' → '.join((*before, like))}")
     return merged(read(like, (*before, like)), values)
 
 

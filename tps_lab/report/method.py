@@ -19,7 +19,7 @@ _ENVIRONMENT = {
 
 
 def measured(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
-    """Terms and what to say about them: environment, units, how each figure was had."""
+    """Terms and what to say about them: environment, units, how each figure was measured."""
     runs = [run for group in groups for run in group.runs]
 
     def across(*path: str) -> list[str]:

@@ -210,7 +210,9 @@ def open_run(folder: str | Path) -> Run:
         hint = f"; it holds runs, such as {path / inside[0]}" if inside else ""
         raise InputError(f"{path} is no run's folder (no config.yaml){hint}")
     if not os.path.lexists(path / "row.json"):
-        raise InputError(f"the run in {path} has not ended (no row.json): the same tps-lab train goes on with it")
+        raise InputError(
+            f"the run in {path} is not finished (no row.json): run the same tps-lab train again to continue it"
+        )
     return Run(path).check()
 
 

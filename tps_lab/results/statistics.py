@@ -188,7 +188,7 @@ def _differences(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int) -
     if a.shape != b.shape or a.size == 0:
         raise InputError(f"both variants need the same seeds and clips, got {a.shape} and {b.shape} rights and wrongs")
     if clips_per_scene < 1 or a.shape[1] % clips_per_scene:
-        raise InputError(f"{a.shape[1]} clips are no whole number of sets of {clips_per_scene}")
+        raise InputError(f"{a.shape[1]} clips cannot be divided into scenes of {clips_per_scene}")
     return (a - b).reshape(len(a), -1, clips_per_scene).mean(2)
 
 

@@ -235,7 +235,7 @@ def backbone_with(text: str, **options: Any) -> str:
 def _option_text(value: Any) -> str:
     if not isinstance(value, str):
         return str(value)
-    # text that reads as a number, a switch or a list wants quotes to stay text
+    # text that reads as a number, a switch or a list needs quotes to stay text
     return specs.text_in_quotes(value) if _literal(value) == value else json.dumps(value)
 
 

@@ -76,7 +76,7 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
         raise InputError(f"batch must be 1 or more, got {batch}")
     path = out or run.path / f"model{SUFFIX[format]}"
     if os.path.lexists(path):
-        raise InputError(f"{path} is there already: remove it, or give another --out")
+        raise InputError(f"{path} already exists: remove it, or give another --out")
     files.check_file(path)
     return export_model(load(run), path, format, batch)
 
@@ -105,8 +105,8 @@ def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> E
             largest = max(a.abs().max().item() for a in wanted)
             if not difference <= _TOLERANCE * max(largest, 1e-3):
                 raise InputError(
-                    f"the exported {format} model is not the model: logits differ by {difference:.3g}, the largest is "
-                    f"{largest:.3g}; nothing was written"
+                    f"the exported {format} model gives other answers: logits differ by {difference:.3g}, "
+                    f"the largest is {largest:.3g}; nothing was written"
                 )
             half.replace(path)
         except OSError as error:

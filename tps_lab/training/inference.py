@@ -153,9 +153,7 @@ def _is_video(spec: Any) -> bool:
 def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
     """(start, stop, clip (C, T, H, W)) one after another, as the data set makes them."""
     if not _is_video(spec):
-        raise InputError(
-            f"the run was trained on '{spec.name}', clips that are drawn: it can say nothing about a video"
-        )
+        raise InputError(f"the run was trained on '{spec.name}', drawn clips: it cannot classify a video")
     if hasattr(spec, "sampling"):
         return _labelled(spec, path, moment_s)
     if moment_s is not None:

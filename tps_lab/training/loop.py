@@ -166,7 +166,7 @@ class Loop:
         if len(own) != self.team.count:
             raise InputError(
                 f"the checkpoint in {self.writer.folder} is that of {len(own)} processes, this is {self.team.count}: "
-                f"go on with {len(own)}, or begin again in another folder"
+                f"continue with {len(own)} processes, or start again in another folder"
             )
         self.model.load_state_dict(weights)
         optimizer.load_state_dict(state["optimizer"])

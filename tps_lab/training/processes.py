@@ -49,11 +49,11 @@ class Team:
         self.is_first: bool = accelerator.is_main_process
 
     def check(self, recipe: Recipe) -> None:
-        """Refuse a batch that cannot be dealt out evenly."""
+        """Refuse a batch that cannot be split evenly."""
         parts = self.count * recipe.compute.accumulate
         if self.count > 1 and recipe.batch % parts:
             raise InputError(
-                f"recipe.batch = {recipe.batch} clips cannot be dealt out to {self.count} processes in "
+                f"recipe.batch = {recipe.batch} clips cannot be split over {self.count} processes in "
                 f"{recipe.compute.accumulate} parts each; {max(1, round(recipe.batch / parts)) * parts} can"
             )
         if recipe.compute.accumulate > recipe.batch:

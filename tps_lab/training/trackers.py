@@ -1,6 +1,6 @@
 """Where metrics also go: TensorBoard, MLflow, W&B, Trackio and others, through Accelerate.
 
-A tracker that cannot begin is an error before anything is trained. One that fails on the way (its server is gone,
+A tracker that cannot start is an error before anything is trained. One that fails on the way (its server is gone,
 its disk is full) is said once and left out: figures are in the run's folder anyway, and days of training are worth
 more.
 """
@@ -31,14 +31,14 @@ def begin(accelerator: Any, settings: Mapping[str, Any]) -> None:
     """Start the trackers that the accelerator was made with, and tell them the run's settings.
 
     Raises:
-        InputError: one cannot begin, and why.
+        InputError: one cannot start, and why.
     """
     plain = {key: value if isinstance(value, int | float) else str(value) for key, value in settings.items()}
     try:
         accelerator.init_trackers("tps_lab", plain)
     except Exception as error:  # each service has its own
         names = ", ".join(str(getattr(name, "value", name)) for name in accelerator.log_with)
-        raise InputError(f"the tracker ({names}) cannot begin: {one_line(error)}") from error
+        raise InputError(f"the tracker ({names}) cannot start: {one_line(error)}") from error
 
 
 def log(accelerator: Any, step: int, **figures: float) -> None:
