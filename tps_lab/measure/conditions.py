@@ -1,4 +1,4 @@
-"""Under what conditions something was timed: versions, threads, load, clocks, temperatures, power."""
+"""Under what conditions something was timed: load, clocks, temperatures, power. What stays is `runs.environment`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,6 @@ _GPU_QUERY = {
     "gpu_watts": "power.draw",
     "gpu_driver": "driver_version",
 }
-
-
-def conditions() -> dict[str, Any]:
-    """What stays: versions, machine, threads (`results.runs.environment`)."""
-    from tps_lab.results import runs
-
-    return runs.environment()
 
 
 def moment(device: Any = "cpu") -> dict[str, Any]:

@@ -22,9 +22,10 @@ import torch
 from torch import nn
 
 from tps_lab.errors import InputError, unknown
-from tps_lab.measure.conditions import conditions, moment
+from tps_lab.measure.conditions import moment
 from tps_lab.measure.memory import is_out_of_memory
 from tps_lab.measure.step import Step, prepared, synchronise
+from tps_lab.results import runs
 
 _FEWEST = 5  # rounds that count, whatever the time
 _LONGEST_WARM_UP = 60  # rounds
@@ -193,7 +194,7 @@ def compare_latency(
         for name, timing in timings.items()
         if base is not None and name != baseline
     }
-    around = conditions() | {"before": before, "after": moment(device)}
+    around = runs.environment() | {"before": before, "after": moment(device)}
     return Compared(timings, ratios, baseline, failures, around)
 
 

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.data.transforms import mix
 from tps_lab.errors import InputError
 from tps_lab.training import trackers
 from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tps_lab.data import Clips
     from tps_lab.progress import Progress
     from tps_lab.results import runs
-    from tps_lab.training.config import RunConfig
+    from tps_lab.training.config import Regularise, RunConfig
 
 Stood = tuple[dict[str, "Tensor"], dict[str, Any]]  # weights and the rest, as `Checkpoints.newest` gives them
 
@@ -61,8 +62,6 @@ class Loop:
         """
         import torch
 
-        from tps_lab.training.losses import Loss
-
         recipe, team, device = self.config.recipe, self.team, self.team.device
         freeze(self.model, recipe)
         optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
@@ -70,8 +69,7 @@ class Loop:
         self._prepare_model()
         trained, optimizer = team.accelerator.prepare(self.model, optimizer)
         order = ClipOrder(self.clips.size("train"), recipe.batch, self.config.seed)
-        loss_of = Loss(recipe.regularise, len(self.clips.classes))
-        sums = Sums(device)
+        sums, classes = Sums(device), len(self.clips.classes)
         torch.manual_seed(self.config.seed + 1_000_003 * team.index)  # whatever was measured before
         first = 1
         if stood:
@@ -90,7 +88,7 @@ class Loop:
                     for i, (x_part, y_part) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True)):
                         # gradients of several processes are put together once, after the last part
                         with nullcontext() if i == parts - 1 else team.accelerator.no_sync(trained):
-                            logits, loss = loss_of(trained, x_part, y_part)
+                            logits, loss = logits_and_loss(trained, x_part, y_part, recipe.regularise, classes)
                             team.accelerator.backward(loss if parts == 1 else loss * (len(y_part) / len(y)))
                         sums.add(logits, loss, y_part, len(y_part) / len(y))
                     team.accelerator.clip_grad_norm_(trained.parameters(), recipe.clip_norm)
@@ -180,6 +178,18 @@ class Loop:
         set_random_state(own[self.team.index]["random"])
         self.seconds = state["seconds"]
         return state["step"]
+
+
+def logits_and_loss(model: Any, x: Tensor, y: Tensor, how: Regularise, classes: int) -> tuple[Tensor, Tensor]:
+    """Clips (B, C, T, H, W) and labels (B,) → logits (B, classes) and mean cross-entropy, as a recipe wants it."""
+    from torch.nn.functional import cross_entropy
+
+    if not (how.mixup or how.cutmix):
+        logits = model(x)
+        return logits, cross_entropy(logits, y, label_smoothing=how.label_smoothing)
+    x, target = mix(x, y, classes, how.mixup, how.cutmix, how.label_smoothing)
+    logits = model(x)
+    return logits, cross_entropy(logits, target)
 
 
 class Sums:

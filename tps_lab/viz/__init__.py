@@ -17,7 +17,6 @@ from tps_lab.viz.attended import attended_sets, provenance
 from tps_lab.viz.bars import dots, stacked, time_use
 from tps_lab.viz.breakdown import breakdown
 from tps_lab.viz.certificate import badge, certificate
-from tps_lab.viz.complexity import complexity
 from tps_lab.viz.cube import exploded_cube
 from tps_lab.viz.effects import differences, interaction, main_effects
 from tps_lab.viz.heat import accuracy_map, confusion
@@ -27,7 +26,7 @@ from tps_lab.viz.memory_timeline import memory_over_step
 from tps_lab.viz.mosaics import mixed_frames, mosaic
 from tps_lab.viz.over_tasks import aggregate
 from tps_lab.viz.pairs import pair_accuracy
-from tps_lab.viz.plots import learning_curves, tradeoff
+from tps_lab.viz.plots import complexity, learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, reach_animation, receptive_field
 from tps_lab.viz.sliders import sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
