@@ -15,8 +15,9 @@ from tps_lab.ablate import record
 from tps_lab.ablate.grid import find
 from tps_lab.ablate.record import Record, RecordedCell
 from tps_lab.errors import InputError
-from tps_lab.report import budgets, page
+from tps_lab.report import budgets, overview_cards, page
 from tps_lab.report.about import About
+from tps_lab.report.overview_cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
 from tps_lab.results.groups import RunLike
@@ -141,6 +142,7 @@ class OverviewLine:
         answers: data set → the one sentence about it; empty if nothing of the grid has run.
         proofs: the sentence about ceilings that were proved before training, if any were.
         done, failed, missing: of its cells.
+        card: what its report says in short; None if there is no report.
     """
 
     name: str
@@ -151,6 +153,7 @@ class OverviewLine:
     done: int
     failed: int
     missing: int
+    card: Card | None = None
 
     @property
     def count(self) -> str:
@@ -184,13 +187,24 @@ class Overview:
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
-        lines = [asdict(line) | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
+        lines = [_line_facts(line) | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
         return {"overview": str(self.out / "index.html"), "scale": self.scale, "grids": lines}
 
     def text(self) -> str:
         """For a terminal."""
         said = [f"{line.name} ({line.count}): {' '.join(line.answers.values()) or 'not run'}" for line in self.lines]
         return "\n".join([*said, str(self.out / "index.html")])
+
+
+def _weight(line: OverviewLine) -> int:
+    """What was tuned first, what was not run last."""
+    return 2 if line.card is None else int(line.card.basis.startswith("not tuned"))
+
+
+def _line_facts(line: OverviewLine) -> dict[str, Any]:
+    found = asdict(replace(line, card=None))
+    del found["card"]
+    return found | ({"sure": line.card.sure, "basis": line.card.basis} if line.card else {})
 
 
 def build_all(
@@ -204,7 +218,8 @@ def build_all(
 ) -> Overview:
     """A report on every grid file of a folder into `out`/<grid>, and `index.html` and `README.md` above them.
 
-    Grids that were not run stand in the overview as such.
+    A grid without runs here keeps the report that stands in its folder; without one it stands in the overview as
+    not run.
 
     Args:
         on_damaged: called with everything that is damaged, which is left out.
@@ -223,16 +238,18 @@ def build_all(
         about, undone = grid.record.about, len(grid.runs) - grid.done
         ran = grid.missing < len(grid.runs)
         folder = files.folder(out) / folder_name(grid.record.name)
-        built = (
-            _written(grid, files.folder(folder), command, force, overview="../index.html")
-            if ran
-            else page.Built(out, {}, [])
-        )
+        built = page.Built(out, {}, [])
+        if ran:
+            built = _written(grid, files.folder(folder), command, force, overview="../index.html")
         said = "".join(page.proofs_said(built.proofs))
-        counts = (grid.done, undone - grid.missing, grid.missing)
-        lines.append(OverviewLine(grid.record.name, about["title"], about["question"], built.answers, said, *counts))
+        answers, counts = built.answers, (grid.done, undone - grid.missing, grid.missing)
+        card = overview_cards.read(folder)
+        if card and not ran:
+            answers, counts = card.answers, (card.done, card.other, 0)
+        name, title, question = grid.record.name, about["title"], about["question"]
+        lines.append(OverviewLine(name, title, question, answers, said, *counts, card))
     out.mkdir(parents=True, exist_ok=True)
-    overview = Overview(out, scale, sorted(lines, key=lambda line: not line.answers))  # what was not run comes last
+    overview = Overview(out, scale, sorted(lines, key=_weight))
     for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
         text = render(template, {"overview": overview, "command": command})
         files.write_whole(out / name, text)
