@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 
 def test_it_has_files_and_commands():
-    assert set(FILES) == {"columns.py", "diagonal.py", "blink.py", "bar.py", "question.yaml"}
+    assert set(FILES) == {"columns.py", "diagonal.py", "blink.py", "bar.py", "balanced.py", "question.yaml"}
     assert len(COMMANDS) >= 6
 
 
@@ -37,6 +37,14 @@ def test_command(folder, command):
     if "report" in arguments:
         assert (folder / "page/index.html").exists()
         assert len(list((folder / "runs/question").rglob("row.json"))) == 4
+
+
+def test_the_metric_of_answers(folder):
+    """The classes of `blink` are equally frequent, so their mean accuracy is the accuracy of the row."""
+    asked = [sys.executable, "balanced.py", "runs/question"]
+    said = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [json.loads(file.read_text()) for file in (folder / "runs/question").glob("*/row.json")]
+    assert sorted(said) == sorted(f"{row['label']} {row['seed']} {row['top1_pct']:.1f} %" for row in rows)
 
 
 def test_the_printed_command_makes_a_row_again(folder):
