@@ -41,7 +41,10 @@ def _page(made: Made, path: Path, book: Any) -> None:
             parts += [cell.source, ""]
             continue
         parts += ["```python", cell.source, "```", ""]
-        for k, output in enumerate(cell.get("outputs", ())):
+        outputs = cell.get("outputs", ())
+        for k, output in enumerate(outputs):
+            if _STUDIO.search(outputs[k + 1].get("data", {}).get("text/html", "") if k + 1 < len(outputs) else ""):
+                continue  # the studio's picture, where the link behind it becomes the studio
             shown = _output(made, f"notebooks/pictures/{path.stem}_{n}_{k}.png", output)
             if shown.startswith("<"):
                 mark = f"<p>output-{n}-{k}</p>"
