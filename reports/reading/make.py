@@ -43,9 +43,9 @@ def by_times(path: Path, wanted: list[int]) -> Any:
 
 
 def by_torchcodec(path: Path, wanted: list[int]) -> Any:
-    from tps_lab.data._torchcodec import read_chosen
+    from tps_lab.data._seek import read_by_torchcodec
 
-    return read_chosen(path, lambda total: wanted, SHORT)
+    return read_by_torchcodec(path, lambda total: wanted, SHORT)
 
 
 def by_torchcodec_alone(path: Path, wanted: list[int]) -> Any:
@@ -141,9 +141,9 @@ def main(
     quiet: bool = False,
 ) -> None:
     """PyAV, torchcodec and decoding whole files: time for 16 of 300 frames, and whether they are the right ones."""
-    from tps_lab.data._torchcodec import check_installed
+    from tps_lab.data._seek import check_torchcodec
 
-    check_installed()
+    check_torchcodec()
     os.environ.pop("TPS_LAB_CACHE", None)
     with advancing("clips", len(FILES) * (rounds + 1), quiet) as advance:
         rows = measure(rounds, advance)
