@@ -8,6 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab import files, plugins
+from tps_lab.data import opened
+from tps_lab.errors import InputError
+from tps_lab.training import trackers
+
 if TYPE_CHECKING:
     from tps_lab.ablate.costs import Plan
     from tps_lab.ablate.grid import Cell, RunGrid
@@ -103,9 +108,7 @@ def run(asked: Asked) -> Outcome:
         InputError: something in the grid cannot work; nothing has been started.
         KeyboardInterrupt: stopped by hand; what was finished is kept.
     """
-    from tps_lab import files, plugins
     from tps_lab.ablate import costs, executors, scheduler, watching
-    from tps_lab.errors import InputError
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
@@ -194,9 +197,6 @@ def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
     Raises:
         InputError: what cannot be built, the case that asks for it, and the line.
     """
-    from tps_lab.data import opened
-    from tps_lab.errors import InputError
-    from tps_lab.training import trackers
     from tps_lab.training.train import build
 
     def works(config: RunConfig) -> None:

@@ -12,8 +12,12 @@ from typing import Any, Literal, Protocol
 
 from tps_lab import plugins
 from tps_lab.ablate import claims
+from tps_lab.data import opened
 from tps_lab.progress import Advance, News, Progress
 from tps_lab.results import runs
+from tps_lab.training.checkpoints import Checkpoints
+from tps_lab.training.config import make
+from tps_lab.training.train import train
 
 EndState = Literal["done", "failed", "busy", "died"]
 
@@ -89,11 +93,6 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
         OSError: not even a row can be written.
         KeyboardInterrupt: stopped; the last checkpoint is there to go on from.
     """
-    from tps_lab.data import opened
-    from tps_lab.training.checkpoints import Checkpoints
-    from tps_lab.training.config import make
-    from tps_lab.training.train import train
-
     for slow in ("accelerate", "timm", "tps_lab.backbones"):  # a claim is for work; loading is none, and takes seconds
         importlib.import_module(slow)
     work = Job(**job)

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from tps_lab.ablate.grid_file import GridFile, Scale, Tune, Vary
+from tps_lab.ablate.identity import cell_hash
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 from tps_lab.results.axes import level_text, short
@@ -63,8 +64,6 @@ class Cell:
 
         What a grid calls the cell is no part of it: another grid may have the same cell.
         """
-        from tps_lab.ablate.identity import cell_hash
-
         readable = f"{self.config.attention.label[:50]}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
         trial = "-trial" if self.is_trial else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tps_lab import children, data, files
+from tps_lab import children, data, files, measure
 from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
@@ -154,8 +154,6 @@ def measured(
     Args:
         seconds: about how long each of the three timings may take.
     """
-    from tps_lab import measure
-
     by_key: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         by_key.setdefault(cost_key(cell), []).append(cell)

@@ -14,7 +14,9 @@ import hashlib
 import json
 from typing import Any
 
+from tps_lab.backbones import PAPER, SMALL, family_class
 from tps_lab.training.config import Recipe, RunConfig
+from tps_lab.training.weights import shipped_file
 
 
 def cell_hash(config: RunConfig, is_trial: bool = False) -> str:
@@ -38,8 +40,6 @@ def versions(config: RunConfig) -> dict[str, int]:
     Raises:
         InputError: the backbone has no such model.
     """
-    from tps_lab.backbones import family_class
-
     return {
         "attention": config.attention.version,
         "backbone": family_class(config.model[0]).version,
@@ -49,9 +49,6 @@ def versions(config: RunConfig) -> dict[str, int]:
 
 
 def _values(config: RunConfig) -> dict[str, Any]:
-    from tps_lab.backbones import PAPER, SMALL
-    from tps_lab.training.weights import shipped_file
-
     name, shipped = config.model[0], shipped_file(config.weights)
     pattern = getattr(config.attention, "pattern", None)
     return {
@@ -63,7 +60,5 @@ def _values(config: RunConfig) -> dict[str, Any]:
 
 def _temporal_position(config: RunConfig) -> bool | None:
     """As asked for; None, too, where that is what happens unasked, because it is the same model."""
-    from tps_lab.backbones import family_class
-
     unasked = family_class(config.model[0]).asks_for_time and config.attention.temporal_position
     return None if config.temporal_position == unasked else config.temporal_position

@@ -18,8 +18,10 @@ from tps_lab.ablate import claims, record
 from tps_lab.ablate.cell import Ended, Handle, Job
 from tps_lab.ablate.executors import Executor
 from tps_lab.ablate.grid import Cell, RunGrid
+from tps_lab.data import opened
 from tps_lab.errors import InputError
 from tps_lab.results import runs
+from tps_lab.training.train import build, describe
 
 Status = Literal["waiting", "running", "elsewhere", "done", "failed"]
 
@@ -191,9 +193,6 @@ def _look_elsewhere(state: State, out: Path, settings: Settings) -> None:
 
 
 def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]:
-    from tps_lab.data import opened
-    from tps_lab.training.train import build, describe
-
     row = {"id": cell.id, "status": "failed", "reason": reason, "missing": {}, "seed": cell.seed, **more}
     try:
         clips = opened(cell.config.data)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
 from tps_lab import files
+from tps_lab.backbones import create_model
 from tps_lab.errors import InputError, one_line, shortened
 
 if TYPE_CHECKING:
@@ -176,8 +177,6 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
 def _made(config: Any, where: str) -> Any:
     """The model that a configuration describes, with weights by chance; the generator stays where it was."""
     import torch
-
-    from tps_lab.backbones import create_model
 
     if not isinstance(config, dict) or config.keys() != set(_SAID) or not isinstance(config["options"], dict):
         missing = [key for key in _SAID if key not in config] if isinstance(config, dict) else list(_SAID)

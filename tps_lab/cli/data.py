@@ -9,6 +9,7 @@ import typer
 
 from tps_lab.cli._help import App
 from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json, say
+from tps_lab.errors import InputError
 
 data = App(
     help="Check a collection of videos; render a simulated data set.",
@@ -50,7 +51,6 @@ def check(
     from tps_lab import files, progress
     from tps_lab.data import check as checks
     from tps_lab.data._listing import write_usable
-    from tps_lab.errors import InputError
 
     if fix_list is not None and fix_list.exists():
         raise InputError(f"{fix_list} already exists and is not overwritten; give another name")
@@ -84,7 +84,6 @@ def make(
     from tps_lab import data as data_sets
     from tps_lab import progress
     from tps_lab.data import Simulated, _make
-    from tps_lab.errors import InputError
 
     spec = data_sets.parse(name, **pairs(set_))
     if not isinstance(spec, Simulated):

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.patterns import Border, ShiftPattern, gallery
+from tps_lab.errors import unknown
+from tps_lab.patterns import BORDERS, Border, ShiftPattern, gallery
 from tps_lab.specs import Spec
 
 
@@ -180,9 +181,6 @@ def pattern_text(
 
 
 def _border(given: str) -> Border:
-    from tps_lab.errors import unknown
-    from tps_lab.patterns import BORDERS
-
     if given not in BORDERS:
         raise unknown("border", given, BORDERS)
     return given  # type: ignore[return-value]

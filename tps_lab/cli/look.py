@@ -21,6 +21,7 @@ from tps_lab.cli._shared import (
     say_pattern,
 )
 from tps_lab.errors import InputError, shortened
+from tps_lab.patterns import ShiftPattern
 
 
 @app.command("list", epilog="tps-lab list attention")
@@ -58,7 +59,6 @@ def pattern(
 ) -> None:
     """Show a shift pattern: its tile, what it mixes, its reach."""
     from tps_lab.cli import listing
-    from tps_lab.patterns import ShiftPattern
 
     chosen = ShiftPattern.parse(tile)
     height, width = _grid(grid)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tps_lab import files
 from tps_lab.cli._shared import Json, Quiet, amount, app, check_picture, count, print_json, save_picture, say
 from tps_lab.errors import InputError
 
@@ -223,8 +224,6 @@ def _check_save(
     save: Path | None, chosen: list[Variant], ways: list[tuple[bool, bool]], breakdown: bool, by_name: bool
 ) -> None:
     """Refuse, before anything is counted, a picture that could not be drawn."""
-    from tps_lab import files
-
     if save is None:
         return None
     if save.suffix == ".json":

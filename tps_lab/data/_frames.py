@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tps_lab.data import _cache
 from tps_lab.data._files import frames_among, printable
 from tps_lab.data._seek import read_by_torchcodec, read_chosen
 from tps_lab.data._video import UnreadableVideo, said
@@ -48,8 +49,6 @@ def read(
 
     def decode(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
         return (read_pictures if os.path.isdir(path) else DECODERS[decoder])(path, choose, size)
-
-    from tps_lab.data import _cache
 
     cached = _cache.configured()
     return cached.read(path, within, size, decode, decoder) if cached else decode(path, within, size)

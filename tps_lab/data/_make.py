@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from tps_lab import children, files, plugins
+from tps_lab import children, data, files, plugins
 from tps_lab.data._simulated import (
     BEGUN,
     CONTENTS,
@@ -230,8 +230,6 @@ def _work(spec: Simulated, todo: list[Shard]) -> None:
 
 
 def _main(what: str, text: str, *plugin_files: str) -> None:
-    from tps_lab import data
-
     for file in plugin_files:
         plugins.load(Path(file))
     spec = data.parse(text)

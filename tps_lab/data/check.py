@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tps_lab.data import data_sets
 from tps_lab.data._files import open_folder, printable
+from tps_lab.data._frames import pictures_in, read_pictures
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Entry, Listing
+from tps_lab.data._seek import look
 from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
@@ -116,8 +119,6 @@ class Found:
 
 def kinds() -> dict[str, type[Labelled]]:
     """The readers by name, in the order in which a folder is tried."""
-    from tps_lab.data import data_sets
-
     found = {name: cls for name, cls in data_sets().items() if issubclass(cls, Labelled)}
     return dict(
         sorted(found.items(), key=lambda item: (item[0] in (_LAST_ASKED, "video-list"), item[0] == _LAST_ASKED))
@@ -212,7 +213,6 @@ def _look(path: Path, entry: Entry, least: int, decode: bool) -> tuple[int, tupl
 
 
 def _video_length(path: Path, decode: bool) -> tuple[int, float]:
-    from tps_lab.data._seek import look
     from tps_lab.data._video import decoded
 
     packets = look(path)
@@ -224,8 +224,6 @@ def _video_length(path: Path, decode: bool) -> tuple[int, float]:
 
 
 def _folder_length(path: Path, decode: bool) -> tuple[int, float]:
-    from tps_lab.data._frames import pictures_in, read_pictures
-
     names = pictures_in(path)
     empty = [name for name in names if not (path / name).stat().st_size]
     if empty:

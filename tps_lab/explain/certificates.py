@@ -21,11 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tps_lab import data as data_sets
 from tps_lab.errors import InputError
 from tps_lab.explain.bench import SAFETY, Bench, Layout, coarsest, floor, randomise, ready
 from tps_lab.explain.ceilings import Tried, ceiling
 from tps_lab.explain.inside import Inside, look_inside
 from tps_lab.explain.symmetry import Symmetry
+from tps_lab.measure import time_use
 
 if TYPE_CHECKING:
     from tps_lab.data import Clips
@@ -268,14 +270,10 @@ def certify(
 
 def opened(data: str) -> Clips:
     """A data set by its text."""
-    from tps_lab import data as data_sets
-
     return data_sets.parse(data).opened()
 
 
 def _on(found: Certificate, model: Any, data: Clips, name: str, trained: bool) -> Certificate:
-    from tps_lab.measure import time_use
-
     highest = ceiling(Tried(found.symmetry), data).ceiling_pct
     tried = time_use.facts(time_use.rearrangements(model, data), data) if trained else None
     return replace(found, ceiling_pct=highest, data=name, trained=tried)

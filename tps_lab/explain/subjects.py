@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tps_lab import data as data_sets
+from tps_lab import plugins
+from tps_lab.backbones import create_model
 from tps_lab.errors import InputError, unknown
 from tps_lab.explain import certificates
 from tps_lab.explain.certificates import Certificate
@@ -113,8 +116,6 @@ _SEES, _BLIND = "sees order", "order-blind"
 
 def _ours(attention: str, truth: str, why: str, frames: int = 8, **options: Any) -> Subject:
     def make() -> nn.Module:
-        from tps_lab.backbones import create_model
-
         return create_model("vit_micro", attention, frames=frames, num_classes=10, **options)
 
     time = ", time embedded" if options.get("temporal_position") else ""
@@ -284,8 +285,6 @@ def find(text: str, frames: int | None = None) -> Subject:
 
 
 def _from_file(file: Path, factory: str) -> Subject:
-    from tps_lab import plugins
-
     if not file.is_file():
         raise InputError(f"no such file: {file}")
     made = getattr(plugins.load(file), factory, None)
@@ -326,7 +325,6 @@ def certify(
 
 
 def _of_run(folder: Path, data: str | None) -> Certificate:
-    from tps_lab import data as data_sets
     from tps_lab.results import runs
     from tps_lab.training.model import restore
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tps_lab.data import Clips, Split
 from tps_lab.errors import InputError
+from tps_lab.measure.macs import count_macs
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,6 @@ def evaluate_views(
     Raises:
         InputError: the data set has no such views.
     """
-    from tps_lab.measure.macs import count_macs
-
     if clips < 1 or crops < 1 or batch < 1:
         raise InputError(f"clips, crops and batch must be 1 or more, got {clips}, {crops} and {batch}")
     logits, labels = predict_views(model, data, split, clips, crops, batch)

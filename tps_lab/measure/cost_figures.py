@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import nn
 
+from tps_lab.backbones import create_model
 from tps_lab.errors import InputError, shortened
 from tps_lab.measure.fake import FakeModel, Maker, fake, without_weights
 from tps_lab.measure.macs import Macs, Work, count_macs, work
@@ -299,6 +300,4 @@ def _prediction(one: Configuration) -> PredictedMemory:
 @lru_cache(maxsize=1)
 def _made(backbone: str, attention: str, model: tuple[tuple[str, Any], ...]) -> FakeModel:
     """The model of one configuration, which its neighbours may share: making it takes a fifth of a prediction."""
-    from tps_lab.backbones import create_model
-
     return fake(lambda: create_model(backbone, attention, **dict(model)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab.attention import Grid, Variant, parse
+from tps_lab.backbones import create_model
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,8 +91,6 @@ def receptive_field_by_gradient(
         bool (T, H, W) each, after `first`, `first` + 1, … `depth` blocks.
     """
     import torch
-
-    from tps_lab.backbones import create_model
 
     chosen = parse(variant)
     frames, height, width = grid

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from tps_lab.backbones import videoize
+
 PST, VIDEO_SWIN, TIMESFORMER, VIVIT = "TPS, ECCV 2022", "Video Swin", "TimeSformer", "ViViT"
 
 _NORMS = "the printed figure seems to count norms, activations and softmax too, which are left out here"
@@ -136,8 +138,6 @@ def row(model: Published) -> dict[str, Any]:
         expected_g, misfit_pct from what the row is held to, tolerance, status "fits", "misfit" or "not
         printed", and note.
     """
-    from tps_lab.backbones import videoize
-
     frames, tubelet = model.clip
     image = _image_model(model.backbone, model.class_token, model.classes)
     windowed = {"temporal_window": model.temporal_window} if model.backbone.startswith("swin") else {}

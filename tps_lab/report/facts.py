@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tps_lab.attention import Grid, Variant, parse
+from tps_lab.backbones import SMALL
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report.tables import cost, is_disputed
@@ -103,8 +104,6 @@ def _mixing(variant: Variant | None, group: Group) -> list[str]:
 
 def grid_of(group: Group) -> Grid | None:
     """The token grid (time steps, rows, columns) of a group's runs, patches only."""
-    from tps_lab.backbones import SMALL
-
     row = group.first
     frames, size, tubelet = row.get("frames"), row.get("size"), row.get("tubelet") or 1
     if isinstance(row.get("grid"), (list, tuple)) and len(row["grid"]) == 3:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tps_lab import files
+from tps_lab.viz.style import RC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +40,6 @@ class Picture:
 def picture(figure: Figure, name: str, caption: str, folder: Path, wide: bool = True) -> Picture:
     """Write `folder`/`name`.png and make the markup for the page; `name` must be used only once."""
     import matplotlib
-
-    from tps_lab.viz.style import RC
 
     with matplotlib.rc_context(RC | {"svg.hashsalt": name}):
         markup = inline_svg(figure, name, caption)

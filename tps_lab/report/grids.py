@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tps_lab import files
 from tps_lab.ablate import record
-from tps_lab.ablate.grid import find
+from tps_lab.ablate.grid import find, load
 from tps_lab.ablate.record import Record, RecordedCell
 from tps_lab.errors import InputError
 from tps_lab.report import budgets, overview_cards, page
@@ -89,8 +89,6 @@ def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> R
     Raises:
         InputError: the file is no valid grid, or has no such scale.
     """
-    from tps_lab.ablate.grid import load
-
     now = load(file, scale)
     ran = records.get((now.name, scale))
     return record.of(now) if ran is None else replace(ran, about=record.about(now.file))

@@ -9,6 +9,7 @@ from typing import Any
 
 from tps_lab import files
 from tps_lab.errors import InputError
+from tps_lab.report.render import render
 from tps_lab.report.tables import cost, write_lines
 from tps_lab.results import runs
 from tps_lab.results.groups import Group, RunLike, group_runs
@@ -134,8 +135,6 @@ def write(found: Versus, out: Path, command: str = "", left_out: Sequence[str] =
     out.mkdir(parents=True, exist_ok=True)
     lines = [_line(pair) for pair in found.pairs]
     write_lines(lines, out / "results.csv")
-    from tps_lab.report.render import render
-
     heads = ["Variant", "Seeds", "A (%)", "B (%)", "B − A (points)", "Verdict", "Costs, B / A"]
     content = {
         "found": found, "answer": answer(found), "heads": heads, "rows": _cells(found), "only": _only(found),

@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 
 from tps_lab import patterns, zoo
+from tps_lab.data._sample_clips import SAMPLE_CLIPS
 from tps_lab.studio import clips
 from tps_lab.studio.judge import WORKSPACES
+from tps_lab.viz import mosaics
 from tps_lab.viz.studio_page import PAGE
 
 SOURCES = Path(__file__).parent / "page"
@@ -73,8 +75,6 @@ def page() -> str:
 
 def _told() -> dict[str, Any]:
     """What the page knows of the package without pixels and weights."""
-    from tps_lab.viz import mosaics
-
     return {
         "presets": {name: [list(row) for row in pattern.tile] for name, pattern in patterns.gallery.items()},
         "notes": {name: pattern.note for name, pattern in patterns.gallery.items()},
@@ -91,8 +91,6 @@ def _told() -> dict[str, Any]:
 
 def _stored_clips() -> dict[str, Any]:
     from PIL import Image
-
-    from tps_lab.data._sample_clips import SAMPLE_CLIPS
 
     stored = {}
     for name, (title, indices) in _CLIPS.items():

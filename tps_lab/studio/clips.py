@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tps_lab import data
+from tps_lab.data._sample_clips import sample_clips
+from tps_lab.data._video import read_frames
 from tps_lab.errors import InputError, unknown
 
 SIDE = 224  # pixels
@@ -16,8 +19,6 @@ _BEGIN = {"bikes": 188}  # the longest stretch without a cut
 
 def names() -> list[str]:
     """The clips that are at hand, the first to be shown first."""
-    from tps_lab.data._sample_clips import sample_clips
-
     try:
         real = [Path(name).stem for name in sample_clips()]
     except InputError:  # the extra is not installed
@@ -34,7 +35,6 @@ def load(name: str, frames: int) -> np.ndarray:
     """
     if name == "moving digit":
         return _digit(frames)
-    from tps_lab.data._sample_clips import sample_clips
     from tps_lab.data._video import promised_frames, read_frames
 
     if name in names():
@@ -58,15 +58,10 @@ def frames_of(name: str, indices: range, side: int) -> np.ndarray:
     Raises:
         InputError: the package that brings it is not installed.
     """
-    from tps_lab.data._sample_clips import sample_clips
-    from tps_lab.data._video import read_frames
-
     return read_frames(sample_clips()[f"{name}.mp4"], indices=indices, size=side)
 
 
 def _digit(frames: int) -> np.ndarray:
-    from tps_lab import data
-
     clips = data.parse("opposites", frames=frames, size=28).opened()
     import torch
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tps_lab.attention import Grid, parse, receptive_field
 from tps_lab.measure.caching_allocator import WORKSPACE_ON_HOPPER
+from tps_lab.measure.cuda_kernels import Gpu, sum_buffer
 from tps_lab.patterns import Border, ShiftPattern
 
 CHANNELS, BATCH = 384, 8  # of the ViT-S whose costs are shown, and clips of its training step
@@ -104,7 +105,5 @@ def training_bytes(
     block = (4 + 2 * _MLP) * channels**2 + (9 + _MLP) * channels  # weights, biases and norms
     weights = depth * block + (pixels + 1 + rows * columns + 2) * channels + (channels + 1) * classes
     floats = tokens * (depth * _IN_BLOCK * channels + pixels + (2 + _AT_PEAK) * channels)
-    from tps_lab.measure.cuda_kernels import Gpu, sum_buffer  # brings torch
-
     buffer = sum_buffer((tokens, channels), (channels, 1), [0], gpu=Gpu())
     return 4 * (floats + (1 + _ADAM) * weights + _MLP * channels**2) + buffer + WORKSPACES

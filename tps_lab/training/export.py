@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import files
 from tps_lab.errors import InputError, unknown
 from tps_lab.results import runs
+from tps_lab.training.inference import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +69,6 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
         InputError: an unknown format, a package that is missing, a run without weights, a file that is there
             already, or a result that is not the model's.
     """
-    from tps_lab.training.inference import load
-
     if format not in SUFFIX:
         raise unknown("format", format, SUFFIX)
     if batch < 1:

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.children import cores
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -143,8 +145,6 @@ def _alone(worker: int) -> None:
 
 def how_many_workers(wanted: int | None, clips: Any, processes: int = 1) -> int:
     """Processes that read clips: none for clips that are drawn or kept in memory, else the cores of this share."""
-    from tps_lab.children import cores
-
     if wanted is not None:
         return wanted
     return max(1, cores() // processes - 1) if hasattr(clips, "workers") else 0

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data as data_sets
+from tps_lab.data import sampling, transforms
+from tps_lab.data._frames import read
+from tps_lab.data._seek import look
 from tps_lab.errors import InputError
 from tps_lab.results import runs
+from tps_lab.training.train import restore
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,8 +120,6 @@ def load(run: runs.Run) -> nn.Module:
     Raises:
         InputError: the run kept no weights, or has no row.
     """
-    from tps_lab.training.train import restore
-
     return restore(run, _TrainedClips(run))  # type: ignore[arg-type]
 
 
@@ -167,7 +169,6 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
     import torch
     from av.video.reformatter import VideoReformatter
 
-    from tps_lab.data._seek import look
     from tps_lab.data._video import decoded, pixels_of
 
     about = look(path)
@@ -189,10 +190,6 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
 def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
     """The centre crop of a data set's test clip, of the whole video or of each moment in turn."""
     import torch
-
-    from tps_lab.data import sampling, transforms
-    from tps_lab.data._frames import read
-    from tps_lab.data._seek import look
 
     about = look(path)
     if not about.frames:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import data, files
+from tps_lab import data, files, measure
 from tps_lab.errors import InputError, one_line
 from tps_lab.progress import Progress
 from tps_lab.results import runs
@@ -132,8 +132,6 @@ def train(
 
 def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: Team) -> dict[str, Any]:
     """The cost columns, measured by the first process while the others wait."""
-    from tps_lab import measure
-
     found = (
         measure.cost(model, clips.clip_shape, measure.Step(config.recipe.batch), measured=True) if team.is_first else {}
     )

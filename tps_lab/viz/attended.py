@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab.attention import Variant, parse
+from tps_lab.measure.inspection import receptive_field_by_gradient
 from tps_lab.patterns import Border, ShiftPattern
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import offset_colour
@@ -44,8 +45,6 @@ def attended_sets(
 
     >>> ax = attended_sets(["spatial", "joint"], grid=(4, 2, 2))
     """
-    from tps_lab.measure.inspection import receptive_field_by_gradient
-
     chosen = [parse(variant) for variant in variants]
     frames, height, width = grid
     t, h, w = _token(grid, token)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
+from tps_lab.data._seek import look
 from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -71,8 +72,6 @@ def _gif(prediction: Prediction, out: Path, top: int) -> None:
 
 
 def _about(prediction: Prediction) -> Packets:
-    from tps_lab.data._seek import look
-
     return look(prediction.video)
 
 

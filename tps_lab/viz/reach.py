@@ -10,6 +10,7 @@ import numpy as np
 from tps_lab import attention
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
+from tps_lab.measure.inspection import receptive_field_by_gradient
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.plots import _End, _names_at_the_end
 from tps_lab.viz.style import INK, QUIET, RULE, colour, looks, new_axes, styled
@@ -151,8 +152,6 @@ def _fields(variant: Variant, grid: Size, depth: int, token: Size | None) -> lis
 
 
 def _measured(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
-    from tps_lab.measure.inspection import receptive_field_by_gradient
-
     return [row.ravel() for row in receptive_field_by_gradient(variant, grid, depth, _token(grid, token))]
 
 

@@ -17,6 +17,7 @@ from tps_lab.progress import Progress
 from tps_lab.results import runs
 from tps_lab.training import cards
 from tps_lab.training.config import make
+from tps_lab.training.train import restore, train
 
 _SCRATCH = Path("build/zoo")
 _KEPT = ("config.yaml", "metrics.jsonl")
@@ -28,7 +29,6 @@ def publish(run: runs.Run, name: str) -> Path:
     from safetensors.torch import load_file, save_file
 
     from tps_lab.measure.accuracy import accuracy, predict
-    from tps_lab.training.train import restore
 
     folder = Path(zoo.__file__).parent / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -60,8 +60,6 @@ def publish(run: runs.Run, name: str) -> Path:
 
 
 def main(wanted: list[str]) -> None:
-    from tps_lab.training.train import train
-
     missing = [name for name in zoo.MODELS if not (Path(zoo.__file__).parent / name / "row.json").is_file()]
     for name in wanted or missing:
         if name not in zoo.MODELS:
