@@ -2,7 +2,7 @@
 
 `--run` runs what is missing of the grids beside this file (resumable; about an hour and a half of one core) and asks
 every trained model about rearranged frames. Without it the page is written again from the runs in --runs, or from those
-that the pages of the grids keep. The scenes come from `tps-lab data make`; `prediction.md` was written before any ran.
+that are kept beside it. The scenes come from `tps-lab data make`; `prediction.md` was written before any ran.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,6 @@ sys.path[:0] = [str(HERE.parent)]
 import study  # noqa: E402
 
 GRIDS = ("attention", "classes", "baselines", "baselines_direction", "patterns", "frames")
-PAGES = ("attention", "classes", "patterns", "frames")  # the others' runs are kept for the tables here
 # what the prediction calls the cases of attention.yaml
 PREDICTED = {"TPS+TCS": "PST", "TCS": "channel only", "TPS": "patch only"}
 DRAWS = 2000
@@ -34,8 +33,8 @@ def prediction(text: str) -> dict[str, tuple[int, float, float]]:
     """Case → its place and the interval of its distance from PST, out of the sealed page's last table."""
     rows = re.findall(r"^\| (\d+) \| (\S+) \| ([−+\d]+) \| ([−+\d]+) \|$", text, re.MULTILINE)
     return {
-        PREDICTED.get(name, name): (int(place), *(float(end.replace("−", "-")) for end in ends))
-        for place, name, *ends in rows
+        PREDICTED.get(name, name): (int(place), float(low.replace("−", "-")), float(high.replace("−", "-")))
+        for place, name, low, high in rows
     }
 
 
@@ -49,19 +48,25 @@ def tau(expected: Mapping[str, float], rights: Mapping[str, np.ndarray], twins: 
         rights: case → (S, N), whether seed s answered clip c right.
         twins: so many clips in a row are of one scene.
     """
-    from scipy.stats import kendalltau
-
     cases = [case for case in expected if case in rights]
-    wanted = [expected[case] for case in cases]
+    first, second = np.triu_indices(len(cases), 1)
+    wanted = np.array([expected[case] for case in cases])
+    wanted = np.sign(wanted[first] - wanted[second])
     right = np.stack([rights[case].reshape(len(rights[case]), -1, twins).mean(2) for case in cases])
     _, seeds, scenes = right.shape
+
+    def of(means: np.ndarray) -> float:
+        came = np.sign(means[first] - means[second])
+        return float((wanted * came).sum() / np.sqrt((wanted**2).sum() * (came**2).sum()))
+
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(DRAWS):
-        seed, scene = rng.integers(seeds, size=seeds), rng.integers(scenes, size=scenes)
-        drawn.append(kendalltau(wanted, right[:, seed][:, :, scene].mean((1, 2))).statistic)
+        # how often each seed and each scene is drawn
+        seed, scene = (rng.multinomial(n, np.full(n, 1 / n)) / n for n in (seeds, scenes))
+        drawn.append(of(np.einsum("csn,s,n->c", right, seed, scene)))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return float(kendalltau(wanted, right.mean((1, 2))).statistic), float(low), float(high)
+    return of(right.mean((1, 2))), float(low), float(high)
 
 
 def confusion(
@@ -131,7 +136,7 @@ def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
         row = group.first
         spec: Any = parse(row["data"])
         answers = [run.predictions for run in group.done]
-        each = [confusion(*map(np.asarray, answer), spec.opposites, spec.task == "direction") for answer in answers]
+        each = [confusion(said, right, spec.opposites, spec.task == "direction") for said, right in answers]
         pair = against.get(group.label)
         lines.append(
             {
@@ -203,17 +208,17 @@ def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, flo
     }  # fmt: skip
 
 
-def on_digits(page: Path, cases: Iterable[str]) -> dict[int, Means]:
+def on_digits(page: Path, cases: Collection[str]) -> dict[int, Means]:
     """Steps → case → accuracy on moving digits, out of the runs that a page keeps; only budgets that all cases had."""
     from tps_lab.results.runs import find
 
     several: dict[int, dict[str, list[float]]] = {}
     for run in find(page):
         row = run.row
-        if row.get("top1_pct") is not None and row.get("case") in cases:
+        if row.get("top1_pct") is not None and str(row.get("case")) in cases:
             several.setdefault(int(row["steps"]), {}).setdefault(row["case"], []).append(row["top1_pct"])
     means = {steps: {case: float(np.mean(each)) for case, each in by.items()} for steps, by in several.items()}
-    return {steps: by for steps, by in sorted(means.items()) if len(by) == len(list(cases))}
+    return {steps: by for steps, by in sorted(means.items()) if len(by) == len(cases)}
 
 
 def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -223,15 +228,17 @@ def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
     literature = study.load("literature")
     tables = yaml.safe_load((literature.HERE / "tables.yaml").read_text())
     pairs = literature.asked(runs)
+    papers = {table["id"]: table["arxiv"] for table in tables}
     lines = []
     for task in sorted({row["data"] for row in pairs}):
         chosen = [row for row in pairs if row["data"] == task]
-        name = "direction" if "task=direction" in task else "classes"
-        lines += [
-            {"task": name, "steps": max(row["steps"] for row in chosen), **line}
-            for line in literature.summary(chosen, tables)
-            if line["pairs"] and ("data" in line["what"] or line["what"] == "all")
-        ]
+        clear = [row for row in chosen if row["gap"] >= literature.CLEAR]
+        count = {says: sum(row["verdict"] == says for row in clear) for says in ("agree", "disagree", "open")}
+        lines.append(
+            {"task": "forwards or backwards" if "task=direction" in task else "natural classes", "pairs": len(chosen)}
+            | {"steps": max(row["steps"] for row in chosen), "clear": len(clear), **count}
+            | {"tau": literature.tau(chosen, papers)}
+        )
     return lines
 
 
@@ -297,14 +304,14 @@ def keep(grid: Any, folder: Path) -> None:
 
 
 def main(
-    runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: what the pages here keep]")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: those kept here]")] = None,
     run: Annotated[bool, typer.Option("--run", help="Run what is missing first, into --runs.")] = False,
     grids: Annotated[str, typer.Option(help="Which of the grids, with commas.")] = ",".join(GRIDS[:4]),
+    papers: Annotated[bool, typer.Option("--papers", help="Set it beside published tables, too: minutes.")] = False,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
 ) -> None:
     """Ask the grids about manipulation and set what comes out beside what digits predicted."""
     from tps_lab.errors import InputError
-    from tps_lab.report import grids as pages
 
     names = [name.strip() for name in grids.split(",")]
     out.mkdir(parents=True, exist_ok=True)
@@ -313,15 +320,12 @@ def main(
         run_grids(runs, names)
     elif runs is not None:
         probe(runs)
-    found = {}
+    found: dict[str, Any] = {}
     for name in GRIDS:
         kept = [HERE / name] if (HERE / name / "runs.jsonl.xz").is_file() else []
-        found[name] = asked(name, [runs] if runs is not None else kept)
+        found[name] = asked(name, [runs] if runs is not None else kept) if name in names else None
         if runs is not None and (answers := found[name]) is not None:
-            if name in PAGES:
-                pages.build(answers["grid"], out / name, f"python reports/manipulation/make.py --runs {runs.name}")
-            else:
-                keep(answers["grid"], out / name)
+            keep(answers["grid"], out / name)
     first = next((one for one in found.values() if one is not None), None)
     if first is None:
         raise InputError("nothing has run yet: python reports/manipulation/make.py --run")
@@ -338,7 +342,7 @@ def main(
         notes=first["runs"][0].row["data_notes"],
         data=first["runs"][0].row["data"],
         outcome=outcome(found["attention"], sealed) if found["attention"] else None,
-        published=published(asked_runs) if asked_runs else [],
+        published=published(asked_runs) if papers and asked_runs else [],
         remarks=(HERE / "remarks.md").read_text(),
         probes=PROBES,
     )

@@ -61,3 +61,8 @@ def test_every_answer_is_of_one_kind():
     )
     classes = manipulation.confusion(np.array([0, 1, 2]), np.array([0, 0, 0]), [(0, 1)], both_ways=False)
     assert classes == pytest.approx({"right": 100 / 3, "its opposite": 100 / 3, "another object": 100 / 3})
+
+
+def test_the_published_page_is_what_the_kept_runs_say(tmp_path, capsys):
+    manipulation.main(out=tmp_path)
+    assert (tmp_path / "report.md").read_text() == (manipulation.HERE / "report.md").read_text()
