@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,20 +14,24 @@ from tps_lab.attention._modules import permute_tokens
 REPORT = Path(__file__).parents[2] / "reports" / "speed" / "compiled.py"
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_a_shift_costs_no_kernel(training: bool) -> None:
-    study = load(REPORT)
-    found = study.beside("ViT", training)
+@pytest.fixture(scope="module")
+def study() -> Any:
+    return load(REPORT)
+
+
+@pytest.mark.parametrize(("family", "training"), [("ViT", False), ("ViT", True), ("Swin", True)])
+def test_a_shift_costs_no_kernel(study: Any, family: str, training: bool) -> None:
+    found = study.beside(family, training)
     assert found["spatial"]["loops"] > 10
     assert not found["more"], found
 
 
-def test_a_gather_that_does_not_fold_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gather_that_does_not_fold_is_seen(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from tps_lab.attention import _modules
 
     right = _modules.permute_tokens
     monkeypatch.setattr(_modules, "permute_tokens", lambda x, index, inverse, written=False: right(x, index, inverse))
-    assert "loops" in load(REPORT).beside("ViT", False)["more"]
+    assert "loops" in study.beside("ViT", False)["more"]
 
 
 def test_compiled_the_same_and_its_gradient() -> None:
