@@ -147,8 +147,10 @@ class KernelAttention(Regrouping):
 
     def __init__(self, attention: nn.Module, mixer: KernelMixer | RelationMixer, grid: Grid) -> None:
         if not isinstance(attention, Attention):
+            kind = type(attention).__name__
             raise InputError(
-                f"{mixer.name} splits timm's Attention into its projections, this model has {type(attention).__name__}"
+                f"{mixer.name} splits timm's Attention into its projections, this model has {kind}; these variants "
+                f"regroup tokens around any attention: {', '.join(_around_any_attention())}"
             )
         mixer.check(attention)
         super().__init__(mixer, grid, mixer.filled(grid), attention.qkv.weight.device)
@@ -208,6 +210,14 @@ class KernelAttention(Regrouping):
         q, k, v = map(grouped, qkv_BMHD)
         y = self.attend(q, k, v, mask=mask).reshape(b, self.groups * self.slots, heads * d)
         return self.rearrange(y, self.inverse, self.order).unflatten(2, (heads, d))
+
+
+def _around_any_attention() -> list[str]:
+    from tps_lab.attention import variants
+    from tps_lab.attention._core import Mixer
+
+    every = {name: cls() for name, cls in variants().items()}
+    return [name for name, one in every.items() if all(type(m) is Mixer for i in range(4) for m in one.block(i, 4))]
 
 
 class ExtraStep(nn.Module):

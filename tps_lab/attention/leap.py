@@ -23,12 +23,10 @@ class Leap(ScheduledVariant):
     """Each patch attends to its own frame and to one at a distance that halves from block to block; then some
     channels of what it found come from the frames beside it.
 
-    Before the shift, the group of token (t, h, w) at distance s is (t // 2s)·s + t mod s.
-    """
+    Before the shift, the group of token (t, h, w) at distance s is (t // 2s)·s + t mod s."""
 
-    name, title = "leap", "Leap (LAPS)"
+    name, title, temporal_position = "leap", "Leap (LAPS)", True
     rank, looks = 90, {"": Look("#d9667b", "8", "dashed")}
-    temporal_position = True
     stated = "Its pairs of frames are a partition, the shift behind them is none: who sees whom is stated."
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
