@@ -2,7 +2,7 @@
 
 mosaic.gif      frames fan out, their patches fly into one mixed frame, attention, and back
 variants.png    which patches one patch meets in a block: spatial, joint, divided, TPS
-pareto.png      accuracy against multiply-adds, from reports/opposites/results.csv
+pareto.png      accuracy against multiply-adds at two budgets, from reports/ablations/attention/runs.jsonl.xz
 studio.png      the studio's page as a browser draws it (needs Chromium)
 problem.png     a clip and its reversal, and the means of their frames
 reach.png       patterns A and C, and their receptive fields over depth
@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tps_lab.attention import Grid, parse
 from tps_lab.patterns import gallery
+from tps_lab.results import archive
 from tps_lab.studio import clips
 from tps_lab.viz import look, studio_page
 from tps_lab.viz.mosaics import offset_colour
@@ -165,27 +166,25 @@ def variants() -> None:
 
 
 def pareto() -> None:
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in _rows("reports/opposites/results.csv"):
-        found[row["label"]].append(row)
+    found: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for run in archive.unpack(HERE.parent / "reports/ablations/attention/runs.jsonl.xz")[1]:
+        if run["row"].get("top1_pct") is not None:  # no trial of the tuning
+            found[run["row"]["steps"]][run["row"]["case"]].append(run["row"])
     figure = Figure(figsize=(7.6, 4.0), facecolor="#fbfaf7", layout="constrained")
-    ax = figure.add_subplot(facecolor="#fbfaf7")
-    for label, rows in found.items():
-        used, macs = look(rows[0]["attention"]), float(rows[0]["macs"]) / 1e6
-        top1 = [float(row["top1_pct"]) for row in rows]
-        ax.plot([macs, macs], [min(top1), max(top1)], color=used.colour, linewidth=2, alpha=0.5)
-        ax.plot(macs, np.mean(top1), used.marker, color=used.colour, markersize=used.marker_size(9))
-        down = 2.5 if label == "Joint" else 0
-        ax.annotate(label, (macs, np.mean(top1) - down), xytext=(9, -4), textcoords="offset points", fontsize=10)
-    ax.axhline(50, color="#9a3412", linewidth=1, linestyle="--")
-    ax.text(26.4, 51, "what a model blind to time can reach at most", color="#9a3412", fontsize=9)
-    ax.set_xlim(20, 37)
-    ax.set_ylim(40, 103)
-    ax.set_xlabel("Multiply-adds per clip (millions)")
-    ax.set_ylabel("Test accuracy (%)")
-    seeds = len(next(iter(found.values())))
-    ax.set_title(f"Moving digits (opposites), 500 steps: mean and range of {seeds} seeds", fontsize=11, loc="left")
-    ax.spines[["top", "right"]].set_visible(False)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for ax, steps in ((left, min(found)), (right, max(found))):
+        for case, rows in found[steps].items():
+            used, macs = look(rows[0]["attention"]), rows[0]["macs"] / 1e6
+            top1 = [row["top1_pct"] for row in rows]
+            ax.plot([macs, macs], [min(top1), max(top1)], color=used.colour, linewidth=2, alpha=0.5)
+            ax.plot(macs, np.mean(top1), used.marker, color=used.colour, markersize=used.marker_size(8), label=case)
+        ax.set_facecolor("#fbfaf7")
+        ax.set_title(f"after {steps} steps", fontsize=11, loc="left")
+        ax.set_xlabel("Multiply-adds per clip (millions)")
+        ax.spines[["top", "right"]].set_visible(False)
+    seeds = len(next(iter(found[min(found)].values())))
+    left.set_ylabel(f"Test accuracy (%), mean and range of {seeds} seeds")
+    right.legend(loc="lower right", fontsize=9, frameon=False)
     figure.savefig(OUT / "pareto.png", dpi=120)
 
 

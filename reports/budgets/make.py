@@ -1,0 +1,140 @@
+"""Can one long run stand for several short ones? A warm-up, stable, decay schedule against a cosine for each budget.
+
+One run holds its learning rate after the warm-up; at four fifths of each budget a copy of it goes off and lets the rate
+fall to zero in a straight line over the last fifth (arXiv 2405.18392 compares such schedules with cosines). That costs
+less than one cosine run a budget. Whether it puts the variants in the same order is asked here, on validation clips
+alone; the cosine runs are those of reports/ablations/attention, and each variant has the learning rate chosen for it
+at the longest budget. `python reports/budgets/make.py` makes the page, and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import typer
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import advancing, command, kept_cells, write_csv, write_page  # noqa: E402
+
+PAGE = HERE.parent / "ablations" / "attention" / "runs.jsonl.xz"
+DECAY = 0.2  # share of a budget in which the rate falls to zero
+WARM_UP = 15  # steps: a tenth of the shortest budget, as in its cosine run
+SEEDS = (0, 1)
+
+
+def branched(case: str, config: dict[str, Any], budgets: list[int], seed: int) -> dict[str, Any]:
+    """Validation accuracy at each budget, from one long run with a decay branched off it for each."""
+    import torch
+
+    from tps_lab import data
+    from tps_lab.measure.accuracy import evaluate
+    from tps_lab.training.config import make
+    from tps_lab.training.model import build
+    from tps_lab.training.optimizer import parameter_groups
+    from tps_lab.training.order import Feed, Order
+
+    run = make(config | {"seed": seed})
+    recipe = run.recipe
+    clips = data.parse(run.data).opened()
+    model = build(run, clips)
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    order = Order(clips.size("train"), recipe.batch, seed)
+    torch.manual_seed(seed)
+
+    def step(model: Any, optimizer: Any, order: Any, factor: float) -> None:
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        x, y = next(iter(Feed(clips, order, torch.device("cpu"))))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        optimizer.step()
+
+    found: dict[str, float] = {}
+    done = 0
+    model.train()
+    for budget in sorted(budgets):
+        leaves = budget - round(DECAY * budget)
+        for early in range(done, leaves):
+            step(model, optimizer, order, min(1.0, (early + 1) / WARM_UP))
+        done = leaves
+        branch, own, its_order = copy.deepcopy((model, optimizer, order))
+        for late in range(leaves, budget):
+            step(branch, own, its_order, (budget - late) / (budget - leaves))
+        found[str(budget)] = evaluate(branch, clips, "val").top1_pct
+    return {"case": case, "seed": seed, "lr": recipe.lr, "val_top1_pct": found}
+
+
+def cosine_runs() -> tuple[dict[str, dict[int, dict[int, float]]], dict[str, dict[str, Any]]]:
+    """Case → budget → seed → validation accuracy of the tuned runs of the page on attention; and each case's
+    configuration at its longest budget."""
+    from tps_lab.results import archive
+
+    found: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    configs: dict[str, dict[str, Any]] = {}
+    longest: dict[str, int] = defaultdict(int)
+    for run in archive.unpack(PAGE)[1]:
+        row = run["row"]
+        if "tuned" not in row or "top1_pct" not in row or row["status"] != "done":
+            continue  # a trial
+        case, steps = row["case"], row["steps"]
+        found[case][steps][row["seed"]] = row["val_top1_pct"]
+        if steps > longest[case]:
+            longest[case], configs[case] = steps, run["config"]
+    return found, configs
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = HERE,
+    jobs: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 2,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Set one long run with a decay for each budget beside a cosine run for each."""
+    from scipy.stats import kendalltau
+
+    cosine, configs = cosine_runs()
+    budgets = sorted(set.intersection(*(set(found) for found in cosine.values())))
+    todo = [
+        {"case": case, "config": config, "budgets": budgets, "seed": seed}
+        for seed in SEEDS
+        for case, config in configs.items()
+    ]
+    rows = []
+    with advancing("long runs", len(todo), quiet) as advance:
+        for row in kept_cells(out / "runs.jsonl", todo, branched, fresh_without="config", jobs=jobs):
+            rows.append(row)
+            advance(len(rows), None)
+    branches: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in rows:
+        if "val_top1_pct" in row:
+            branches[row["case"]].append(row["val_top1_pct"])
+    table, taus = [], []
+    for budget in budgets:
+        long = {case: fmean(found[str(budget)] for found in several) for case, several in branches.items()}
+        short = {case: fmean(cosine[case][budget].values()) for case in long}
+        tau = kendalltau(list(long.values()), list(short.values())).statistic
+        ahead = [max(means, key=lambda case: means[case]) for means in (long, short)]
+        taus.append({"budget": budget, "tau": tau, "long": ahead[0], "short": ahead[1]})
+        table += [
+            {"budget": budget, "case": case, "one long run": mean, "a cosine run": short[case]}
+            for case, mean in long.items()
+        ]
+    write_csv(out / "results.csv", table)
+    steps = max(budgets) - round(DECAY * max(budgets)) + sum(round(DECAY * budget) for budget in budgets)
+    write_page(
+        HERE / "template.md", out, budgets=budgets, table=table, taus=taus, steps=steps, separate=sum(budgets),
+        lrs={row["case"]: row["lr"] for row in rows if "lr" in row}, seeds=len(SEEDS),
+        failed=[row for row in rows if "val_top1_pct" not in row],
+        same=all(t["tau"] > 0.999 for t in taus),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    command(main)
