@@ -31,13 +31,13 @@ SEEDS = (0, 1)
 def branched(case: str, config: dict[str, Any], budgets: list[int], seed: int) -> dict[str, Any]:
     """Validation accuracy at each budget, from one long run with a decay branched off it for each."""
     import torch
+    from tps_lab.training.order import Feed, Order
 
     from tps_lab import data
     from tps_lab.measure.accuracy import evaluate
     from tps_lab.training.config import make
     from tps_lab.training.model import build
     from tps_lab.training.optimizer import parameter_groups
-    from tps_lab.training.order import Feed, Order
 
     run = make(config | {"seed": seed})
     recipe = run.recipe
