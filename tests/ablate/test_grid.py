@@ -112,7 +112,7 @@ def test_cells_are_chosen_by_name(tmp_path):
         ),
         ("if: {attention.pattern: C}", "if: {attention.pattern: D}", "g.yaml:13: holds nowhere"),
         ("{seeds: 2}", "{seeds: [1, 1]}", "g.yaml:24: seeds must be .* different"),
-        ("  recipe.lr: 1e-3", "  seed: 1", "g.yaml:5: a grid's seeds are those of its scale"),
+        ("  recipe.lr: 1e-3", "  seed: 1", "g.yaml:5: a grid's seeds belong under 'scales'"),
         ("plain: {attention: spatial}", "plain: {name: spatial}", "g.yaml:16: 'name' is the case's"),
     ],
 )

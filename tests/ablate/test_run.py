@@ -57,7 +57,7 @@ def test_cells_fail_alone_and_say_why(tmp_path, bad_variant):
     }
     file = write(tmp_path, vary={"cases": cases}, scales={"small": {"seeds": 1}})
     grid, out = load(file), tmp_path / "out"
-    executor = executors.Local(1, tmp_path / "logs")  # every new process takes seconds to load
+    executor = executors.LocalWorkers(1, tmp_path / "logs")  # every new process takes seconds to load
     others = scheduler.Settings(costs=dict.fromkeys(grid.cells, COST))
     states = scheduler.run(grid, [cell for cell in grid.cells if cell.case != "hangs"], out, executor, others)
     soon = scheduler.Settings(costs=others.costs, timeout_seconds=1)
@@ -145,7 +145,7 @@ def test_the_same_folder_moves_between_executors(tmp_path):
         inline,
         scheduler.Settings(costs={cell: {"missing": {}} for cell in grid.cells}),
     )
-    local = executors.Local(1)
+    local = executors.LocalWorkers(1)
     done = run(file, out, local, costs={"missing": {}})
     assert [state.kept for state in done] == [True, False, True, False]
     assert len(local.all) == 1  # both cells in one process
@@ -166,7 +166,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
             raise KeyboardInterrupt
 
     grid = load(file)
-    executor = executors.Local(1)
+    executor = executors.LocalWorkers(1)
     chosen = scheduler.Settings(checkpoint_steps=1, costs={cell: {"missing": {}} for cell in grid.cells})
     with pytest.raises(KeyboardInterrupt):
         scheduler.run(grid, grid.cells, tmp_path / "out", executor, chosen, stop)

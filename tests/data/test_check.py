@@ -59,7 +59,7 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
     content = file.read_text()
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
-    assert "nothing is overwritten" in again.stderr
+    assert "is not overwritten" in again.stderr
     assert file.read_text() == content
 
 

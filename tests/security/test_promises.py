@@ -233,8 +233,8 @@ def test_pickles_of_jobs_lie_where_only_their_owner_comes(tmp_path: Path) -> Non
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
     (folder / "job.pkl").write_text("x")
-    with pytest.raises(InputError, match="others could write"):
+    with pytest.raises(InputError, match="other users could write"):
         on_slurm.private(folder)
     (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(InputError, match="folder of yours"):
+    with pytest.raises(InputError, match="must belong to you"):
         on_slurm.private(tmp_path / "link")

@@ -347,7 +347,7 @@ def test_nonsense_in_the_address(page):
 
 def test_a_link_brings_all_of_it_back(page):
     page.locator("#preset-a").select_option("B")
-    page.get_by_text("Who meets whom").click()
+    page.get_by_text("Who meets whom", exact=True).click()
     page.locator("#frames").fill("24")
     page.locator("#border").select_option("edge")
     page.locator("#blocks").fill("6")
@@ -386,7 +386,7 @@ def test_the_pictures_change_with_view_frame_patch_and_clip(page):
     seen = [pixels(page, "picture-b")]
     page.get_by_text("Exploded cube").click()
     seen.append(pixels(page, "picture-b"))
-    page.get_by_text("Who meets whom").click()
+    page.get_by_text("Who meets whom", exact=True).click()
     seen.append(pixels(page, "picture-b"))
     page.locator("#picture-b").focus()
     page.keyboard.press("ArrowDown")

@@ -21,7 +21,9 @@ from PIL import Image, ImageFilter
 
 from tps_lab import viz
 from tps_lab.measure.trace import Part
+from tps_lab.report.budgets import tuned
 from tps_lab.report.tables import table
+from tps_lab.results.aggregate import aggregates
 from tps_lab.viz.style import new_axes
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -80,6 +82,34 @@ CROSSED = [
     for frames in (4, 8, 16)
     for seed in (0, 1)
 ]
+
+
+def on_task(name: str, attention: str, task: str, top1: float, seed: int) -> Any:
+    made = run(attention, name, 20_000_000, top1, seed)
+    made.row |= {"data": task, "case": f"{name}, {task}", "varied": {"attention": name, "data": task}}
+    return made
+
+
+TASKS = [
+    on_task(name, attention, task, top1 - 20 * (task == "order"), seed)
+    for name, attention, top1 in (("spatial", "spatial", 46.0), ("TPS-C", "tps", 82.0), ("joint", "joint", 88.0))
+    for task in ("opposites", "order")
+    for seed in (0, 1)
+]
+
+
+def trial(attention: str, rate: float, steps: int, top1: float) -> Any:
+    made = run(attention, attention, 20_000_000, top1, 0)
+    made.row |= {"case": attention, "steps": steps, "tuned": {"recipe.lr": rate}, "val_top1_pct": top1}
+    return made
+
+
+TRIALS = tuned(
+    trial(attention, rate, steps, top1 - abs(place - best) * 15 + steps / 20)
+    for attention, top1, best in (("spatial", 60.0, 2), ("tps", 75.0, 1))
+    for steps in (100, 200)
+    for place, rate in enumerate((3e-4, 1e-3, 3e-3, 1e-2))
+)
 WEIGHTS = np.zeros((8, 2, 3))
 WEIGHTS[3], WEIGHTS[4, 0, 2], WEIGHTS[6, 1, 1] = 0.05, 0.5, 0.2
 EFFECTS = [
@@ -150,6 +180,8 @@ PICTURES: dict[str, Any] = {
     "memory_over_step": lambda ax: viz.memory_over_step({"TPS-C": over_step(1), "Joint": over_step(2)}, ax=ax),
     "mixed_frames": lambda ax: viz.mixed_frames(clip(), ["A", "B"], 16, ax=ax),
     "mosaic": lambda ax: viz.mosaic("C", ax=ax),
+    "aggregate": lambda ax: viz.aggregate(aggregates(viz.group_runs(TASKS)), ax=ax),
+    "best_of_trials": lambda ax: viz.best_of_trials(TRIALS, ax=ax),
     "pair_accuracy": lambda ax: viz.pair_accuracy(RUNS, ax=ax),
     "provenance": lambda ax: viz.provenance("A", (5, 2, 3), "zero", ax=ax),
     "reach_animation": lambda ax: last_frame(viz.reach_animation("tps(pattern=A)", (6, 3, 3), 3, ax=ax)),
@@ -157,6 +189,7 @@ PICTURES: dict[str, Any] = {
     "roofline": lambda ax: study.load("roofline").picture(TIMES, ax=ax),
     "stacked": lambda ax: viz.stacked(MEMORY, "peak memory, training", ax=ax),
     "time_use": lambda ax: viz.time_use(TIME_USE, ax=ax),
+    "tuning": lambda ax: viz.tuning(TRIALS, "learning rate", ax=ax),
     "tradeoff": lambda ax: viz.tradeoff(table(RUNS), ax=ax),
     "who_sees_whom": lambda ax: viz.who_sees_whom("divided", (4, 3, 3), ax=ax),
 }
