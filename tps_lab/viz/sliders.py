@@ -20,6 +20,11 @@ _MOVED = (
     "for(const p of b.querySelectorAll('[data-at]'))p.hidden=p.dataset.at!==at;"
     "this.nextElementSibling.value=this.dataset.values.split('|')[this.value]"
 )
+# JupyterLab takes arrow keys before they come to a slider; on the window itself one is ahead of it.
+_FOCUSED = (
+    "if(!window.tpsSliders){window.tpsSliders=true;window.addEventListener('keydown',"
+    "e=>{if(e.key.startsWith('Arrow')&&e.target.closest('.tps-sliders'))e.stopImmediatePropagation()},true)}"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def sliders(draw: Callable[..., Any], **choices: Sequence[Any]) -> Sliders:
         told = html.escape("|".join(map(str, values)))
         parts.append(
             f'<label style="display: flex; gap: 0.5em; align-items: center">{html.escape(name)} <input type="range" '
-            f'min="0" max="{len(values) - 1}" value="{first}" data-values="{told}" oninput="{html.escape(_MOVED)}">'
+            f'min="0" max="{len(values) - 1}" value="{first}" data-values="{told}" oninput="{html.escape(_MOVED)}" '
+            f'onfocus="{html.escape(_FOCUSED)}">'
             f"<output>{html.escape(str(values[first]))}</output></label>"
         )
     parts.append("</div>")
