@@ -545,7 +545,7 @@ def test_it_fits_narrow_screens_with_the_picture_in_sight_of_the_tile(shared, wi
         assert picture["width"] > 120
         assert tile["width"] / 2 > 40  # large enough for a finger
         for view in ("Exploded cube", "Who meets whom"):
-            page.get_by_text(view).click()
+            page.get_by_text(view, exact=True).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

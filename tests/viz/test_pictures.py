@@ -195,7 +195,19 @@ PICTURES: dict[str, Any] = {
 }
 OF_STUDIES = {"roofline"}  # drawn beside their pages, in reports/
 # a badge is an SVG, and a certificate is drawn in tests/explain/test_certify.py
-NO_PICTURES = {"Look", "badge", "certificate", "colour", "group_runs", "look", "looks", "marker", "sliders", "studio"}
+NO_PICTURES = {
+    "Look",
+    "badge",
+    "certificate",
+    "colour",
+    "group_runs",
+    "look",
+    "looks",
+    "marker",
+    "player",
+    "sliders",
+    "studio",
+}
 
 
 def last_frame(animation: Any) -> Any:

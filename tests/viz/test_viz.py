@@ -361,7 +361,10 @@ def test_the_receptive_field_says_its_share_and_gradients_agree() -> None:
 
 
 def test_an_animation_has_a_picture_per_block() -> None:
-    assert viz.reach_animation("spatial", (4, 2, 2), depth=2).to_jshtml().count("data:image/png") == 3
+    page = viz.player(viz.reach_animation("spatial", (4, 2, 2), depth=2)).page
+    assert page.count("data:image/png") == 3
+    assert "http" not in page
+    assert 'class="fa' not in page
 
 
 def test_a_cube_shows_the_frames_that_a_mixed_frame_takes_from() -> None:

@@ -28,7 +28,7 @@ from tps_lab.viz.over_tasks import aggregate
 from tps_lab.viz.pairs import pair_accuracy
 from tps_lab.viz.plots import complexity, learning_curves, tradeoff
 from tps_lab.viz.reach import coverage, reach_animation, receptive_field
-from tps_lab.viz.sliders import sliders
+from tps_lab.viz.sliders import player, sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.tuning_curves import best_of_trials, tuning
 
@@ -60,6 +60,7 @@ __all__ = [
     "mixed_frames",
     "mosaic",
     "pair_accuracy",
+    "player",
     "provenance",
     "reach_animation",
     "receptive_field",

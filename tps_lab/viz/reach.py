@@ -120,7 +120,7 @@ def reach_animation(
     token: Size | None = None,
     ax: Axes | None = None,
 ) -> FuncAnimation:
-    """`receptive_field` block after block, as an animation; in a notebook: `HTML(reach_animation("tps").to_jshtml())`.
+    """`receptive_field` block after block, as an animation; in a notebook: `viz.player(reach_animation("tps"))`.
 
     Arguments and errors as for `coverage`.
 

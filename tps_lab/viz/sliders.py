@@ -6,8 +6,9 @@ import base64
 import html
 import io
 import itertools
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tps_lab.errors import InputError
@@ -29,13 +30,13 @@ _FOCUSED = (
 
 @dataclass(frozen=True)
 class Sliders:
-    """What `sliders` gives: a cell's result.
+    """What `sliders` and `player` give: a cell's result.
 
     Args:
         page: its HTML, which needs nothing from elsewhere.
     """
 
-    page: str
+    page: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.page
@@ -81,6 +82,27 @@ def sliders(draw: Callable[..., Any], **choices: Sequence[Any]) -> Sliders:
         hidden = "" if place == at_first else " hidden"
         parts.append(f'<div data-at="{" ".join(map(str, place))}"{hidden}>{_drawn(draw, said)}</div>')
     return Sliders("".join([*parts, "</div>"]))
+
+
+# Matplotlib's player fetches its buttons' signs from the network; these are letters.
+_SIGNS = {
+    "fa-minus": "−", "fa-fast-backward": "⏮", "fa-step-backward": "◁", "fa-play fa-flip-horizontal": "◀",
+    "fa-pause": "❚❚", "fa-play": "▶", "fa-step-forward": "▷", "fa-fast-forward": "⏭", "fa-plus": "+",
+}  # fmt: skip
+
+
+def player(animation: Any) -> Sliders:
+    """An animation with buttons, in a notebook and in a page made from it, with no kernel and no network.
+
+    Args:
+        animation: of Matplotlib, such as `reach_animation` gives.
+
+    >>> player(viz.reach_animation("tps"))  # doctest: +SKIP
+    """
+    page = re.sub(r"<link\b[^>]*>", "", animation.to_jshtml())
+    for icon, sign in _SIGNS.items():
+        page = page.replace(f'<i class="fa {icon}"></i>', sign)
+    return Sliders(page)
 
 
 def _drawn(draw: Callable[..., Any], values: dict[str, Any]) -> str:
