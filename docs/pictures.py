@@ -2,7 +2,7 @@
 
 mosaic.gif      frames fan out, their patches fly into one mixed frame, attention, and back
 variants.png    which patches one patch meets in a block: spatial, joint, divided, TPS
-pareto.png      accuracy against multiply-adds at two budgets, from reports/ablations/attention/runs.jsonl.xz
+pareto.png      accuracy against multiply-adds at two budgets, from reports/ablations/attention
 studio.png      the studio's page as a browser draws it (needs Chromium)
 problem.png     a clip and its reversal, and the means of their frames
 reach.png       patterns A and C, and their receptive fields over depth
@@ -27,13 +27,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tps_lab.attention import Grid, parse
 from tps_lab.patterns import gallery
-from tps_lab.results import archive
 from tps_lab.studio import clips
 from tps_lab.viz import look, studio_page
 from tps_lab.viz.mosaics import offset_colour
 
 HERE = Path(__file__).parent
-OUT = HERE / "pictures"
+OUT, REPORTS = HERE / "pictures", HERE.parent / "reports"
+sys.path.append(str(REPORTS))
+import study  # noqa: E402
 
 # ---------------------------------------------------------------------- the mosaic as a moving picture
 
@@ -167,9 +168,8 @@ def variants() -> None:
 
 def pareto() -> None:
     found: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for run in archive.unpack(HERE.parent / "reports/ablations/attention/runs.jsonl.xz")[1]:
-        if run["row"].get("top1_pct") is not None:  # no trial of the tuning
-            found[run["row"]["steps"]][run["row"]["case"]].append(run["row"])
+    for run in study.tested(REPORTS / "ablations/attention"):
+        found[run.row["steps"]][run.row["case"]].append(run.row)
     figure = Figure(figsize=(7.6, 4.0), facecolor="#fbfaf7", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for ax, steps in ((left, min(found)), (right, max(found))):

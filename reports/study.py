@@ -91,6 +91,13 @@ def _in_fresh_process(cell: Callable[..., Row], given: Mapping[str, Any], withou
     return {key: value for key, value in given.items() if key != without} | {"status": f"failed: {last}"}
 
 
+def tested(folder: Path) -> list[Any]:
+    """The finished runs that a published page keeps, without the trials of its tuning, which saw no test clip."""
+    from tps_lab.results.runs import find
+
+    return [run for run in find(folder) if run.row["status"] == "done" and run.row.get("top1_pct") is not None]
+
+
 def load(page: str | Path) -> ModuleType:
     """The module that makes a page: the name of its folder, or a file."""
     file = Path(__file__).parent / page / "make.py" if isinstance(page, str) else page

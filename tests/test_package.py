@@ -1,6 +1,7 @@
 """What holds the package together: light imports, one list of dependencies."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections import Counter
@@ -57,3 +58,17 @@ def test_no_class_and_no_file_shares_its_name():
         for name, times in Counter(file.name for file in modules).items()
         if times > 1 and not name.startswith("__")
     ] == []
+
+
+SCRIPTS = [file for folder in ("docs", "notebooks", "reports") for file in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_a_script_imports_of_the_package_is_there(script):
+    """Imports inside functions too: many of them stand before a computation that no test runs."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tps_lab":
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                found = hasattr(module, name.name) or importlib.util.find_spec(f"{node.module}.{name.name}")
+                assert found, f"{node.module} has no {name.name}"

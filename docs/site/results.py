@@ -7,6 +7,8 @@ from pathlib import Path
 
 from made import Made
 
+from tps_lab.report.overview_cards import cut_short, first_picture
+
 _HEAD = """---
 hide: [toc]
 ---
@@ -57,23 +59,10 @@ def _card(made: Made, path: Path) -> list[str]:
     first = re.search(r"^(?![#!|<`\s*-])(.+?)(?=\n\n)", text, re.MULTILINE | re.DOTALL)
     said = bold or first
     if said:
-        lines += [_short(" ".join(said[1].split())), ""]
-    picture = next((p for p in (_pictures(text, path)) if p.is_file()), None)
+        lines += [cut_short(re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", " ".join(said[1].split())), 420), ""]
+    picture = first_picture(text, path.parent)
     if picture is not None:
         shown = f"results/pictures/{picture.relative_to(made.root / 'reports').as_posix().replace('/', '_')}"
         made.files[shown] = picture.read_bytes()
         lines += [f"![]({shown.removeprefix('results/')})", ""]
     return [*lines, "</div>"]
-
-
-def _pictures(text: str, path: Path) -> list[Path]:
-    found = [path.parent / target for target in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", text)]
-    return sorted(found, key=lambda one: "differences" not in one.name)
-
-
-def _short(text: str, most: int = 420) -> str:
-    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
-    if len(text) <= most:
-        return text
-    cut = text[:most]
-    return cut[: max(cut.rfind("; "), cut.rfind(". "), cut.rfind(", "), most // 2)] + " …"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -20,9 +21,9 @@ import typer
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, kept_cells, write_csv, write_page  # noqa: E402
+from study import advancing, command, kept_cells, tested, write_csv, write_page  # noqa: E402
 
-PAGE = HERE.parent / "ablations" / "attention" / "runs.jsonl.xz"
+PAGE = HERE.parent / "ablations" / "attention"
 DECAY = 0.2  # share of a budget in which the rate falls to zero
 WARM_UP = 15  # steps: a tenth of the shortest budget, as in its cosine run
 SEEDS = (0, 1)
@@ -31,43 +32,44 @@ SEEDS = (0, 1)
 def branched(case: str, config: dict[str, Any], budgets: list[int], seed: int) -> dict[str, Any]:
     """Validation accuracy at each budget, from one long run with a decay branched off it for each."""
     import torch
-    from tps_lab.training.order import Feed, Order
 
-    from tps_lab import data
+    from tps_lab.measure import step
     from tps_lab.measure.accuracy import evaluate
     from tps_lab.training.config import make
+    from tps_lab.training.feed import ClipOrder, Feed
     from tps_lab.training.model import build
     from tps_lab.training.optimizer import parameter_groups
 
     run = make(config | {"seed": seed})
     recipe = run.recipe
-    clips = data.parse(run.data).opened()
+    clips = run.data.opened()
     model = build(run, clips)
     optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
     peaks = [group["lr"] for group in optimizer.param_groups]
-    order = Order(clips.size("train"), recipe.batch, seed)
+    order = ClipOrder(clips.size("train"), recipe.batch, seed)
     torch.manual_seed(seed)
 
-    def step(model: Any, optimizer: Any, order: Any, factor: float) -> None:
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        x, y = next(iter(Feed(clips, order, torch.device("cpu"))))
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x), y).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
+    def train(model: Any, optimizer: Any, order: Any, factors: Iterable[float]) -> None:
+        """As many steps as there are factors on the learning rate."""
+
+        def backward(loss: Any) -> None:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+
+        for factor, (x, y) in zip(factors, Feed(clips, order, torch.device("cpu")), strict=False):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            step.run(model, x, y, step.Step(recipe.batch), optimizer, backward=backward)
 
     found: dict[str, float] = {}
     done = 0
     model.train()
     for budget in sorted(budgets):
         leaves = budget - round(DECAY * budget)
-        for early in range(done, leaves):
-            step(model, optimizer, order, min(1.0, (early + 1) / WARM_UP))
+        train(model, optimizer, order, [min(1.0, (early + 1) / WARM_UP) for early in range(done, leaves)])
         done = leaves
         branch, own, its_order = copy.deepcopy((model, optimizer, order))
-        for late in range(leaves, budget):
-            step(branch, own, its_order, (budget - late) / (budget - leaves))
+        train(branch, own, its_order, [(budget - late) / (budget - leaves) for late in range(leaves, budget)])
         found[str(budget)] = evaluate(branch, clips, "val").top1_pct
     return {"case": case, "seed": seed, "lr": recipe.lr, "val_top1_pct": found}
 
@@ -75,19 +77,15 @@ def branched(case: str, config: dict[str, Any], budgets: list[int], seed: int) -
 def cosine_runs() -> tuple[dict[str, dict[int, dict[int, float]]], dict[str, dict[str, Any]]]:
     """Case → budget → seed → validation accuracy of the tuned runs of the page on attention; and each case's
     configuration at its longest budget."""
-    from tps_lab.results import archive
-
     found: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     configs: dict[str, dict[str, Any]] = {}
     longest: dict[str, int] = defaultdict(int)
-    for run in archive.unpack(PAGE)[1]:
-        row = run["row"]
-        if "tuned" not in row or "top1_pct" not in row or row["status"] != "done":
-            continue  # a trial
+    for run in tested(PAGE):
+        row = run.row
         case, steps = row["case"], row["steps"]
         found[case][steps][row["seed"]] = row["val_top1_pct"]
         if steps > longest[case]:
-            longest[case], configs[case] = steps, run["config"]
+            longest[case], configs[case] = steps, run.config
     return found, configs
 
 

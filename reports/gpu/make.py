@@ -32,18 +32,12 @@ def shifts() -> list[dict[str, Any]]:
     """Pattern C forward and backward, beside a plain copy: eager, and twenty as one CUDA graph."""
     import torch
 
+    sys.path.append(str(HERE.parent / "speed"))
+    from instead import Copy
+
     from tps_lab.attention.patch_shift import shift_patches
     from tps_lab.measure.step import graphed
     from tps_lab.measure.timing import interleaved, paired_ratio
-
-    class Copy(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            return grad.clone()
 
     def both_passes(way: str, shape: tuple[int, ...], dtype: torch.dtype) -> Callable[[], None]:
         x = torch.randn(shape, device="cuda").to(dtype).requires_grad_()

@@ -167,22 +167,14 @@ def _has(groups: Sequence[Any], baseline: str) -> bool:
 
 def probes(group: Any) -> dict[str, dict[str, float]] | None:
     """Probe → accuracy and share of answers that stay, means over the runs that were probed; None: none was."""
+    from tps_lab.report.evaluations import over_seeds
+
     found = [one for run in group.done for one in run.time_use]
-    if not found:
-        return None
-    by = [{row["probe"]: row for row in one["probes"]} for one in found]
-    keys = ("top1_pct", "same_answer_pct", "opposite_answer_pct")
-    return {
-        probe: {key: float(np.mean([one[probe][key] for one in by])) for key in keys if by[0][probe][key] is not None}
-        for probe in PROBES
-        if probe in by[0]
-    }
+    return {row["probe"]: row for row in over_seeds(found)["probes"] if row["probe"] in PROBES} if found else None
 
 
 def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, float]]) -> dict[str, Any]:
     """The sealed prediction beside what came out at the grid's largest budget."""
-    from tps_lab.data import parse
-
     budget = found["budgets"][-1]
     right = {group.label: rights(group) for group in budget["groups"] if group.label in sealed}
     seeds = min(map(len, right.values()))
@@ -197,7 +189,7 @@ def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, flo
             | {"distance": distance, "held": held}
         )
     digits = on_digits(HERE.parent / "ablations" / "attention", sealed)
-    twins = 2 if parse(budget["groups"][0].first["data"]).task == "direction" else 1  # type: ignore[attr-defined]
+    twins = int(budget["groups"][0].first["twins"])
     expected = {case: -float(place) for case, (place, _, _) in sealed.items()}
     same_seeds = {case: answers[:seeds] for case, answers in right.items()}
     return {
@@ -210,12 +202,10 @@ def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, flo
 
 def on_digits(page: Path, cases: Collection[str]) -> dict[int, Means]:
     """Steps → case → accuracy on moving digits, out of the runs that a page keeps; only budgets that all cases had."""
-    from tps_lab.results.runs import find
-
     several: dict[int, dict[str, list[float]]] = {}
-    for run in find(page):
+    for run in study.tested(page):
         row = run.row
-        if row.get("top1_pct") is not None and str(row.get("case")) in cases:
+        if str(row.get("case")) in cases:
             several.setdefault(int(row["steps"]), {}).setdefault(row["case"], []).append(row["top1_pct"])
     means = {steps: {case: float(np.mean(each)) for case, each in by.items()} for steps, by in several.items()}
     return {steps: by for steps, by in sorted(means.items()) if len(by) == len(cases)}

@@ -34,6 +34,12 @@ def variants() -> dict[str, type[Variant]]:
     return {name: found[name] for name in [*first, *sorted(found.keys() - set(first))]}
 
 
+def around_any_attention() -> list[str]:
+    """Variants that only regroup tokens around a backbone's own attention, whatever that is: no kernel, no layers."""
+    every = {name: cls() for name, cls in variants().items()}
+    return [name for name, one in every.items() if all(type(m) is Mixer for i in range(4) for m in one.block(i, 4))]
+
+
 def parse(given: Variant | str, **overrides: Any) -> Variant:
     """A variant from its text form, such as "tps(pattern=C, every=2)", and fields to override.
 

@@ -282,11 +282,9 @@ class Variant(Spec):
 
         Residual branches are counted. M² booleans: meant for small grids.
         """
-        everyone = np.eye(grid.tokens, dtype=bool)
-        reached = everyone
+        reached = np.eye(grid.tokens, dtype=bool)
         for index in range(depth):
-            for mixer in self.mixers_on(grid, index, depth):
-                reached = compose(mixer | everyone, reached)
+            reached = _behind(self.mixers_on(grid, index, depth), reached)
         return reached
 
     def mixers_on(self, grid: Grid, index: int, depth: int) -> list[np.ndarray]:
@@ -308,17 +306,16 @@ class Variant(Spec):
         What moves by less than a patch from frame to frame changes a patch against its own place at another time.
         Most, because a border that repeats the end frames shows it to patches near the ends of the clip.
         """
-        everyone, p = np.eye(grid.tokens, dtype=bool), grid.clip_prefix
+        p = grid.clip_prefix
         t, place = np.divmod(np.arange(grid.tokens - p), grid.per_frame)
         own = (place[:, None] == place) & (t[:, None] != t) & (place >= grid.prefix - p)
         blocks = [self.mixers_on(grid, index, depth) for index in range(depth)]
-        reached = [everyone] * depth
+        reached = [np.eye(grid.tokens, dtype=bool)] * depth
         for length in range(1, depth + 1):
             before = reached
             reached = []
             for first, seen in enumerate(before[: depth - length + 1]):
-                for mixer in blocks[first + length - 1]:
-                    seen = compose(mixer | everyone, seen)
+                seen = _behind(blocks[first + length - 1], seen)
                 if 2 * np.count_nonzero((seen[p:, p:] & own).any(1)) >= grid.frames * grid.height * grid.width:
                     return length
                 reached.append(seen)
@@ -341,6 +338,14 @@ class Variant(Spec):
             *extra, last = self.block(index, depth)
             total += last.macs(grid, channels) + sum(mixer.step_macs(grid, channels) for mixer in extra)
         return total
+
+
+def _behind(mixers: list[np.ndarray], reached: np.ndarray) -> np.ndarray:
+    """What reaches each token behind a block, if `reached` is what reached it before; residual branches counted."""
+    everyone = np.eye(len(reached), dtype=bool)
+    for mixer in mixers:
+        reached = compose(mixer | everyone, reached)
+    return reached
 
 
 @dataclass(frozen=True)

@@ -147,10 +147,12 @@ class KernelAttention(Regrouping):
 
     def __init__(self, attention: nn.Module, mixer: KernelMixer | RelationMixer, grid: Grid) -> None:
         if not isinstance(attention, Attention):
+            from tps_lab.attention import around_any_attention
+
             kind = type(attention).__name__
             raise InputError(
                 f"{mixer.name} splits timm's Attention into its projections, this model has {kind}; these variants "
-                f"regroup tokens around any attention: {', '.join(_around_any_attention())}"
+                f"regroup tokens around any attention: {', '.join(around_any_attention())}"
             )
         mixer.check(attention)
         super().__init__(mixer, grid, mixer.filled(grid), attention.qkv.weight.device)
@@ -210,16 +212,6 @@ class KernelAttention(Regrouping):
         q, k, v = map(grouped, qkv_BMHD)
         y = self.attend(q, k, v, mask=mask).reshape(b, self.groups * self.slots, heads * d)
         return self.rearrange(y, self.inverse, self.order).unflatten(2, (heads, d))
-
-
-def _around_any_attention() -> list[str]:
-    from tps_lab.attention import variants
-
-    def regroups(mixer: Any) -> bool:  # a subclass has a kernel or layers of its own; `_core` stands above this file
-        return type(mixer).__name__ == "Mixer"
-
-    every = {name: cls() for name, cls in variants().items()}
-    return [name for name, one in every.items() if all(regroups(m) for i in range(4) for m in one.block(i, 4))]
 
 
 class ExtraStep(nn.Module):

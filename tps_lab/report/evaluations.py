@@ -76,7 +76,7 @@ def rearranged(runs: Iterable[RunLike]) -> list[tuple[str, Figure]]:
             by_data.setdefault(str(run.row.get("data")), {}).setdefault(str(run.row.get("label")), []).append(found)
     made = []
     for data, labels in by_data.items():
-        named = {label: _mean(several) for label, several in labels.items()}
+        named = {label: over_seeds(several) for label, several in labels.items()}
         figure = time_use(named).get_figure(root=True)
         assert figure is not None
         seeds = "" if all(len(several) == 1 for several in labels.values()) else " Means over seeds."
@@ -87,13 +87,14 @@ def rearranged(runs: Iterable[RunLike]) -> list[tuple[str, Figure]]:
     return made
 
 
-def _mean(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """One model's figures, averaged over its seeds."""
+def over_seeds(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What `measure.time_use.facts` says of one model, its figures averaged over seeds, one at least."""
     first = several[0]
     if len(several) == 1:
         return first
     rows = []
     for row in first["probes"]:
-        values = [one["top1_pct"] for found in several for one in found["probes"] if one["probe"] == row["probe"]]
-        rows.append(row | {"top1_pct": sum(values) / len(values)})
+        same = [one for found in several for one in found["probes"] if one["probe"] == row["probe"]]
+        figures = [key for key, value in row.items() if isinstance(value, float)]
+        rows.append(row | {key: statistics.fmean(one[key] for one in same) for key in figures})
     return first | {"probes": rows, "answer": ""}

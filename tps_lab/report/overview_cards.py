@@ -67,7 +67,7 @@ def read(folder: Path) -> Card | None:
         answers,
         _sure(text),
         _basis(text),
-        _picture(text, folder),
+        first_picture(text, folder),
         counts["done"],
         counts.total() - counts["done"],
     )
@@ -80,11 +80,15 @@ def _answer(section: str) -> str:
     bold = re.search(r"^\*\*(.+?)\*\*$", section, re.MULTILINE)
     if not bold or bold[1].startswith("Left out:"):
         return ""
-    text = _plain(bold[1])
-    if len(text) <= _MOST:
+    return cut_short(_plain(bold[1]), _MOST)
+
+
+def cut_short(text: str, most: int) -> str:
+    """At most about so many characters, cut between parts of a sentence."""
+    if len(text) <= most:
         return text
-    cut = text[:_MOST]
-    return cut[: max(cut.rfind("; "), cut.rfind(". "), cut.rfind(", "), _MOST // 2)] + " …"
+    cut = text[:most]
+    return cut[: max(cut.rfind("; "), cut.rfind(". "), cut.rfind(", "), most // 2)] + " …"
 
 
 def _plain(text: str) -> str:
@@ -116,8 +120,9 @@ def _basis(text: str) -> str:
     return (f"tuned{',' if after else ''}" if tuned else "not tuned,") + (after or " one learning rate")
 
 
-def _picture(text: str, folder: Path) -> Path | None:
-    found = [folder / target for target in re.findall(r"!\[[^\]]*\]\((figures/[\w.-]+\.png)\)", text)]
+def first_picture(text: str, folder: Path) -> Path | None:
+    """The picture that says most of a page: over all tasks, or of differences, else its first one."""
+    found = [folder / target for target in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", text)]
     there = [file for file in found if file.is_file()]
     return min(there, key=lambda file: ("aggregate" not in file.name, "differences" not in file.name), default=None)
 
