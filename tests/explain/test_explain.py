@@ -74,7 +74,7 @@ def test_an_order_is_kept_exactly_if_a_random_model_keeps_it(variant, head, time
     found = mixing(model)
     # besides the drawn one, those that groups are made of
     shift = [*range(1, T), 0]
-    for chosen in (order, shift, list(range(T))[::-1], [1, 0, *range(2, T)], [2, 1, 0, *range(3, T)]):
+    for chosen in (list(range(T)), order, shift, list(range(T))[::-1], [1, 0, *range(2, T)], [2, 1, 0, *range(3, T)]):
         before, after = answers(model, range(T), chosen)
         claimed = found.keeps(chosen)
         assert claimed == alike(before, after), (variant, chosen)
