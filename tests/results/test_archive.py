@@ -52,6 +52,15 @@ def test_runs_read_back_as_they_were(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.predictions, other.predictions)  # type: ignore[arg-type]
 
 
+def test_an_archive_does_not_say_where_on_this_machine_runs_lay(tmp_path: Path) -> None:
+    path = run_folder(tmp_path / "runs")
+    probe = {"probe": "reversed", "top1_pct": 40.0, "fall": 10.0, "same_answer_pct": 60.0, "divergence_bits": 0.2}
+    facts = {"run": str(path), "probes": [probe], "chance_pct": 50.0, "ceiling_pct": None, "answer": ""}
+    (path / "time_use.json").write_text(json.dumps(facts))
+    (one,) = runs.find(packed(tmp_path / "page", archive.pack(runs.find(tmp_path / "runs"))))
+    assert one.time_use == [facts | {"run": path.name}]
+
+
 def test_answers_of_hundreds_of_classes_are_kept(tmp_path: Path) -> None:
     labels = np.random.default_rng(0).integers(0, 30_000, 24)
     classes = [str(i) for i in range(30_000)]

@@ -81,7 +81,7 @@ def _plain(run: Packable) -> dict[str, Any]:
     parts: dict[str, Any] = {"id": run.path.name, "row": row}
     for key in ("config", "environment", *_LISTS):
         if found := getattr(run, key, None):
-            parts[key] = found
+            parts[key] = [_here(entry, run) for entry in found] if key in _LISTS else found
     answers = getattr(run, "predictions", None)
     if answers is not None:
         said, right = answers
@@ -90,6 +90,11 @@ def _plain(run: Packable) -> dict[str, Any]:
             _RIGHT if one == label else chr(_FIRST + int(one)) for one, label in zip(said, right, strict=True)
         )
     return parts
+
+
+def _here(entry: dict[str, Any], run: Packable) -> dict[str, Any]:
+    """What `tps-lab evaluate` left beside a run names its folder on this machine; in an archive its name is enough."""
+    return entry | {"run": run.path.name} if "run" in entry else entry
 
 
 def _checked(parts: Any, name: str) -> dict[str, Any]:
