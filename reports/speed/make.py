@@ -104,6 +104,31 @@ def shift(name: str, seconds: float) -> list[Figure]:
     return figures
 
 
+def limit(name: str, seconds: float) -> list[Figure]:
+    """Where the time of a shift goes, forward only: its calls, the order of its rows, the rows, fresh memory."""
+    import torch
+
+    from tps_lab.attention._gather import gather_rows
+    from tps_lab.attention.patch_shift import shift_patches
+    from tps_lab.measure.timing import interleaved
+
+    shape = SHAPES[name]
+    x, kept = torch.randn(shape), torch.empty(shape)
+    x_RC, kept_RC, own = x.flatten(0, -2), kept.flatten(0, -2), torch.arange(x[..., 0].numel())
+    shifted = shift_patches(own.view(*shape[:-1], 1).double(), "C").long().flatten()
+    work: dict[str, Callable[[], Any]] = {
+        "a plain copy": x.clone,
+        "the whole call": lambda: shift_patches(x, "C"),
+        "its rows alone": lambda: gather_rows(x_RC, shifted),
+        "as many rows in their own order": lambda: gather_rows(x_RC, own),
+        "a plain copy into kept memory": lambda: kept.copy_(x),
+        "its rows into kept memory": lambda: torch.index_select(x_RC, 0, shifted, out=kept_RC),
+    }
+    timed = interleaved(work, 400, seconds=seconds, device="cpu")
+    base = timed["a plain copy"]
+    return [ratio(f"{way}, × a plain copy", timing, base) for way, timing in timed.items() if timing is not base]
+
+
 def step(name: str, seconds: float) -> list[Figure]:
     """A training step with TPS, in turn with the same model's with spatial attention."""
     from tps_lab import create_model
@@ -198,6 +223,7 @@ def hundred() -> list[Any]:
 
 PARTS: dict[str, tuple[Callable[[str, float], list[Figure]], tuple[str, ...], str]] = {
     "shift": (shift, tuple(SHAPES), "The shift alone"),
+    "limit": (limit, tuple(SHAPES), "Where the time of a shift goes, forward"),
     "step": (step, tuple(STEPS), "A training step"),
     "beside": (beside, ("Swin-T, a clip of 16 frames of 224²",), "Beside what one would pick instead: a training step"),
     "compiled": (
@@ -272,12 +298,14 @@ def cells(quick: bool) -> list[dict[str, Any]]:
     """All, of this machine."""
     found = []
     for part, (_, names, _) in PARTS.items():
-        numbers = sorted({1, children.cores()}) if part in ("shift", "step") else [children.cores()]
-        seconds = 1.0 if quick else {"shift": 20.0, "step": 180.0, "beside": 480.0}.get(part, 60.0)
+        numbers = {"limit": {1}, "shift": {1, children.cores()}, "step": {1, children.cores()}}.get(
+            part, {children.cores()}
+        )
+        seconds = 1.0 if quick else {"shift": 20.0, "limit": 20.0, "step": 180.0, "beside": 480.0}.get(part, 60.0)
         found += [
             {"part": part, "name": name, "threads": threads, "machine": processor(), "seconds": seconds}
             for name in names
-            for threads in numbers
+            for threads in sorted(numbers)
         ]
     return found
 
@@ -326,6 +354,7 @@ def main(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Measure what is not measured yet, and write report.md. Ends with 1 if a compiled shift costs a kernel."""
+    os.environ.update(dict.fromkeys(children.LARGE_PAGES, "0"))  # as a user of the library has it
     from tps_lab.errors import unknown
 
     if wrong := [part for part in only or () if part not in PARTS]:

@@ -1,5 +1,7 @@
 """The patch shift alone, against a loop over patches and against rolls written out by hand."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -162,6 +164,18 @@ def test_vmap_and_forward_without_gradient_agree():
     inverse = torch.argsort(index)
     mapped = torch.vmap(lambda x: permute_tokens(x, index, inverse))(x.clone().requires_grad_())
     assert torch.equal(mapped, torch.stack([take_tokens(clip, index) for clip in x]))
+
+
+def test_the_rows_that_an_index_keeps_are_those_of_the_batch_at_hand():
+    index = torch.tensor([3, 0, 4, 1, 2])
+    inverse = torch.argsort(index)
+    for batch in (2, 3, 2):
+        x = clip(batch, 5, 4)
+        right = torch.stack([each[index] for each in x])
+        assert torch.equal(take_tokens(x, index), right)
+        assert torch.equal(permute_tokens(x, index, inverse), right)
+        assert torch.equal(permute_tokens(x[:, :, None], index, inverse), right[:, :, None])
+    assert torch.equal(copy.deepcopy(index), index)
 
 
 # ---------------------------------------------------------------------- can these tests fail?

@@ -10,7 +10,7 @@ inverse permutation: indexing's own backward would add up with `index_put`, many
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from tps_lab.attention._gather import gather_rows
 from tps_lab.attention._grid import Grid
@@ -299,47 +298,44 @@ def take_tokens(x_BNC: Tensor, index_K: Tensor) -> Tensor:
     b, n, c = x_BNC.shape
     if torch.compiler.is_compiling():
         return x_BNC.index_select(1, index_K)
-    return x_BNC.reshape(b * n, c).index_select(0, _rows(index_K, b, n)).reshape(b, -1, c)
-
-
-# index → the last batch and its rows. Working them out again takes as long as a small gather.
-_known_rows: MutableMapping[Tensor, tuple[Hashable, tuple[Tensor, ...]]] = WeakTensorKeyDictionary()
+    (rows,) = remembered(index_K, (b, n), lambda: (_rows(index_K, b, n).reshape(-1),))
+    return x_BNC.reshape(b * n, c).index_select(0, rows).reshape(b, -1, c)
 
 
 def remembered(index: Tensor, batch: Hashable, work_out: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """`work_out()`, row numbers that follow from an index and a batch, or what it gave the last time."""
+    """`work_out()`, row numbers that follow from an index and a batch, or what it gave the last time.
+
+    Working them out again takes as long as a small gather, and so does a look-up in a dictionary of weak references
+    when the tokens have just swept the cache. So the index itself keeps those of the last batch.
+    """
     if torch.compiler.is_compiling():
         return work_out()
-    known = _known_rows.get(index)
+    known: tuple[Hashable, tuple[Tensor, ...]] | None = getattr(index, "rows_of_batch", None)
     if known is None or known[0] != batch:
         known = batch, work_out()
         if all(type(rows) is Tensor for rows in known[1]):  # a tracer's stand-in must not outlive its trace
-            _known_rows[index] = known
+            setattr(index, "rows_of_batch", known)  # noqa: B010 (tensors declare no such attribute)
     return known[1]
 
 
 def _rows(index_K: Tensor, b: int, n: int) -> Tensor:
-    """Row numbers on the (b·n, C) view, (b·K,)."""
-
-    def work_out() -> tuple[Tensor, ...]:
-        return ((torch.arange(b, device=index_K.device)[:, None] * n + index_K).reshape(-1),)
-
-    return remembered(index_K, (b, n), work_out)[0]
+    """Row numbers on the (b·n, C) view, (b, K)."""
+    return torch.arange(b, device=index_K.device)[:, None] * n + index_K
 
 
 class _Permute(torch.autograd.Function):
     # The old form with `ctx` in forward: the form that torch.func wants costs 0.2 ms more per call. The
     # indices are kept as they are: `save_for_backward` would guard them, and takes as long as a small gather.
     @staticmethod
-    def forward(ctx: Any, x_RC: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
+    def forward(ctx: Any, x_BxC: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
         ctx.rows, ctx.inverse_rows = rows, inverse_rows
-        return gather_rows(x_RC, rows)
+        return gather_rows(x_BxC.reshape(-1, x_BxC.shape[-1]), rows)
 
     @staticmethod
-    def backward(ctx: Any, grad_RC: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_BxC: Tensor) -> tuple[Tensor, None, None]:
         if torch.is_grad_enabled():  # somebody wants second derivatives
-            return _Permute.apply(grad_RC, ctx.inverse_rows, ctx.rows), None, None
-        return gather_rows(grad_RC, ctx.inverse_rows), None, None
+            return _Permute.apply(grad_BxC, ctx.inverse_rows, ctx.rows), None, None
+        return gather_rows(grad_BxC.reshape(-1, grad_BxC.shape[-1]), ctx.inverse_rows), None, None
 
 
 # What a compiler gets instead: a permutation along dim 1 of (B, N, C) with constant indices, in the form that it can
@@ -380,15 +376,19 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor, written: b
     """
     if torch._C._are_functorch_transforms_active():
         return take_tokens(x_BxC.flatten(1, -2), index_N).view(x_BxC.shape)
-    shape, n = x_BxC.shape, len(index_N)
+    shape = x_BxC.shape
     if torch.compiler.is_compiling():
         way = _Written if written and not torch.compiler.is_exporting() else _Read
         return way.apply(x_BxC.flatten(1, -2), index_N, inverse_N).view(shape)
-    # the views stay outside of the function: in Python they would cost several times as much
-    x_RC, rows = x_BxC.reshape(-1, shape[-1]), _rows(index_N, shape[0], n)
-    if x_RC.requires_grad and torch.is_grad_enabled():
-        return _Permute.apply(x_RC, rows, _rows(inverse_N, shape[0], n)).view(shape)
-    return gather_rows(x_RC, rows).view(shape)
+
+    def both() -> tuple[Tensor, ...]:
+        b, n = shape[0], len(index_N)
+        return _rows(index_N, b, n).view(shape[:-1]), _rows(inverse_N, b, n).view(shape[:-1])
+
+    rows, inverse_rows = remembered(index_N, (shape[:-1],), both)
+    if x_BxC.requires_grad and torch.is_grad_enabled():
+        return _Permute.apply(x_BxC, rows, inverse_rows)
+    return gather_rows(x_BxC.reshape(-1, shape[-1]), rows)
 
 
 def rearrange_tokens(

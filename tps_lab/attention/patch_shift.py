@@ -134,7 +134,7 @@ def shift_patches(
     from tps_lab.attention._modules import permute_tokens, rearrange_tokens
 
     b, t, h, w, c = x_BTHWC.shape
-    there, back = _shift_indices(Grid(t, h, w), ShiftPattern.parse(pattern), border, x_BTHWC.device)
+    there, back = _shift_indices((t, h, w), ShiftPattern.parse(pattern), border, x_BTHWC.device)
     index, undo = (back, there) if inverse else (there, back)
     if border == "circular":
         return permute_tokens(x_BTHWC, index, undo)
@@ -142,8 +142,10 @@ def shift_patches(
 
 
 @lru_cache(maxsize=64)
-def _shift_indices(grid: Grid, pattern: ShiftPattern, border: Border, on: device) -> tuple[Tensor, Tensor]:
+def _shift_indices(
+    shape: tuple[int, int, int], pattern: ShiftPattern, border: Border, on: device
+) -> tuple[Tensor, Tensor]:
     import torch
 
-    routes = shift_routes(grid, pattern, border)
+    routes = shift_routes(Grid(*shape), pattern, border)
     return torch.from_numpy(routes.gather.ravel()).to(on), torch.from_numpy(routes.scatter).to(on)

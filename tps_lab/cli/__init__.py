@@ -5,6 +5,7 @@ Commands stand in the modules beside this one; `_help.GROUPS` says in which orde
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import Any
 
 import typer
 
+from tps_lab.children import LARGE_PAGES
 from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest
 from tps_lab.text import short
@@ -27,6 +29,8 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
+    for name, value in LARGE_PAGES.items():
+        os.environ.setdefault(name, value)
     try:
         # not standalone: what a command raises comes out here, and an exit code is returned
         code = app(standalone_mode=False)
