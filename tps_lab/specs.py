@@ -13,10 +13,13 @@ and \\u00e9 mean what they mean in JSON. What a bare value is follows from the t
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import json
 import math
 import operator
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -83,6 +86,14 @@ class Spec:
         """What tables and legends call it: the title, and what differs from the defaults."""
         _, bracket, inside = str(self).partition("(")
         return f"{self.title} ({inside}" if bracket else self.title
+
+
+@functools.cache
+def import_all(package: str) -> None:
+    """Import every module of a package but those that begin with "_"; once in a process, as to look takes long."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")
 
 
 def subclasses(base: type[S]) -> dict[str, type[S]]:

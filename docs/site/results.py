@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from made import Made
 
-from tps_lab.report.overview_cards import cut_short, first_picture
+from tps_lab.report import cards
 
 _HEAD = """---
 hide: [toc]
@@ -22,14 +21,14 @@ Every card is a page of `reports/`: its question, and its answer as the page giv
 
 def make(made: Made) -> None:
     reports = sorted((made.root / "reports").rglob("report.md"), key=lambda path: (_group(path), str(path)))
-    cards: list[str] = [_HEAD]
+    lines: list[str] = [_HEAD]
     for group in ("Questions", "Costs and measuring"):
         of_group = [path for path in reports if _group(path) == group]
-        cards += ["", f"## {group}", "", '<div class="cards" markdown>', ""]
+        lines += ["", f"## {group}", "", '<div class="cards" markdown>', ""]
         for path in of_group:
-            cards += [*_card(made, path), ""]
-        cards += ["</div>", ""]
-    made.page("results/index.md", "\n".join(cards))
+            lines += [*_card(made, path), ""]
+        lines += ["</div>", ""]
+    made.page("results/index.md", "\n".join(lines))
     for source, place in (
         ("reports/README.md", "results/state.md"),
         ("reports/ablations/README.md", "results/ablations.md"),
@@ -51,18 +50,17 @@ def _place(path: Path, made: Made) -> str:
 
 
 def _card(made: Made, path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    card = cards.read(path.parent)
+    assert card is not None
     place = _place(path, made).removeprefix("results/")
-    lines = ['<div class="card" markdown>', "", f"### [{title[1] if title else path.parent.name}]({place})", ""]
-    bold = re.search(r"^\*\*(.+?)\*\*$", text, re.MULTILINE)
-    first = re.search(r"^(?![#!|<`\s*-])(.+?)(?=\n\n)", text, re.MULTILINE | re.DOTALL)
-    said = bold or first
-    if said:
-        lines += [cut_short(re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", " ".join(said[1].split())), 420), ""]
-    picture = first_picture(text, path.parent)
-    if picture is not None:
-        shown = f"results/pictures/{picture.relative_to(made.root / 'reports').as_posix().replace('/', '_')}"
-        made.files[shown] = picture.read_bytes()
+    lines = ['<div class="card" markdown>', "", f"### [{card.title}]({place})", ""]
+    for data, said in card.answers.items():
+        lines += [f"*{data}*: {said}" if data else said, ""]
+    if card.sure:
+        lines += [f"{card.sure}; {card.basis}", ""]
+    if card.image:
+        origin = path.parent.relative_to(made.root / "reports") / card.picture
+        shown = f"results/pictures/{origin.as_posix().replace('/', '_')}"
+        made.files[shown] = card.image
         lines += [f"![]({shown.removeprefix('results/')})", ""]
     return [*lines, "</div>"]

@@ -1,7 +1,9 @@
 """Several grids in one results folder: cells are run once, and every report has its own names for them."""
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -122,3 +124,27 @@ def test_a_ceiling_that_is_passed_is_said_to_be():
     assert (kept.kept, passed.kept) == (True, False)
     assert "55.0 % where 50.0 % was proved" in page.proofs_said([passed])[0]
     assert proofs.confront([rows[1] | {"status": "failed"}, {"case": "y", "status": "done", "top1_pct": 99.0}]) == []
+
+
+def test_a_page_never_gives_way_to_one_that_shows_less(shared, tmp_path):
+    folder, files, _ = shared
+    full = grids.chosen([folder / "out"], files["second"])
+    page_there = grids.build(full, tmp_path / "second").read_text()
+    some = replace(full, runs=tuple(run for run in full.runs if run.row["case"] == full.runs[0].row["case"]))
+    with pytest.raises(InputError, match=r"shows 4 finished runs of 2 variants, more than the 2 of 1 that are here"):
+        grids.build(some, tmp_path / "second", force=True)
+    assert (tmp_path / "second/index.html").read_text() == page_there
+    grids.build(some, tmp_path / "second", fewer=True)
+    assert "2 runs" in (tmp_path / "second/index.html").read_text()
+    # all of them, from fewer runs than their pages show: they stay, and the overview says what they say
+    grids.build(full, tmp_path / "second")
+    few = tmp_path / "few"
+    shutil.copytree(folder / "out", few)
+    for run in some.runs:
+        shutil.rmtree(few / run.path.name)
+    overview = grids.build_all([few], files["second"].parent, tmp_path)
+    line = next(line for line in overview.lines if line.name == "second")
+    assert "it stays" in line.kept
+    assert line.card.done == 4
+    again = grids.build_all([], files["second"].parent, tmp_path)
+    assert [line.card for line in again.lines] == [line.card for line in overview.lines]

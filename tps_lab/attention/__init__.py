@@ -7,8 +7,6 @@ A file that fails to import stops the program with its own error.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import Any
 
 from tps_lab import specs
@@ -26,9 +24,7 @@ __all__ = [
 
 def variants() -> dict[str, type[Variant]]:
     """All attention variants by name, those that cost no more than spatial attention first."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
+    specs.import_all(__name__)
     found = specs.subclasses(Variant)
     first = [name for name in ("spatial", "tps", "tcs", "tps+tcs") if name in found]
     return {name: found[name] for name in [*first, *sorted(found.keys() - set(first))]}

@@ -16,8 +16,14 @@ from tps_lab.errors import InputError
     "tps-lab report runs/ablations --grids ablations --out reports/ablations"
 )
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")],
     out: Annotated[Path, typer.Option(help="Where index.html, report.md and results.csv go.")],
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUNS",
+            help="Run folders, or folders that hold them; none with --grids makes the overview again from its pages.",
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     about: Annotated[
         Path | None,
@@ -30,6 +36,7 @@ def report(
     ] = None,
     scale: Annotated[str, typer.Option(help="Scale of the grids: small or paper.")] = "small",
     baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
+    fewer: Annotated[bool, typer.Option("--fewer", help="Replace a grid's page that shows more runs, too.")] = False,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -44,12 +51,15 @@ def report(
 
     if grids is not None and (about or title or baseline):
         raise InputError("--grids takes title, question and baseline from the grid files, not from other options")
+    if not folders and grids is None:
+        raise InputError("name run folders, or with --grids a folder of grid files")
+    folders = folders or []
     own.check(out, force)
     command = runs.environment()["command"]
     left_out: list[runs.LeftOut] = []
     if grids is not None:
         with writing(out):
-            overview = reports.build_all(folders, grids, out, scale, command, left_out.append, force)
+            overview = reports.build_all(folders, grids, out, scale, command, left_out.append, force, fewer)
         facts = overview.facts() | {"left_out": [one.plain() for one in left_out]}
         print_json(facts) if json_ else say(overview.text())
         exit_if(left_out)
@@ -59,7 +69,7 @@ def report(
     said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     said |= {"command": command, "left_out": tuple(map(str, left_out)), "force": force}
     with writing(out):
-        page = reports.build(grid, out, **said) if grid else pages.build(found, out, **said)
+        page = reports.build(grid, out, fewer=fewer, **said) if grid else pages.build(found, out, **said)
     finish(found, page, json_, by_status=False, left_out=left_out)
     exit_if(left_out)
 

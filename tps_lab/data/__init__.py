@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import lru_cache
 from typing import Any
 
@@ -16,9 +14,7 @@ __all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "data_sets", "opened
 
 def data_sets() -> dict[str, type[Data]]:
     """All data sets by name."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
+    specs.import_all(__name__)
     return dict(sorted(specs.subclasses(Data).items()))
 
 

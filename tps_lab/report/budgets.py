@@ -75,21 +75,52 @@ class Tuned:
 def largest(runs: Iterable[RunLike]) -> list[RunLike]:
     """Of runs that differ in their budget alone those of the largest."""
     kept = list(runs)
-    most: dict[Any, int] = {}
+    ladders = _ladders(kept)
+    return [run for run in kept if _steps(run) == max(ladders[run.row["case"]])]
+
+
+def whole(runs: Iterable[RunLike]) -> tuple[list[RunLike], tuple[str, ...]]:
+    """Runs without those of budgets that are still to be finished, and what that leaves out, in words.
+
+    Where no budget is finished, the one with most finished runs stays.
+    """
+    kept = list(runs)
+    ladders = _ladders(kept)
+    at: dict[int, list[RunLike]] = {}
     for run in kept:
-        most[run.row["case"]] = max(most.get(run.row["case"], 0), run.row.get("steps") or 0)
-    return [run for run in kept if (run.row.get("steps") or 0) == most[run.row["case"]]]
+        if len(ladders[run.row["case"]]) > 1:
+            at.setdefault(_steps(run), []).append(run)
+    done = {steps: sum(run.row.get("status") == "done" for run in those) for steps, those in at.items()}
+    undone = {steps for steps, those in at.items() if any(run.row.get("status") == "missing" for run in those)}
+    if undone and undone == set(at):
+        undone.remove(max(at, key=lambda steps: (done[steps], -steps)))
+    left_out = [
+        f"{done[steps] or 'none'} of {len(at[steps])} runs of {steps:,} steps {'has' if done[steps] == 1 else 'have'} "
+        "finished so far"
+        for steps in sorted(undone)
+    ]
+    return [run for run in kept if len(ladders[run.row["case"]]) == 1 or _steps(run) not in undone], tuple(left_out)
+
+
+def _steps(run: RunLike) -> int:
+    return run.row.get("steps") or 0
+
+
+def _ladders(runs: Iterable[RunLike]) -> dict[Any, set[int]]:
+    """The budgets of every case."""
+    found: dict[Any, set[int]] = {}
+    for run in runs:
+        found.setdefault(run.row["case"], set()).add(_steps(run))
+    return found
 
 
 def ahead(runs: Iterable[RunLike]) -> list[Ahead]:
     """Every budget's order; empty where each case has one budget."""
     found: dict[int, list[RunLike]] = {}
-    several: dict[Any, set[int]] = {}
-    for run in runs:
-        steps = run.row.get("steps") or 0
-        found.setdefault(steps, []).append(run)
-        several.setdefault(run.row["case"], set()).add(steps)
-    if max(map(len, several.values()), default=0) < 2:
+    kept = list(runs)
+    for run in kept:
+        found.setdefault(_steps(run), []).append(run)
+    if max(map(len, _ladders(kept).values()), default=0) < 2:
         return []
     return [entry for steps in sorted(found) if (entry := _ahead(steps, found[steps]))]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tps_lab import files
 from tps_lab.ablate import record
-from tps_lab.ablate.grid import find, load
+from tps_lab.ablate.grid import RunGrid, find, load
 from tps_lab.ablate.record import Record, RecordedCell
 from tps_lab.errors import InputError
-from tps_lab.report import budgets, overview_cards, page
+from tps_lab.report import budgets, cards, page
 from tps_lab.report.about import About
-from tps_lab.report.overview_cards import Card
+from tps_lab.report.cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
 from tps_lab.results.groups import RunLike
@@ -89,7 +89,10 @@ def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> R
     Raises:
         InputError: the file is no valid grid, or has no such scale.
     """
-    now = load(file, scale)
+    return _recorded(load(file, scale), scale, records)
+
+
+def _recorded(now: RunGrid, scale: str, records: dict[tuple[str, str], Record]) -> Record:
     ran = records.get((now.name, scale))
     return record.of(now) if ran is None else replace(ran, about=record.about(now.file))
 
@@ -123,13 +126,37 @@ def chosen(
     return collect(next(iter(records.values())), found) if records else None
 
 
-def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, **said: Any) -> Path:
+class Fewer(InputError):
+    """A page would give way to one that shows less."""
+
+
+def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, fewer: bool = False, **said: Any) -> Path:
     """A grid's report; see `page.write`.
 
     Args:
+        fewer: replace a page that shows more cells or variants, too.
         **said: fields of `About`, which replace what the grid file says.
+
+    Raises:
+        Fewer: there is such a page.
     """
-    return _written(grid, out, command, force, **said).page
+    shown, open_yet = budgets.whole(grid.runs)
+    steps = {run.row.get("steps") for run in shown}
+    trials = [run for run in grid.trials if run.row.get("steps") in steps]
+    said["left_out"] = (*said.get("left_out", ()), *open_yet)
+    tuning = {"budgets": tuple(budgets.ahead(shown)), "tuned": tuple(budgets.tuned(trials))}
+    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **tuning | said)
+    largest = budgets.largest(shown)
+    cells = (grid.done, len(grid.runs) - grid.done - grid.missing, grid.missing)
+    variants = len({run.row["case"] for run in largest if run.row.get("top1_pct") is not None})
+    there = cards.read(out)
+    if there and not fewer and there.richer(Card("", done=grid.done, variants=variants)):
+        raise Fewer(
+            f"{out} shows {there.done} finished runs of {there.variants} variants, more than the {grid.done} of "
+            f"{variants} that are here"
+        )
+    written = page.write(largest, out, about, force=force, kept=_kept(grid), cells=cells)
+    return written.folder / "index.html"
 
 
 @dataclass(frozen=True)
@@ -137,33 +164,30 @@ class OverviewLine:
     """A grid in the overview.
 
     Args:
-        answers: data set → the one sentence about it; empty if nothing of the grid has run.
-        proofs: the sentence about ceilings that were proved before training, if any were.
-        done, failed, missing: of its cells.
-        card: what its report says in short; None if there is no report.
+        card: what its page says in short; None if it has none.
+        cells: how many it has.
+        kept: why its page stayed as it was; empty if it was written.
     """
 
     name: str
     title: str
     question: str
-    answers: dict[str, str]
-    proofs: str
-    done: int
-    failed: int
-    missing: int
-    card: Card | None = None
-
-    @property
-    def count(self) -> str:
-        """How much of it there is: "25 of 25 cells"."""
-        parts = [f"{self.done} of {self.done + self.failed + self.missing} cells"]
-        parts += [f"{number} {what}" for what in ("failed", "missing") if (number := getattr(self, what))]
-        return ", ".join(parts)
+    card: Card | None
+    cells: int = 0
+    kept: str = ""
 
     @property
     def href(self) -> str:
         """The folder of its report, as a link that cannot be taken for another kind of address."""
         return "./" + quote(folder_name(self.name))
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data."""
+        card = self.card or Card(self.title, missing=self.cells)
+        shown = ("answers", "proofs", "done", "failed", "missing", "sure", "basis")
+        return {"name": self.name, "title": self.title, "question": self.question, "kept": self.kept} | {
+            key: getattr(card, key) for key in shown
+        }
 
 
 def folder_name(grid: str) -> str:
@@ -185,24 +209,21 @@ class Overview:
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
-        lines = [_line_facts(line) | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
+        lines = [line.facts() | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
         return {"overview": str(self.out / "index.html"), "scale": self.scale, "grids": lines}
 
     def text(self) -> str:
         """For a terminal."""
-        said = [f"{line.name} ({line.count}): {' '.join(line.answers.values()) or 'not run'}" for line in self.lines]
+        said = [f"{line.name}: {line.kept}" for line in self.lines if line.kept]
+        for line in self.lines:
+            answers = " ".join(line.card.answers.values()) if line.card else ""
+            said.append(f"{line.name} ({line.card.count if line.card else 'not run'}): {answers or 'no answer'}")
         return "\n".join([*said, str(self.out / "index.html")])
 
 
 def _weight(line: OverviewLine) -> int:
     """What was tuned first, what was not run last."""
-    return 2 if line.card is None else int(line.card.basis.startswith("not tuned"))
-
-
-def _line_facts(line: OverviewLine) -> dict[str, Any]:
-    found = asdict(replace(line, card=None))
-    del found["card"]
-    return found | ({"sure": line.card.sure, "basis": line.card.basis} if line.card else {})
+    return 2 if line.card is None else int(not line.card.tuned)
 
 
 def build_all(
@@ -213,15 +234,18 @@ def build_all(
     command: str = "",
     on_damaged: OnDamaged = warn,
     force: bool = False,
+    fewer: bool = False,
 ) -> Overview:
     """A report on every grid file of a folder into `out`/<grid>, and `index.html` and `README.md` above them.
 
-    A grid without runs here keeps the report that stands in its folder; without one it stands in the overview as
-    not run.
+    A grid without runs here keeps the report that stands in its folder, and one with fewer than that shows, too;
+    without a report it stands in the overview as not run.
 
     Args:
+        folders: of runs; none leave all pages as they are, and only the overview is made again.
         on_damaged: called with everything that is damaged, which is left out.
         force: replace files there that no report wrote, too.
+        fewer: replace pages that show more, too.
 
     Raises:
         InputError: there are no runs or no grid files, or one of the files is wrong.
@@ -229,35 +253,30 @@ def build_all(
     grid_files = find(grids)
     if not grid_files:
         raise InputError(f"no grid files (*.yaml) in {grids}")
-    found, records = runs.find(*folders, on_damaged=on_damaged), record.find(folders, on_damaged)
-    wanted = [collect(of_file(file, scale, records), found) for file in grid_files]  # before anything is written
+    loaded = [load(file, scale) for file in grid_files]  # before anything is written
+    wanted: dict[str, GridRuns] = {}
+    if folders:
+        found, records = runs.find(*folders, on_damaged=on_damaged), record.find(folders, on_damaged)
+        there = {_identity(run.path.name) for run in found}
+        for now in loaded:
+            # what is proved of a cell takes long to find, and is asked only where a cell has run
+            if (now.name, scale) in records or there.intersection(_identity(cell.id) for cell in now.cells):
+                wanted[now.name] = collect(_recorded(now, scale, records), found)
     lines = []
-    for grid in wanted:
-        about, undone = grid.record.about, len(grid.runs) - grid.done
-        ran = grid.missing < len(grid.runs)
-        folder = files.folder(out) / folder_name(grid.record.name)
-        built = page.Built(out, {}, [])
-        if ran:
-            built = _written(grid, files.folder(folder), command, force, overview="../index.html")
-        said = "".join(page.proofs_said(built.proofs))
-        answers, counts = built.answers, (grid.done, undone - grid.missing, grid.missing)
-        card = overview_cards.read(folder)
-        if card and not ran:
-            answers, counts = card.answers, (card.done, card.other, 0)
-        name, title, question = grid.record.name, about["title"], about["question"]
-        lines.append(OverviewLine(name, title, question, answers, said, *counts, card))
-    out.mkdir(parents=True, exist_ok=True)
-    overview = Overview(out, scale, sorted(lines, key=_weight))
-    for template, name in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
-        text = render(template, {"overview": overview, "command": command})
-        files.write_whole(out / name, text)
+    for now in loaded:
+        folder, why = files.folder(out) / folder_name(now.name), ""
+        grid = wanted.get(now.name)
+        if grid and grid.missing < len(grid.runs):
+            try:
+                build(grid, files.folder(folder), command, force, fewer, overview="../index.html")
+            except Fewer as error:
+                why = f"{error}; it stays (--fewer replaces it)"
+        cells = len(grid.runs if grid else now.runs or now.expected().runs)
+        lines.append(OverviewLine(now.name, now.file.title, now.file.question, cards.read(folder), cells, why))
+    overview = Overview(files.folder(out), scale, sorted(lines, key=_weight))
+    for template, file in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
+        files.write_whole(out / file, render(template, {"overview": overview, "command": command}))
     return overview
-
-
-def _written(grid: GridRuns, out: Path, command: str, force: bool = False, **said: Any) -> page.Built:
-    tuning = {"budgets": tuple(budgets.ahead(grid.runs)), "tuned": tuple(budgets.tuned(grid.trials))}
-    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **tuning | said)
-    return page.write(budgets.largest(grid.runs), out, about, force=force, kept=_kept(grid))
 
 
 def _kept(grid: GridRuns) -> bytes:

@@ -12,7 +12,7 @@ from tps_lab.results import archive
 # stands in every page and every Markdown file that a report writes
 HTML, MARKDOWN = '<meta name="generator" content="tps-lab">', "<!-- written by tps-lab -->"
 _WITH_MARK = ("index.html", "report.md", "README.md")
-_WITHOUT = ("results.csv", "results.tex", archive.FILE)
+_WITHOUT = ("results.csv", "results.tex", archive.FILE, "summary.json")
 
 
 def check(out: Path, force: bool = False) -> None:

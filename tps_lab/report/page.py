@@ -15,6 +15,7 @@ from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
 from tps_lab.report import comparisons, equal, evaluations, facts, latex, method, own, results_table, tables
 from tps_lab.report.about import About
+from tps_lab.report.cards import Card
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, figure_of, highest, of_tuning
 from tps_lab.report.render import render
@@ -49,6 +50,7 @@ class Section:
     """All that a report shows of the runs on one data set."""
 
     data: str
+    groups: list[Group]
     answer: words.Answer
     unequal: list[str]
     remarks: list[str]
@@ -66,21 +68,6 @@ class Section:
     views: list[evaluations.Viewed] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Built:
-    """A report that was written.
-
-    Args:
-        page: its `index.html`.
-        answers: data set → the one sentence about it.
-        proofs: ceilings that were proved before training, beside what came out.
-    """
-
-    page: Path
-    answers: dict[str, str]
-    proofs: list[Confronted]
-
-
 def build(
     runs: Iterable[RunLike],
     out_dir: Path | str,
@@ -93,7 +80,7 @@ def build(
 
     >>> build(runs, "reports/patterns", title="Which pattern?", baseline="Spatial")  # doctest: +SKIP
     """
-    return write(runs, out_dir, About(**about), extra_figures, force).page
+    return write(runs, out_dir, About(**about), extra_figures, force).folder / "index.html"
 
 
 def write(
@@ -103,11 +90,12 @@ def write(
     extra_figures: Sequence[tuple[str, Figure]] = (),
     force: bool = False,
     kept: bytes | None = None,
-) -> Built:
+    cells: tuple[int, int, int] | None = None,
+) -> Card:
     """Write `index.html`, `report.md` with `figures/`, `results.csv`, `results.tex`, and the runs' archive.
 
     `index.html` is one file that needs nothing else, no network either; from the archive
-    (`results.archive`) the same page can be made again.
+    (`results.archive`) the same page can be made again, and overviews read `summary.json` (`report.cards`).
 
     Args:
         runs: as read by `results.runs`; finished ones, and also failed and interrupted ones.
@@ -116,6 +104,10 @@ def write(
         extra_figures: captions and figures for a section of their own.
         force: replace files there that no report wrote, too.
         kept: the archive, if it holds more than these runs.
+        cells: how many are done, failed and missing, if there are more than these runs.
+
+    Returns:
+        The page in short.
 
     Raises:
         InputError: there are no runs, or none that `about` names, or the folder is somebody else's.
@@ -144,11 +136,12 @@ def write(
     ]
     if about.depends:
         sections[0].remarks.insert(0, about.depends)
+    overall = _overall(groups, figures)
     content = {
         "about": about,
         "count": len(runs),
         "sections": sections,
-        "overall": _overall(groups, figures),
+        "overall": overall,
         "tuning": of_tuning(about.tuned, figures),
         "mosaics": _mosaics(groups, figures),
         "extra": [
@@ -167,8 +160,51 @@ def write(
     files.write_whole(out / "results.tex", "\n".join(latexes))
     files.write_whole(out / "report.md", render("report.md.j2", content))
     files.write_whole(out / "index.html", _with_contents(render("report.html.j2", content)))
-    answers = {section.data: section.answer.text for section in sections}
-    return Built(out / "index.html", answers, [proof for section in sections for proof in section.proofs])
+    card = _card(about, sections, overall, cells or _counted(runs), out)
+    card.write(out)
+    return card
+
+
+def _card(
+    about: About, sections: Sequence[Section], overall: Overall | None, cells: tuple[int, int, int], out: Path
+) -> Card:
+    pictures = [overall.picture] if overall else []
+    pictures += [picture for section in sections for picture in section.differences]
+    pictures += [picture for section in sections for picture in (*section.along, *section.tradeoffs, *section.learning)]
+    return Card(
+        about.title,
+        about.question,
+        {"" if len(sections) == 1 else section.data: section.answer.text for section in sections},
+        _sure(sections),
+        _basis(about, sections),
+        pictures[0].file if pictures else "",
+        "".join(proofs_said([proof for section in sections for proof in section.proofs])),
+        *cells,
+        sum(group.top1 is not None for section in sections for group in section.groups),
+        folder=out,
+    )
+
+
+def _counted(runs: Sequence[RunLike]) -> tuple[int, int, int]:
+    """How many are done, failed and missing."""
+    found = [run.row.get("status") for run in runs]
+    done, missing = found.count("done"), found.count("missing")
+    return done, len(found) - done - missing, missing
+
+
+def _sure(sections: Sequence[Section]) -> str:
+    pairs = [pair for section in sections for pair in section.compared.pairs]
+    if all(section.answer.sure == "not learnt" for section in sections):
+        return "nobody learnt it"
+    settled = sum(pair.verdict in ("better", "worse") for pair in pairs)
+    return f"{settled} of {len(pairs)} comparisons settled" if pairs else "nothing compared"
+
+
+def _basis(about: About, sections: Sequence[Section]) -> str:
+    steps = [budget.steps for budget in about.budgets]
+    steps = steps or sorted({s for section in sections for group in section.groups if (s := group.first.get("steps"))})
+    after = f"after {listed([f'{one:,}' for one in steps])} steps" if steps else "one learning rate"
+    return f"{'tuned' if about.tuned else 'not tuned'}, {after}"
 
 
 def _with_contents(page: str) -> str:
@@ -203,6 +239,7 @@ def _section(
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
         data,
+        groups,
         words.answer(ranking, compared, budget),
         equal.unequal(groups),
         [*proofs_said(proofs), *words.remarks(ranking)],
