@@ -130,7 +130,7 @@ def test_a_page_never_gives_way_to_one_that_shows_less(shared, tmp_path):
     folder, files, _ = shared
     full = grids.chosen([folder / "out"], files["second"])
     page_there = grids.build(full, tmp_path / "second").read_text()
-    some = replace(full, runs=tuple(run for run in full.runs if run.row["case"] == full.runs[0].row["case"]))
+    some = replace(full, runs=tuple(one for one in full.runs if one.row["case"] == full.runs[0].row["case"]))
     with pytest.raises(InputError, match=r"shows 4 finished runs of 2 variants, more than the 2 of 1 that are here"):
         grids.build(some, tmp_path / "second", force=True)
     assert (tmp_path / "second/index.html").read_text() == page_there
@@ -140,8 +140,8 @@ def test_a_page_never_gives_way_to_one_that_shows_less(shared, tmp_path):
     grids.build(full, tmp_path / "second")
     few = tmp_path / "few"
     shutil.copytree(folder / "out", few)
-    for run in some.runs:
-        shutil.rmtree(few / run.path.name)
+    for one in some.runs:
+        shutil.rmtree(few / one.path.name)
     overview = grids.build_all([few], files["second"].parent, tmp_path)
     line = next(line for line in overview.lines if line.name == "second")
     assert "it stays" in line.kept
