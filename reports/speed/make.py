@@ -310,25 +310,36 @@ def cells(quick: bool) -> list[dict[str, Any]]:
     return found
 
 
-def rows(entries: list[tuple[dict[str, Any], dict[str, Any]]], part: str) -> list[list[str]]:
+def rows(entries: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[list[str]]:
     """The lines of a part's table."""
     found = []
     for given, row in entries:
-        if given["part"] != part:
-            continue
+        part = given["part"]
         threads = f", {given['threads']} thread{'s' * (given['threads'] > 1)}" if part in ("shift", "step") else ""
-        name, on = given["name"] + threads, f"torch {row.get('torch')}, load {row.get('load')}, {row.get('date')}"
+        name = given["name"] + threads
         if "figures" not in row:
-            found.append([name, "", "", "", row["status"], "", "", on])
+            found.append([name, "", row["status"], "", ""])
         for figure in row.get("figures", []):
-            wanted = target(part, given["name"], figure["what"])
-            between = "" if figure.get("low") is None else f"{figure['low']:.3f} to {figure['high']:.3f}"
-            many = f", {figure['rounds']} rounds" if figure.get("rounds", 1) > 1 else ""
-            value = f"{figure['value']:.3g} s" if figure["what"] == "seconds" else f"{figure['value']:.3f}"
-            what = "" if figure["what"] == "seconds" else figure["what"]
-            met = "" if wanted is None else "yes" if wanted.met(figure) else "**no**"
-            found.append([name, what, value, between, figure.get("shown", "") + many, str(wanted or ""), met, on])
+            wanted, seconds = target(part, given["name"], figure["what"]), figure["what"] == "seconds"
+            value = f"{figure['value']:.3g} s" if seconds else f"{figure['value']:.3f}"
+            between = "" if figure.get("low") is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
+            many = [f"{figure['rounds']} rounds"] if figure.get("rounds", 1) > 1 else []
+            measured = ", ".join(([figure["shown"]] if "shown" in figure else []) + many)
+            held = "" if wanted is None else f"{wanted}: {'held' if wanted.met(figure) else '**missed**'}"
+            what = "" if seconds else figure["what"]
+            found.append([name, what, value + between, measured, held])
+            name = ""
     return found
+
+
+def conditions(entries: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """With which torch, under what load and when the rows of a table were measured."""
+    if not (measured := [row for _, row in entries if "load" in row]):
+        return ""
+    loads = [float(load) for row in measured for load in row["load"].split(" to ")]
+    days = sorted({row["date"] for row in measured})
+    with_torch = " and ".join(sorted({row["torch"] for row in measured}))
+    return f"torch {with_torch}; load {min(loads):g} to {max(loads):g}; {' to '.join(days[:: len(days) - 1 or 1])}"
 
 
 def page(file: Path, out: Path) -> Path:
@@ -338,9 +349,12 @@ def page(file: Path, out: Path) -> Path:
         entry = json.loads(line)
         given = entry["cell"]
         kept.setdefault(given["machine"], {})[given["part"], given["name"], given["threads"]] = given, entry["row"]
+    cores = {machine: max(threads for _, _, threads in entries) for machine, entries in kept.items()}
     tables = {
-        f"{machine}, {max(threads for _, _, threads in entries)} cores": {
-            title: lines for part, (_, _, title) in PARTS.items() if (lines := rows(list(entries.values()), part))
+        f"{machine}, {cores[machine]} core{'s' * (cores[machine] > 1)}": {
+            title: (conditions(of_part), rows(of_part))
+            for part, (_, _, title) in PARTS.items()
+            if (of_part := [entry for key, entry in entries.items() if key[0] == part])
         }
         for machine, entries in kept.items()
     }

@@ -65,9 +65,9 @@ def test_the_page_shows_every_machine_and_what_failed(tmp_path):
     file = tmp_path / "cells.jsonl"
     file.write_text("".join(json.dumps({"cell": cell, "row": row}) + "\n" for cell, row in entries))
     text = PAGE.page(file, tmp_path).read_text()
-    assert "## A, 1 cores" in text
-    assert "| 1.200 | 1.100 to 1.300 | , 9 rounds | ≤ 1.15 | **no** |" in text
-    assert "| 1.140 |" in text.partition("## B, 4 cores")[2]
+    assert "## A, 1 core\n" in text
+    assert "| 1.200 (1.100 to 1.300) | 9 rounds | ≤ 1.15: **missed** |" in text
+    assert "| 1.140 (1.100 to 1.300) | 9 rounds | ≤ 1.15: held |" in text.partition("## B, 4 cores")[2]
     assert "failed: out of memory" in text
 
 
