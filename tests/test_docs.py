@@ -23,6 +23,18 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+REPORTS = [page for page in sorted((ROOT / "reports").rglob("*.md")) if page.name != "template.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *REPORTS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page):
+    cells = 0
+    for line in page.read_text().splitlines():
+        here = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert here in (0, cells) or not cells, line
+        cells = here
+
+
 def test_the_readme_is_short_and_begins_with_the_commands_and_a_picture():
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= 700
