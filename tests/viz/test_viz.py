@@ -102,6 +102,11 @@ def test_known_looks_survive_in_company() -> None:
     first, second, third = viz.looks(["tps", "tps(border=zero)", "tps"])
     assert first == viz.look("TPS-C")
     assert second == viz.look("tps(border=zero)")  # what enters at the ends is no other colour
+    fused, unfused = viz.looks(["Joint", "Joint (unfused)"])
+    assert fused.colour == unfused.colour
+    assert fused.marker != unfused.marker
+    dots = viz.dots({"patch only": [99.0, 98.0], "all": 97.0}, "top-1", variants={"patch only": "tps", "all": "joint"})
+    assert {line.get_color() for line in dots.lines} == {viz.colour("tps"), viz.colour("joint")}
     assert first.colour == second.colour == third.colour
     assert len({look.marker for look in (first, second, third)}) == 3
     assert third.marker != first.marker

@@ -24,6 +24,7 @@ def dots(
     label: str,
     kind: Kind = "percent",
     reference: tuple[str, float] | None = None,
+    variants: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """A figure for each name on one scale; of several figures a tick each and their mean, or median for times.
@@ -33,6 +34,7 @@ def dots(
         label: of the scale, without its unit.
         kind: what the figures are, which decides the unit.
         reference: a named value to compare with, as a dashed line.
+        variants: name → the variant in whose colour it is drawn, where the name alone does not say it.
         ax: where to draw; None makes a figure.
 
     >>> ax = dots({"as it is": 91.4, "reversed": 4.7}, "test top-1", reference=("chance", 8.3))
@@ -42,7 +44,8 @@ def dots(
         return nothing(ax or new_axes(), "nothing to show")
     unit = unit_for(kind, [value for found in listed.values() for value in found])
     ax = ax or new_axes(6.0, 0.9 + 0.3 * len(listed))
-    for row, ((_, found), used) in enumerate(zip(listed.items(), looks_if_variants(listed), strict=True)):
+    used_looks = looks_if_variants((variants or {}).get(name, name) for name in listed)
+    for row, ((_, found), used) in enumerate(zip(listed.items(), used_looks, strict=True)):
         scaled = [value / unit.divisor for value in found]
         # one slow call says something about the machine, one bad seed about the variant
         mean = statistics.median(scaled) if kind in ("ms", "seconds") else statistics.fmean(scaled)
