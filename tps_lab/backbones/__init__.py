@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
+from tps_lab.backbones import _weights
 from tps_lab.backbones._options import (
     check_buildable,
     check_numbers,
@@ -128,9 +129,7 @@ def create_model(
         if isinstance(pretrained, bool):
             image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
         else:
-            from tps_lab.backbones._image_weights import from_file
-
-            image_model = from_file(timm_name, Path(pretrained), arguments)
+            image_model = _weights.image_model(timm_name, Path(pretrained), arguments)
     except InputError:
         raise
     except OSError as error:

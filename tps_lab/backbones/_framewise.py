@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tps_lab.attention import Grid, Mixer, Routes, Variant, variants
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention._modules import rearrange_tokens
-from tps_lab.backbones._macs import linear_macs
+from tps_lab.backbones._macs import Attending, linear_macs
 from tps_lab.backbones._video_model import (
     VideoModel,
     check_clip,
@@ -34,7 +34,6 @@ from tps_lab.backbones._video_model import (
     fold_tubelets,
     inflate,
 )
-from tps_lab.backbones._work import Attending
 from tps_lab.errors import InputError
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
 from tps_lab import files
-from tps_lab.backbones import create_model
+from tps_lab.backbones import _weights, create_model
 from tps_lab.errors import InputError, one_line, shortened
 
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
         model = _made(config, f"{name}/{_CONFIG}")
         if not isinstance(model, cls):
             raise InputError(f"{name} holds a {type(model).__name__}, not a {cls.__name__}: ask VideoModel for it")
-        _fill(model, _read(weights_file), f"{name}/{_WEIGHTS}")
+        if not weights_file.is_file():
+            raise InputError(f"{name} holds no {_WEIGHTS}")
+        _weights.fill(model, _weights.read(weights_file), f"the weights of {name}")
         return model
 
 
@@ -209,31 +211,13 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise InputError(f"{file.parent} holds no {file.name}")
-    try:
-        return load_file(file)
-    except Exception as error:  # safetensors has its own
-        raise InputError(f"cannot read {file}: {one_line(error)}") from None
-
-
-def _fill(model: Any, weights: Mapping[str, torch.Tensor], where: str) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(f"{where} is not this model's: {str(error).splitlines()[-1].strip()[:300]}") from None
-
-
 def _check_same(model: Any, config: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse a configuration that does not give this model again: someone changed the image model by hand."""
     import torch
 
     try:
         again = _made(config, "config.json")
-        _fill(again, weights, "model.safetensors")
+        _weights.fill(again, weights, "its weights")
         clip = torch.randn(1, *model.clip_shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             wanted, found = (one.cpu().float()(clip) for one in (copy.deepcopy(model).eval(), again))

@@ -1,21 +1,17 @@
-"""What every video model shares: checks of the clip, tubelets, and installing an attention variant."""
+"""What every video model shares: checks of the clip, tubelets, and what an image model of timm's offers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from tps_lab.attention import Grid, ScheduledVariant, Variant
-from tps_lab.attention._modules import SteppedBlock
+from tps_lab.attention import ScheduledVariant, Variant
 from tps_lab.backbones._hub import HubModel
-from tps_lab.backbones._macs import conv_macs, strided
+from tps_lab.backbones._macs import Attending, conv_macs, strided
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    from tps_lab.backbones._work import Attending
 
 
 class VideoModel(nn.Module, HubModel):
@@ -224,14 +220,3 @@ def start_with_sines(embed: Tensor | None) -> None:
     angles = t * 10_000 ** (-torch.arange(half) / half)
     with torch.no_grad():
         embed.copy_(torch.cat([angles.sin(), angles.cos()], dim=1)[:, :channels].reshape(embed.shape))
-
-
-def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
-    """A backbone's block, its attention regrouped and extra steps put beside it, as the variant says."""
-    *extra, last = variant.placed(index, depth)
-    if grid.prefix and grid.prefix_of != "clip" and not all(mixer.takes_prefix for mixer in extra):
-        raise InputError(f"{variant.name} has extra mixing steps, so its class token must belong to the clip")
-    before = [mixer.step(block, grid) for mixer in extra if mixer.place == "before"]
-    between = [mixer.step(block, grid) for mixer in extra if mixer.place == "after"]
-    block.attn = last.module(block.attn, grid)  # type: ignore[arg-type]
-    return SteppedBlock(before, block, between) if extra else block

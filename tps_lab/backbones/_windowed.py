@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from tps_lab.attention._core import Mixer
 from tps_lab.attention._modules import rearrange_tokens, remembered
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid, plan
-from tps_lab.backbones._macs import linear_macs
-from tps_lab.backbones._work import Attending
+from tps_lab.backbones._macs import Attending, linear_macs
 
 # One call of fused attention per kind of group up to this many; beyond, one call with the masks
 # laid out per group. The first keeps nothing larger than one mask; the second saves small calls.

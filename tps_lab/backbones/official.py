@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from tps_lab.attention import parse
+from tps_lab.backbones import _weights
 from tps_lab.backbones.swin import VideoSwin
 from tps_lab.errors import InputError
 
@@ -88,7 +88,7 @@ def load_official(
         InputError: not such a checkpoint, or names and shapes do not match.
     """
     report = LoadReport()
-    weights = {_stripped(name): (name, value) for name, value in _read(source).items()}
+    weights = {_stripped(name): (name, value) for name, value in _given(source).items()}
     for short, (name, _) in list(weights.items()):
         if _BUFFER.search(short):
             report.skipped[name] = "a buffer, computed from shapes"
@@ -173,32 +173,8 @@ class _Architecture:
             raise InputError(f"timm cannot make this Swin: {error}") from error
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    if isinstance(source, Mapping):
-        content: Any = source
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise InputError(f"no such checkpoint: {path}")
-        try:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import load_file
-
-                content = load_file(path)
-            else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling, zip and safetensors each have errors of their own
-            why = str(error).splitlines()[0]
-            raise InputError(f"cannot read {path} as weights only (no code is run): {why}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"expected a state dict (names → tensors), got {type(content).__name__}")
-    odd = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise InputError(f"expected tensors only, got {', '.join(odd[:5])}")
-    return dict(content)
+def _given(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    return _weights.tensors_in(source) if isinstance(source, Mapping) else _weights.read(Path(source))
 
 
 def _stripped(name: str) -> str:

@@ -16,12 +16,13 @@ from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from tps_lab.attention import Grid, Variant
+from tps_lab.attention import Grid, Mixer, Variant
 from tps_lab.attention._adapters import freeze
+from tps_lab.attention._core import KernelMixer
 from tps_lab.attention._meetings import Meetings
-from tps_lab.attention._modules import SpaceTimeAttention, share_masks
-from tps_lab.attention._widths import attentions_in
-from tps_lab.backbones._macs import conv_macs, linear_macs
+from tps_lab.attention._modules import SpaceTimeAttention, SteppedBlock, share_masks
+from tps_lab.attention._widths import attentions_in, product_width
+from tps_lab.backbones._macs import Attending, among, attending, conv_macs, everyone, linear_macs
 from tps_lab.backbones._refusal import check_patch_embed
 from tps_lab.backbones._video_model import (
     VideoModel,
@@ -31,8 +32,6 @@ from tps_lab.backbones._video_model import (
     fold_tubelets,
     inflate,
 )
-from tps_lab.backbones._vit_blocks import install_in, other_macs
-from tps_lab.backbones._work import Attending, among, attending, everyone
 from tps_lab.errors import InputError
 
 
@@ -242,3 +241,49 @@ def check_convertible(image_model: VisionTransformer, variant: Variant) -> None:
         raise InputError("patch_drop_rate > 0 removes patches at random, which leaves no grid to shift: set it to 0")
     check_patch_embed(image_model)
     check_is_on(variant, len(image_model.blocks))
+
+
+# ---------------------------------------------------------------------- timm's several kinds of blocks
+
+
+def install_in(block: Any, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
+    """`install` for every kind of timm's blocks.
+
+    * Several attentions side by side ("Three things", arXiv 2203.09795): each is regrouped.
+    * Attention and MLP in one (ViT-22B's, arXiv 2302.05442): the block is regrouped as a whole. All
+      but its attention works on each token alone, so that is the same wherever tokens are only
+      moved to their groups and back.
+    """
+    if hasattr(block, "attn"):
+        return install(block, variant, grid, index, depth)
+    mixers: tuple[Mixer, ...] = variant.placed(index, depth)
+    kind = type(block).__name__
+    if len(mixers) > 1:
+        raise InputError(f"{variant.name} needs a norm and an attention to copy for its extra steps; {kind} has none")
+    if hasattr(block, "attns"):
+        for branch in block.attns:
+            branch.attn = mixers[0].module(branch.attn, grid)
+        return block
+    if isinstance(mixers[0], KernelMixer) or mixers[0].before is not None or not mixers[0].routes(grid).is_permutation:
+        raise InputError(
+            f"{variant} changes tokens before the attention or loses some, but {kind} has attention and MLP in one"
+        )
+    return SpaceTimeAttention(block, mixers[0], grid)
+
+
+def install(block: nn.Module, variant: Variant, grid: Grid, index: int, depth: int) -> nn.Module:
+    """A backbone's block, its attention regrouped and extra steps put beside it, as the variant says."""
+    *extra, last = variant.placed(index, depth)
+    if grid.prefix and grid.prefix_of != "clip" and not all(mixer.takes_prefix for mixer in extra):
+        raise InputError(f"{variant.name} has extra mixing steps, so its class token must belong to the clip")
+    before = [mixer.step(block, grid) for mixer in extra if mixer.place == "before"]
+    between = [mixer.step(block, grid) for mixer in extra if mixer.place == "after"]
+    block.attn = last.module(block.attn, grid)  # type: ignore[arg-type]
+    return SteppedBlock(before, block, between) if extra else block
+
+
+def other_macs(site: SpaceTimeAttention, channels: int) -> int:
+    """How many multiply-adds more than 4·C² a token and 2·C a pair an attention needs."""
+    slots = site.slots + site.grid.clip_prefix
+    per_token = linear_macs(site.attention) - 4 * channels**2
+    return site.groups * slots * (per_token + slots * (product_width(site.attention, channels) - 2 * channels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data
-from tps_lab.backbones import create_model
+from tps_lab.backbones import _weights, create_model
 from tps_lab.errors import InputError
 from tps_lab.results import runs
 from tps_lab.training.config import RunConfig, make
@@ -62,18 +62,13 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
     Raises:
         InputError: the run kept no weights, or they do not fit the changed configuration.
     """
-    from safetensors.torch import load_file
-
     file = run.path / "model.safetensors"
     if not file.exists():
         status = run.row.get("status") if (run.path / "row.json").exists() else "not finished"
         raise InputError(f"{run.path} holds no weights: the run is {status}")
     config = make(run.config | {"weights": ""} | changed)
     model = build(config, clips or config.data.opened())
-    try:
-        model.load_state_dict(load_file(file))
-    except Exception as error:  # safetensors has its own for a damaged file
-        raise InputError(f"the weights of {run.path} do not fit: {str(error).splitlines()[-1].strip()}") from None
+    _weights.fill(model, _weights.read(file), f"the weights of {run.path}")
     return model.eval()
 
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.backbones import _weights
 from tps_lab.errors import InputError, unknown
 from tps_lab.results import shipped
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 KINDS = ("timm", "image:FILE", "zoo:NAME", "official:FILE", "run:FOLDER")
 
@@ -52,36 +53,13 @@ def fill(model: nn.Module, text: str) -> None:
         _, frames, size, _ = model.clip_shape  # type: ignore[misc]
         loaded = load_official(path, frames=frames, size=size).state_dict()
     elif kind == "run":
-        from safetensors.torch import load_file
-
-        file = path / "model.safetensors"
-        if not file.is_file():
-            raise InputError(f"weights = {text}: there is no {file}")
-        try:
-            loaded = load_file(file)
-        except Exception as error:  # safetensors has its own
-            raise InputError(f"weights = {text}: cannot read {file}: {str(error).splitlines()[0]}") from None
+        loaded = _weights.read(path / "model.safetensors")
     else:
         return
-    _load(model, loaded, text)
-
-
-def _load(model: nn.Module, given: dict[str, Tensor], text: str) -> None:
-    wanted = model.state_dict()
-    classifier = {
-        name for name in wanted for module in [_name_of_classifier(model)] if module and name.startswith(module + ".")
-    }
-    kept = {n: v for n, v in given.items() if n not in classifier or v.shape == wanted[n].shape}
-    wrong = [f"{name} is missing" for name in wanted if name not in kept and name not in classifier]
-    for name, value in kept.items():
-        if name not in wanted:
-            wrong.append(f"{name} has no place")
-        elif value.shape != wanted[name].shape:
-            wrong.append(f"{name} is {tuple(value.shape)}, the model's {tuple(wanted[name].shape)}")
-    if wrong:
-        more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise InputError(f"weights = {text} do not fit this model: {'; '.join(wrong[:4])}{more}")
-    model.load_state_dict(kept, strict=False)
+    classifier = {name for name in model.state_dict() if name.startswith(f"{_name_of_classifier(model)}.")}
+    own = model.state_dict()
+    kept = {n: value for n, value in loaded.items() if n not in classifier or value.shape == own[n].shape}
+    _weights.fill(model, kept, f"weights = {text}", may_lack=classifier)
 
 
 def _name_of_classifier(model: Any) -> str | None:

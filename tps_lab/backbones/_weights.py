@@ -1,0 +1,113 @@
+"""Weights from files, read as tensors only: no code of a file is ever run, and what does not fit a model is named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tps_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_CLASSIFIERS = ("head.fc.weight", "head.weight", "classifier.weight", "fc.weight")
+_NAMED = 4  # of what does not fit
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Name → tensor of a file: .safetensors, or torch's format, of which only tensors are read.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds anything but tensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"no such checkpoint: {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling, zip and safetensors each have errors of their own
+        why = str(error).splitlines()[0]
+        raise InputError(f"cannot read {path} as weights only (no code is run): {why}") from None
+    return tensors_in(content)
+
+
+def tensors_in(content: Any) -> dict[str, Tensor]:
+    """A state dict, taken out of the `state_dict` or `model` that training programs put it into.
+
+    Raises:
+        InputError: it is none, or holds anything but tensors.
+    """
+    import torch
+
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"expected a state dict (names → tensors), got {type(content).__name__}")
+    odd = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if odd:
+        raise InputError(f"expected tensors only, got {', '.join(odd[:5])}")
+    return dict(content)
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor], what: str, may_lack: Collection[str] = ()) -> None:
+    """Load weights into a model, in place.
+
+    Args:
+        what: how an error calls the weights.
+        may_lack: parameters of the model that stay as they are if there are no weights for them.
+
+    Raises:
+        InputError: names or shapes are another model's; the first few are named.
+    """
+    wanted = model.state_dict()
+    wrong = [f"{name} is missing" for name in wanted if name not in weights and name not in may_lack]
+    for name, value in weights.items():
+        if name not in wanted:
+            wrong.append(f"{name} has no place")
+        elif value.shape != wanted[name].shape:
+            wrong.append(f"{name} is {tuple(value.shape)}, the model's {tuple(wanted[name].shape)}")
+    if wrong:
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise InputError(f"{what} do not fit this model: {'; '.join(wrong[:_NAMED])}{more}")
+    model.load_state_dict(weights, strict=False)
+
+
+def image_model(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
+    """timm's model with a file's weights, its classifier included, with no network; all of them must fit.
+
+    Args:
+        path: of a file as `read` takes it, by timm's names or those that timm converts, or as a run with spatial
+            attention kept them (`model.safetensors`).
+        arguments: of the timm model; another input size resizes position embeddings as timm does.
+
+    Raises:
+        InputError: the file cannot be read, or is another model's.
+    """
+    import timm
+
+    weights = {_timm_name(name): value for name, value in read(path).items()}
+    classifier = next((weights[name] for name in _CLASSIFIERS if name in weights), None)
+    classes = 0 if classifier is None else len(classifier)
+    overlay = arguments.pop("pretrained_cfg_overlay", {}) | {
+        "state_dict": weights, "num_classes": classes, "source": "", "custom_load": False,
+    }  # fmt: skip
+    try:
+        return timm.create_model(
+            timm_name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay, **arguments
+        )
+    except (RuntimeError, KeyError, IndexError, AttributeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(
+            f"{path} does not hold the weights of '{timm_name}': {' '.join(lines[1:3] or lines)[:400]}"
+        ) from None
+
+
+def _timm_name(name: str) -> str:
+    """The name in timm's model of a weight of a video model around it, with spatial attention; others as they are."""
+    return name.removeprefix("image_model.").replace(".attn.attention.", ".attn.")
