@@ -186,7 +186,7 @@ def test_trackers_hear_of_it(tmp_path):
 
 def test_submitits_executors(tmp_path):
     pytest.importorskip("submitit", reason="the extra slurm is not installed")
-    from tps_lab.ablate.on_slurm import OnSlurm
+    from tps_lab.ablate.clusters import OnSlurm
 
     file = write(tmp_path, scales={"small": {"seeds": 1}})
     debug = run(file, tmp_path / "a" / "out", OnSlurm(1, tmp_path / "logs", cluster="debug"))
@@ -201,7 +201,7 @@ def test_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
 
     from ray.cluster_utils import Cluster
 
-    from tps_lab.ablate.on_ray import OnRay
+    from tps_lab.ablate.clusters import OnRay
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     try:

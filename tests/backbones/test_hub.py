@@ -145,7 +145,7 @@ def refused(what: Any, **options: Any) -> str:
         ({"options": {"pretrained": "/etc/passwd"}}, "pretrained cannot stand among its options"),
         ({"options": {"checkpoint_path": "/etc/passwd"}}, "checkpoint_path' is not taken"),
         ({"options": {"depth": 10**9}}, "depth must be from 1"),
-        ({"options": {"embed_dim": 32}}, "not this model's"),
+        ({"options": {"embed_dim": 32}}, "do not fit this model"),
     ],
 )
 def test_a_bad_configuration_gets_one_line(saved: Path, change: dict[str, Any], message: str) -> None:
@@ -168,7 +168,7 @@ def test_missing_damaged_and_hostile_files_get_one_line(saved: Path, tmp_path: P
     weights.write_bytes(pickle.dumps(content))
     assert "cannot read" in refused(saved)
     save_file({name: value for name, value in content.items() if "head" not in name}, weights)
-    assert "not this model's" in refused(saved)
+    assert "do not fit this model" in refused(saved)
     weights.unlink()
     assert "holds no model.safetensors" in refused(saved)
     (saved / "config.json").unlink()

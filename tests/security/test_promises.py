@@ -16,7 +16,7 @@ import pytest
 from run_folders import change_row, run_folder
 
 from tps_lab import children, cli, files
-from tps_lab.ablate import on_slurm, scheduler
+from tps_lab.ablate import clusters, scheduler
 from tps_lab.backbones._options import refuse_files
 from tps_lab.errors import InputError
 from tps_lab.report import latex, own
@@ -229,12 +229,12 @@ def test_children_take_no_module_from_the_current_folder(tmp_path: Path, monkeyp
 
 
 def test_pickles_of_jobs_lie_where_only_their_owner_comes(tmp_path: Path) -> None:
-    folder = on_slurm.private(tmp_path / "a" / "jobs")
+    folder = clusters.private(tmp_path / "a" / "jobs")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
     (folder / "job.pkl").write_text("x")
     with pytest.raises(InputError, match="other users could write"):
-        on_slurm.private(folder)
+        clusters.private(folder)
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(InputError, match="must belong to you"):
-        on_slurm.private(tmp_path / "link")
+        clusters.private(tmp_path / "link")

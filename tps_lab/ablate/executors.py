@@ -1,4 +1,4 @@
-"""Where cells run: one small interface, and a file for each way.
+"""Where cells run: one small interface, and this machine's ways; clusters are in `clusters`.
 
 An executor starts jobs; a handle says when one has ended, and can kill it. Everything else (who has
 which cell, how far it is, its result) stands in the results folder, so that a grid begun by one
@@ -247,11 +247,11 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     if name == "local":
         return LocalWorkers(jobs, out / ".logs")
     if name == "ray":
-        from tps_lab.ablate.on_ray import OnRay
+        from tps_lab.ablate.clusters import OnRay
 
         return OnRay(jobs, **options)
     if name == "slurm":
-        from tps_lab.ablate.on_slurm import OnSlurm
+        from tps_lab.ablate.clusters import OnSlurm
 
         return OnSlurm(jobs, Path(options.pop("folder", "") or _pickles()), **options)
     raise unknown("executor", name, EXECUTORS)

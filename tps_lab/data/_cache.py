@@ -75,10 +75,6 @@ class Cache:
                 self._write(file, frames)
         return frames[[int(i) for i in choose(len(frames))]]
 
-    def used_bytes(self) -> int:
-        """What the cache holds by now."""
-        return sum(size for _, size, _ in self._files())
-
     def _file(self, path: Path, size: int | None, decoder: str = "") -> Path | None:
         try:
             about = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -108,9 +109,11 @@ class _Untold(Exception):
 
 def _as_shown(picture: Image.Image) -> Image.Image:
     """A picture in RGB as people see it: upright, from its own black to its own white, and black where transparent."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     picture.load()
+    with contextlib.suppress(OSError, ValueError, TypeError, SyntaxError, KeyError, struct.error):  # damaged EXIF
+        ImageOps.exif_transpose(picture, in_place=True)
     black_to_white = _eight_bits(picture) if picture.mode.startswith(("I", "F")) else picture
     if black_to_white.has_transparency_data:
         shown = black_to_white.convert("RGBA")
@@ -118,28 +121,7 @@ def _as_shown(picture: Image.Image) -> Image.Image:
         rgb.paste(shown, mask=shown.getchannel("A"))
     else:
         rgb = black_to_white.convert("RGB")
-    if turned := _TURNS.get(_orientation(picture)):
-        rgb = rgb.transpose(Image.Transpose[turned])
     return rgb
-
-
-# EXIF's orientations but the first, which is upright
-_TURNS = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(0x0112, 1))
-    except (OSError, ValueError, TypeError, SyntaxError, KeyError, struct.error):  # damaged EXIF says nothing
-        return 1
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

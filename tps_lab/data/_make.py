@@ -63,7 +63,7 @@ def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> di
         files.remove_halves(folder)
         todo = [shard for shard in shards(spec) if not _done(folder, shard_name(*shard[:2]))]
         scenes = sum(end - first for _, first, end in todo)
-        jobs = max(1, min(jobs or _cores(), len(todo)))
+        jobs = max(1, min(jobs or children.cores(), len(todo)))
         if todo:
             _say_before(spec, folder, scenes, jobs, progress)
             _render(spec, surroundings, [todo[k::jobs] for k in range(jobs)], progress)
@@ -202,10 +202,6 @@ def _command(what: str, spec: Simulated) -> list[str]:
 def _last_line(text: str) -> str:
     found = [line for line in text.strip().splitlines() if line.strip()]
     return found[-1].removeprefix("tps_lab.errors.InputError: ") if found else "rendering failed without a word"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---------------------------------------------------------------------- the other process

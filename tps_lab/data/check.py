@@ -27,6 +27,7 @@ from tps_lab.data._seek import look
 from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
+from tps_lab.text import table
 
 What = Literal["unreadable", "short", "length"]
 _LAST_ASKED = "class-folders"  # it takes nearly any folder for its own
@@ -252,15 +253,11 @@ def text(facts: dict[str, Any]) -> str:
     """`Found.facts` for the terminal."""
     lines = [f"{facts['folder']}: {facts['kind']}, {facts['classes']} classes ({facts['how']})", ""]
     head = ("split", "listed", "official", "missing", "unreadable", "short", "wrong length", "usable")
-    rows = [head]
+    rows = []
     for split, about in facts["splits"].items():
         cells = [about[key] for key in ("listed", "official", "missing", "unreadable", "short", "length", "usable")]
         rows.append((split, *("–" if cell is None else f"{cell:,}" for cell in cells)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    for row in rows:
-        first, *others = zip(row, widths, strict=True)
-        lines.append("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
-    lines.append("")
+    lines += [table(head, rows), ""]
     if facts["frames"]:
         lines.append(f"frames a clip: {facts['frames']['least']} to {facts['frames']['most']}, "
                      f"median {facts['frames']['median']:g}")  # fmt: skip

@@ -32,18 +32,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from tps_lab.measure.fake import FakeModel, Maker, fake
+from tps_lab.errors import one_line
 from tps_lab.measure.operators import NO_MACS_TRACED, refuse
-from tps_lab.measure.step import Step
-from tps_lab.measure.trace import Recorder, trace
+from tps_lab.measure.trace import Recorder
 
 
 @dataclass(frozen=True)
@@ -77,42 +75,17 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
     clip = torch.zeros(1, *clip_shape, device=next(model.parameters()).device)
     was_training = model.training
     model.eval()
-    try:
-        with torch.no_grad():
-            counters = {"fvcore": by_fvcore, "torch": by_torch, "closed form": _closed_form}
-            return _all_counts({name: partial(counter, model, clip) for name, counter in counters.items()})
-    finally:
-        model.train(was_training)
-
-
-def count_without_running(make: Maker | FakeModel, training: bool = False, fused: bool = True) -> Macs:
-    """Count one clip's forward pass, or with `training` forward, backward and cross-entropy, all weights learning.
-
-    Nothing is computed, and no weight needs memory. fvcore, which needs values, is no counter of these.
-
-    Args:
-        make: called on torch's meta device.
-        fused: attention in one kernel, whose backward computes the scores again; False keeps them.
-    """
-    faked = fake(make)
-    if training:
-        faked.model.requires_grad_(True)
-    passes = "forward + backward" if training else "forward"
-    step = Step(1, training, fused=fused)
-    return _all_counts(
-        {"torch": lambda: trace(faked, step).macs(), "closed form": lambda: work(faked.model, fused).executed[passes]}
-    )
-
-
-def _all_counts(counters: dict[str, Callable[[], int]]) -> Macs:
-    """Ask every counter; what it raises is noted."""
     counts: dict[str, int | None] = {}
     problems: dict[str, str] = {}
-    for name, counter in counters.items():
-        try:
-            counts[name] = counter()
-        except Exception as error:  # a counter's failure is a result: reported beside the others
-            counts[name], problems[name] = None, f"{type(error).__name__}: {error}".splitlines()[0]
+    try:
+        with torch.no_grad():
+            for name, counter in {"fvcore": by_fvcore, "torch": by_torch, "closed form": _closed_form}.items():
+                try:
+                    counts[name] = counter(model, clip)
+                except Exception as error:  # a counter's failure is a result: reported beside the others
+                    counts[name], problems[name] = None, one_line(error)
+    finally:
+        model.train(was_training)
     return Macs(counts, problems)
 
 

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from tps_lab.backbones import videoize
+from tps_lab.text import table as table_of
 
 PST, VIDEO_SWIN, TIMESFORMER, VIVIT = "TPS, ECCV 2022", "Video Swin", "TimeSformer", "ViViT"
 
@@ -184,21 +185,38 @@ def table() -> list[dict[str, Any]]:
 
 def text(rows: list[dict[str, Any]]) -> str:
     """The table for the terminal, misfits and their explanations below it."""
-    lines = [
-        "Multiply-adds of one view (1 clip, 1 crop) in G: linear layers, convolutions, attention products; "
-        "× views: of all views.",
-        "",
-        f"{'model':22} {'source':15} {'clip':26} {'views':6}{'params M':>9}{'ours':>9}{'by hand':>9}{'printed':>9}"
-        f"{'misfit':>9}{'× views':>10}  status",
-    ]
+    heads = (
+        "model",
+        "source",
+        "clip",
+        "views",
+        "params M",
+        "ours",
+        "by hand",
+        "printed",
+        "misfit",
+        "× views",
+        "status",
+    )
+    cells = []
     for one in rows:
         shown = [f"{one[key]:g}" if one[key] is not None else "–" for key in ("expected_g", "printed_g")]
         misfit = "–" if one["misfit_pct"] is None else f"{one['misfit_pct']:+.2f} %"
         status = one["status"] + (f" ({one['tolerance']})" if one["tolerance"] else "")
-        lines.append(
-            f"{one['name']:22} {one['source']:15} {one['clip']:26} {one['views']:6}{one['params'] / 1e6:9.1f}"
-            f"{one['macs'] / 1e9:9.2f}{shown[0]:>9}{shown[1]:>9}{misfit:>9}"
-            f"{one['macs_all_views'] / 1e9:10.1f}  {status}"
-        )
+        figures = [f"{one['params'] / 1e6:.1f}", f"{one['macs'] / 1e9:.2f}", *shown, misfit]
+        total = f"{one['macs_all_views'] / 1e9:.1f}"
+        cells.append([one["name"], one["source"], one["clip"], one["views"], *figures, total, status])
+    above = (
+        "Multiply-adds of one view (1 clip, 1 crop) in G: linear layers, convolutions, attention products; "
+        "× views: of all views."
+    )
     notes = [f"  {one['source']}, {one['name']}: {one['note']}" for one in rows if one["note"]]
-    return "\n".join([*lines, "", *(["Where ours is not the printed figure:", *notes] if notes else [])])
+    return "\n".join(
+        [
+            above,
+            "",
+            table_of(heads, cells, left=(0, 1, 2, 3, 10)),
+            "",
+            *(["Where ours is not the printed figure:", *notes] if notes else []),
+        ]
+    )

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.data import Clips, Split
+from tps_lab.measure.accuracy import asked
 
 _LN2 = log(2)
 _DRAWS = 3  # orders that each clip is shuffled into
@@ -79,30 +80,24 @@ def rearrangements(
     Args:
         seed: of the shuffled orders, which are the same for all clips of a batch.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    logits: dict[str, list[Tensor]] = {}
-    labels: list[Tensor] = []
     changes = orders(clips.clip_shape[1], torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        for index in torch.arange(clips.size(split)).split(batch):
-            x, y = clips.batch(split, index, device)
-            labels.append(y.cpu())
-            for name, several in changes.items():
-                found = [model(x[:, :, order.to(device)]).float().cpu() for order in several]
-                logits.setdefault(name, []).append(torch.stack(found, 1))
-    model.train(was_training)
-    label = torch.cat(labels)[:, None]
+    every = [order for several in changes.values() for order in several]
+
+    def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        x, y = clips.batch(split, index, device)
+        return torch.stack([model(x[:, :, order.to(device)]).float() for order in every], 1), y
+
+    answers, labels = asked(model, clips.size(split), batch, ask, (len(every), len(clips.classes)))
+    logits = dict(zip(changes, answers.split([len(several) for several in changes.values()], 1), strict=True))
+    label = labels[:, None]
     other = torch.full((len(clips.classes),), -1)
     for a, b in clips.pairs:
         other[a], other[b] = b, a
-    unchanged = torch.cat(logits["as it is"])
+    unchanged = logits["as it is"]
     whole = unchanged.argmax(2)
     base = _percent(whole == label)
     rows = []
-    for name, parts in logits.items():
-        changed = torch.cat(parts)
+    for name, changed in logits.items():
         said = changed.argmax(2)
         top1 = _percent(said == label)
         opposite = _percent(said == other[label]) if clips.pairs else None
