@@ -15,22 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tps_lab import data as data_sets
+from tps_lab.data import Clips, opened
 from tps_lab.errors import InputError
 from tps_lab.explain.bench import SAFETY, Bench, Layout, coarsest, floor, randomise, ready
 from tps_lab.explain.ceilings import Tried, ceiling
 from tps_lab.explain.inside import Inside, look_inside
 from tps_lab.explain.symmetry import Symmetry
 from tps_lab.measure import time_use
-
-if TYPE_CHECKING:
-    from tps_lab.data import Clips
 
 _DRAWS = 3  # of weights, each with its own clips
 
@@ -266,11 +263,6 @@ def certify(
         as_given=as_given,
     )
     return found if clips is None else _on(found, model, clips, data or "", trained)
-
-
-def opened(data: str) -> Clips:
-    """A data set by its text."""
-    return data_sets.parse(data).opened()
 
 
 def _on(found: Certificate, model: Any, data: Clips, name: str, trained: bool) -> Certificate:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tps_lab import data as data_sets
 from tps_lab import plugins
 from tps_lab.backbones import create_model
+from tps_lab.data import opened
 from tps_lab.errors import InputError, unknown
 from tps_lab.explain import certificates
 from tps_lab.explain.certificates import Certificate
@@ -307,7 +307,7 @@ def certify(
     """
     if Path(text).is_dir():
         return _of_run(Path(text), data)
-    subject = find(text, certificates.opened(data).clip_shape[1] if data else None)
+    subject = find(text, opened(data).clip_shape[1] if data else None)
     torch.manual_seed(0)
     try:
         made = subject.make()
@@ -330,7 +330,7 @@ def _of_run(folder: Path, data: str | None) -> Certificate:
 
     run = runs.open_run(folder)
     on = data or str(run.config["data"])
-    model: Any = restore(run, data_sets.parse(on).opened())
+    model: Any = restore(run, opened(on))
     return certificates.certify(model, model.clip_shape, axes="CTHW", data=on, trained=True, name=str(run.row["label"]))
 
 
