@@ -250,3 +250,19 @@ def test_negative_layers_are_refused():
 def test_patterns_do_not_import_torch():
     program = "import sys, tps_lab; tps_lab.patterns['C'].reach(4); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_pattern_of_ones_own_is_an_entry_like_any_other(monkeypatch):
+    monkeypatch.setattr(patterns, "gallery", patterns._Gallery(patterns.gallery))
+    stairs = patterns.add("stairs", "0 1 / 2 3", "each patch of a square a frame later")
+    assert patterns.gallery["STAIRS"] is stairs
+    assert ShiftPattern.parse("0 1 / 2 3").note == "each patch of a square a frame later"
+    assert str(stairs) == "stairs"
+    assert patterns.add("stairs", [[0, 1], [2, 3]]) == stairs
+    for name, tile, says in (
+        ("c", "0 1", "stands for the tile -4 1 2"),
+        ("Bayer", "0 1", "already"),
+        ("2nd", "0", "letter"),
+    ):
+        with pytest.raises(InputError, match=says):
+            patterns.add(name, tile)

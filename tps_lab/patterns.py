@@ -26,16 +26,21 @@ from tps_lab.errors import InputError, shortened, unknown
 Border = Literal["circular", "zero", "edge"]
 BORDERS: tuple[str, ...] = get_args(Border)
 
-# The gallery, drawn as the paper draws it: one line, one row of patches.
+# The gallery: what to say of each, and its tile as the paper draws it, one line for one row of patches.
 # "uneven" and "even-2" have no printed tile: both are inferred from the figure so that they move
 # the same 12 of the 49 patches of a 7×7 window, once in one corner and once spread out.
-_TILES = {
-    "none": "0",
-    "center-one": """
+_GALLERY = {
+    "none": ("no shift: plain spatial attention", "0"),
+    "center-one": (
+        "one patch of nine comes from the previous frame",
+        """
          0  0  0
          0  1  0
          0  0  0""",
-    "uneven": """
+    ),
+    "uneven": (
+        "a quarter of a 7×7 window shifted, all of it in one corner (tile inferred)",
+        """
          1  1  1  1  0  0  0
          1  1  1  1  0  0  0
          1  1  1  1  0  0  0
@@ -43,39 +48,47 @@ _TILES = {
          0  0  0  0  0  0  0
          0  0  0  0  0  0  0
          0  0  0  0  0  0  0""",
-    "even-2": """
+    ),
+    "even-2": (
+        "a quarter of the patches shifted, spread evenly (tile inferred)",
+        """
          0  1
          0  0""",
-    "A": """
+    ),
+    "A": (
+        "Even-3, the Bayer mosaic: the previous, the current and the next frame",
+        """
          0  1
         -1  0""",
-    "B": """
+    ),
+    "B": (
+        "four frames in a 2×2 tile",
+        """
          0  1
         -1  2""",
-    "C": """
+    ),
+    "C": (
+        "nine frames in a 3×3 tile: the paper's choice",
+        """
         -4  1  2
         -1  0  3
         -2 -3  4""",
-    "C-without-4": """
+    ),
+    "C-without-4": (
+        "an early variant of C in the released code: -4 is replaced by 0",
+        """
          0  1  2
         -1  0  3
         -2 -3  4""",
-    "D": """
+    ),
+    "D": (
+        "sixteen frames in a 4×4 tile",
+        """
          0  1  2  3
         -1 -7  4  5
         -2 -4  7  6
         -3 -5 -6  8""",
-}
-_NOTES = {
-    "none": "no shift: plain spatial attention",
-    "center-one": "one patch of nine comes from the previous frame",
-    "uneven": "a quarter of a 7×7 window shifted, all of it in one corner (tile inferred)",
-    "even-2": "a quarter of the patches shifted, spread evenly (tile inferred)",
-    "A": "Even-3, the Bayer mosaic: the previous, the current and the next frame",
-    "B": "four frames in a 2×2 tile",
-    "C": "nine frames in a 3×3 tile: the paper's choice",
-    "C-without-4": "an early variant of C in the released code: -4 is replaced by 0",
-    "D": "sixteen frames in a 4×4 tile",
+    ),
 }
 _LARGEST_TILE, _LARGEST_OFFSET = 64, 10_000
 _ALIASES = {"even-3": "A", "bayer": "A", "c8": "C-without-4"}
@@ -87,7 +100,7 @@ class ShiftPattern:
 
     Args:
         tile: rows of integers; `tile[h % rows][w % columns]` is the offset of patch (h, w).
-        name: what to call it; does not take part in equality.
+        name, note: what to call it, and one phrase about it; they do not take part in equality.
 
     Raises:
         InputError: the tile is empty, ragged or not made of integers.
@@ -98,6 +111,7 @@ class ShiftPattern:
 
     tile: tuple[tuple[int, ...], ...]
     name: str = field(default="custom", compare=False)
+    note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tile", _checked_tile(self.tile))
@@ -133,11 +147,6 @@ class ShiftPattern:
 
     def __str__(self) -> str:
         return self.name if gallery.get(self.name) == self else self.text
-
-    @property
-    def note(self) -> str:
-        """One phrase about a named pattern; empty for a custom one."""
-        return _NOTES.get(self.name, "")
 
     # ------------------------------------------------------------------ what it mixes
 
@@ -223,7 +232,7 @@ def _integer(word: str, text: str) -> int:
             raise ValueError
         return int(word)
     except ValueError:
-        named = f", nor a pattern's name ({', '.join(_TILES)})" if "/" not in text else ""
+        named = f", nor a pattern's name ({', '.join(gallery)})" if "/" not in text else ""
         raise InputError(f"'{shortened(word)}' is not an integer offset{named}; tile: {shortened(text)!r}") from None
 
 
@@ -263,8 +272,31 @@ class _Gallery(dict[str, ShiftPattern]):
 
 
 gallery: _Gallery = _Gallery()
-for _name, _text in _TILES.items():
-    gallery[_name] = ShiftPattern(tuple(tuple(map(int, row.split())) for row in _text.strip().splitlines()), _name)
+
+
+def add(name: str, tile: str | Sequence[Sequence[int]], note: str = "") -> ShiftPattern:
+    """A pattern of your own by a name, in the gallery of this process from now on; a plugin's line is one for good.
+
+    Args:
+        name: begins with a letter; no blanks, commas or slashes.
+        tile: as `ShiftPattern.parse` takes it.
+        note: one phrase about it.
+
+    Raises:
+        InputError: the name stands for another tile already, or is none; or the tile is wrong.
+    """
+    if not re.fullmatch(r"[A-Za-z][^/,\s]*", name):
+        raise InputError(f"a pattern's name begins with a letter and has no blank, comma or slash, got {name!r}")
+    pattern = ShiftPattern(ShiftPattern.parse(tile).tile, name, note)
+    folded = {known.casefold(): known for known in gallery} | _ALIASES
+    if (known := folded.get(name.casefold())) and gallery[known] != pattern:
+        raise InputError(f"the name '{name}' stands for the tile {gallery[known].text} already: take another")
+    gallery[name] = pattern
+    return pattern
+
+
+for _name, (_note, _tile) in _GALLERY.items():
+    add(_name, _tile.strip(), _note)
 
 
 class _SubscriptableModule(types.ModuleType):

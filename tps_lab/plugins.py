@@ -1,4 +1,4 @@
-"""Python files of the user's own that define variants, patterns or data sets (`--plugin`)."""
+"""Python files of the user's own that define variants, patterns, data sets or metrics (`--plugin`)."""
 
 from __future__ import annotations
 

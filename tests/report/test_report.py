@@ -343,7 +343,7 @@ def test_table_is_numeric_and_takes_seeds_together() -> None:
     assert row["interval"] == "seeds"
     failed = frame[frame["status"] == "failed"].iloc[0]
     assert math.isnan(failed["top1_pct"])
-    assert all(frame[name].dtype == float for name in tables.COSTS)
+    assert all(frame[name].dtype == float for name in tables.figures())
 
 
 def test_text_table_fits_a_terminal() -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from tps_lab.errors import InputError
 from tps_lab.files import Damaged
-from tps_lab.results import runs
+from tps_lab.results import metrics, runs
 
 Damage = Callable[[Path], Any]
 
@@ -223,3 +223,23 @@ def test_scores_and_clip_names_are_kept_and_checked(tmp_path):
         run = runs.Run(path)
         with pytest.raises(Damaged, match=r"scores|names"):
             _ = run.scores, run.clip_names
+
+
+def test_a_metric_of_answers_is_in_the_row_of_runs_that_were_there_before(tmp_path, monkeypatch):
+    path = run_folder(tmp_path, right=6)
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+
+    @metrics.metric("said_left_pct", "Said left")
+    def said_left(answers, labels):
+        return 100 * np.mean(answers == 0)
+
+    answers, _ = runs.Run(path).predictions
+    assert runs.Run(path).row["said_left_pct"] == pytest.approx(100 * list(answers).count(0) / len(answers))
+    assert "said_left_pct" in metrics.measures()
+    (path / "predictions.safetensors").unlink()
+    assert "said_left_pct" not in runs.Run(path).row
+    (path / "predictions.safetensors").write_bytes(b"x")
+    assert "said_left_pct" not in runs.Run(path).row
+    for name, says in (("macs", "already"), ("said left", "letters")):
+        with pytest.raises(InputError, match=says):
+            metrics.metric(name, "")

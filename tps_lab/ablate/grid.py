@@ -12,11 +12,12 @@ import yaml
 from pydantic import ValidationError
 
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
-from tps_lab.ablate.grid_file import MEASURES, SCALES, GridFile, Scale, ScaleName, explained
+from tps_lab.ablate.grid_file import SCALES, GridFile, Scale, ScaleName, explained
 from tps_lab.ablate.tuning import Choice
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 from tps_lab.results.axes import of_several
+from tps_lab.results.metrics import measures
 from tps_lab.training.config import means_text
 
 
@@ -136,9 +137,10 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
 
 
 def _check_names(grid: RunGrid, document: Document) -> None:
+    known = measures()
     for i, measure in enumerate(grid.file.measures):
-        if measure not in MEASURES:
-            raise InputError(f"{document.where(('measures', i))}: {unknown('measure', measure, MEASURES)}")
+        if measure not in known:
+            raise InputError(f"{document.where(('measures', i))}: {unknown('measure', measure, known)}")
     baseline = grid.file.baseline
     # a variant serves too: with several data sets each has a case of it
     names = dict.fromkeys([*grid.cases, *(cell.config.attention.name for cell in grid.cells)])
@@ -155,9 +157,9 @@ def _check_names(grid: RunGrid, document: Document) -> None:
         if case not in listed:
             raise InputError(f"{document.where(('paper', 'numbers', case))}: {unknown('case', case, grid.cases)}")
         for measure in numbers:
-            if measure not in MEASURES:
+            if measure not in known:
                 where = document.where(("paper", "numbers", case, measure))
-                raise InputError(f"{where}: {unknown('measure', measure, MEASURES)}")
+                raise InputError(f"{where}: {unknown('measure', measure, known)}")
     axes = {key for cell in grid.cells for key, _ in cell.values} | grid.file.base.keys() | grid.scale.base.keys()
     vary = grid.file.vary
     for i, excluded in enumerate(vary.exclude):
@@ -169,4 +171,4 @@ def _check_names(grid: RunGrid, document: Document) -> None:
             raise InputError(f"{where}: {unknown('key', key, sorted(axes))}")
 
 
-__all__ = ["MEASURES", "SCALES", "Cell", "GridFile", "RunGrid", "about", "configuration", "find", "load"]
+__all__ = ["SCALES", "Cell", "GridFile", "RunGrid", "about", "configuration", "find", "load"]

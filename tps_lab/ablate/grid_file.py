@@ -13,10 +13,6 @@ from tps_lab.errors import shortened, unknown
 
 ScaleName = Literal["small", "paper"]
 SCALES: tuple[ScaleName, ...] = ("small", "paper")
-MEASURES = (
-    "top1_pct top5_pct val_top1_pct test_loss per_class_pct per_pair_pct params macs peak_memory_bytes.training "
-    "peak_memory_bytes.inference latency_ms.median clips_per_second train_step_ms.median train_seconds"
-).split()
 _BRANCHES = ("list[", "dict[", "int")
 
 

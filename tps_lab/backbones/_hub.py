@@ -172,7 +172,7 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
             raise InputError(f"{name} holds a {type(model).__name__}, not a {cls.__name__}: ask VideoModel for it")
         if not weights_file.is_file():
             raise InputError(f"{name} holds no {_WEIGHTS}")
-        _weights.fill(model, _weights.read(weights_file), f"the weights of {name}")
+        _weights.fill(model, _weights.read(weights_file), f"the weights of {name}")  # type: ignore[arg-type]
         return model
 
 

@@ -87,7 +87,7 @@ class Explanation:
             lines.append(("reach", self._reach()))
             lines.append(("own place", self._own_place()))
             if mixing.components > 1:
-                lines.append(("components", f"the clip falls into {mixing.components} sets of tokens that never meet"))
+                lines.append(("parts", f"the clip falls into {mixing.components} sets of tokens that never meet"))
         chance = f"chance {100 / len(clips.classes):.1f} %"
         blind = "not capped" if clips.ceiling is None else f"at most {100 * clips.ceiling:.1f} %"
         lines.append(("task", f"{chance}, blind to frame order {blind}" + self._needs()))

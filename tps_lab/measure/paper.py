@@ -185,19 +185,7 @@ def table() -> list[dict[str, Any]]:
 
 def text(rows: list[dict[str, Any]]) -> str:
     """The table for the terminal, misfits and their explanations below it."""
-    heads = (
-        "model",
-        "source",
-        "clip",
-        "views",
-        "params M",
-        "ours",
-        "by hand",
-        "printed",
-        "misfit",
-        "× views",
-        "status",
-    )
+    heads = "model,source,clip,views,params M,ours,by hand,printed,misfit,× views,status".split(",")
     cells = []
     for one in rows:
         shown = [f"{one[key]:g}" if one[key] is not None else "–" for key in ("expected_g", "printed_g")]
@@ -211,12 +199,5 @@ def text(rows: list[dict[str, Any]]) -> str:
         "× views: of all views."
     )
     notes = [f"  {one['source']}, {one['name']}: {one['note']}" for one in rows if one["note"]]
-    return "\n".join(
-        [
-            above,
-            "",
-            table_of(heads, cells, left=(0, 1, 2, 3, 10)),
-            "",
-            *(["Where ours is not the printed figure:", *notes] if notes else []),
-        ]
-    )
+    found = f"{above}\n\n{table_of(heads, cells, left=(0, 1, 2, 3, 10))}\n"
+    return "\n".join([found, *(["Where ours is not the printed figure:", *notes] if notes else [])])

@@ -7,10 +7,11 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tps_lab.report.tables import COSTS, cost, is_disputed, over
+from tps_lab.report.tables import cost, is_disputed, over
 from tps_lab.report.wording import listed
 from tps_lab.results.groups import SETTINGS, Group, setting_text
-from tps_lab.results.units import Kind, Unit, unit_for
+from tps_lab.results.metrics import METRICS, Metric
+from tps_lab.results.units import Unit, unit_for
 from tps_lab.viz.style import Look, looks, marker_path
 
 
@@ -71,7 +72,7 @@ def results(groups: Sequence[Group]) -> Results:
     """The results table of groups that share a data set."""
     left_out = _left_out(groups)
     units = {name: unit for name, unit in _units(groups).items() if name not in left_out}
-    percents = {key: head for key, head in _PERCENTS.items() if key not in left_out}
+    percents = {key: head for key, head in _percents().items() if key not in left_out}
     found = Results(_columns(percents, units), [], unshown=_said(left_out))
     letters = _letters()
     known: dict[str, str] = {}
@@ -113,32 +114,29 @@ def trouble(group: Group) -> list[str]:
 
 # ---------------------------------------------------------------------- parts
 
-_PERCENTS = {"top5_pct": "Top-5", "ceiling_pct": "Ceiling"}
-# column name → heading, what it shares with its neighbours, kind
-_COSTS: dict[str, tuple[str, str, Kind]] = {
-    "params": ("Params", "", "count"),
-    "macs": ("MACs", "", "count"),
-    "training_memory_bytes": ("Training", "Peak memory", "bytes"),
-    "inference_memory_bytes": ("Inference", "Peak memory", "bytes"),
-    "latency_ms": ("Latency", "", "ms"),
-    "clips_per_second": ("Throughput", "", "rate"),
-    "train_seconds": ("Training\ntime", "", "seconds"),
-}
+
+def _percents() -> dict[str, str]:
+    """Key in a row → heading."""
+    shown = {one.key: one.head for one in METRICS.values() if one.kind == "percent" and one.head}
+    return shown | {"ceiling_pct": "Ceiling"}
+
+
+def _costs() -> dict[str, Metric]:
+    return {one.name: one for one in METRICS.values() if one.kind != "percent" and one.head}
 
 
 def _units(groups: Sequence[Group]) -> dict[str, Unit]:
-    return {name: unit_for(kind, [cost(group, name) for group in groups]) for name, (_, _, kind) in _COSTS.items()}
+    return {name: unit_for(one.kind, [cost(group, name) for group in groups]) for name, one in _costs().items()}
 
 
 def _left_out(groups: Sequence[Group]) -> dict[str, str]:
     """Columns that no variant has a figure for, all for one reason → that reason."""
     done = [group for group in groups if group.done]
-    keys = {key: key for key in _PERCENTS} | {
-        name: COSTS[name] for name, (_, shared, _) in _COSTS.items() if not shared
-    }
+    percents = _percents()
+    keys = {key: key for key in percents} | {name: one.key for name, one in _costs().items() if not one.shared}
     found = {}
     for name, key in keys.items():
-        there = any((group.one(key) if name in _PERCENTS else cost(group, name)) is not None for group in groups)
+        there = any((group.one(key) if name in percents else cost(group, name)) is not None for group in groups)
         reasons = {group.why_missing(key) for group in done}
         if not there and len(reasons) == 1:
             found[name] = reasons.pop()
@@ -146,7 +144,7 @@ def _left_out(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def _said(left_out: Mapping[str, str]) -> list[str]:
-    heads = _PERCENTS | {name: " ".join(head.split()) for name, (head, _, _) in _COSTS.items()}
+    heads = _percents() | {name: " ".join(one.head.split()) for name, one in _costs().items()}
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         by_reason.setdefault(reason, []).append(heads[name] if not by_reason.get(reason) else heads[name].lower())
@@ -156,13 +154,13 @@ def _said(left_out: Mapping[str, str]) -> list[str]:
 def _columns(percents: Mapping[str, str], units: Mapping[str, Unit]) -> list[Column]:
     columns = [Column("Top-1", "%"), *(Column(head, "%") for head in percents.values())]
     for name in units:
-        head, shared, _ = _COSTS[name]
+        one = METRICS[name]
         unit = units[name].name
         if name == "macs":
             unit = f"{unit} multiply-adds\nper clip".strip()
         if name == "latency_ms":
             unit = "ms, median\nand IQR"
-        columns.append(Column(head, unit, shared))
+        columns.append(Column(one.head, unit, one.shared))
     return columns
 
 
@@ -190,7 +188,7 @@ def _percent(group: Group, key: str, note: Callable[[str], str]) -> TableCell:
 def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> TableCell:
     value = cost(group, name)
     if value is None:
-        return _missing(group, COSTS[name], note)
+        return _missing(group, METRICS[name].key, note)
     cell_note = below = ""
     if name == "latency_ms" and (iqr := cost(group, "latency_iqr_ms")) is not None:
         below = f"IQR {unit.number(iqr)}"

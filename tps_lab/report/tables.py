@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
 from tps_lab.results.groups import SETTINGS, Group, RunLike, group_runs
+from tps_lab.results.metrics import METRICS
 from tps_lab.results.units import unit_for
 from tps_lab.text import short
 from tps_lab.text import table as as_columns
@@ -18,18 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what formulas of spreadsheets begin with
-# column → dotted name in a row; of several seeds the median, but the largest of memory
-COSTS = {
-    "params": "params",
-    "macs": "macs",
-    "training_memory_bytes": "peak_memory_bytes.training",
-    "inference_memory_bytes": "peak_memory_bytes.inference",
-    "latency_ms": "latency_ms.median",
-    "latency_iqr_ms": "latency_ms.iqr",
-    "clips_per_second": "clips_per_second",
-    "train_step_ms": "train_step_ms.median",
-    "train_seconds": "train_seconds",
-}
+
+
+def figures() -> list[str]:
+    """Columns besides accuracies and their intervals: what runs cost, and metrics of a plugin."""
+    return [one.name for one in METRICS.values() if one.of is not None or one.kind != "percent"]
 
 
 def table(runs: Iterable[RunLike]) -> pd.DataFrame:
@@ -42,8 +36,8 @@ def table(runs: Iterable[RunLike]) -> pd.DataFrame:
 
     groups = group_runs(runs)
     frame = pd.DataFrame([_numbers(group) for group in groups])
-    figures = [name for name in frame if name.endswith("_pct") or name in COSTS]
-    frame[figures] = frame[figures].astype(float)
+    numbers = [name for name in frame if name.endswith("_pct") or name in figures()]
+    frame[numbers] = frame[numbers].astype(float)
     return frame
 
 
@@ -103,8 +97,11 @@ def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def cost(group: Group, name: str) -> float | None:
-    """A cost of a group by its column's name."""
-    return group.one(COSTS[name], max) if name.endswith("memory_bytes") else group.one(COSTS[name])
+    """A figure of a group by its column's name: the median of its runs, of memory the most, of answers the mean."""
+    one = METRICS[name]
+    if one.of is not None:
+        return group.mean(one.key)
+    return group.one(one.key, max) if one.kind == "bytes" else group.one(one.key)
 
 
 def is_disputed(group: Group) -> bool:
@@ -140,7 +137,7 @@ def _numbers(group: Group) -> dict[str, Any]:
             "chance_pct": group.one("chance_pct"),
             "ceiling_pct": group.one("ceiling_pct"),
         }
-        | {name: cost(group, name) for name in COSTS}
+        | {name: cost(group, name) for name in figures()}
         | {"macs_status": "disputed" if is_disputed(group) else str(group.first.get("macs_status") or "")}
         | {"run_ids": " ".join(str(run.row.get("id")) for run in group.runs)}
     )

@@ -33,6 +33,7 @@ from tps_lab import files
 from tps_lab.documents import Document
 from tps_lab.errors import InputError
 from tps_lab.results import archive, schema
+from tps_lab.results.metrics import of_answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,14 @@ class Run:
 
     @cached_property
     def row(self) -> dict[str, Any]:
+        """Its figures; metrics of answers among them (`results.metrics`)."""
+        try:
+            return of_answers(lambda: self.predictions) | self._row
+        except InputError:  # whoever asks for the answers themselves is told what is wrong with them
+            return self._row
+
+    @cached_property
+    def _row(self) -> dict[str, Any]:
         return self._part("row.json", lambda file: schema.checked(files.read_json(file), "row", file.name), needed=True)
 
     @cached_property
@@ -96,7 +105,7 @@ class Run:
         """All of the file; not kept as a whole, as scores of many runs are large."""
 
         def answers(file: Path) -> schema.Answers:
-            return schema.check_answers(_arrays(file), self.row, file.name)
+            return schema.check_answers(_arrays(file), self._row, file.name)
 
         return self._part("predictions.safetensors", answers)
 
