@@ -72,12 +72,12 @@ class Outcome:
     states: Sequence[State]
 
     def table(self) -> Any:
-        from tps_lab.ablate.summary import table
+        from tps_lab.ablate.watching import table
 
         return table(self.grid, self.states)
 
     def plain(self) -> dict[str, Any]:
-        from tps_lab.ablate.summary import summary
+        from tps_lab.ablate.watching import summary
 
         return {
             "out": str(self.out),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -95,10 +94,7 @@ def explained(error: ValidationError, document: Document) -> str:
     key = str(path[-1]) if path else ""
     where = document.where(path)
     if first["type"] == "extra_forbidden":
-        known = _fields_at(path[:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        return f"{where}: unknown key '{shortened(key)}'; {hint}expected one of {', '.join(known)}"
+        return f"{where}: {unknown('key', key, _fields_at(path[:-1]))}"
     if first["type"] == "missing":
         return f"{where}: the key '{key}' is missing"
     if first["type"] == "literal_error" and path[:1] == ("scales",):

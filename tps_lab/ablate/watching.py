@@ -1,17 +1,21 @@
-"""What people see while a grid runs: a table on a terminal, plain lines in a log."""
+"""What people see of a grid: while it runs a table on a terminal, or plain lines in a log; at the end what it found."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tps_lab.ablate import claims
+from tps_lab.ablate.grid import RunGrid
 from tps_lab.ablate.scheduler import State, Watch
 from tps_lab.progress import in_words
+from tps_lab.results.axes import short
+from tps_lab.text import table as columns
 
 _SHOWN = 30  # rows of the table; the rest is counted
 _ORDER = {"running": 0, "failed": 1, "elsewhere": 2, "waiting": 3, "done": 4}
@@ -134,3 +138,77 @@ def _result(state: State, short: bool = False) -> str:
 def _clock(seconds: float) -> str:
     minutes, hours = round(seconds) // 60, round(seconds) // 3600
     return f"{hours}:{minutes % 60:02d} h" if hours else f"{minutes}:{round(seconds) % 60:02d} min"
+
+
+# ---------------------------------------------------------------------- what it found
+
+
+def summary(grid: RunGrid, states: Sequence[State]) -> list[dict[str, Any]]:
+    """One entry a case: how many seeds are done, mean and range of each measure, the paper's numbers."""
+    paper = grid.file.paper.numbers if grid.file.paper else {}
+    entries = []
+    for case, steps in dict.fromkeys((state.cell.case, state.cell.budget) for state in states):
+        own = [state for state in states if (state.cell.case, state.cell.budget) == (case, steps)]
+        rows = [state.row for state in own if state.status == "done" and state.row is not None]
+        entries.append(
+            {
+                "case": case,
+                "steps": steps,
+                "tuned": dict(own[0].cell.tuned),
+                "seeds": len(rows),
+                "failed": sum(state.status == "failed" for state in own),
+                "measures": {name: figures for name in grid.file.measures if (figures := _figures(rows, name))},
+                "paper": paper.get(case, {}),
+            }
+        )
+    return entries
+
+
+def value(row: Mapping[str, Any], measure: str) -> float | None:
+    """A measure by its dotted name; None where a row has none."""
+    found: Any = row
+    for part in measure.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, (int, float)) else None
+
+
+def _figures(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float]:
+    values = [found for row in rows if (found := value(row, measure)) is not None]
+    return {"mean": fmean(values), "low": min(values), "high": max(values)} if values else {}
+
+
+def table(grid: RunGrid, states: Sequence[State]) -> str:
+    """The summary for the terminal, in the file's order: means over few seeds are not ranked."""
+    entries = summary(grid, states)
+    shown = [name for name in grid.file.measures if any(name in entry["measures"] for entry in entries)]
+    printed = [name for name in shown if any(name in entry["paper"] for entry in entries)]
+    several = len(grid.scale.budgets) > 1
+    tuned = list(grid.scale.tune.over) if grid.scale.tune else []
+    heads = ["case", *(["steps"] if several else []), *map(short, tuned), "seeds"]
+    for name in shown:
+        heads.append(name.replace("_pct", " %").replace("_bytes", ""))
+        if name in printed:
+            heads.append(f"paper {name.replace('_pct', ' %')}")
+    rows = []
+    for entry in entries:
+        cells = [entry["case"], *([str(entry["steps"])] if several else [])]
+        cells += [str(entry["tuned"].get(key, "")) for key in tuned]
+        cells += [f"{entry['seeds']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")]
+        for name in shown:
+            cells.append(_printed(name, entry["measures"].get(name)))
+            if name in printed:
+                cells.append(f"{entry['paper'][name]:g}" if name in entry["paper"] else "–")
+        rows.append(cells)
+    return f"{grid.file.question}\n\n{columns(heads, rows)}"
+
+
+def _printed(name: str, figures: Mapping[str, float] | None) -> str:
+    if figures is None:
+        return "–"
+    mean, spread = figures["mean"], figures["high"] > figures["low"]
+    if name.startswith("peak_memory"):
+        return f"{mean / 2**30:.3f} GiB"
+    if name in ("macs", "params"):
+        return f"{mean / 1e9:.4f} G" if name == "macs" else f"{mean / 1e6:.3f} M"
+    between = f" ({figures['low']:.1f} to {figures['high']:.1f})" if spread and name.endswith("_pct") else ""
+    return f"{mean:.1f}{between}"
