@@ -39,7 +39,7 @@ def test_dry_run_run_and_again(command, tmp_path):
     assert [cell["status"] for cell in json.loads(out)["cells"]] == ["done", "done"]
     code, out, _ = command("ablate", file, "--dry-run", "--json", "--only", "spatial")
     assert [cell["done"] for cell in json.loads(out)["cells"]] == [True, False]
-    assert json.loads(out)["cells"][1]["how"] == "as earlier"
+    assert json.loads(out)["cells"][1]["how"] == "earlier runs"
 
 
 def test_failed_cells_are_exit_code_1(command, tmp_path):

@@ -316,9 +316,9 @@ def test_every_family_is_listed_by_name():
         ("resnet50", r"timm.models.resnet.ResNet\) cannot become.*no attention between patches.*can: vit_small"),
         ("convnext_tiny", "no attention between patches was found"),
         ("levit_128", r"no family here knows its attention \(Attention, AttentionDownsample\)"),
-        ("vit_relpos_small_patch16_224", "can, and near it: vit_small_patch16_224"),
+        ("vit_relpos_small_patch16_224", "nearest to it: vit_small_patch16_224"),
         ("coatnet_0_224", "only MaxViT can be converted.*this one has MbConvBlock: try one of the timm names"),
-        ("vit_tiny_r_s16_p8_224", "this model has HybridEmbed; can: vit_small_patch16_224"),
+        ("vit_tiny_r_s16_p8_224", "this model has HybridEmbed; these can: vit_small_patch16_224"),
     ],
 )
 def test_a_name_that_cannot_be_made_gets_its_reason(name, hint):

@@ -204,7 +204,7 @@ def test_damage_is_named_and_nothing_is_run(cache, tmp_path, how):
         said["shards"]["train-00001"] = _simulated.file_hash(file)
         said["content"] = _simulated.content_hash(said["shards"])
         (folder / "contents.json").write_text(json.dumps(said))
-    with pytest.raises(InputError, match=r"damaged|does not name its own content"):
+    with pytest.raises(InputError, match=r"damaged|do not fit each other"):
         parse(SMALL, path=str(folder)).opened()
 
 

@@ -1,6 +1,6 @@
 """Who works on which cell, on a file system that several machines share, and no database.
 
-.claims/<cell>.<n>      one empty-handed winner per number: it is created exclusively
+.claims/<cell>.<n>      a claim; created exclusively, so that each number has one winner
 .claims/<cell>.now      how far its holder is; replaced whole
 
 Whoever holds the highest number holds the cell while the file keeps being touched. A holder that
@@ -62,7 +62,7 @@ class Claim:
                 files.write_whole(_now_file(self.folder, self.cell), json.dumps(self._now), to_disk=False)
 
     def release(self) -> None:
-        """Give it back: a claim that was never touched since 1970 is silent at once."""
+        """Give it back: its time becomes that of 1970, so that it counts as silent at once."""
         self._stop.set()
         with suppress(OSError):
             os.utime(self.file, (0, 0), follow_symlinks=False)

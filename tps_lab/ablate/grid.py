@@ -31,7 +31,7 @@ class RunGrid:
     scale: Scale
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
-    choices: Mapping[tuple[str, int], Choice] = field(default_factory=dict)  # case and steps → what it is run at
+    choices: Mapping[tuple[str, int], Choice] = field(default_factory=dict)  # case and steps → what it runs with
     path: Path = Path()
     made: Cells | None = field(default=None, compare=False, repr=False)
     where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)

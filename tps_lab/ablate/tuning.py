@@ -1,4 +1,4 @@
-"""What each case is run at: the trial that did best on the validation clips, by the tuning's own seeds."""
+"""The values that each case runs with: those of the trial that did best on the validation clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Point = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a case is run at.
+    """The values that a case runs with.
 
     Args:
         values: what was tuned, and the value that was chosen; None: no trial ended well.

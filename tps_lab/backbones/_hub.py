@@ -32,7 +32,7 @@ class HubModel(ModelHubMixin):
     """What makes a video model savable; see `VideoModel`.
 
     Attributes:
-        made_with: the image model's name, and options that the model itself does not tell any more.
+        made_with: the image model's name, and options that can no longer be read off the model.
     """
 
     _hub_mixin_config: Any = MappingProxyType(

@@ -30,10 +30,10 @@ def cannot_convert(image_model: nn.Module, names: Iterable[str], name: str | Non
     kind = type(image_model)
     name = name or (getattr(image_model, "pretrained_cfg", None) or {}).get("architecture") or kind.__name__
     near = difflib.get_close_matches(name, list(names), n=3)
-    hint = f"; can, and near it: {', '.join(near)}" if near else ""
+    hint = f"; nearest to it: {', '.join(near)}" if near else ""
     return InputError(
         f"{name} ({kind.__module__}.{kind.__name__}) cannot become a video model: {_reason(image_model)}; "
-        f"can: {', '.join(EXAMPLES)} and others of their families{hint}"
+        f"these can: {', '.join(EXAMPLES)} and others of their families{hint}"
     )
 
 
@@ -57,5 +57,5 @@ def check_patch_embed(image_model: Any) -> None:
     if not isinstance(image_model.patch_embed, PatchEmbed):
         kind = type(image_model.patch_embed).__name__
         raise InputError(
-            f"patches must be embedded by a single convolution, this model has {kind}; can: {', '.join(EXAMPLES)}"
+            f"patches must be embedded by a single convolution, this model has {kind}; these can: {', '.join(EXAMPLES)}"
         )

@@ -88,7 +88,7 @@ def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int 
                 rgb = _as_shown(picture)
         except Image.DecompressionBombError as error:
             raise UnreadableVideo(path, f"picture {printable(names[i])} is too large") from error
-        except _Untold as error:
+        except _UnknownWhite as error:
             raise UnreadableVideo(path, f"picture {printable(names[i])} {error}") from error
         except (OSError, ValueError, SyntaxError) as error:  # PIL: SyntaxError for broken PNGs
             why = "cut off or damaged" if (path / names[i]).stat().st_size else "empty file"
@@ -103,7 +103,7 @@ def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int 
     return np.stack([found[i] for i in wanted])
 
 
-class _Untold(Exception):
+class _UnknownWhite(Exception):
     """A picture that does not say which of its numbers is white."""
 
 
@@ -132,7 +132,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     tags = getattr(picture, "tag_v2", {})  # of a TIFF
     bits, kind = int(tags.get(258, (16,))[0]), int(tags.get(339, (1,))[0])
     if picture.mode.startswith("F") or bits > 16 or kind != 1:
-        raise _Untold("has floating-point, signed or 32-bit numbers, and nothing says which of them is white")
+        raise _UnknownWhite("has floating-point, signed or 32-bit numbers, and nothing says which of them is white")
     grey = np.asarray(picture).astype(np.int64)
     if (hidden := picture.info.get("transparency")) is not None:
         grey = np.where(grey == hidden, 0, grey)

@@ -201,7 +201,7 @@ def _command(what: str, spec: Simulated) -> list[str]:
 
 def _last_line(text: str) -> str:
     found = [line for line in text.strip().splitlines() if line.strip()]
-    return found[-1].removeprefix("tps_lab.errors.InputError: ") if found else "rendering failed without a word"
+    return found[-1].removeprefix("tps_lab.errors.InputError: ") if found else "rendering failed and said nothing"
 
 
 # ---------------------------------------------------------------------- the other process

@@ -252,7 +252,7 @@ def _contents(spec: Simulated) -> dict[str, Any]:
         why = _difference(found, spec.identity)
         raise InputError(f"{spec.folder} holds other scenes ({why}); another path=, or none")
     if content_hash(sums) != content or list(sums) != [shard_name(split, first) for split, first, _ in shards(spec)]:
-        raise InputError(f"{file} does not name its own content; remove {spec.folder} and: {make}")
+        raise InputError(f"{file} and the hash in it do not fit each other; remove {spec.folder} and: {make}")
     if spec.content and not content.startswith(spec.content):
         raise InputError(
             f"{spec.folder} holds content {content[:16]}, content={spec.content} is asked for: "

@@ -155,8 +155,8 @@ def count_and_predict(make: Maker, step: Step, devices: Sequence[str] = ()) -> t
 
     Returns:
         As `costs`, and: step's own fields; training_parts_bytes, most_of_each_part_bytes, fits and largest_batch by
-        size of GPU; work (see `Work.row`, with `by_counter` and `status`), traffic_bytes, roofline. What cannot be
-        had is None, and `missing` says why. And the parts of a training step.
+        size of GPU; work (see `Work.row`, with `by_counter` and `status`), traffic_bytes, roofline. What is not
+        known is None, and `missing` says why. And the parts of a training step.
 
     Raises:
         InputError: an unknown device, or a precision that it has no figure for.

@@ -47,7 +47,7 @@ class OutOfMemory(RuntimeError):
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Bytes; reserved is CUDA's only. `how` says how they were had."""
+    """Bytes; reserved is CUDA's only. `how` says how they were measured."""
 
     training: int
     inference: int

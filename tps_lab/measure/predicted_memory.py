@@ -59,7 +59,7 @@ class PredictedMemory:
     target: Target
 
     def row(self) -> dict[str, Any]:
-        """The peaks as plain data, and how they were had."""
+        """The peaks as plain data, and how they were predicted."""
         cuda = self.target == "cuda"
         how = (
             "for CUDA: a step without memory, in a model of its allocator"

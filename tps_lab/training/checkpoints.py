@@ -1,4 +1,4 @@
-"""Where a training stood, so that it goes on from there to the bit.
+"""The state of a training, so that it goes on from there bit for bit.
 
 checkpoint-<step>/
     model.safetensors   the weights
@@ -104,7 +104,7 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
-        """The newest last; what somebody else calls so, or a link, is none."""
+        """The newest last; links do not count, nor what others gave such a name."""
         found = self.folder.glob(f"{_NAME}*")
         return sorted(one for one in found if one.name.removeprefix(_NAME).isdigit() and not one.is_symlink())
 

@@ -40,7 +40,7 @@ class Forecast:
         weight_bytes: of the model, as it is kept.
         seconds: of the whole run.
         step_seconds, reading_seconds: of a step, and what of it goes into reading clips (0 where none was read).
-        how: how the seconds were had.
+        how: where the seconds come from.
         first_loss: of a step that was tried.
         notes: what is missing.
     """
@@ -104,7 +104,7 @@ def forecast(
     large = step_macs > _TRIED_MACS and device.type == "cpu"
     tried = _Tried(0.0, 0.0)
     if earlier_seconds is not None:
-        how = "as earlier"
+        how = "earlier runs"
     elif notes or tries == "nothing" or (large and tries == "small") or memory >= FULL * memory_here:
         tried, how = _Tried(0.0, TRAINING * macs / _macs_per_second()), "from multiply-adds"
     elif large:

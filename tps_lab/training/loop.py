@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tps_lab.results import runs
     from tps_lab.training.config import Regularise, RunConfig
 
-Stood = tuple[dict[str, "Tensor"], dict[str, Any]]  # weights and the rest, as `Checkpoints.newest` gives them
+Saved = tuple[dict[str, "Tensor"], dict[str, Any]]  # weights and the rest, as `Checkpoints.newest` gives them
 
 
 @dataclass
@@ -53,8 +53,8 @@ class Loop:
         """The model that is validated, tested and kept."""
         return self.model if self.averaged is None else self.averaged.module
 
-    def fit(self, stood: Stood | None) -> None:
-        """Train, from where it stood if it did.
+    def fit(self, saved: Saved | None) -> None:
+        """Train from the first step, or from where a checkpoint was written.
 
         Raises:
             KeyboardInterrupt: stopped by hand, and after which step.
@@ -72,8 +72,8 @@ class Loop:
         sums, classes = Sums(device), len(self.clips.classes)
         torch.manual_seed(self.config.seed + 1_000_003 * team.index)  # whatever was measured before
         first = 1
-        if stood:
-            first = 1 + self._restore(stood, optimizer, schedule, order, sums)
+        if saved:
+            first = 1 + self._restore(saved, optimizer, schedule, order, sums)
         workers = how_many_workers(self.config.workers, self.clips, team.count)
         feed = Feed(self.clips, order, device, team.index, team.count, workers)
         batches = iter(feed)
@@ -157,9 +157,9 @@ class Loop:
         if self.team.is_first:
             self.checkpoints.save(step, self.model.state_dict(), state)
 
-    def _restore(self, stood: Stood, optimizer: Any, schedule: Any, order: ClipOrder, sums: Sums) -> int:
+    def _restore(self, saved: Saved, optimizer: Any, schedule: Any, order: ClipOrder, sums: Sums) -> int:
         """Put everything back to where it was; returns the step that it was after."""
-        weights, state = stood
+        weights, state = saved
         own = state["processes"]
         if len(own) != self.team.count:
             raise InputError(

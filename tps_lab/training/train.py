@@ -76,11 +76,11 @@ def train(
     team.check(config.recipe)
     model = build(config, clips).to(accelerator.device)
     facts = describe(config, clips, model)
-    stood = checkpoints.newest() if checkpoints else None
+    saved = checkpoints.newest() if checkpoints else None
     accelerator.wait_for_everyone()  # until all have read what the first is about to change
     writer: runs.RunWriter | NoWriter = NoWriter(folder)
     if team.is_first:
-        writer = runs.RunWriter(folder, keep_bytes=stood[1]["metrics_bytes"] if stood else None)
+        writer = runs.RunWriter(folder, keep_bytes=saved[1]["metrics_bytes"] if saved else None)
     if config.trackers:
         try:  # in the run's folder, once it is there
             trackers.begin(accelerator, {"run": folder.name, **runs.flat(content)})
@@ -96,7 +96,7 @@ def train(
         row |= cost if cost is not None else _cost(model, clips, config, team)
         started = time.perf_counter()
         try:
-            loop.fit(stood)
+            loop.fit(saved)
         except KeyboardInterrupt as stop:
             if checkpoints or team.count > 1:
                 raise
