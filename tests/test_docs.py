@@ -101,6 +101,17 @@ def test_concepts_are_a_page_and_a_picture_each():
         assert re.search(r"!\[[^\]]+\]\(\.\./pictures/", text), page.name
 
 
+WORDS = """frame tubelet patch grid clip crop view offset tile pattern border reach receptive-field coverage
+attention-variant spatial joint divided backbone block stage window run cell grid-file ablation case axis seed budget
+metric MACs peak-memory latency throughput""".split()
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_glossary_says_what_a_word_means_once(word):
+    bold = re.findall(r"\*\*([^*]+)\*\*:", (ROOT / "docs/glossary.md").read_text())
+    assert [entry.partition(" (")[0] for entry in bold].count(word.replace("-", " ")) == 1
+
+
 # ---------------------------------------------------------------------- the site (make docs)
 
 

@@ -68,7 +68,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 @app.callback()
 def _plugins(
     plugin: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A Python file with variants or data sets of your own.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A Python file with variants, patterns, data sets or metrics of yours."),
     ] = None,
 ) -> None:
     for file in plugin or []:
