@@ -35,8 +35,12 @@ def how_many(wanted: int) -> int:
 
     if torch.cuda.is_available():
         return 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(wanted, cores(), memory // _BYTES_EACH))
+    return max(1, min(wanted, cores(), memory_bytes() // _BYTES_EACH))
+
+
+def memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cores() -> int:

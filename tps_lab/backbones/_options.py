@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tps_lab import children
 from tps_lab.attention import Variant, variants
 from tps_lab.errors import InputError, shortened
 
@@ -104,15 +105,13 @@ def check_sizes(options: Mapping[str, Any]) -> None:
 
 def check_buildable(make: Callable[[], nn.Module], options: Mapping[str, Any]) -> None:
     """Refuse a model whose weights this machine could not hold, before they are made."""
-    import os
-
     import torch
 
     if not any(number > 2_000 for value in options.values() for number in _numbers_in(value)):
         return
     with torch.device("meta"):
         needed = 4 * sum(p.numel() for p in make().parameters())
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    held = children.memory_bytes()
     if needed > held // 2:
         raise InputError(f"a model of {needed / 2**30:,.0f} GiB of weights with {dict(options)}; this machine has "
                          f"{held / 2**30:.0f} GiB of memory")  # fmt: skip

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,21 +289,13 @@ class LabelledClips(Clips):
 
     def _test_clip(self, split: Split, i: int, clips: int, crops: int) -> tuple[Tensor, int]:
         """The views of clip i, as bytes (clips × crops, 3, T, H, W), and its label."""
-        import numpy as np
         import torch
 
-        options, entry = self.options, self.entries[split][i]
-
-        def choose(total: int) -> NDArray[np.int64]:
-            return np.concatenate(sampling.clips_of(total, options.frames, options.sampling, options.stride, clips))
-
-        frames = self._read(entry, choose)
+        entry = self.entries[split][i]
+        frames = self._read(entry, frames_to_test(self.options, clips))
         if frames is None:
             return torch.full((clips * crops, *self.clip_shape), 124, dtype=torch.uint8), entry.label
-        views = [
-            view for clip in frames.split(options.frames) for view in transforms.crops_of(clip, options.size, crops)
-        ]
-        return _packed(views), entry.label
+        return views_to_test(self.options, frames, crops), entry.label
 
     def _read(self, entry: Entry, choose: Any) -> Tensor | None:
         """Frames (N, 3, H, W) as bytes, the short side at least `size`; None if the file is broken."""
@@ -351,6 +343,22 @@ class LabelledClips(Clips):
             f"{options.name}: no {split} clip in '{printable(options.path)}': its {official} list names {listed}{gone} "
             f"(see: tps-lab data check {printable(options.path)} --kind {options.name})"
         )
+
+
+def frames_to_test(options: Labelled, clips: int = 1) -> Callable[[int], NDArray[np.int64]]:
+    """Which frames of a video its test clips show: a function of how many it has."""
+    import numpy as np
+
+    def choose(total: int) -> NDArray[np.int64]:
+        return np.concatenate(sampling.clips_of(total, options.frames, options.sampling, options.stride, clips))
+
+    return choose
+
+
+def views_to_test(options: Labelled, frames: Tensor, crops: int = 1) -> Tensor:
+    """These frames (N, 3, H, W) as the views of a test, (clips × crops, 3, T, H, W); bytes both."""
+    clips = frames.split(options.frames)
+    return _packed([view for clip in clips for view in transforms.crops_of(clip, options.size, crops)])
 
 
 def _packed(views: list[Tensor]) -> Tensor:

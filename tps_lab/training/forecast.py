@@ -9,14 +9,13 @@ product of as many multiply-adds.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from tps_lab import data, measure
+from tps_lab import children, data, measure
 from tps_lab.errors import InputError
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
 from tps_lab.training.config import RunConfig
@@ -229,7 +228,7 @@ def device_bytes() -> int:
 
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return children.memory_bytes()
 
 
 def duration(seconds: float) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import data as data_sets
-from tps_lab.data import sampling, transforms
+from tps_lab.data import transforms
 from tps_lab.data._frames import read
+from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
 from tps_lab.errors import InputError
 from tps_lab.results import runs
@@ -205,12 +206,8 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
         start, stop = about.frame_at(start_s), about.frame_at(stop_s)
         if start >= stop:  # nothing new is shown: what was shown before stays
             start, stop = max(0, start - 1), max(1, start)
-
-        def choose(total: int) -> Any:
-            return sampling.clips_of(total, spec.frames, spec.sampling, spec.stride, 1)[0]
-
-        frames = torch.from_numpy(read(path, choose, spec.short, start, stop)).permute(0, 3, 1, 2)
-        clip = torch.stack(transforms.crops_of(frames, spec.size)).transpose(1, 2).contiguous()
+        frames = read(path, frames_to_test(spec), spec.short, start, stop, spec.decoder)
+        clip = views_to_test(spec, torch.from_numpy(frames).permute(0, 3, 1, 2))
         yield start_s, stop_s, transforms.normalised(clip)[0]
 
 
