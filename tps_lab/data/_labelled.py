@@ -345,12 +345,13 @@ class LabelledClips(Clips):
         )
 
 
-def frames_to_test(options: Labelled, clips: int = 1) -> Callable[[int], NDArray[np.int64]]:
+def frames_to_test(options: Labelled, clips: int = 1) -> Callable[[int], list[int]]:
     """Which frames of a video its test clips show: a function of how many it has."""
     import numpy as np
 
-    def choose(total: int) -> NDArray[np.int64]:
-        return np.concatenate(sampling.clips_of(total, options.frames, options.sampling, options.stride, clips))
+    def choose(total: int) -> list[int]:
+        every = sampling.clips_of(total, options.frames, options.sampling, options.stride, clips)
+        return np.concatenate(every).tolist()
 
     return choose
 
