@@ -1,7 +1,6 @@
 """CONTRIBUTING.md does what it says: its files are written, its commands run.
 
-A plugin stays in the process that loaded it, so no command may share one with a test. All of them are run by forks of
-one process that has imported what they need, as a fresh one spends seconds on that before it does anything.
+A plugin stays in the process that loaded it, so no command may share one with a test: they run in forks.
 """
 
 import csv
@@ -9,47 +8,16 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from statistics import fmean
 
+import forks
 import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", TEXT, re.S))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.strip().splitlines()]
-FORKS = """
-import json, os, runpy, sys
-import tps_lab.cli, tps_lab.ablate.scheduler, tps_lab.report, tps_lab.training.train, timm
-
-def run(program, *arguments):
-    sys.argv = [program, *arguments]
-    if program == "python":
-        sys.argv = list(arguments)
-        runpy.run_path(arguments[0], run_name="__main__")
-    else:
-        tps_lab.cli.main()
-
-for line in sys.stdin:
-    asked = json.loads(line)
-    if not (child := os.fork()):
-        for number in (1, 2):
-            os.dup2(os.open(asked["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-        try:
-            run(*asked["command"])
-            code = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +33,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def typed(folder):
     """What a command prints, typed in the folder of the files; it must end well."""
-    python = [sys.executable, "-c", FORKS]
-    with subprocess.Popen(python, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forks:
-
-        def run(command):
-            said = folder / f"said-{len(list(folder.glob('said-*')))}.txt"
-            said.touch()
-            print(json.dumps({"command": shlex.split(command), "said": str(said)}), file=forks.stdin, flush=True)
-            assert forks.stdout.readline().strip() == "0", said.read_text()
-            return said.read_text()
-
-        yield run
-        forks.stdin.close()
+    with forks.commands(folder) as run:
+        yield lambda command: run(*shlex.split(command))
 
 
 def test_it_has_a_file_of_every_kind():

@@ -1,9 +1,8 @@
 """Four lines are a relation: from then on it is in lists, costs, pictures, certificates, grids and reports."""
 
 import json
-import subprocess
-import sys
 
+import forks
 import numpy as np
 import pytest
 
@@ -36,13 +35,10 @@ def plugin(tmp_path):
     return file
 
 
-def cli(plugin, *arguments):
-    code = "from tps_lab.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--plugin", str(plugin), *map(str, arguments)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def cli(plugin, tmp_path):
+    with forks.commands(tmp_path) as run:
+        yield lambda *arguments: run("tps-lab", "--plugin", plugin, *arguments)
 
 
 def test_it_is_four_lines():
@@ -74,13 +70,13 @@ def test_in_a_notebook():
         del cell["Diagonal"]
 
 
-def test_from_the_command_line(plugin, tmp_path):
-    assert "diagonal" in cli(plugin, "list", "attention")
-    costs = json.loads(cli(plugin, "cost", "--attention", "diagonal", "--frames", 4, "--json"))
+def test_from_the_command_line(cli, tmp_path):
+    assert "diagonal" in cli("list", "attention")
+    costs = json.loads(cli("cost", "--attention", "diagonal", "--frames", 4, "--json"))
     assert set(costs["macs_by_counter"].values()) == {costs["macs"]}
-    certificate = cli(plugin, "explain", "--attention", "diagonal", "--frames", 4, "--depth", 1, "--data", "direction")
+    certificate = cli("explain", "--attention", "diagonal", "--frames", 4, "--depth", 1, "--data", "direction")
     assert "symmetry" in certificate
     (tmp_path / "grid.yaml").write_text(GRID)
-    cli(plugin, "ablate", tmp_path / "grid.yaml", "--out", tmp_path / "out", "--timing-seconds", 0)
-    cli(plugin, "report", tmp_path / "out", "--out", tmp_path / "page")
+    cli("ablate", tmp_path / "grid.yaml", "--out", tmp_path / "out", "--timing-seconds", 0, "--executor", "inline")
+    cli("report", tmp_path / "out", "--out", tmp_path / "page")
     assert "Diagonal" in (tmp_path / "page" / "report.md").read_text()
