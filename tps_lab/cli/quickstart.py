@@ -90,7 +90,7 @@ def quickstart(
         finished,
         out,
         title="What does a way of mixing space and time buy, and what does it cost?",
-        command=runs.environment()["command"],
+        command=runs.command(),
         extra_figures=mixed_clip(finished),
     )
     return QuickstartResult(finished, page, stopped)

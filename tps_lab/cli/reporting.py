@@ -55,7 +55,7 @@ def report(
         raise InputError("name run folders, or with --grids a folder of grid files")
     folders = folders or []
     own.check(out, force)
-    command = runs.environment()["command"]
+    command = runs.command()
     left_out: list[runs.LeftOut] = []
     if grids is not None:
         with writing(out):
@@ -96,7 +96,7 @@ def compare(
     found = versus.versus(a, b, str(first), str(second))
     if out is not None:
         with writing(out):
-            versus.write(found, out, runs.environment()["command"], tuple(map(str, left_out)))
+            versus.write(found, out, runs.command(), tuple(map(str, left_out)))
     if json_:
         print_json(versus.facts(found) | {"left_out": [one.plain() for one in left_out]})
     else:

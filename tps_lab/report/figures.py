@@ -43,6 +43,7 @@ def picture(figure: Figure, name: str, caption: str, folder: Path, wide: bool = 
 
     with matplotlib.rc_context(RC | {"svg.hashsalt": name}):
         markup = inline_svg(figure, name, caption)
+        figure.set_layout_engine("none")  # it is laid out by now, and to do it again takes long
         photographs = len(markup) > _LARGEST_SVG
         if photographs:
             markup = _inline_jpeg(figure, caption)

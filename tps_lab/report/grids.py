@@ -108,7 +108,10 @@ def chosen(
     Raises:
         InputError: no cell of the file's grid is there, or several grids are and none was chosen.
     """
-    found, records = runs.find(*folders, on_damaged=on_damaged), record.find(folders, on_damaged)
+    records = record.find(folders, on_damaged)
+    if about is None and not records:
+        return None
+    found = runs.find(*folders, on_damaged=on_damaged)
     if about is not None:
         grid = collect(of_file(about, scale, records), found)
         if grid.missing == len(grid.runs):
@@ -123,7 +126,7 @@ def chosen(
             f"there are cells of several grids ({names}): choose one by its file, such as {shlex.quote(name)}'s with "
             f"{options}, or report on each with --grids and the folder of their files"
         )
-    return collect(next(iter(records.values())), found) if records else None
+    return collect(next(iter(records.values())), found)
 
 
 class Fewer(InputError):

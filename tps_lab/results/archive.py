@@ -84,12 +84,14 @@ def _plain(run: Packable) -> dict[str, Any]:
             parts[key] = [_here(entry, run) for entry in found] if key in _LISTS else found
     answers = getattr(run, "predictions", None)
     if answers is not None:
-        said, right = answers
-        parts["right"] = "".join(chr(_FIRST + int(label)) for label in right)
-        parts["said"] = "".join(
-            _RIGHT if one == label else chr(_FIRST + int(one)) for one, label in zip(said, right, strict=True)
-        )
+        said, right = (np.asarray(classes, np.int64) + _FIRST for classes in answers)
+        parts["right"] = _signs(right)
+        parts["said"] = _signs(np.where(said == right, ord(_RIGHT), said))
     return parts
+
+
+def _signs(codes: np.ndarray) -> str:
+    return codes.astype("<u4").tobytes().decode("utf-32-le")
 
 
 def _here(entry: dict[str, Any], run: Packable) -> dict[str, Any]:
@@ -119,7 +121,10 @@ def _answers(parts: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray] 
         return None
     if not isinstance(right, str) or not isinstance(said, str) or len(said) != len(right):
         raise files.Damaged(f"{name}: answers and right answers are texts of one length")
-    labels, answers = (np.array([ord(sign) - _FIRST for sign in text], np.int32) for text in (right, said))
+    labels, answers = (
+        np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int32) - _FIRST
+        for text in (right, said)
+    )
     answers = np.where(answers == ord(_RIGHT) - _FIRST, labels, answers)
     both = {"predicted": answers, "label": labels}
     answers, labels, *_ = schema.check_answers(both, parts["row"], name)

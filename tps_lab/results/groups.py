@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -120,7 +121,7 @@ class Group:
             return str(self.first.get("reason") or f"the run is {self.status}")
         return "not recorded"
 
-    @property
+    @cached_property
     def top1(self) -> Interval | None:
         """Test accuracy in percent over the seeds, or over the test clips if there is one seed."""
         values = [value for run in self.done if (value := figure(run.row, "top1_pct")) is not None]
@@ -147,10 +148,10 @@ def student(values: Sequence[float]) -> Interval:
     >>> str(student([90.0, 91.0, 92.0]))
     '91.0 (88.5–93.5)'
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     mean = statistics.fmean(values)
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / len(values) ** 0.5
     return Interval(mean, max(mean - half, 0.0), min(mean + half, 100.0), "seeds")
 
 

@@ -200,7 +200,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 def _yaml(file: Path) -> Any:
     """Keys and values of a file that may come from anybody."""
     try:
-        return Document(Path(file.name), text=files.read_text(file, 1 << 20)).values
+        return Document(Path(file.name), text=files.read_text(file, 1 << 20), written_here=True).values
     except InputError as error:
         raise files.Damaged(str(error).removeprefix("cannot read ")) from None
 

@@ -32,7 +32,7 @@ clips, or scenes, that all differ alike, a coin for each would say as much. So f
 them settle nothing. Beside it stands the exact paired
 permutation test over seeds (SciPy): it assumes next to nothing, but with S seeds its p cannot be
 less than 2^(1 - S), so that with five seeds it never can say "below 5 %"; `permutation_floor` tells.
-Both are corrected for the number of comparisons by Holm's method (statsmodels).
+Both are corrected for the number of comparisons by Holm's method.
 """
 
 from __future__ import annotations
@@ -249,14 +249,16 @@ def _permutation(by_seed: np.ndarray) -> float:
 
 def _holm(values: Sequence[float], of: int | None = None) -> tuple[list[int], list[float]]:
     """Places of the values that are there, and these values corrected; those not looked at count as 1."""
-    from statsmodels.stats.multitest import multipletests
-
     there = [i for i, value in enumerate(values) if value == value]
     if not there:
         return [], []
     given = [values[i] for i in there]
     unseen = [1.0] * ((of or 0) - len(values))
-    return there, [float(p) for p in multipletests([*given, *unseen], method="holm")[1]][: len(given)]
+    every = np.array([*given, *unseen])
+    order = np.argsort(every)
+    corrected = np.empty(len(every))
+    corrected[order] = np.minimum(np.maximum.accumulate(every[order] * np.arange(len(every), 0, -1)), 1.0)
+    return there, corrected[: len(given)].tolist()
 
 
 def _floor(clips: int) -> float:
