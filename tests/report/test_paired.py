@@ -262,3 +262,23 @@ def test_latex_leaves_out_columns_that_say_nothing() -> None:
     run.row |= {"status": "failed", "top1_pct": None, "macs": None, "peak_memory_bytes": {}, "latency_ms": None}
     groups = group_runs([run])
     assert r"Spatial & 0 \\ %" in latex_table(groups, compared(Ranking(groups)), {})
+
+
+def all_or_nothing(seeds: int, successes: dict[str, int], variants: int = 8) -> list[MadeUp]:
+    """Variants whose first runs succeed (98 %) and whose others do not (50 %); none succeed if not named."""
+    return [
+        run(f"tps(every={i + 1})", f"v{i}", 0.98 if seed < successes.get(f"v{i}", 0) else 0.5, seed)
+        for i in range(variants)
+        for seed in range(seeds)
+    ]
+
+
+def test_three_seeds_that_succeed_all_or_nothing_settle_nothing_among_many() -> None:
+    # of eight equal variants one has luck three times, the others sometimes
+    few = paired(group_runs(all_or_nothing(3, {"v1": 3, "v2": 1, "v3": 2})))
+    assert not any(pair.found.settled for pair in few)
+    # the same without any variant whose seeds fall into two heaps is a difference of accuracies
+    assert paired(group_runs(all_or_nothing(3, {"v1": 3}, 2)))[0].found.settled
+    # five of five against none is no luck, even as one of seven
+    verdicts = {p.group.label: p.verdict for p in paired(group_runs(all_or_nothing(5, {"v1": 5, "v2": 2})))}
+    assert (verdicts["v1"], verdicts["v2"]) == ("better", "open")

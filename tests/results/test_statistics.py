@@ -84,7 +84,7 @@ def test_holm_is_that_of_another_library(unseen):
     from statsmodels.stats.multitest import multipletests
 
     given = np.random.default_rng(1).random(9) ** 3
-    there, corrected = statistics_of._holm([*given[:4], float("nan"), *given[4:]], 10 + unseen if unseen else None)
+    there, corrected = statistics_of.holm([*given[:4], float("nan"), *given[4:]], 10 + unseen if unseen else None)
     assert there == [0, 1, 2, 3, 5, 6, 7, 8, 9]
     assert corrected == pytest.approx(multipletests([*given, *[1.0] * unseen], method="holm")[1][:9])
 

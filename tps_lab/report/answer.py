@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report import comparisons, equal
@@ -19,7 +19,7 @@ from tps_lab.report.comparisons import Comparisons, Ranking
 from tps_lab.report.tables import cost
 from tps_lab.report.wording import listed, signed
 from tps_lab.results.groups import Group
-from tps_lab.results.paired import Pair
+from tps_lab.results.paired import Pair, heaps
 from tps_lab.results.statistics import FEWEST_SEEDS
 
 MOST_WORDS = 20
@@ -299,17 +299,12 @@ def remarks(ranking: Ranking) -> list[str]:
 
 
 def all_or_nothing(group: Group) -> str:
-    """How many seeds learnt it, with a 95 % interval for the share, where seeds fall into two heaps; else empty.
-
-    Two heaps: a gap of 20 points or more between neighbouring accuracies that is wider than both heaps.
-    """
-    tops = sorted(group.values("top1_pct")) if group.done else []
-    if len(tops) < FEWEST_SEEDS:
+    """How many seeds learnt it, with a 95 % interval for the share, where seeds fall into two heaps; else empty."""
+    both = heaps(group)
+    if both is None:
         return ""
-    gap, at = max((high - low, i + 1) for i, (low, high) in enumerate(pairwise(tops)))
-    low, high = tops[:at], tops[at:]
-    if gap < 20 or gap < 2 * max(low[-1] - low[0], high[-1] - high[0]):
-        return ""
+    low, high = both
+    tops = [*low, *high]
     from scipy.stats import binomtest
 
     share = binomtest(len(high), len(tops)).proportion_ci(method="wilson")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from tps_lab.errors import unknown
 from tps_lab.results.axes import level_text, lines
 from tps_lab.results.groups import Group, RunLike, figure
-from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all
+from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all, holm
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +90,52 @@ def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) 
     sizes = {size for *_, size, why in rights if not why}
     clips_per_scene = sizes.pop() if len(sizes) == 1 else 1
     found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], clips_per_scene, of))
-    return [
+    made = [
         Pair(one, other, None if why else next(found), why)
         for (one, other), (*_, why) in zip(pairs, rights, strict=True)
     ]
+    return _by_counts(made, of)
+
+
+def heaps(group: Group) -> tuple[list[float], list[float]] | None:
+    """A group's accuracies where runs succeed all or nothing: the low heap and the high one; None if they do not.
+
+    Two heaps: a gap of 20 points or more between neighbouring accuracies that is wider than both heaps.
+    """
+    tops = sorted(group.values("top1_pct")) if group.done else []
+    if len(tops) < FEWEST_SEEDS:
+        return None
+    gap, at = max((high - low, i + 1) for i, (low, high) in enumerate(pairwise(tops)))
+    low, high = tops[:at], tops[at:]
+    return None if gap < 20 or gap < 2 * max(low[-1] - low[0], high[-1] - high[0]) else (low, high)
+
+
+def _by_counts(pairs: list[Pair], of: int | None) -> list[Pair]:
+    """Where some group's runs succeed all or nothing, p values no less than those of how many runs succeed.
+
+    Three seeds of one variant that all succeed and three of another that all fail leave no spread, though a coin
+    does that for one pair in 32: simulated, three seeds, seven comparisons of eight equal variants, 16 % of
+    studies had a false verdict without this. Barnard's exact test, corrected as the rest (Holm).
+    """
+    split = next((both for pair in pairs for group in (pair.group, pair.against) if (both := heaps(group))), None)
+    if split is None:
+        return pairs
+    from scipy.stats import barnard_exact
+
+    between = (split[0][-1] + split[1][0]) / 2
+    p_values, differ = [1.0] * len(pairs), []
+    for i, pair in enumerate(pairs):
+        tops = [group.values("top1_pct") for group in (pair.group, pair.against)]
+        above = [sum(top1 > between for top1 in some) for some in tops]
+        if pair.found and above[0] * len(tops[1]) != above[1] * len(tops[0]):
+            table = [above, [len(some) - n for some, n in zip(tops, above, strict=True)]]
+            p_values[i] = float(barnard_exact(table).pvalue)
+            differ.append(i)
+    corrected = holm(p_values, of)[1]
+    for i in differ:
+        if found := pairs[i].found:
+            pairs[i] = replace(pairs[i], found=replace(found, p_holm=max(found.p_holm, corrected[i])))
+    return pairs
 
 
 def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]:

@@ -156,9 +156,9 @@ def compare_all(
         over_clips: see `compare`.
     """
     found = [compare(a, b, clips_per_scene, over_clips) for a, b in pairs]
-    for index, value in zip(*_holm([one.p for one in found], of), strict=True):
+    for index, value in zip(*holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
-    for index, value in zip(*_holm([one.permutation_p for one in found], of), strict=True):
+    for index, value in zip(*holm([one.permutation_p for one in found], of), strict=True):
         found[index] = replace(found[index], permutation_p_holm=value)
     tested = max(of or 0, sum(one.p == one.p for one in found))
     return [replace(one, permutation_floor=min(1.0, one.permutation_floor * tested)) for one in found]
@@ -247,7 +247,7 @@ def _permutation(by_seed: np.ndarray) -> float:
     return float(done.pvalue)
 
 
-def _holm(values: Sequence[float], of: int | None = None) -> tuple[list[int], list[float]]:
+def holm(values: Sequence[float], of: int | None = None) -> tuple[list[int], list[float]]:
     """Places of the values that are there, and these values corrected; those not looked at count as 1."""
     there = [i for i, value in enumerate(values) if value == value]
     if not there:
