@@ -137,6 +137,11 @@ def test_every_link_and_picture_of_the_site_is_in_it(site):
 
 
 @pytest.mark.site
+def test_no_block_of_code_is_shown_as_prose(site):
+    assert [page for page, text in site.items() if "<p>```" in text] == []
+
+
+@pytest.mark.site
 def test_the_site_fetches_nothing(site):
     for page, text in site.items():
         fetched = re.findall(r"""<(?:link|img|script|iframe)\b[^>]*?\s(?:href|src)="(https?:)?//[^"]*\"""", text)

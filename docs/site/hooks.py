@@ -40,6 +40,7 @@ _PLACES = {
     "tps_lab/cli": "reference/commands.md",
 }
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+_FILE_OF_CODE = re.compile(r"^(```\w+) file=(\S+)$", re.MULTILINE)  # as CONTRIBUTING.md names the file that a block is
 _made: Made
 
 
@@ -47,7 +48,8 @@ def on_config(config: Any) -> Any:
     global _made
     _made = Made(ROOT)
     for page in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"):
-        _made.page(_PLACES[page], (ROOT / page).read_text(encoding="utf-8"), page)
+        text = (ROOT / page).read_text(encoding="utf-8")
+        _made.page(_PLACES[page], _FILE_OF_CODE.sub(r'\1 title="\2"', text), page)
     for maker in (gallery, books, results, commands):
         maker.make(_made)
     config.nav = list(_expanded(config.nav))
