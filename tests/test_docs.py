@@ -139,6 +139,12 @@ def test_every_link_and_picture_of_the_site_is_in_it(site):
 @pytest.mark.site
 def test_no_block_of_code_is_shown_as_prose(site):
     assert [page for page, text in site.items() if "<p>```" in text] == []
+    assert "<blockquote>" not in site[SITE / "reference/api.html"]  # a ">>>" of a docstring
+    commands = site[SITE / "reference/commands.html"]
+    assert re.findall(r"<p>Examples?:</p>\s*<div class=\"language-(\w+)", commands) == ["sh"] * commands.count(
+        "<p>Example"
+    )
+    assert "<code></code>" not in commands
 
 
 @pytest.mark.site

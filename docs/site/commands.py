@@ -36,9 +36,9 @@ def _told(command: Any, name: str) -> list[str]:
     about, _, example = (command.help or "").partition(" Example")
     examples = f"Example{example}" if example else command.epilog or ""
     parts = ["```", usage, "```", "", _escaped(about), ""]
+    lines = re.split(r",\s+(?=tps-lab |torchrun )", re.sub(r"^Examples?:\s", "", examples).strip())
     if examples:
-        heading, _, lines = examples.partition(": ")
-        parts += [f"{heading}:", "", "```sh", *re.split(r",\s+(?=tps-lab |torchrun )", lines.strip()), "```", ""]
+        parts += ["Examples:" if len(lines) > 1 else "Example:", "", "```sh", *lines, "```", ""]
     return [*parts, *_options(command)]
 
 
