@@ -19,11 +19,11 @@ function framesReached(s, field) {
 
 const CHALLENGES = [
   {
-    title: "Far on few",
+    title: "Far with few shifts",
     task: "Reach all 16 frames within 4 blocks (shift in every second one) with at most half of the patches shifted.",
-    hints: ["Two layers of patch shift lie within 4 blocks; what they reach adds up.",
-      "From frame t a layer reaches t + k − k' for every two offsets k, k' of the tile. Which few offsets have many different differences?",
-      "0, 1 and 4 have the differences ±1, ±3, ±4. Try 0, 1, 4 and 6 on a 2×4 tile."],
+    hints: ["Four blocks hold two layers of patch shift, and what they reach adds up.",
+      "From frame t a layer reaches t + k − k' for every two offsets k, k' of the tile. Which few offsets differ from each other by many different amounts?",
+      "0, 1 and 4 differ by 1, 3 and 4. Try 0, 1, 4 and 6 on a 2×4 tile."],
     check(s) {
       if (s.frames !== 16 || s.every !== 2) return { solved: false, said: "Set 16 frames and shift in every 2nd block first." };
       const frames = framesReached(s, receptiveFieldAfter(s, 4)), share = shiftedShare(s.tile);
@@ -31,7 +31,7 @@ const CHALLENGES = [
     },
   },
   {
-    title: "All move, none meets",
+    title: "All move, none meet",
     task: "Shift every single patch, and yet let no two frames ever meet.",
     hints: ["Frames meet when a mixed frame holds patches of different moments.", "What if all patches come from the same other moment? The border must be circular."],
     check(s, facts) {
@@ -40,9 +40,9 @@ const CHALLENGES = [
     },
   },
   {
-    title: "Half of the clip is silence",
+    title: "Half of the clip stays silent",
     task: "Use at least three different offsets, so that half of the 16 frames is never reached, however many blocks there are.",
-    hints: ["Offsets bring frames that are some steps away. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
+    hints: ["An offset leads from a frame to another, some steps away. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
     check(s, facts) {
       const unreached = facts.unreached.length, offsets = facts.frames_mixed;
       return { solved: s.frames === 16 && s.blocks >= 8 && unreached >= 8 && offsets >= 3,
@@ -60,7 +60,7 @@ const CHALLENGES = [
   {
     title: "Where does the clip begin?",
     task: "On a circular border a model of this kind cannot tell which frame is the first. Make one that can, and let every patch still be in its receptive field after 6 blocks.",
-    hints: ["A circle has no beginning. Which borders are no circle?", "Choose the border edge in the setting, and a tile that reaches far, such as C or D."],
+    hints: ["A circle has no beginning. Which borders do not wrap around?", "Choose the border “edge” in the settings, and a tile that reaches far, such as C or D."],
     check(s, facts) {
       const share = shareOf(receptiveFieldAfter(s, 6));
       return { solved: facts.symmetry === "none" && share === 1, said: `The symmetry is “${facts.symmetry}”, and after 6 blocks its receptive field covers ${percent(share, share < 1 && share > 0.99 ? 1 : 0)} of the patches.` };
@@ -69,7 +69,7 @@ const CHALLENGES = [
   {
     title: "Time runs backwards",
     task: "Leave clips as they are, and change only the mosaic so that the model TPS-C takes most motions for their reverse: right for left, grow for shrink.",
-    hints: ["With the tile C, what is one frame back comes to a patch with offset +1. For a clip played backwards it would be one frame ahead.", "Turn the sign of every offset of C."],
+    hints: ["With tile C, a patch with offset +1 shows the frame before. In a clip played backwards, that is the frame after.", "Flip the sign of every offset of C."],
     check(s, facts, accuracy) {
       if (!accuracy || accuracy.model !== "opposites/tps" || accuracy.order !== "filmed") return { solved: false, said: "Choose the model TPS-C and frames as filmed, and let it go through the clips." };
       const reverse = accuracy.reverse / accuracy.done;

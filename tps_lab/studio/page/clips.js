@@ -100,13 +100,13 @@ async function videoClip(file, frames) {
       video.onloadeddata = ready;
       video.onerror = () => fail(new Error(`this browser cannot read ${name} as a video`));
     }), 15, `${name} did not begin to play within 15 s`);
-    if (!video.videoWidth) throw new Error(`${name} holds no pictures, only sound`);
+    if (!video.videoWidth) throw new Error(`${name} has no picture, only sound`);
     const length = Number.isFinite(video.duration) ? video.duration : READ_SECONDS;
     const seconds = Math.min(READ_SECONDS, length), atlas = atlasOf(frames), context = atlas.canvas.getContext("2d");
     for (let t = 0; t < frames; t++) {
       const arrived = new Promise((ready) => { video.onseeked = ready; });
       video.currentTime = (seconds * (t + 0.5)) / frames;
-      await within(arrived, 10, `${name} cannot be wound to ${video.currentTime.toFixed(1)} s`);
+      await within(arrived, 10, `${name} cannot be moved to ${video.currentTime.toFixed(1)} s`);
       drawCovering(context, video, t * SHOWN);
     }
     return atlas;
@@ -129,7 +129,7 @@ async function webcamClip(frames) {
     video.muted = true;
     video.playsInline = true;
     video.srcObject = stream;
-    await within(video.play(), 10, "the webcam sent no pictures within 10 s");
+    await within(video.play(), 10, "the webcam sent no picture within 10 s");
     for (let t = 0; t < frames; t++) {
       drawCovering(context, video, t * SHOWN);
       await soon(100);

@@ -110,7 +110,7 @@ function makeSide(k) {
   card.setAttribute("aria-label", `Pattern ${side}`);
   card.innerHTML = `
     <div class="card-head"><h2><span class="badge ${id}"></span>Pattern ${side}<span id="name-${id}"></span></h2>
-      <label class="field">Begin with <select id="preset-${id}"></select></label></div>
+      <label class="field">Start from <select id="preset-${id}"></select></label></div>
     <div class="work">
       <div>
         <div class="tile" id="tile-${id}" role="grid" tabindex="-1" aria-label="Tile of pattern ${side}: offsets in frames"></div>
@@ -287,11 +287,11 @@ function drawSide(k, found) {
   drawPicture(k);
   if (!found) return;
   const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
-  const means = { "any order": "nothing can be learnt from motion: frames never meet", turning: "a clip that starts at another frame and goes on around gets the same answer", none: "its ends tell the model where the clip begins" };
+  const means = { "any order": "nothing can be learnt from motion: frames never meet", turning: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
     ["Frames mixed", found.frames_mixed, "distinct frames in one mixed frame"],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
-    ["Unevenness", `${(100 * found.unevenness).toFixed(0)} points`, "0: even everywhere; above 40: heaps"],
+    ["Unevenness", `${(100 * found.unevenness).toFixed(0)} points`, "0: even everywhere; above 40: clumped"],
     ["Reach of a layer", `${found.reach} frame${found.reach === 1 ? "" : "s"}`, "largest difference of two offsets"],
     ["Coverage", percent(last), `of the clip in the middle patch’s receptive field${full}`],
     ["Symmetry", found.symmetry, means[found.symmetry]],
@@ -301,7 +301,7 @@ function drawSide(k, found) {
   ].map(([name, figure, about]) => `<div><dt>${name}</dt><dd><b>${figure}</b><small>${about}</small></dd></div>`).join("");
   const notes = [];
   if (known && !known.moved && DATA.notes[known.name]) notes.push(`${known.name}: ${DATA.notes[known.name]}.`);
-  if (found.unevenness > 0.4) notes.push(`Uneven: somewhere an offset's share of the 3×3 patches around differs by ${(100 * found.unevenness).toFixed(0)} points from its share of the whole.`);
+  if (found.unevenness > 0.4) notes.push(`Uneven: somewhere an offset's share of a 3×3 neighbourhood differs by ${(100 * found.unevenness).toFixed(0)} points from its share of the whole.`);
   if (found.unreached.length) notes.push(`Never reached: nothing from ${found.unreached.length} of ${s.frames} frames (${found.unreached.slice(0, 6).join(", ")}${found.unreached.length > 6 ? " …" : ""}) gets to the middle one.`);
   $(`notes-${id}`).innerHTML = notes.map((note) => `<li>${note}</li>`).join("");
 }
@@ -372,7 +372,7 @@ function drawQuestion() {
   $("order").value = state.order;
   $("digit").value = state.digit;
   $("digit-said").textContent = `${state.digit + 1} of ${2 * DATA.digits.labels.length}: ${DATA.digits.classes[label]}`;
-  $("model-said").textContent = `${model.about} With the mosaic that it was trained with it is right on ${model.top1_pct.toFixed(1)} % of all ${model.test_clips} test clips.`;
+  $("model-said").textContent = `${model.about} With the mosaic it was trained on it gets ${model.top1_pct.toFixed(1)} % of all ${model.test_clips} test clips right.`;
   if (!lab.clips.length) return;
   const strip = $("digit-strip");
   drawStrip(strip, state, [[0]], null, model.kind);
@@ -485,7 +485,7 @@ async function copied(button, text, field) {
     button.textContent = "Copied";
   } catch {
     if (field) { field.focus(); field.select(); }
-    button.textContent = field ? "Marked: Ctrl+C" : "Copy the address above";
+    button.textContent = field ? "Selected: press Ctrl+C" : "Copy the address above";
   }
   $("announce").textContent = button.textContent;
   setTimeout(() => { button.textContent = before; }, 1600);
