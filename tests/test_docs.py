@@ -141,9 +141,7 @@ def test_no_block_of_code_is_shown_as_prose(site):
     assert [page for page, text in site.items() if "<p>```" in text] == []
     assert "<blockquote>" not in site[SITE / "reference/api.html"]  # a ">>>" of a docstring
     commands = site[SITE / "reference/commands.html"]
-    assert re.findall(r"<p>Examples?:</p>\s*<div class=\"language-(\w+)", commands) == ["sh"] * commands.count(
-        "<p>Example"
-    )
+    assert len(re.findall(r"<p>Examples?:</p>\s*<div", commands)) == commands.count("<p>Example") > 10
     assert "<code></code>" not in commands
 
 
@@ -195,5 +193,5 @@ def test_it_is_read_searched_and_found_whole_without_a_network(site):
         page.set_viewport_size({"width": 1440, "height": 900})
         page.goto((SITE / "index.html").as_uri())
         page.locator(".md-search__input").fill("counterparts")
-        page.locator(".md-search-result__link").first.wait_for(timeout=20_000)
+        page.locator(".md-search-result__link").first.wait_for(timeout=60_000)
         assert wrong == []
