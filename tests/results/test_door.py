@@ -243,3 +243,10 @@ def test_a_metric_of_answers_is_in_the_row_of_runs_that_were_there_before(tmp_pa
     for name, says in (("macs", "already"), ("said left", "letters")):
         with pytest.raises(InputError, match=says):
             metrics.metric(name, "")
+
+
+def test_float32_has_its_name_of_today_in_runs_that_were_written_before(tmp_path):
+    run = run_folder(tmp_path / "old", precision="no")
+    (run / "config.yaml").write_text("attention: tps\nrecipe: {steps: 3, precision: 'no'}\n")
+    read = runs.Run(run)
+    assert (read.row["precision"], read.config["recipe"]) == ("fp32", {"steps": 3, "precision": "fp32"})

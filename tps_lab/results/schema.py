@@ -198,7 +198,7 @@ _KINDS: dict[str, Any] = {
 
 
 def checked(value: Any, kind: str, name: str) -> Any:
-    """The value as it was given, if it is what it should be; in a row, float32 by its name of today.
+    """The value as it was given, if it is what it should be; in a row and a config, float32 by its name of today.
 
     Args:
         kind: "row", "line", "views", "time_use", "environment", "config", "planned" or "record".
@@ -219,7 +219,9 @@ def checked(value: Any, kind: str, name: str) -> Any:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise Damaged(f"{name}: {where + ': ' if where else ''}{said}{given}{more}") from None
     if kind == "row" and value.get("precision") == "no":
-        return value | {"precision": "fp32"}  # by its name of today
+        return value | {"precision": "fp32"}
+    if kind == "config" and (value.get("recipe") or {}).get("precision") == "no":
+        return value | {"recipe": value["recipe"] | {"precision": "fp32"}}
     return value
 
 
