@@ -75,7 +75,7 @@ class Claim:
                 os.utime(self.file, follow_symlinks=False)
 
 
-def claim(folder: Path, cell: str, silent: float = SILENT) -> Claim | None:
+def claim(folder: Path, cell: str) -> Claim | None:
     """The claim, or None if somebody else holds the cell.
 
     Raises:
@@ -84,7 +84,7 @@ def claim(folder: Path, cell: str, silent: float = SILENT) -> Claim | None:
     files.folder(folder)
     files.folder(folder / ".claims")
     held = newest(folder, cell)
-    if held is not None and _alive(held, silent):
+    if held is not None and _alive(held, SILENT):
         return None
     number = int(held.suffix[1:]) + 1 if held else 1
     file = folder / ".claims" / f"{cell}.{number}"

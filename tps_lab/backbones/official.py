@@ -122,7 +122,7 @@ def load_official(
     model = VideoSwin(image_model, parse(attention), frames, shape.tubelet, **(defaults | options))
     model.made_with = {"image_model": _SWIN, "options": shape.arguments | defaults | options}
     state = _converted(tensors, report)
-    _check(state, model, report)
+    _check(state, model)
     model.load_state_dict({name: value for name, (_, value) in state.items()}, strict=False)
     model.load_report = report  # type: ignore[assignment]
     return model.eval()
@@ -202,7 +202,7 @@ def _converted(tensors: Mapping[str, tuple[str, Tensor]], report: LoadReport) ->
     return state
 
 
-def _check(state: Mapping[str, tuple[str, Tensor]], model: VideoSwin, report: LoadReport) -> None:
+def _check(state: Mapping[str, tuple[str, Tensor]], model: VideoSwin) -> None:
     """Refuse what does not match, naming all of it; only a classifier may be absent."""
     wanted = model.state_dict()
     wrong = [f"{name} {tuple(value.shape)} has no place" for ours, (name, value) in state.items() if ours not in wanted]

@@ -70,15 +70,15 @@ class FakeModel:
 Maker = Callable[[], nn.Module]  # makes a model; it is called on torch's meta device
 
 
-def fake(make: Maker | FakeModel, device: str = "cpu") -> FakeModel:
-    """The model that `make` makes without memory for it, on a device that need not exist.
+def fake(make: Maker | FakeModel) -> FakeModel:
+    """The model that `make` makes, without memory for it.
 
     >>> fake(lambda: create_model("vit_base_patch16_224")).model  # doctest: +SKIP
     """
     if isinstance(make, FakeModel):
         return make
     mode = fake_mode()
-    return FakeModel(weightless(make, mode, device), mode)
+    return FakeModel(weightless(make, mode), mode)
 
 
 def fake_mode() -> AbstractContextManager[Any]:
@@ -89,7 +89,7 @@ def fake_mode() -> AbstractContextManager[Any]:
 
 
 def weightless(make: Maker, mode: AbstractContextManager[Any], device: str = "cpu") -> nn.Module:
-    """The model that `make` makes, its parameters and buffers fake tensors of `mode`."""
+    """The model that `make` makes, its parameters and buffers fake tensors of `mode`, on a device that need not exist."""
     with torch.device("meta"):
         model = make()
     stand_ins: dict[int, Tensor] = {}  # a tensor that two modules share stays one

@@ -198,7 +198,7 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
     seconds = about.lasts_s
     if moment_s is not None and not moment_s > 0:
         raise InputError(f"a moment must be longer than 0 s, got {moment_s}")
-    length = moment_s or (seconds if seconds <= _LONG_S else _LONG_S)
+    length = moment_s or min(seconds, _LONG_S)
     moments = max(1, math.ceil(seconds / length - 0.5))
     for k in range(moments):
         start_s = k * length
