@@ -6,6 +6,7 @@ folder that holds optical flow beside frames the frames are the video.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,6 +83,12 @@ def open_folder(path: str, what: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: ~nobody
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot open the folder '{printable(path)}': {why}") from error
+
+
+def package_folder(module: str) -> Path | None:
+    """The folder of an installed package, of which only files are wanted: it is not imported. None: it is not there."""
+    found = importlib.util.find_spec(module)
+    return Path(next(iter(found.submodule_search_locations))) if found and found.submodule_search_locations else None
 
 
 def not_looked_into(errors: Sequence[OSError], root: Path) -> list[str]:

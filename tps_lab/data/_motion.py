@@ -11,12 +11,12 @@ four times too large.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tps_lab.data._files import package_folder
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,13 +95,10 @@ def motion_files(folder: str = "") -> dict[str, Path]:
     Raises:
         InputError: they are not there, and what to install.
     """
-    if folder:
-        place = Path(folder).expanduser()
-    else:
-        found = importlib.util.find_spec("pybullet_data")
-        if not found or not found.submodule_search_locations:
-            raise InputError("the motions are part of pybullet; install it with: pip install 'tps_lab[motion]'")
-        place = Path(next(iter(found.submodule_search_locations))) / "data" / "motions"
+    package = None if folder else package_folder("pybullet_data")
+    if not folder and package is None:
+        raise InputError("the motions are part of pybullet; install it with: pip install 'tps_lab[motion]'")
+    place = Path(folder).expanduser() if package is None else package / "data" / "motions"
     files = {action: place / f"humanoid3d_{action}.txt" for action in ACTIONS}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:

@@ -6,10 +6,10 @@ current NumPy.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from tps_lab.data._files import package_folder
 from tps_lab.errors import InputError
 
 
@@ -80,11 +80,10 @@ def sample_clips(name: str = "samples") -> dict[str, Path]:
         InputError: the package is not installed, or lacks a clip.
     """
     collection = COLLECTIONS[name]
-    found = importlib.util.find_spec(collection.module)
-    if not found or not found.submodule_search_locations:
+    package = package_folder(collection.module)
+    if package is None:
         raise InputError(f"the clips of path={name} are part of a package that is not installed: {collection.install}")
-    folder = Path(next(iter(found.submodule_search_locations))) / collection.inside
-    clips = {clip: folder / clip for clip in sorted(collection.clips)}
+    clips = {clip: package / collection.inside / clip for clip in sorted(collection.clips)}
     missing = [clip for clip, path in clips.items() if not path.is_file()]
     if missing:
         raise InputError(f"the installed package lacks {', '.join(missing)}; install it again: {collection.install}")

@@ -89,7 +89,7 @@ def fake_mode() -> AbstractContextManager[Any]:
 
 
 def weightless(make: Maker, mode: AbstractContextManager[Any], device: str = "cpu") -> nn.Module:
-    """The model that `make` makes, its parameters and buffers fake tensors of `mode`, on a device that need not exist."""
+    """The model that `make` makes, its tensors fake ones of `mode`, on a device that need not exist."""
     with torch.device("meta"):
         model = make()
     stand_ins: dict[int, Tensor] = {}  # a tensor that two modules share stays one
