@@ -24,7 +24,7 @@ from tps_lab.report.grids import folder_name
 from tps_lab.report.page import build
 from tps_lab.results import runs
 from tps_lab.text import code, markdown, printable, short, without_network
-from tps_lab.training import cards
+from tps_lab.training import model_cards
 from tps_lab.training.config import make
 
 EVIL = (
@@ -134,7 +134,7 @@ def test_a_model_card_holds_names_as_text(tmp_path: Path) -> None:
     run = run_folder(tmp_path)
     bad = "x` <img src=x onerror=alert(1)> | [a](javascript:b)"
     row = runs.Run(run).row | {"name": bad, "attention": bad, "backbone": bad, "data_notes": [bad]}
-    cards.write(run, row, {"data": bad, "weights": bad, "recipe": {"lr": bad}, "seed": 0}, bad, is_video=False)
+    model_cards.write(run, row, {"data": bad, "weights": bad, "recipe": {"lr": bad}, "seed": 0}, bad, is_video=False)
     card = (run / "README.md").read_text()
     assert "<img" not in card
     assert "[a](" not in card

@@ -13,7 +13,7 @@ from run_folders import run_folder
 import tps_lab
 from tps_lab import InputError, create_model
 from tps_lab.results import runs
-from tps_lab.training import cards, export, inference
+from tps_lab.training import export, inference, model_cards
 from tps_lab.viz.overlay import overlay
 
 
@@ -149,7 +149,7 @@ def test_the_card_says_data_licence_recipe_and_figures(run):
     text = (run.path / "README.md").read_text()
     assert f"Top-1 {run.row['top1_pct']} %" in text
     assert "at most 50 %" in text
-    assert text == cards.text(card, run.path.name)
+    assert text == model_cards.text(card, run.path.name)
 
 
 def test_predict_is_there_at_once_without_torch():

@@ -15,7 +15,7 @@ from tps_lab import data, files, measure
 from tps_lab.errors import InputError, one_line
 from tps_lab.progress import Progress
 from tps_lab.results import runs
-from tps_lab.training import cards, trackers
+from tps_lab.training import model_cards, trackers
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
 from tps_lab.training.loop import Loop
@@ -120,7 +120,7 @@ def train(
         accelerator.wait_for_everyone()
         return runs.Run(folder)
     if (folder / "model.safetensors").exists():
-        cards.write(folder, row, content, config.data.licence, is_video=hasattr(config.data, "path"))
+        model_cards.write(folder, row, content, config.data.licence, is_video=hasattr(config.data, "path"))
     done = writer.finish(row)
     if checkpoints and row["status"] == "done":
         checkpoints.clear()

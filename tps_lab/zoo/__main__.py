@@ -15,7 +15,7 @@ from tps_lab import data, files, zoo
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
 from tps_lab.results import runs
-from tps_lab.training import cards
+from tps_lab.training import model_cards
 from tps_lab.training.config import make
 from tps_lab.training.train import restore, train
 
@@ -47,7 +47,7 @@ def publish(run: runs.Run, name: str) -> Path:
     if found.top5_pct is not None:
         row["top5_pct"] = round(found.top5_pct, 2)
     runs.write_predictions(folder, torch.argmax(logits, 1).numpy(), labels.numpy())
-    cards.write(folder, row, run.config, data.parse(run.config["data"]).licence, is_video=False)
+    model_cards.write(folder, row, run.config, data.parse(run.config["data"]).licence, is_video=False)
     card = (folder / "README.md").read_text()
     use, _, _ = card.partition("## Use")
     files.write_whole(
