@@ -16,7 +16,6 @@ from itertools import combinations
 from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
-from tps_lab.report.tables import cost
 from tps_lab.report.wording import listed, signed
 from tps_lab.results.groups import Group
 from tps_lab.results.paired import Pair, heaps
@@ -196,12 +195,12 @@ def _choices(ranking: Ranking) -> tuple[str, str]:
     choose = f"{best.label}: the highest mean accuracy, {top1.mean:.1f} % ({top1.span or 'no interval'}), {behind}."
     said: list[str] = []
     for name, words in _COSTS.items():
-        own = cost(best, name)
+        own = best.cost(name)
         if own is None or (name == "macs" and said):
             continue
         said += _cheaper(ranking, best, name, words, own)
     if not said:
-        known = any(cost(best, name) is not None for name in _COSTS)
+        known = any(best.cost(name) is not None for name in _COSTS)
         return choose, f"{best.label} as well: nothing that is clearly cheaper keeps up." if known else ""
     return choose, " ".join(said)
 
@@ -209,8 +208,8 @@ def _choices(ranking: Ranking) -> tuple[str, str]:
 def _cheaper(ranking: Ranking, best: Group, name: str, words: str, own: float) -> list[str]:
     """The most accurate variant that is cheaper by more than a twentieth, and how it compares."""
     for group, top1 in ranking.scored[1:]:
-        needs = cost(group, name)
-        noise = max(cost(one, "latency_iqr_ms") or 0.0 for one in (group, best)) if name == "latency_ms" else 0.0
+        needs = group.cost(name)
+        noise = max(one.cost("latency_iqr_ms") or 0.0 for one in (group, best)) if name == "latency_ms" else 0.0
         if needs is None or needs > _CHEAPER * own - noise or not ranking.learnt(group):
             continue
         if group in ranking.top() and ranking.scored[0][1].mean - top1.mean > _KEEPS_UP:

@@ -12,7 +12,6 @@ from tps_lab.attention import Grid, Variant, parse
 from tps_lab.backbones import SMALL
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
-from tps_lab.report.tables import cost, is_disputed
 from tps_lab.report.wording import listed
 from tps_lab.results.groups import Group
 
@@ -150,10 +149,10 @@ def _relative_cost(group: Group, groups: Sequence[Group]) -> str:
     }
     parts = []
     for key, name in names.items():
-        own, reference = cost(group, key), cost(base, key)
+        own, reference = group.cost(key), base.cost(key)
         if own is not None and reference:
             ratio = own / reference
             times = f"the same {name}" if abs(ratio - 1) < 0.005 else f"{ratio:.2f} × the {name}"
-            disputed = key == "macs" and (is_disputed(group) or is_disputed(base))
+            disputed = key == "macs" and (group.is_disputed or base.is_disputed)
             parts.append(times + (" (counts disputed)" if disputed else ""))
     return f"Against {base.label}: {listed(parts)}." if parts else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tps_lab.report.comparisons import Comparisons
-from tps_lab.report.tables import cost
 from tps_lab.results.groups import Group, Interval
 from tps_lab.results.paired import names_of
 from tps_lab.results.statistics import Comparison
@@ -36,17 +35,17 @@ def latex_table(
 
     A column that says the same of all rows, or nothing of any, is left out: the page of an article is narrow.
     """
-    macs = unit_for("count", [cost(group, "macs") for group in groups])
-    memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
+    macs = unit_for("count", [group.cost("macs") for group in groups])
+    memory = unit_for("bytes", [group.cost("training_memory_bytes") for group in groups])
     found = {id(pair.group): pair.found for pair in compared.pairs}
     columns = {
         "Seeds": [str(len(group.done)) for group in groups],
         r"Top-1 (\%)": [_interval(group.top1) for group in groups],
         r"Paper (\%)": [paper_number(group, paper) for group in groups],
         "Difference": [_difference(found.get(id(group))) for group in groups],
-        f"MACs ({macs.name or 1})": [macs.number(cost(group, "macs")) for group in groups],
-        f"Memory ({memory.name})": [memory.number(cost(group, "training_memory_bytes")) for group in groups],
-        "Latency (ms)": ["" if (ms := cost(group, "latency_ms")) is None else f"{ms:.2f}" for group in groups],
+        f"MACs ({macs.name or 1})": [macs.number(group.cost("macs")) for group in groups],
+        f"Memory ({memory.name})": [memory.number(group.cost("training_memory_bytes")) for group in groups],
+        "Latency (ms)": ["" if (ms := group.cost("latency_ms")) is None else f"{ms:.2f}" for group in groups],
     }
     columns = {head: cells for head, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
     shared = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}

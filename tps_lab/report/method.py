@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tps_lab.report.tables import is_disputed
 from tps_lab.report.wording import listed
 from tps_lab.results.groups import Group
 
@@ -44,7 +43,7 @@ def measured(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     said.append(("MACs", ["Multiply-adds per clip (one view); a multiplication and the addition after it count once."]))
     counters = sorted({counter for run in runs for counter in run.row.get("macs_by_counter") or {}})
     if counters:
-        agree = "" if any(map(is_disputed, groups)) else ", which agree"
+        agree = "" if any(group.is_disputed for group in groups) else ", which agree"
         said[-1][1].append(f"Counted by {listed(counters)}{agree}.")
     said.append(("Peak memory", [*across("peak_memory_bytes", "how"), "The largest over the seeds."]))
     said.append(

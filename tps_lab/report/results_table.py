@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tps_lab.report.tables import cost, is_disputed, over
+from tps_lab.report.tables import over
 from tps_lab.report.wording import listed
 from tps_lab.results.groups import SETTINGS, Group, setting_text
 from tps_lab.results.metrics import METRICS, Metric
@@ -126,7 +126,7 @@ def _costs() -> dict[str, Metric]:
 
 
 def _units(groups: Sequence[Group]) -> dict[str, Unit]:
-    return {name: unit_for(one.kind, [cost(group, name) for group in groups]) for name, one in _costs().items()}
+    return {name: unit_for(one.kind, [group.cost(name) for group in groups]) for name, one in _costs().items()}
 
 
 def _left_out(groups: Sequence[Group]) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _left_out(groups: Sequence[Group]) -> dict[str, str]:
     keys = {key: key for key in percents} | {name: one.key for name, one in _costs().items() if not one.shared}
     found = {}
     for name, key in keys.items():
-        there = any((group.one(key) if name in percents else cost(group, name)) is not None for group in groups)
+        there = any((group.one(key) if name in percents else group.cost(name)) is not None for group in groups)
         reasons = {group.why_missing(key) for group in done}
         if not there and len(reasons) == 1:
             found[name] = reasons.pop()
@@ -186,13 +186,13 @@ def _percent(group: Group, key: str, note: Callable[[str], str]) -> TableCell:
 
 
 def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> TableCell:
-    value = cost(group, name)
+    value = group.cost(name)
     if value is None:
         return _missing(group, METRICS[name].key, note)
     cell_note = below = ""
-    if name == "latency_ms" and (iqr := cost(group, "latency_iqr_ms")) is not None:
+    if name == "latency_ms" and (iqr := group.cost("latency_iqr_ms")) is not None:
         below = f"IQR {unit.number(iqr)}"
-    if name == "macs" and is_disputed(group):
+    if name == "macs" and group.is_disputed:
         cell_note = note(disputed_text(group))
         below = "disputed"
     return TableCell(unit.number(value), value, below, note=cell_note)

@@ -44,9 +44,9 @@ def table(runs: Iterable[RunLike]) -> pd.DataFrame:
 def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
     """The same, for the terminal."""
     groups = group_runs(runs)
-    macs = unit_for("count", [cost(group, "macs") for group in groups])
-    memory = unit_for("bytes", [cost(group, "training_memory_bytes") for group in groups])
-    latency = unit_for("ms", [cost(group, "latency_ms") for group in groups])
+    macs = unit_for("count", [group.cost("macs") for group in groups])
+    memory = unit_for("bytes", [group.cost("training_memory_bytes") for group in groups])
+    latency = unit_for("ms", [group.cost("latency_ms") for group in groups])
     heads = (
         "Variant",
         "Top-1 % (95 %)",
@@ -65,13 +65,13 @@ def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
             str(top1) if top1 else group.status,
             over(group),
             "–" if ceiling is None else f"{ceiling:.1f}",
-            macs.number(cost(group, "macs")) + ("*" if is_disputed(group) else ""),
-            memory.number(cost(group, "training_memory_bytes")),
-            latency.number(cost(group, "latency_ms")),
+            macs.number(group.cost("macs")) + ("*" if group.is_disputed else ""),
+            memory.number(group.cost("training_memory_bytes")),
+            latency.number(group.cost("latency_ms")),
         )
         rows.append([short(cell) for cell in row])
     printed = as_columns(heads, rows, width=width)
-    if any(is_disputed(group) for group in groups):
+    if any(group.is_disputed for group in groups):
         printed += "\n* the counters of multiply-adds disagree; a report lists their counts"
     return printed
 
@@ -94,19 +94,6 @@ def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- parts
-
-
-def cost(group: Group, name: str) -> float | None:
-    """A figure of a group by its column's name: the median of its runs, of memory the most, of answers the mean."""
-    one = METRICS[name]
-    if one.of is not None:
-        return group.mean(one.key)
-    return group.one(one.key, max) if one.kind == "bytes" else group.one(one.key)
-
-
-def is_disputed(group: Group) -> bool:
-    """Whether the counters of multiply-adds disagree in some run."""
-    return any(run.row.get("macs_status") == "disputed" for run in group.runs)
 
 
 def over(group: Group) -> str:
@@ -137,8 +124,8 @@ def _numbers(group: Group) -> dict[str, Any]:
             "chance_pct": group.one("chance_pct"),
             "ceiling_pct": group.one("ceiling_pct"),
         }
-        | {name: cost(group, name) for name in figures()}
-        | {"macs_status": "disputed" if is_disputed(group) else str(group.first.get("macs_status") or "")}
+        | {name: group.cost(name) for name in figures()}
+        | {"macs_status": "disputed" if group.is_disputed else str(group.first.get("macs_status") or "")}
         | {"run_ids": " ".join(str(run.row.get("id")) for run in group.runs)}
     )
 

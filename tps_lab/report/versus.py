@@ -10,7 +10,7 @@ from typing import Any
 from tps_lab import files
 from tps_lab.errors import InputError
 from tps_lab.report.render import render
-from tps_lab.report.tables import cost, write_lines
+from tps_lab.report.tables import write_lines
 from tps_lab.results import runs
 from tps_lab.results.groups import Group, RunLike, group_runs
 from tps_lab.results.paired import Pair, compare_groups
@@ -83,7 +83,7 @@ def ratios(pair: Pair) -> dict[str, float]:
     """B's costs as multiples of A's."""
     found = {}
     for key, name in _COSTS.items():
-        new, old = cost(pair.group, key), cost(pair.against, key)
+        new, old = pair.group.cost(key), pair.against.cost(key)
         if new is not None and old:
             found[name] = new / old
     return found

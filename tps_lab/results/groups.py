@@ -15,6 +15,7 @@ from tps_lab.attention import Variant, variants
 from tps_lab.errors import InputError
 from tps_lab.patterns import gallery
 from tps_lab.results.axes import spoken
+from tps_lab.results.metrics import METRICS
 from tps_lab.text import short
 
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
@@ -104,6 +105,18 @@ class Group:
         """The figure for the whole group, by default the median of its runs."""
         values = self.values(key)
         return pick(values) if values else None
+
+    def cost(self, name: str) -> float | None:
+        """A metric by its name (`results.metrics`): the median of its runs, of memory the most, of answers the mean."""
+        one = METRICS[name]
+        if one.of is not None:
+            return self.mean(one.key)
+        return self.one(one.key, max) if one.kind == "bytes" else self.one(one.key)
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether the counters of multiply-adds disagree in some run."""
+        return any(run.row.get("macs_status") == "disputed" for run in self.runs)
 
     def mean(self, key: str) -> float | None:
         """The mean over finished runs alone: for accuracies."""
