@@ -53,7 +53,7 @@ class Run:
     def row(self) -> dict[str, Any]:
         """Its figures; metrics of answers among them (`results.metrics`)."""
         try:
-            return of_answers(lambda: self.predictions) | self._row
+            return self._row | of_answers(lambda: self.predictions)
         except InputError:  # whoever asks for the answers themselves is told what is wrong with them
             return self._row
 
