@@ -15,9 +15,10 @@ from made_up import VARIANTS, MadeUp, made_up
 from tps_lab import report, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
-from tps_lab.report.comparisons import Ranking, compared
+from tps_lab.report.comparisons import Comparisons, Ranking, compared
 from tps_lab.report.latex import escaped, latex_table
 from tps_lab.report.versus import answer, versus, write
+from tps_lab.report.wording import spoken_data
 from tps_lab.results import runs
 from tps_lab.results.axes import axis_to_draw, lines
 from tps_lab.results.groups import group_runs
@@ -185,7 +186,7 @@ def test_a_question_along_an_axis_is_answered_by_cases_that_are_alike_in_all_els
     labels = {(pair.group.label, pair.against.label) for pair in found.pairs}
     assert labels == {(f"{name}, edge border", f"{name}, zero border") for name in ("spatial", "joint")}
     said = answer_of(ranking, found)
-    assert said.text == "Joint is more accurate than with zero border; one cannot be told apart."
+    assert said.text == "Joint is more accurate than with a zero border; one cannot be told apart."
     assert said.open == "edge border against zero border: spatial."
     report.build(crossed(), tmp_path, compare="attention.border")
     text = (tmp_path / "report.md").read_text()
@@ -282,3 +283,16 @@ def test_three_seeds_that_succeed_all_or_nothing_settle_nothing_among_many() -> 
     # five of five against none is no luck, even as one of seven
     verdicts = {p.group.label: p.verdict for p in paired(group_runs(all_or_nothing(5, {"v1": 5, "v2": 2})))}
     assert (verdicts["v1"], verdicts["v2"]) == ("better", "open")
+
+
+def test_what_an_axis_is_compared_with_is_said_as_people_say_it() -> None:
+    along = Comparisons([], "the same with circular border", "", True)
+    assert (along.plain, along.noun) == ("with a circular border", "the same with a circular border")
+    two = Comparisons([], "x", "", True, "with an embedding of time against without an embedding of time")
+    assert (two.plain, two.noun) == ("without an embedding of time", "the same without an embedding of time")
+    assert (Comparisons([], "PST", "", True).plain, Comparisons([], "PST", "", True).noun) == ("PST", "PST")
+
+
+def test_data_sets_are_named_by_what_tells_them_apart() -> None:
+    assert spoken_data(["direction(val=384, test=768)", "match(val=384)"]) == ["direction", "match"]
+    assert spoken_data(["a(x=1)", "a(x=1)"]) == ["a(x=1)", "a(x=1)"]

@@ -164,12 +164,18 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
     rest = kinds["open"]
     if not parts:
         if not rest:
-            texts = [f"Every difference to {base} comes with unequal settings, so none is an answer."]
+            texts = [f"Every difference to {compared.noun} comes with unequal settings, so none is an answer."]
         elif len(pairs) == 1:
-            texts = [f"{compared.name(rest[0])} and {base} cannot be told apart.", "The two cannot be told apart."]
+            texts = [
+                f"{compared.name(rest[0])} and {compared.noun} cannot be told apart.",
+                "The two cannot be told apart.",
+            ]
         else:
             but = " at equal settings" if unequal else ""
-            texts = [f"None of the {_number(len(pairs))} can be told apart from {base}{but}.", "None is settled apart."]
+            texts = [
+                f"None of the {_number(len(pairs))} can be told apart from {compared.noun}{but}.",
+                "None is settled apart.",
+            ]
         return texts, sure, unequal
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
     mixed = f"; {_number(len(unequal))} differ{'s' * (len(unequal) == 1)} in more" if unequal else ""

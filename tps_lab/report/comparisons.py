@@ -7,6 +7,7 @@ best is looked for, which is a look at all pairs; p values are corrected for tha
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,11 +113,17 @@ class Comparisons:
 
     @property
     def plain(self) -> str:
-        """With what, in a sentence."""
-        if self.heading:
-            base = self.heading.partition(" against ")[2]
-            return base if base.startswith("with") else f"with {base}"
-        return self.against
+        """With what, after "than": "PST", "with a circular border"."""
+        base = self.heading.partition(" against ")[2] if self.heading else self.against.removeprefix("the same ")
+        if self.heading and not base.startswith("with"):
+            base = f"with {base}"
+        # "circular border" is one of several
+        return re.sub(r"^with (?=(\w)\w* border$)", lambda m: f"with {'an' if m[1] in 'aeio' else 'a'} ", base)
+
+    @property
+    def noun(self) -> str:
+        """With what, after "from": "PST", "the same with a circular border"."""
+        return f"the same {self.plain}" if self.heading or self.against.startswith("the same ") else self.against
 
     @property
     def head(self) -> str:

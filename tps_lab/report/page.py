@@ -19,7 +19,7 @@ from tps_lab.report.cards import Card
 from tps_lab.report.figures import Picture, picture
 from tps_lab.report.pictures import MOST_CURVES, Pictures, figure_of, highest, of_tuning
 from tps_lab.report.render import render
-from tps_lab.report.wording import listed
+from tps_lab.report.wording import listed, spoken_data
 from tps_lab.results import archive, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.groups import SETTINGS, Group, RunLike, by_data, group_runs, setting_text
@@ -130,9 +130,10 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     figures = files.folder(out / "figures")
     members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
+    names = spoken_data(list(by_data(groups)))
     sections = [
         _section(data, by, number, figures, about, about.briefly)
-        for number, (data, by) in enumerate(zip(by_data(groups), members, strict=True), 1)
+        for number, (data, by) in enumerate(zip(names, members, strict=True), 1)
     ]
     if about.depends:
         sections[0].remarks.insert(0, about.depends)
@@ -295,10 +296,10 @@ class Overall:
         """Who has the highest interquartile mean, in a sentence that ranks only what intervals keep apart."""
         best, *others = sorted(self.found, key=lambda one: -one.iqm.value)
         near = [one.name for one in others if one.iqm.high >= best.iqm.low]
-        told = f"not told apart from {listed(near)}" if near else "above all others’ intervals"
+        told = f"not told apart from {listed(near)}" if near else "see each task for what is settled"
         return (
             f"Over {self.tasks} tasks {best.name} has the highest interquartile mean score, {best.iqm.value:.1f} % "
-            f"({best.iqm.low:.1f} to {best.iqm.high:.1f}), {told}."
+            f"({best.iqm.low:.1f} to {best.iqm.high:.1f}); {told}."
         )
 
 

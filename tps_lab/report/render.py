@@ -27,7 +27,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     environment.filters["tied"] = tied
     environment.filters["tag"] = tag
     environment.filters["p"] = p_text
-    environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−")
+    environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−").replace("+0.0", "0.0")
     environment.filters["tenths"] = lambda value: f"{value:z.1f}".replace("-", "−")
     environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
     return environment.get_template(template).render(content)
