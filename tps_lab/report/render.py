@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tps_lab.report import own
+from tps_lab.results.axes import axis_name
 from tps_lab.text import code, markdown
 from tps_lab.viz.style import tag
 
@@ -26,6 +27,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     environment.globals["own"] = own
     environment.filters["tied"] = tied
     environment.filters["tag"] = tag
+    environment.filters["axes"] = lambda name: " × ".join(map(axis_name, name.split(" × ")))
     environment.filters["p"] = p_text
     environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−").replace("+0.0", "0.0")
     environment.filters["tenths"] = lambda value: f"{value:z.1f}".replace("-", "−")
