@@ -298,29 +298,39 @@ def take_tokens(x_BNC: Tensor, index_K: Tensor) -> Tensor:
     b, n, c = x_BNC.shape
     if torch.compiler.is_compiling():
         return x_BNC.index_select(1, index_K)
-    (rows,) = remembered(index_K, (b, n), lambda: (_rows(index_K, b, n).reshape(-1),))
+    (rows,) = remembered(index_K, (b, n)) or remember(index_K, (b, n), (_rows(index_K, b, n).reshape(-1),))
     return x_BNC.reshape(b * n, c).index_select(0, rows).reshape(b, -1, c)
 
 
-def remembered(index: Tensor, batch: Hashable, work_out: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """`work_out()`, row numbers that follow from an index and a batch, or what it gave the last time.
+def remembered(index: Tensor, batch: Hashable) -> tuple[Tensor, ...] | None:
+    """Row numbers that follow from an index and a batch, if they are those of the last batch.
 
     Working them out again takes as long as a small gather, and so does a look-up in a dictionary of weak references
-    when the tokens have just swept the cache. So the index itself keeps those of the last batch.
+    when the tokens have just swept the cache. So the index itself keeps them.
     """
     if torch.compiler.is_compiling():
-        return work_out()
+        return None
     known: tuple[Hashable, tuple[Tensor, ...]] | None = getattr(index, "rows_of_batch", None)
-    if known is None or known[0] != batch:
-        known = batch, work_out()
-        if all(type(rows) is Tensor for rows in known[1]):  # a tracer's stand-in must not outlive its trace
-            setattr(index, "rows_of_batch", known)  # noqa: B010 (tensors declare no such attribute)
-    return known[1]
+    return known[1] if known is not None and known[0] == batch else None
+
+
+def remember(index: Tensor, batch: Hashable, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The rows, kept for `remembered`; a tracer's stand-ins are not, as they must not outlive its trace."""
+    if not torch.compiler.is_compiling() and all(type(each) is Tensor for each in rows):
+        setattr(index, "rows_of_batch", (batch, rows))  # noqa: B010 (tensors declare no such attribute)
+    return rows
 
 
 def _rows(index_K: Tensor, b: int, n: int) -> Tensor:
     """Row numbers on the (b·n, C) view, (b, K)."""
     return torch.arange(b, device=index_K.device)[:, None] * n + index_K
+
+
+def _rows_as(shape: torch.Size, index_N: Tensor) -> Tensor:
+    """Row numbers in the shape of tokens (B, …, C), without C."""
+    if (known := remembered(index_N, (shape,))) is None:
+        known = remember(index_N, (shape,), (_rows(index_N, shape[0], len(index_N)).view(shape[:-1]),))
+    return known[0]
 
 
 class _Permute(torch.autograd.Function):
@@ -381,14 +391,9 @@ def permute_tokens(x_BxC: Tensor, index_N: Tensor, inverse_N: Tensor, written: b
         way = _Written if written and not torch.compiler.is_exporting() else _Read
         return way.apply(x_BxC.flatten(1, -2), index_N, inverse_N).view(shape)
 
-    def both() -> tuple[Tensor, ...]:
-        b, n = shape[0], len(index_N)
-        return _rows(index_N, b, n).view(shape[:-1]), _rows(inverse_N, b, n).view(shape[:-1])
-
-    rows, inverse_rows = remembered(index_N, (shape[:-1],), both)
     if x_BxC.requires_grad and torch.is_grad_enabled():
-        return _Permute.apply(x_BxC, rows, inverse_rows)
-    return gather_rows(x_BxC.reshape(-1, shape[-1]), rows)
+        return _Permute.apply(x_BxC, _rows_as(shape, index_N), _rows_as(shape, inverse_N))
+    return gather_rows(x_BxC.reshape(-1, shape[-1]), _rows_as(shape, index_N))
 
 
 def rearrange_tokens(

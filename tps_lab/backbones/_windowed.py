@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tps_lab.attention._core import Mixer
-from tps_lab.attention._modules import rearrange_tokens, remembered
+from tps_lab.attention._modules import rearrange_tokens, remember, remembered
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid, plan
 from tps_lab.backbones._macs import Attending, linear_macs
 
@@ -117,7 +117,9 @@ class WindowedAttention(nn.Module):
 
     def _rows(self, b: int) -> tuple[Tensor, ...]:
         # Clips stand inside groups, so that a kind's groups of all clips are one slice.
-        return (self.order, self.back) if b == 1 else remembered(self.order, b, lambda: self._rows_of_clips(b))
+        if b == 1:
+            return self.order, self.back
+        return remembered(self.order, b) or remember(self.order, b, self._rows_of_clips(b))
 
     def _rows_of_clips(self, b: int) -> tuple[Tensor, ...]:
         clip = torch.arange(b, device=self.order.device)
