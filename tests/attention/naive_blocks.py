@@ -10,7 +10,7 @@ from random_blocks import random_block, random_tokens, randomised
 from who_meets import CHANNELS, GRID, HEADS, MEETS, RELATIONS, A, C, band_of_frames, band_of_places, block_of, partner
 
 from tps_lab.attention import Grid
-from tps_lab.backbones._video_model import install
+from tps_lab.backbones.vit import install
 
 
 def attend(attn, x):

@@ -10,7 +10,7 @@ from who_meets import BORDERS, CHANNELS, GRID, quick, short_tiles
 from tps_lab import InputError
 from tps_lab.attention import Grid, _core, parse, variants
 from tps_lab.attention._modules import SpaceTimeAttention
-from tps_lab.backbones._video_model import install
+from tps_lab.backbones.vit import install
 
 # ---------------------------------------------------------------------- text and options
 

@@ -13,7 +13,7 @@ from who_meets import CHANNELS, GRID, MEETS, RELATIONS, band_of_frames, band_of_
 
 from tps_lab import InputError, create_model, videoize
 from tps_lab.attention import Grid, _flex, parse
-from tps_lab.backbones._video_model import install
+from tps_lab.backbones.vit import install
 from tps_lab.measure.macs import count_macs, work
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from who_meets import BORDERS, GRID, MEETS, PREFIXES, block_of, by_hand, on, qui
 
 from tps_lab.attention import Grid, parse, variants
 from tps_lab.attention._modules import ExtraStep, SpaceTimeAttention
-from tps_lab.backbones._video_model import install
+from tps_lab.backbones.vit import install
 
 torch.set_num_threads(1)
 
