@@ -8,7 +8,7 @@ problem.png     a clip and its reversal, and the means of their frames
 reach.png       patterns A and C, and their receptive fields over depth
 relations.png   whom a patch looks at under four relations
 limits.png      proved ceilings and the runs under them, from reports/ablations/probes/results.csv
-comparison.png  accuracies seed by seed, from reports/opposites/results.csv
+comparison.png  accuracies seed by seed, from reports/ablations/patterns
 """
 
 from __future__ import annotations
@@ -279,8 +279,8 @@ def limits() -> None:
 
 def comparison() -> None:
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in _rows("reports/opposites/results.csv"):
-        found[row["label"]].append(row)
+    for row in _rows("reports/ablations/patterns/results.csv"):
+        found[parse(row["attention"]).label].append(row)
     figure = Figure(figsize=(7.6, 3.0), facecolor="#fbfaf7", layout="constrained")
     ax = figure.add_subplot(facecolor="#fbfaf7")
     for y, rows in enumerate(found.values()):
@@ -288,8 +288,8 @@ def comparison() -> None:
         ax.plot([float(row["top1_pct"]) for row in rows], [y] * len(rows), used.marker, color=used.colour, markersize=8)
     ax.set_yticks(range(len(found)), list(found))
     ax.invert_yaxis()
-    ax.set_xlim(40, 102)
-    ax.set_xlabel("Test accuracy of each run after 500 steps (%)")
+    ax.set_xlim(40, 90)
+    ax.set_xlabel("Test accuracy of each run after 300 steps (%)")
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(OUT / "comparison.png", dpi=120)
 

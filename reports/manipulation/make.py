@@ -297,7 +297,6 @@ def main(
     runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: those kept here]")] = None,
     run: Annotated[bool, typer.Option("--run", help="Run what is missing first, into --runs.")] = False,
     grids: Annotated[str, typer.Option(help="Which of the grids, with commas.")] = ",".join(GRIDS[:4]),
-    papers: Annotated[bool, typer.Option("--papers", help="Set it beside published tables, too: minutes.")] = False,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
 ) -> None:
     """Ask the grids about manipulation and set what comes out beside what digits predicted."""
@@ -332,7 +331,7 @@ def main(
         notes=first["runs"][0].row["data_notes"],
         data=first["runs"][0].row["data"],
         outcome=outcome(found["attention"], sealed) if found["attention"] else None,
-        published=published(asked_runs) if papers and asked_runs else [],
+        published=published(asked_runs) if asked_runs else [],
         remarks=(HERE / "remarks.md").read_text(),
         probes=PROBES,
     )

@@ -39,7 +39,7 @@ def load(folder: str | Path) -> list[Any]:
     Raises:
         InputError: there is neither.
 
-    >>> load("reports/opposites")[0].row["attention"]  # doctest: +SKIP
+    >>> load("reports/ablations/attention")[0].row["attention"]  # doctest: +SKIP
     'spatial'
     """
     folder = Path(folder)
