@@ -68,7 +68,10 @@ class Pictures:
             if own and base:
                 gaps[pair.group.label] = float(own) - float(base)
         shown = pairs[:_MOST_DIFFERENCES]
-        caption = "Filled where the difference is settled, hollow where it is open; bars are 95 % intervals."
+        caption = (
+            "Filled where the difference is settled, hollow where it is open, which is corrected for all "
+            f"{len(pairs)} comparisons; bars are each one's own 95 % interval."
+        )
         if len(shown) < len(pairs):
             caption += f" The first {len(shown)} of {len(pairs)}."
         return [self._plot("differences", viz.differences(shown, gaps, against=compared.against), caption)]
