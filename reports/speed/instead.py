@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab.attention._core import frame_by_frame
-from tps_lab.attention._modules import rearrange_tokens
+from tps_lab.attention._modules import SpaceTimeAttention, rearrange_tokens
 from tps_lab.attention.patch_shift import shift_patches
 from tps_lab.backbones._windowed import WindowedAttention
 from tps_lab.patterns import gallery
@@ -101,6 +101,14 @@ def with_released_shift(model: nn.Module, pattern: str = "C") -> nn.Module:
         attention = getattr(block, "attn", None)
         if isinstance(attention, WindowedAttention) and attention.mixer is not frame_by_frame:
             block.attn = ReleasedShift(attention, gallery[pattern])  # type: ignore[assignment]
+    return model
+
+
+def with_plain_copies(model: nn.Module) -> nn.Module:
+    """A ViT of ours with TPS whose shifts copy and move nothing: no shift that runs on its own can be faster."""
+    for block in model.modules():
+        if isinstance(block, SpaceTimeAttention) and not block.in_order:
+            block.rearrange = lambda x, *_: Copy.apply(x)  # type: ignore[method-assign]
     return model
 
 
