@@ -100,7 +100,8 @@ class ShiftPattern:
 
     Args:
         tile: rows of integers; `tile[h % rows][w % columns]` is the offset of patch (h, w).
-        name, note: what to call it, and one phrase about it; they do not take part in equality.
+        name: what to call it; no part of equality.
+        note: one phrase about it; no part of equality.
 
     Raises:
         InputError: the tile is empty, ragged or not made of integers.

@@ -138,7 +138,11 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
 
         Args:
             pretrained_model_name_or_path: a folder, or USER/NAME on the Hub.
-            force_download, token, cache_dir, local_files_only, revision: as `hf_hub_download` takes them.
+            force_download: as `hf_hub_download` takes it, like all that follow.
+            token: who asks.
+            cache_dir: where files are kept.
+            local_files_only: fetch nothing.
+            revision: a branch, tag or commit.
 
         Raises:
             InputError: nothing is there, or what is there is damaged or no video model's.
