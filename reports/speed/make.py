@@ -3,7 +3,7 @@
 `python reports/speed/make.py` measures and makes the page; stopped, it goes on where it was, and the cells of other
 machines stay on it. Whatever has a ratio is timed in turn with what it is compared with, A B B A, so that a machine
 that slows down slows down for both. The interval is that of the median over rounds (sign test), which one slow
-minute does not move. An hour, of which `--only shift` takes five minutes; `--quick` tries everything out in
+minute does not move. Forty minutes, of which `--only shift` takes five; `--quick` tries everything out in
 build/speed.
 """
 
