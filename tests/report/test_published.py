@@ -27,13 +27,14 @@ def test_a_table_survives_being_written_and_read(tmp_path: Path) -> None:
 
 
 def test_by_seed_is_a_paired_t_interval() -> None:
-    groups = group_runs(published.load(REPORTS / "ablations" / "parts"))
-    pair = next(pair for pair in published.by_seed(groups) if pair.found is not None)
+    groups = group_runs(published.load(REPORTS / "opposites"))
+    pair = next(pair for pair in published.by_seed(groups) if pair.group.label == "TPS-C")
     one, other = (
         np.array([run.row["top1_pct"] for run in sorted(group.done, key=lambda run: run.row["seed"])])
         for group in (pair.group, pair.against)
     )
     found = stats.ttest_rel(one, other)
+    assert pair.against.label == "Spatial"
     assert pair.found is not None
     assert pair.found.over == "seeds"
     assert pair.found.p == pytest.approx(found.pvalue, rel=1e-3)
