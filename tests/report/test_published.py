@@ -13,8 +13,6 @@ from tps_lab.errors import InputError
 from tps_lab.report import published, tables
 from tps_lab.results.groups import group_runs
 
-REPORTS = Path(__file__).parents[2] / "reports"
-
 
 def test_a_table_survives_being_written_and_read(tmp_path: Path) -> None:
     runs = study()
@@ -26,8 +24,9 @@ def test_a_table_survives_being_written_and_read(tmp_path: Path) -> None:
     assert [run.row.get("per_pair_pct") for run in back] == [run.row.get("per_pair_pct") for run in runs]
 
 
-def test_by_seed_is_a_paired_t_interval() -> None:
-    groups = group_runs(published.load(REPORTS / "opposites"))
+def test_by_seed_is_a_paired_t_interval(tmp_path: Path) -> None:
+    tables.write_csv(study(), tmp_path / "results.csv")
+    groups = group_runs(published.load(tmp_path))
     pair = next(pair for pair in published.by_seed(groups) if pair.group.label == "TPS-C")
     one, other = (
         np.array([run.row["top1_pct"] for run in sorted(group.done, key=lambda run: run.row["seed"])])
