@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from tps_lab.lazy import torch
+
 # Linux hands out memory in pages of 4 KiB unless torch asks for large ones, and on a CPU much of a model's memory is
 # fresh in every step: one of vit_micro took 171 ms instead of 195. torch reads this when it first allocates.
 LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
@@ -31,8 +33,6 @@ def environment(**more: str) -> dict[str, str]:
 
 def how_many(wanted: int) -> int:
     """How many runs to train at a time on this machine: one on a GPU, else one per core."""
-    import torch
-
     if torch.cuda.is_available():
         return 1
     return max(1, min(wanted, cores(), memory_bytes() // _BYTES_EACH))

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from tps_lab import plugins
 from tps_lab.ablate import claims
 from tps_lab.data import opened
+from tps_lab.lazy import torch
 from tps_lab.progress import Advance, News, Progress
 from tps_lab.results import runs
 from tps_lab.training.checkpoints import Checkpoints
@@ -131,8 +132,6 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
     """One thread, and only operations whose results are the same bits every time."""
-    import torch
-
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if wanted:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tps_lab import children, data, files, measure
 from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, RunGrid
@@ -95,8 +97,6 @@ def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = Non
     Raises:
         InputError: a cell's model cannot be built.
     """
-    import torch
-
     jobs = jobs or children.how_many(max(1, len(cells)))
     earlier = _earlier(out)
     known: dict[Any, Forecast] = {}
@@ -177,8 +177,6 @@ def measured(
 
 
 def _file(out: Path, key: tuple[Any, ...]) -> Path:
-    import torch
-
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else runs.environment()["cpu"]
     name = hashlib.sha256(repr((key, where)).encode()).hexdigest()[:12]
     return out / ".costs" / f"{name}.json"

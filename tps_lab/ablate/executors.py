@@ -19,6 +19,7 @@ from tps_lab.ablate import cell as cells
 from tps_lab.ablate import workers
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
 from tps_lab.errors import InputError, one_line, shortened, unknown
+from tps_lab.lazy import torch
 
 
 class Executor(Protocol):
@@ -169,8 +170,6 @@ class _LocalHandle:
 
 def _gpus() -> list[str]:
     """GPUs that jobs may have, as CUDA_VISIBLE_DEVICES names them."""
-    import torch
-
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given:
         return given.split(",")

@@ -27,6 +27,7 @@ from tps_lab.backbones._options import (
 from tps_lab.backbones._paper import PAPER, Preset
 from tps_lab.backbones._refusal import cannot_convert
 from tps_lab.errors import InputError, one_line, unknown
+from tps_lab.lazy import timm, torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,8 +72,6 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 
 def backbones() -> list[str]:
     """Names that `create_model` takes: ours, the paper's, then timm's of every family."""
-    import timm
-
     return [*SMALL, *PAPER, *(name for name in timm.list_models() if _family_of(name))]
 
 
@@ -110,8 +109,6 @@ def create_model(
 
     >>> model = create_model("vit_micro", "tps", pattern="A", frames=8, num_classes=12)
     """
-    import timm
-
     from tps_lab.backbones._video_model import start_with_sines
 
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
@@ -244,8 +241,6 @@ def _added() -> set[str]:
 
 def _family_of(timm_name: str) -> type | None:
     """The image models' class of the family that lists a timm name."""
-    import timm
-
     module = timm.model_entrypoint(timm_name).__module__
     for family, video in _families().items():
         modules = {family.__module__, *(f"timm.models.{name}" for name in getattr(video, "timm_modules", ()))}
@@ -267,9 +262,6 @@ def family_class(name: str) -> type[VideoModel]:
 
 def _family_by_name(name: str, timm_name: str) -> type:
     """The image models' class of the family of a timm name; the error says why there is none."""
-    import timm
-    import torch
-
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
     if family := _family_of(timm_name):

@@ -13,16 +13,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 
 from tps_lab import files
 from tps_lab.backbones import _weights, create_model
 from tps_lab.errors import InputError, one_line, shortened
-
-if TYPE_CHECKING:
-    import torch
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _SAID = ("image_model", "attention", "frames", "tubelet", "num_classes", "size", "temporal_position", "options")
@@ -182,8 +180,6 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
 
 def _made(config: Any, where: str) -> Any:
     """The model that a configuration describes, with weights by chance; the generator stays where it was."""
-    import torch
-
     if not isinstance(config, dict) or config.keys() != set(_SAID) or not isinstance(config["options"], dict):
         missing = [key for key in _SAID if key not in config] if isinstance(config, dict) else list(_SAID)
         odd = sorted(map(str, config.keys() - set(_SAID))) if isinstance(config, dict) else []
@@ -217,8 +213,6 @@ def _as_tuple(value: Any) -> Any:
 
 def _check_same(model: Any, config: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse a configuration that does not give this model again: someone changed the image model by hand."""
-    import torch
-
     try:
         again = _made(config, "config.json")
         _weights.fill(again, weights, "its weights")

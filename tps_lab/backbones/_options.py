@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import children
 from tps_lab.attention import Variant, variants
 from tps_lab.errors import InputError, shortened
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,8 +106,6 @@ def check_sizes(options: Mapping[str, Any]) -> None:
 
 def check_buildable(make: Callable[[], nn.Module], options: Mapping[str, Any]) -> None:
     """Refuse a model whose weights this machine could not hold, before they are made."""
-    import torch
-
     if not any(number > 2_000 for value in options.values() for number in _numbers_in(value)):
         return
     with torch.device("meta"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.errors import InputError
+from tps_lab.lazy import timm, torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +22,6 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: there is no such file, it is damaged, or it holds anything but tensors.
     """
-    import torch
     from safetensors.torch import load_file
 
     if not path.is_file():
@@ -42,8 +42,6 @@ def tensors_in(content: Any) -> dict[str, Tensor]:
     Raises:
         InputError: it is none, or holds anything but tensors.
     """
-    import torch
-
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -89,8 +87,6 @@ def image_model(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Mod
     Raises:
         InputError: the file cannot be read, or is another model's.
     """
-    import timm
-
     weights = {_timm_name(name): value for name, value in read(path).items()}
     classifier = next((weights[name] for name in _CLASSIFIERS if name in weights), None)
     classes = 0 if classifier is None else len(classifier)

@@ -19,14 +19,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab import files
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _SUFFIX = ".frames.npy"
 
@@ -61,8 +60,6 @@ class Cache:
             decode: (video, frame count → wanted frames, size) → frames.
             decoder: its name; what one decoder left is not read for another.
         """
-        import numpy as np
-
         file = self._file(path, size, decoder)
         if file is not None:
             with contextlib.suppress(OSError, ValueError):  # not there, or taken away or cut short meanwhile
@@ -84,8 +81,6 @@ class Cache:
         return self.folder / (hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:32] + _SUFFIX)
 
     def _write(self, file: Path, frames: NDArray[Any]) -> None:
-        import numpy as np
-
         with files.whole(file, to_disk=False) as half, half.open("wb") as out:
             np.save(out, frames, allow_pickle=False)
         self._since_look += frames.nbytes

@@ -19,9 +19,9 @@ import numpy as np
 
 from tps_lab.data import _digits
 from tps_lab.data._base import SPLITS, Clips, DrawnData, Split, reordered
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 _BANK = 1 << 20  # random numbers that the noise of all pictures is cut from
@@ -87,21 +87,15 @@ class Drawn:
     """What a diagnostic draws its scenes with: random numbers of one split, always made on the CPU."""
 
     def __init__(self, split: Split, seed: int, kinds: Tensor) -> None:
-        import torch
-
         self.rng = torch.Generator().manual_seed(10 * seed + _digits.STREAM[split])
         self.first, self.end = _digits.of_split(split, len(kinds))
         self.kinds = kinds
 
     def whole(self, low: int, high: int, *shape: int) -> Tensor:
         """Whole numbers, low ≤ n < high."""
-        import torch
-
         return torch.randint(low, high, shape, generator=self.rng)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        import torch
-
         return low + (high - low) * torch.rand(shape, generator=self.rng)
 
     def digits(self, *shape: int) -> Tensor:
@@ -110,8 +104,6 @@ class Drawn:
 
     def empty_and(self, digits: Tensor) -> Tensor:
         """What pictures show of which the first is the empty ground: -1, then digits (n, I)."""
-        import torch
-
         return torch.cat([torch.full((len(digits), 1), -1), digits], 1)
 
     def unlike(self, other: Tensor) -> Tensor:
@@ -154,8 +146,6 @@ class DiagnosticClips(Clips):
         return self.scenes[split].shown.numpy()
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
         index = index.cpu()
         scenes, scene, nth = self.scenes[split], index // self.clips_per_scene, index % self.clips_per_scene
         shown = scenes.shown[scene, nth].to(device)  # (B, T)
@@ -183,8 +173,6 @@ class DiagnosticClips(Clips):
 
     def _noise(self, split: Split) -> tuple[Tensor, Tensor]:
         """A bank of noise, and where in it each picture's begins (N, I)."""
-        import torch
-
         rng = torch.Generator().manual_seed(10 * self.options.seed + _digits.STREAM[split] + 5)
         bank = torch.randn(_BANK + self.options.size**2, generator=rng)
         return bank, torch.randint(0, _BANK, self.scenes[split].digit.shape, generator=rng)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tps_lab.data._base import Split
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,6 @@ MEAN, SPREAD = 0.05, 0.13
 
 def load() -> tuple[Tensor, Tensor]:
     """All digits (1797, 8, 8), ink = 1, and what they are (1797,), 0 to 9."""
-    import torch
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -51,7 +51,6 @@ def draw(digits: Tensor, x: Tensor, y: Tensor, scale: Tensor, angle: Tensor, *, 
     Returns:
         (N, size, size), ink 0 to 1.
     """
-    import torch
     from torch.nn.functional import affine_grid, grid_sample
 
     # affine_grid wants the map from frame to digit: undo the shift, the turn and the scale

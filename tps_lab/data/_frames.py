@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tps_lab.data import _cache
 from tps_lab.data._files import frames_among, printable
 from tps_lab.data._seek import read_by_torchcodec, read_chosen
 from tps_lab.data._video import UnreadableVideo, said
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
 
@@ -76,7 +77,6 @@ def pictures_in(path: Path) -> list[str]:
 
 def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
     """As `read`, of a folder of pictures."""
-    import numpy as np
     from PIL import Image
 
     names = pictures_in(path)
@@ -126,7 +126,6 @@ def _as_shown(picture: Image.Image) -> Image.Image:
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """Greys of more than eight bits, scaled to 0 to 255."""
-    import numpy as np
     from PIL import Image
 
     tags = getattr(picture, "tag_v2", {})  # of a TIFF

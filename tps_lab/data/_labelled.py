@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tps_lab.data import sampling, transforms
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 from tps_lab.data._files import open_folder, printable
@@ -32,11 +35,9 @@ from tps_lab.data._listing import Entry, Listing, usable_names
 from tps_lab.data._seek import check_torchcodec
 from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError, unknown
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
     from torch import Tensor
 
 SAMPLINGS = ("segments", "dense")
@@ -257,8 +258,6 @@ class LabelledClips(Clips):
 
     def train_clip(self, i: int, epoch: int = 0) -> tuple[Tensor, int]:
         """Train clip i of an epoch, as bytes (1, 3, T, H, W), and its label."""
-        import numpy as np
-
         options, entries = self.options, self.entries["train"]
         for attempt in range(_TRIES):
             entry = entries[(i + attempt) % len(entries)]
@@ -289,8 +288,6 @@ class LabelledClips(Clips):
 
     def _test_clip(self, split: Split, i: int, clips: int, crops: int) -> tuple[Tensor, int]:
         """The views of clip i, as bytes (clips × crops, 3, T, H, W), and its label."""
-        import torch
-
         entry = self.entries[split][i]
         frames = self._read(entry, frames_to_test(self.options, clips))
         if frames is None:
@@ -299,8 +296,6 @@ class LabelledClips(Clips):
 
     def _read(self, entry: Entry, choose: Any) -> Tensor | None:
         """Frames (N, 3, H, W) as bytes, the short side at least `size`; None if the file is broken."""
-        import torch
-
         options = self.options
         try:
             frames = read(self.root / entry.name, choose, options.short, entry.start, entry.stop, options.decoder)
@@ -312,8 +307,6 @@ class LabelledClips(Clips):
 
     def _made(self, make: Any, index: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
         """What `make` makes of each of `index`, several at a time: views (B, V, 3, T, H, W) and labels (B,)."""
-        import torch
-
         wanted = index.tolist()
         if self.workers <= 1 or len(wanted) == 1:
             made = [make(i) for i in wanted]
@@ -347,7 +340,6 @@ class LabelledClips(Clips):
 
 def frames_to_test(options: Labelled, clips: int = 1) -> Callable[[int], list[int]]:
     """Which frames of a video its test clips show: a function of how many it has."""
-    import numpy as np
 
     def choose(total: int) -> list[int]:
         every = sampling.clips_of(total, options.frames, options.sampling, options.stride, clips)
@@ -364,8 +356,6 @@ def views_to_test(options: Labelled, frames: Tensor, crops: int = 1) -> Tensor:
 
 def _packed(views: list[Tensor]) -> Tensor:
     """Views (T, 3, H, W) as one tensor (V, 3, T, H, W)."""
-    import torch
-
     return torch.stack([view.transpose(0, 1) for view in views]).contiguous()
 
 

@@ -17,14 +17,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab import children
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SYSTEM = "apt-get install libegl1 libgl1-mesa-dri"
 INSTALL = "pip install 'tps_lab[manipulation]'"
@@ -92,8 +91,6 @@ class Arm:
             The arm's and all things' positions before the first and after each step, and the step after which the
             task was done; None: it was not.
         """
-        import numpy as np
-
         env = self.env
         env._get_state_rand_vec = place
         env.hand_init_pos = np.clip(self.usual_start + rng.uniform(*_START), env.mocap_low, env.mocap_high)
@@ -138,7 +135,6 @@ def versions() -> dict[str, str]:
     """What decides on the pixels, in a process that can render."""
     import metaworld  # noqa: F401
     import mujoco
-    import numpy as np
 
     context = mujoco.GLContext(16, 16)
     context.make_current()

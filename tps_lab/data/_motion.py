@@ -14,14 +14,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab.data._files import package_folder
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 ACTIONS = (
     *("backflip", "cartwheel", "crawl", "dance_a", "dance_b", "getup_facedown", "getup_faceup", "jump"),
@@ -116,8 +114,6 @@ def poses(file: Path) -> NDArray[np.float32]:
     Raises:
         InputError: the file is no motion of the humanoid.
     """
-    import numpy as np
-
     try:
         keyframes = np.array(json.loads(file.read_text())["Frames"], np.float64)
         if keyframes.ndim != 2 or keyframes.shape[1] != 44 or len(keyframes) < 2:
@@ -154,8 +150,6 @@ def poses(file: Path) -> NDArray[np.float32]:
 
 def _slerp(a: NDArray[np.float64], b: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit quaternions between a and b (N, 4), the short way round."""
-    import numpy as np
-
     cos = (a * b).sum(1, keepdims=True)
     b, cos = np.where(cos < 0, -b, b), np.abs(cos).clip(max=1.0)
     angle = np.arccos(cos)
@@ -169,8 +163,6 @@ def _slerp(a: NDArray[np.float64], b: NDArray[np.float64], share: NDArray[np.flo
 
 def _matrices(q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotation matrices (N, 3, 3) of unit quaternions (N, 4), w first."""
-    import numpy as np
-
     w, x, y, z = q.T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -14,9 +14,9 @@ import numpy as np
 
 from tps_lab.data._base import REVERSED, SPLITS, Clips, DrawnData, Split
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -67,8 +67,6 @@ class ReversedClips(Clips):
         return int(getattr(self.options, split))
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
         index = index.cpu()
         scene = {name: values[index // 2].to(device) for name, values in self.scenes[split].items() if name != "bank"}
         clips = self.render(scene)

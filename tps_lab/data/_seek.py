@@ -15,14 +15,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab.data._video import Tally, UnreadableVideo, decoded, opened, pixels_of, video_stream
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # broadcast and disc formats have no index: a seek lands about where it should
 _STREAMS = frozenset({".m2ts", ".mts", ".mpg", ".mpeg", ".vob"})
@@ -61,8 +60,6 @@ class Packets:
 
     def frame_at(self, seconds: float) -> int:
         """The first frame that begins then or later; `frames` if none does."""
-        import numpy as np
-
         if len(self.times):
             return int(np.searchsorted(self.times, seconds - 1e-6))
         return min(self.frames, math.ceil(seconds * self.frames / self.lasts_s - 1e-6))
@@ -94,8 +91,6 @@ def read_chosen(
     Raises:
         UnreadableVideo: the file is no video, or breaks off before a wanted frame.
     """
-    import numpy as np
-
     path = Path(path)
     with opened(path) as container:
         stream = video_stream(container, path)
@@ -115,8 +110,6 @@ def read_chosen(
 
 
 def _packets(container: Any, stream: Any, path: Path) -> Packets:
-    import numpy as np
-
     tally = Tally(container, stream, path)
     pts: list[int | None] = []
     keys: list[int | None] = []
@@ -163,7 +156,6 @@ def _sought(
     container: Any, stream: Any, packets: Packets, wanted: list[int], size: int | None, path: Path
 ) -> dict[int, NDArray[np.uint8]] | None:
     """The wanted frames, found by their times; None if frames do not come one after the other at their times."""
-    import numpy as np
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()
@@ -230,7 +222,6 @@ def read_by_torchcodec(
         UnreadableVideo: the file is no video, or breaks off before a wanted frame.
         InputError: torchcodec is not installed, or finds no FFmpeg.
     """
-    import numpy as np
     from torchvision.transforms.v2 import functional as F
 
     check_torchcodec()
@@ -262,8 +253,6 @@ def read_by_torchcodec(
 
 def _is_mirrored(path: Path) -> bool:
     """Whether a file asks for more than to be turned, which torchcodec leaves out."""
-    import numpy as np
-
     frame = next(iter(decoded(path)))
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:

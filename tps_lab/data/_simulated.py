@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab import files
 from tps_lab.data._base import REVERSED, SPLITS, Clips, Data, Split
 from tps_lab.errors import InputError, unknown
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
-    from numpy.typing import NDArray
     from torch import Tensor
 
 TASKS = ("classes", "direction")
@@ -209,8 +209,6 @@ class SimulatedClips(Clips):
         return int(getattr(self.options, split)) * (2 if self.both_ways else 1)
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
         index = index.cpu()
         scene, backwards = (index // 2, index % 2) if self.both_ways else (index, torch.zeros_like(index))
         shown = self.options.shown

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tps_lab.data._files import printable
 from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     import av
-    import numpy as np
-    from numpy.typing import NDArray
 
 # A file may lack this share of the frames or seconds that its header promises: encoders miscount
 # and round. A cut inside that last bit loses whole frames only; a frame cut in two is noticed.
@@ -69,7 +70,6 @@ def read_frames(
         UnreadableVideo: the file is no video, is damaged or has too few frames.
         InputError: `indices` or `size` make no sense.
     """
-    import numpy as np
     from av.video.reformatter import VideoReformatter
 
     wanted = None if indices is None else [int(i) for i in indices]
@@ -282,8 +282,6 @@ def decoded(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
 
 def pixels_of(frame: av.VideoFrame, size: int | None, reformatter: Any, square: bool = True) -> NDArray[np.uint8]:
     """One frame as (H, W, 3) uint8: scaled, cut if it is to be square, and turned upright."""
-    import numpy as np
-
     height, width = frame.height, frame.width
     if size is not None:
         scale = size / min(height, width)
@@ -304,8 +302,6 @@ def _upright(pixels: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint
     What is stored at (x, y) is shown at x' = a x + c y, y' = b x + d y, y downwards: FFmpeg's display matrix, whose
     first five numbers are a, b, 0, c, d. Of any matrix the nearest of the eight that keep pixels pixels is taken.
     """
-    import numpy as np
-
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels

@@ -32,6 +32,7 @@ from tps_lab.data import _motion
 from tps_lab.data._base import SPLITS, Split
 from tps_lab.data._reversals import ReversedClips, ReversedData
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,8 +112,6 @@ class ActionClips(ReversedClips):
     label, mean, spread = "action", _MEAN, _SPREAD
 
     def __init__(self, options: Actions) -> None:
-        import torch
-
         self.options = options
         self.clip_shape = (3, options.frames, options.size, options.size)
         motions = [torch.from_numpy(_motion.poses(file)) for file in _motion.motion_files(options.path).values()]
@@ -129,8 +128,6 @@ class ActionClips(ReversedClips):
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
-        import torch
-
         n = self.size(split) // 2
         rng = torch.Generator().manual_seed(10 * self.options.seed + SPLITS.index(split) + 1)
 
@@ -167,8 +164,6 @@ class ActionClips(ReversedClips):
 
     def render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: (B, T, H, W), 0 to 1."""
-        import torch
-
         device = scene["action"].device
         if self.motions.device != device:
             self.motions, self.first, self.poses = (v.to(device) for v in (self.motions, self.first, self.poses))
@@ -227,8 +222,6 @@ def draw(ends: Tensor, depth: Tensor, radii: Tensor, inks: Tensor, size: int, at
     Returns:
         (N, size, size), 0 to 1.
     """
-    import torch
-
     if at_once is not None and len(ends) > at_once:
         parts = zip(*(values.split(at_once) for values in (ends, depth, radii, inks)), strict=True)
         return torch.cat([draw(e, d, r, i, size) for e, d, r, i in parts])

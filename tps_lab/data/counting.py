@@ -20,6 +20,7 @@ from typing import Any
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 _MOST = 4
 
@@ -52,8 +53,6 @@ class Counting(Diagnostic):
         return 1 if self.equal_light else 0
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         shown = torch.zeros(n, _MOST, self.frames, dtype=torch.long)
         for count in range(1, _MOST + 1):
             lit = max(_MOST, self.frames * 3 // 8) if self.equal_light else count
@@ -69,8 +68,6 @@ class Counting(Diagnostic):
 
 def _pieces(draw: Drawn, n: int, total: int, pieces: int) -> Any:
     """`total` frames cut into pieces of at least one, every way as likely: (n, pieces)."""
-    import torch
-
     inner = draw.uniform(0, 1, n, total - 1).argsort(1)[:, : pieces - 1] + 1
     ends = torch.full((n, 1), total)
     cuts = torch.cat([0 * ends, inner.sort(1).values, ends], 1)

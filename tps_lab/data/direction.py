@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +49,6 @@ class Direction(Diagnostic):
             raise InputError(f"direction: step must be 0 to size={self.size} pixels, got {self.step}")
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         axis, time = torch.arange(n) % len(_STEPS), torch.arange(self.frames)
         path = torch.linspace(-0.4, 0.4, self.frames)
         x, y, scale = draw.places(n, self.frames, 0.1)

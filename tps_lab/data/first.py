@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,6 @@ class First(Diagnostic):
         return None if around == self.gap else min(self.gap, around) + 1
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         start = draw.whole(0, self.frames - self.used + 1, n, 1)
         time = torch.arange(self.frames) - start
         one = ((time >= 0) & (time < self.hold)).long()

@@ -39,9 +39,9 @@ from tps_lab.data._seek import read_chosen
 from tps_lab.data._tasks import TASKS, check
 from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "val": (0.7, 0.85), "test": (0.85, 1.0)}
@@ -175,8 +175,6 @@ class FolderClips(Clips):
     """
 
     def __init__(self, options: VideoFolder) -> None:
-        import torch
-
         self.options = options
         self.augments = options.margin > 0
         task = TASKS[options.task]
@@ -195,8 +193,6 @@ class FolderClips(Clips):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        import torch
-
         # a scene's clips are cut out alike, or a model could tell them apart by that
         rng = torch.Generator().manual_seed(1_000_003 * self.options.seed + 7 * epoch + 5)
         self.corners = torch.randint(0, 2 * self.options.margin + 1, (len(self.starts["train"]), 2), generator=rng)
@@ -205,8 +201,6 @@ class FolderClips(Clips):
         return len(self.classes) * len(self.starts[split])
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        import torch
-
         index = index.cpu()
         scene, labels = index // len(self.classes), index % len(self.classes)
         times = self.starts[split][scene][:, None] + self.offsets[labels]  # (B, T)
@@ -222,8 +216,6 @@ class FolderClips(Clips):
 
     def _cut(self, clips: Tensor, corners: Tensor | None) -> Tensor:
         """(B, T, 3, side, side) to (B, T, 3, size, size), from corners (B, 2) or the middle."""
-        import torch
-
         size, margin = self.options.size, self.options.margin
         if corners is None:
             return clips[..., margin : margin + size, margin : margin + size]
@@ -240,8 +232,6 @@ class FolderClips(Clips):
 
     def _draw(self, split: Split) -> tuple[Tensor, Tensor]:
         """Every place a clip can start, each mirrored too in training, thinned out to the limit."""
-        import torch
-
         span = self.options.span
         starts = torch.cat(
             [
@@ -290,7 +280,6 @@ def _contrasted(clips: Tensor) -> Tensor:
 
 def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
     """Decode a folder: the videos as ranges of frames, all frames (N, 3, H, W), and what was left out."""
-    import torch
     from rich.console import Console
     from rich.progress import track
 

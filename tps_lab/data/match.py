@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,6 @@ class Match(Diagnostic):
         return self.gap
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         when = draw.whole(0, self.frames - 3 * self.gap, n, 1) + self.gap * torch.arange(4)
         shown = torch.zeros(n, 2, self.frames, dtype=torch.long)
         for nth, flashes in enumerate(((1, 1, 2, 2), (1, 2, 1, 2))):

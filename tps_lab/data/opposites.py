@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from tps_lab.data import _digits
 from tps_lab.data._base import Split
 from tps_lab.data._reversals import ReversedClips, ReversedData
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,8 +88,6 @@ class OppositeClips(ReversedClips):
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
-        import torch
-
         n = self.size(split) // 2
         rng = torch.Generator().manual_seed(10 * self.options.seed + _digits.STREAM[split])
         low, high = _digits.of_split(split, len(self.digits))
@@ -113,8 +112,6 @@ class OppositeClips(ReversedClips):
 
     def render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: ink (B, T, H, W), 0 to 1."""
-        import torch
-
         t = torch.linspace(-1, 1, self.options.frames, device=scene["x"].device)
         motion = scene["motion"][:, None]
         path = self.options.motion * scene["amount"][:, None] * t  # (B, T), from -amount to +amount

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,6 @@ class Order(Diagnostic):
         return None if around == self.gap else min(self.gap, around)
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         start = draw.whole(0, self.frames - self.gap, n)
         shown = torch.zeros(n, 2, self.frames, dtype=torch.long)
         each = torch.arange(n)

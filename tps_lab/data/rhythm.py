@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 _RHYTHMS = {
     "even": "x...x...x...x...",
@@ -41,8 +42,6 @@ class Rhythm(Diagnostic):
             raise InputError(f"rhythm: frames must be a multiple of 16, got {self.frames}; nearest: {near}")
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         beats = torch.tensor([[beat == "x" for beat in rhythm] for rhythm in _RHYTHMS.values()]).long()
         time = (torch.arange(self.frames) - draw.whole(0, 16, n, 1)) % 16
         return Scenes(beats[:, time].movedim(0, 1), draw.empty_and(draw.digits(n, 1)), *draw.places(n, 2))

@@ -13,13 +13,10 @@ MMAction.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
 from tps_lab.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def segments(total: int, frames: int, rng: np.random.Generator | None = None, at: float = 0.5) -> NDArray[np.int64]:
@@ -29,8 +26,6 @@ def segments(total: int, frames: int, rng: np.random.Generator | None = None, at
         rng: draws where in each part; None takes `at`.
         at: 0 (a part's first frame) to below 1 (its last).
     """
-    import numpy as np
-
     _check(total, frames)
     within = np.full(frames, at) if rng is None else rng.random(frames)
     # A part is the real interval [k, k + 1) · total / frames: parts of unlike sizes where it does not divide.
@@ -46,8 +41,6 @@ def dense(
         rng: draws where the clip starts; None takes `at`.
         at: 0 (as early as possible) to 1 (as late as possible).
     """
-    import numpy as np
-
     _check(total, frames)
     latest = max(0, total - ((frames - 1) * stride + 1))
     start = round(at * latest) if rng is None else int(rng.integers(latest + 1))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,6 @@ class Speed(Diagnostic):
             )
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         place = torch.arange(self.frames)
         start, way = draw.whole(0, self.frames, n, 1, 1), 2 * draw.whole(0, 2, n, 1, 1) - 1
         angle = 2 * math.pi * place / self.frames

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
+from tps_lab.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,6 @@ class Still(Diagnostic):
     frames: int = 1
 
     def scenes(self, n: int, draw: Drawn) -> Scenes:
-        import torch
-
         digit = draw.digits(n, 1)
         x, y = (draw.uniform(-0.5, 0.5, n, 1) for _ in range(2))
         return Scenes(

@@ -16,11 +16,13 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tps_lab.data._files import words
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 # of ImageNet, which the weights that video models start from were trained with
@@ -131,7 +133,6 @@ def rand_augment(clip: Tensor, rng: np.random.Generator, n: int = 2, magnitude: 
     torchvision draws from torch's global random numbers. Here they are set from the clip's own and put back after, by
     one thread at a time; processes that read clips do not wait for each other.
     """
-    import torch
     from torchvision.transforms import v2
 
     if not n:
@@ -144,7 +145,6 @@ def rand_augment(clip: Tensor, rng: np.random.Generator, n: int = 2, magnitude: 
 
 def erase(clip: Tensor, rng: np.random.Generator, probability: float = 0.25) -> Tensor:
     """Random erasing (Zhong et al., 2020): a rectangle of 2 to 33 % of the area becomes the mean colour."""
-    import torch
     from torchvision.transforms.v2 import functional as F
 
     height, width = clip.shape[-2:]
@@ -163,8 +163,6 @@ def erase(clip: Tensor, rng: np.random.Generator, probability: float = 0.25) -> 
 
 def normalised(clips: Tensor) -> Tensor:
     """(…, 3, T, H, W) uint8 → float of about zero mean and unit spread, by ImageNet's figures."""
-    import torch
-
     mean = torch.tensor(MEAN, device=clips.device).reshape(3, 1, 1, 1)
     std = torch.tensor(STD, device=clips.device).reshape(3, 1, 1, 1)
     return clips.float().div_(255).sub_(mean).div_(std)
@@ -187,7 +185,6 @@ def mix(
     Returns:
         x mixed, and what the clips are, (B, classes) float, each row of sum 1.
     """
-    import torch
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -198,8 +199,6 @@ def _whole(name: str, family: str, **vision: Any) -> Subject:
 
 def _timm(name: str, largest: bool = False) -> Subject:
     def make() -> nn.Module:
-        import timm
-
         sized: dict[str, Any] = {"img_size": size} if name.startswith("vit_tiny") else {}
         return PerFrame(timm.create_model(name, num_classes=10, **sized), largest)
 
@@ -271,8 +270,6 @@ def find(text: str, frames: int | None = None) -> Subject:
     if colon and file.endswith(".py"):
         return _from_file(Path(file), factory)
     if text.startswith("timm:"):
-        import timm
-
         name = text.removeprefix("timm:").removesuffix(":max")
         if not timm.is_model(name):
             raise unknown("timm model", name, timm.list_models(f"{name[:3]}*") or ["resnet18"])

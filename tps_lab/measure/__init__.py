@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import torch
+from tps_lab.lazy import torch
 
+if TYPE_CHECKING:
     from tps_lab.measure.cost_figures import cost as cost
     from tps_lab.measure.cost_figures import costs as costs
     from tps_lab.measure.step import Step as Step
@@ -23,8 +23,6 @@ __all__ = ["Step", "best_device", "compare_latency", "cost", "costs"]
 
 def best_device() -> torch.device:
     """A GPU if there is one."""
-    import torch
-
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -30,6 +30,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+import torch
+
 from tps_lab.measure.cuda_kernels import Sum, gpu_at_hand
 
 MIB = 2**20
@@ -297,8 +299,6 @@ def matmul_workspace() -> int:
     CublasHandlePool.cpp, torch 2.11 to 2.14; its later development takes the bytes for each product alone,
     of which this is then an upper bound).
     """
-    import torch
-
     configured = re.findall(r":(\d+):(\d+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
     if configured:
         return sum(int(size) * int(count) for size, count in configured) * 1024

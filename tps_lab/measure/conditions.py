@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 _GPU_QUERY = {
     "gpu_mhz": "clocks.sm",
     "gpu_memory_mhz": "clocks.mem",
@@ -24,8 +26,6 @@ def moment(device: Any = "cpu") -> dict[str, Any]:
     Keys: load (runnable processes, mean of the last minute), cpu_mhz (mean over cores), cpu_celsius
     (the hottest zone); on CUDA also gpu_mhz, gpu_memory_mhz, gpu_celsius, gpu_watts, gpu_driver.
     """
-    import torch
-
     found: dict[str, Any] = {
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "cpu_mhz": cpu_mhz(_read(Path("/proc/cpuinfo"))),
@@ -58,8 +58,6 @@ def gpu_values(line: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _gpu(device: Any) -> dict[str, Any]:
-    import torch
-
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     which = f"GPU-{uuid}" if uuid else str(device.index or 0)
     command = ["nvidia-smi", f"--id={which}", f"--query-gpu={','.join(_GPU_QUERY.values())}"]

@@ -9,6 +9,7 @@ import numpy as np
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.backbones import create_model
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,6 @@ def attention_of_token(model: Any, clip_BCTHW: Tensor, block: int, token: Size) 
     Raises:
         InputError: there is no such block or patch, or its attention is of another kind.
     """
-    import torch
     from timm.models.vision_transformer import Attention
 
     from tps_lab.attention._modules import SpaceTimeAttention
@@ -90,8 +90,6 @@ def receptive_field_by_gradient(
     Returns:
         bool (T, H, W) each, after `first`, `first` + 1, … `depth` blocks.
     """
-    import torch
-
     chosen = parse(variant)
     frames, height, width = grid
     with torch.random.fork_rng():

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 # Of fvcore: operators in a traced graph, by their name behind "aten::".
 NO_MACS_TRACED = frozenset(
     """
@@ -61,7 +63,6 @@ def formulas() -> dict[Any, Callable[..., int]]:
     0 before 2.15, and the backward of a convolution, whose groups torch leaves out of the weights'
     gradient (a depthwise one comes out as many times too high as it has channels).
     """
-    import torch
     from torch.utils.flop_counter import flop_registry, shape_wrapper
 
     aten = torch.ops.aten

@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+import timm
+import torch
+
 from tps_lab.backbones import videoize
 from tps_lab.text import table as table_of
 
@@ -123,9 +126,6 @@ def published() -> list[Published]:
 
 @lru_cache(maxsize=8)
 def _image_model(backbone: str, class_token: bool, classes: int) -> Any:
-    import timm
-    import torch
-
     options = {} if class_token else {"class_token": False, "global_pool": "avg"}
     with torch.device("meta"):
         return timm.create_model(backbone, num_classes=classes, **options)  # type: ignore[arg-type]

@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
+
 from tps_lab.errors import InputError, unknown
 from tps_lab.measure.trace import Kernel, Recorder, Trace
 
@@ -116,8 +119,6 @@ def seconds(kernel: Kernel, on: Device, precision: str = "fp32") -> tuple[float,
 
 def rate(curve: Curve, size: float) -> float:
     """Between measured sizes by interpolation of logarithms; beyond them the nearest."""
-    import numpy as np
-
     if len(curve) == 1:
         return curve[0][1]
     sizes, rates = zip(*curve, strict=True)
@@ -133,7 +134,6 @@ def this_cpu() -> Device:
     Matrices and elementwise products of several sizes; the overhead is that of a transformer block so
     narrow that it computes next to nothing, Python and views between its kernels included.
     """
-    import torch
     from torch import nn
 
     with torch.no_grad():
@@ -154,7 +154,6 @@ def this_cpu() -> Device:
 
 
 def _per_kernel() -> float:
-    import torch
     from timm.models.vision_transformer import Block
 
     block, x = Block(8, 2).eval(), torch.randn(1, 4, 8)
@@ -165,8 +164,6 @@ def _per_kernel() -> float:
 
 def cpu_clock() -> Callable[[], float]:
     """Seconds: of this thread alone if torch uses only one, so that other programs' turns are left out."""
-    import torch
-
     return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
 
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from tps_lab.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
 
 # as people write them → the type of autocast; weights stay float32 in all three
 PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
@@ -58,11 +57,8 @@ class Step:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if self.compile is not None:
-            import torch
-
-            if self.compile not in (known := torch.compiler.list_backends(())):
-                raise unknown("compile backend", self.compile, known)
+        if self.compile is not None and self.compile not in (known := torch.compiler.list_backends(())):
+            raise unknown("compile backend", self.compile, known)
 
     def __str__(self) -> str:
         parts = ["training step" if self.training else "inference", f"batch {self.batch}"]
@@ -92,8 +88,6 @@ def run(
         at_backward: called between the two passes.
         backward: how the loss goes backward; None is `loss.backward()`.
     """
-    import torch
-
     if not step.training:
         with torch.no_grad(), autocast(step, clips.device.type):
             logits: Tensor = model(clips)
@@ -116,8 +110,6 @@ def _forward(model: Any, clips: Tensor, step: Step) -> Any:
 
 def autocast(step: Step, device_type: str) -> Any:
     """Lower precision inside it, if the step wants that."""
-    import torch
-
     lower = dtype(step.precision)
     # a graph may not hold the casts of weights that autocast keeps from one use to the next
     return nullcontext() if lower is None else torch.autocast(device_type, lower, cache_enabled=not step.graphs)
@@ -125,16 +117,12 @@ def autocast(step: Step, device_type: str) -> Any:
 
 def dtype(precision: str) -> torch.dtype | None:
     """The type of autocast; None is float32 throughout."""
-    import torch
-
     name = PRECISIONS[precision]
     return None if name is None else getattr(torch, name)
 
 
 def optimizer_for(parameters: Iterable[nn.Parameter], step: Step) -> torch.optim.Optimizer:
     """The step's optimizer."""
-    import torch
-
     if step.optimizer == "sgd":
         return torch.optim.SGD(parameters, 1e-3, momentum=0.9)
     return torch.optim.AdamW(parameters, capturable=step.graphs)
@@ -163,8 +151,6 @@ def set_fused(model: nn.Module, fused: bool) -> None:
 
 def batch_for(model: Any, step: Step, clip_shape: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """Random clips (B, C, T, H, W) and labels (B,) where the model is; a shape of None asks the model."""
-    import torch
-
     device = next(model.parameters()).device
     clips = torch.randn(step.batch, *(clip_shape or model.clip_shape), device=device)
     return clips, torch.zeros(step.batch, dtype=torch.long, device=device)
@@ -183,8 +169,6 @@ def prepared(
     Raises:
         InputError: a CUDA graph of a model that is not on a GPU.
     """
-    import torch
-
     device = next(model.parameters()).device
     if step.graphs and device.type != "cuda":
         raise InputError(f"CUDA graphs need a model on a GPU, this one is on the {device.type}")
@@ -216,8 +200,6 @@ def graphed(step: Callable[[], Any], times: int = 1) -> Callable[[], Any]:
     Args:
         times: how many steps, one after another, are one graph: kernels of some microseconds are timed together.
     """
-    import torch
-
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -237,7 +219,5 @@ def graphed(step: Callable[[], Any], times: int = 1) -> Callable[[], Any]:
 
 def synchronise(device: torch.device | str) -> None:
     """Wait until a device has done all that it was given."""
-    import torch
-
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)

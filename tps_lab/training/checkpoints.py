@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +60,6 @@ class Checkpoints:
 
     def save(self, step: int, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write a checkpoint and remove those before it; a full disk is noted in `problem`."""
-        import torch
         from safetensors.torch import save_file
 
         self._last = time.monotonic()
@@ -82,7 +82,6 @@ class Checkpoints:
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Weights and state of the newest checkpoint that can be read, on the CPU; None if there is none."""
-        import torch
         from safetensors.torch import load_file
 
         for folder in reversed(self._all()):
@@ -132,16 +131,12 @@ def stopped_by_signals(checkpoints: Checkpoints) -> Iterator[None]:
 
 def random_state() -> dict[str, Any]:
     """The state of torch's random number generators."""
-    import torch
-
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": on_gpus}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
     """Put torch's random number generators back to where they were."""
-    import torch
-
     torch.set_rng_state(state["cpu"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor, nn
+
 from tps_lab import files
 from tps_lab.errors import InputError, unknown
 from tps_lab.results import runs
@@ -24,8 +27,6 @@ from tps_lab.training.inference import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import Tensor, nn
 
 SUFFIX = {"torch": ".pt2", "onnx": ".onnx"}
 _TOLERANCE = 1e-3  # of the largest logit: float32 in another order of sums
@@ -82,8 +83,6 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
 
 def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> Exported:
     """Export any model of this package; see `export`."""
-    import torch
-
     model = copy.deepcopy(model).cpu().eval()
     shape: tuple[int, ...] = tuple(model.clip_shape)  # type: ignore[arg-type]
     random = torch.Generator().manual_seed(0)
@@ -116,20 +115,14 @@ def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> E
 
 
 def _write_torch(model: nn.Module, clip: Tensor, path: Path) -> None:
-    import torch
-
     torch.export.save(torch.export.export(model, (clip,)), path)
 
 
 def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
-    import torch
-
     return torch.export.load(path).module()  # type: ignore[return-value]
 
 
 def _write_onnx(model: nn.Module, clip: Tensor, path: Path) -> None:
-    import torch
-
     _need("onnx", "onnxscript", "onnxruntime")
     torch.onnx.export(
         model, (clip,), str(path), dynamo=True, external_data=False, input_names=["clip"], output_names=["logits"],
@@ -139,7 +132,6 @@ def _write_onnx(model: nn.Module, clip: Tensor, path: Path) -> None:
 
 def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
-    import torch
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda clip: torch.from_numpy(session.run(None, {"clip": clip.numpy()})[0])

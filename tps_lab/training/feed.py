@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.children import cores
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from tps_lab.data import Clips
@@ -32,8 +32,6 @@ class ClipOrder:
     """
 
     def __init__(self, clips: int, batch: int, seed: int) -> None:
-        import torch
-
         self.clips, self.batch = clips, batch
         self.generator = torch.Generator().manual_seed(seed)
         self.waiting = torch.empty(0, dtype=torch.long)
@@ -41,8 +39,6 @@ class ClipOrder:
 
     def next(self) -> Tensor:
         """(batch,) int64: epoch · clips + clip, epochs counted from 0."""
-        import torch
-
         while len(self.waiting) < self.batch:  # every clip once before any comes again
             fresh = torch.randperm(self.clips, generator=self.generator) + self.epoch * self.clips
             self.waiting = torch.cat([self.waiting, fresh])
@@ -99,7 +95,6 @@ class Feed:
             yield int(index[0]) // self.order.clips, (index % self.order.clips)[self.part :: self.parts]
 
     def _loader(self) -> Any:
-        import torch
         from torch.utils.data import DataLoader
 
         return DataLoader(
@@ -132,7 +127,6 @@ class _Reader:
 
 def _alone(worker: int) -> None:
     """A reading process leaves Ctrl-C to the one that trains, and reads one clip at a time: there are others."""
-    import torch
     from torch.utils.data import get_worker_info
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import torch
+
 from tps_lab import children, data, measure
 from tps_lab.errors import InputError
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
@@ -191,8 +193,6 @@ class _Tried:
 
 def _try(config: RunConfig, clips: Any, model: Any, count: int, turns: int) -> _Tried:
     """Real steps of `count` clips, one after the other; the first warms up, of the others the fastest counts."""
-    import torch
-
     device, step = measure.best_device(), step_of(config, count)
     model = configured(model.to(device), step)
     optimizer = optimizer_for(model.parameters(), step)
@@ -211,8 +211,6 @@ def _try(config: RunConfig, clips: Any, model: Any, count: int, turns: int) -> _
 @cache
 def _macs_per_second() -> float:
     """Multiply-adds a second in a matrix product on this device; a model reaches perhaps half of it."""
-    import torch
-
     a = torch.randn(1024, 1024, device=measure.best_device())
     best = float("inf")
     for _ in range(4):
@@ -224,8 +222,6 @@ def _macs_per_second() -> float:
 
 def device_bytes() -> int:
     """The memory of the GPU, or of the machine where there is none."""
-    import torch
-
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
     return children.memory_bytes()

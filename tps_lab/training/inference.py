@@ -12,7 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from tps_lab import data as data_sets
 from tps_lab.data import transforms
@@ -22,9 +26,6 @@ from tps_lab.data._seek import look
 from tps_lab.errors import InputError
 from tps_lab.results import runs
 from tps_lab.training.train import restore
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 _CLIPS_AT_A_TIME = 4
 _LONG_S = 10.0  # of a video that is cut into moments where the data set takes whole videos as clips
@@ -96,8 +97,6 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
     >>> predict("clip.mp4", "runs/TPS-C-seed0-1a2b3c4d").top(1)  # doctest: +SKIP
     [('backwards', 0.93)]
     """
-    import torch
-
     run = checkpoint if isinstance(checkpoint, runs.Run) else runs.open_run(checkpoint)
     path = Path(video)
     if not path.exists():
@@ -166,8 +165,6 @@ def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
 
 def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
     """Clips of frames `stride` apart, each beginning half a clip after the one before; decoded once."""
-    import numpy as np
-    import torch
     from av.video.reformatter import VideoReformatter
 
     from tps_lab.data._video import decoded, pixels_of
@@ -190,8 +187,6 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
 
 def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
     """The centre crop of a data set's test clip, of the whole video or of each moment in turn."""
-    import torch
-
     about = look(path)
     if not about.frames:
         raise InputError(f"{path} has no frame")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab.data.transforms import mix
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 from tps_lab.training import trackers
 from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.training.feed import ClipOrder, Feed, how_many_workers
@@ -60,8 +61,6 @@ class Loop:
             KeyboardInterrupt: stopped by hand, and after which step.
             FloatingPointError: the loss is no number.
         """
-        import torch
-
         recipe, team, device = self.config.recipe, self.team, self.team.device
         freeze(self.model, recipe)
         optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe), lr=recipe.lr, betas=(0.9, recipe.beta2))
@@ -196,8 +195,6 @@ class Sums:
     """Loss and right answers since the last report, on the device: reading them would make it wait."""
 
     def __init__(self, device: Any) -> None:
-        import torch
-
         self.right = torch.zeros((), dtype=torch.long, device=device)
         self.loss = torch.zeros((), device=device)
         self.seen = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab import data
 from tps_lab.backbones import _weights, create_model
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 from tps_lab.results import runs
 from tps_lab.training.config import RunConfig, make
 
@@ -20,8 +21,6 @@ def build(config: RunConfig, clips: data.Clips) -> nn.Module:
     Raises:
         InputError: no such model, or weights that are not there or do not fit.
     """
-    import torch
-
     torch.manual_seed(config.seed)
     channels, frames, height, _ = clips.clip_shape
     name, options = config.model

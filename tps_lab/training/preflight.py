@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tps_lab import data, measure
 from tps_lab.errors import InputError
 from tps_lab.training.config import RunConfig
@@ -78,8 +80,6 @@ def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 
     Raises:
         InputError: the data cannot be opened or the model not built.
     """
-    import torch
-
     found = Preflight()
     clips = clips or config.data.opened()
     found.facts["clips"] = {split: clips.size(split) for split in data.SPLITS}
@@ -132,8 +132,6 @@ def is_long(config: RunConfig, clips: Any) -> bool:
 
 def _data(found: Preflight, clips: Any) -> None:
     """Read the first and last clip of every split."""
-    import torch
-
     for split in data.SPLITS:
         if not clips.size(split):
             found.problems.append(f"the data has no {split} clips")

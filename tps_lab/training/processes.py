@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from tps_lab.data import Clips, Split
@@ -27,7 +27,6 @@ _VALUES_AT_A_TIME = 100_000_000  # of clips in evaluation: 20 of 32 frames of 22
 
 def accelerator_for(**options: Any) -> Any:
     """Accelerate's `Accelerator`; without a GPU, what a launcher started as several processes is several (gloo)."""
-    import torch
     from accelerate import Accelerator
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -85,8 +84,6 @@ class Team:
 
     def predict(self, model: nn.Module, clips: Clips, split: Split) -> tuple[Tensor, Tensor]:
         """Logits and labels of a split in its order, each process computing its share."""
-        import torch
-
         from tps_lab.measure.accuracy import predict
 
         values = math.prod(clips.clip_shape)
