@@ -224,7 +224,7 @@ def _patterns(made: Made) -> None:
         figure = Figure(figsize=(6.4, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         viz.mosaic(pattern, ax=left)
-        right.imshow(viz.mosaics.mix(clip / 255.0, pattern, 32, 8))
+        right.imshow(viz.on_clips.mix(clip / 255.0, pattern, 32, 8))
         right.set_axis_off()
         right.set_title("frame 8 of a clip, mixed", fontsize=8, loc="left")
         made.picture(f"gallery/pattern_{name}.png", figure)

@@ -25,7 +25,7 @@ from tps_lab.results.groups import by_data, group_runs, student, wilson
 from tps_lab.results.units import unit_for
 from tps_lab.viz import style
 from tps_lab.viz.labels import place_labels, spread
-from tps_lab.viz.mosaics import mix
+from tps_lab.viz.on_clips import mix
 from tps_lab.viz.plots import pareto
 from tps_lab.viz.style import marker_path, new_axes
 
@@ -308,9 +308,15 @@ def test_clips_that_cannot_be_mixed() -> None:
 
 
 def filled(ax: Any) -> list[tuple[float, float, float]]:
-    """Cells that are filled: x, y and how strongly."""
-    cells = [patch for patch in ax.patches if patch.get_alpha() is not None]
-    return [(*patch.get_xy(), patch.get_alpha()) for patch in cells]
+    """Cells that are filled: x, y and how strongly, 1 being as much as any is."""
+    shades = [(image.get_extent(), 1 - np.asarray(image.get_array()).min(-1)) for image in ax.images]
+    full = max(shade.max() for _, shade in shades)
+    return [
+        (left + column, top + row, round(float(shade / full), 6))
+        for (left, _, _, top), frame in shades
+        for (row, column), shade in np.ndenumerate(frame)
+        if shade
+    ]
 
 
 @pytest.mark.parametrize("name", variants())

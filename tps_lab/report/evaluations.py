@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.results.groups import Group, Interval, RunLike, student, wilson
-from tps_lab.viz.bars import time_use
+from tps_lab.viz.answers import time_use
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

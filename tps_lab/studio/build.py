@@ -82,7 +82,7 @@ def _told() -> dict[str, Any]:
             "now": mosaics._NOW,
             "past": mosaics._PAST,
             "future": mosaics._FUTURE,
-            "largest": mosaics._LARGEST,
+            "largest": mosaics.LARGEST,
             "power": mosaics._POWER,
         },
         "constants": {"classes": CLASSES, "workspaces": WORKSPACES},

@@ -13,21 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 from tps_lab.results.groups import group_runs
-from tps_lab.viz.attended import attended_sets, provenance
-from tps_lab.viz.bars import dots, stacked, time_use
-from tps_lab.viz.breakdown import breakdown
+from tps_lab.viz.answers import accuracy_map, confusion, pair_accuracy, time_use
+from tps_lab.viz.breakdown import breakdown, memory_over_step, stacked
 from tps_lab.viz.certificate import badge, certificate
-from tps_lab.viz.cube import exploded_cube
-from tps_lab.viz.effects import differences, interaction, main_effects
-from tps_lab.viz.heat import accuracy_map, confusion
-from tps_lab.viz.maps import attention_maps
-from tps_lab.viz.meeting import who_sees_whom
-from tps_lab.viz.memory_timeline import memory_over_step
-from tps_lab.viz.mosaics import mixed_frames, mosaic
-from tps_lab.viz.over_tasks import aggregate
-from tps_lab.viz.pairs import pair_accuracy
+from tps_lab.viz.effects import aggregate, differences, dots, interaction, main_effects
+from tps_lab.viz.mosaics import mosaic, provenance
+from tps_lab.viz.on_clips import attention_maps, exploded_cube, mixed_frames
 from tps_lab.viz.plots import complexity, learning_curves, tradeoff
-from tps_lab.viz.reach import coverage, reach_animation, receptive_field
+from tps_lab.viz.reach import attended_sets, coverage, reach_animation, receptive_field, who_sees_whom
 from tps_lab.viz.sliders import player, sliders
 from tps_lab.viz.style import Look, colour, look, looks, marker
 from tps_lab.viz.tuning_curves import best_of_trials, tuning

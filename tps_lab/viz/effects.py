@@ -1,14 +1,34 @@
-"""What the axes of a grid do, alone and together, and how far variants are from a baseline."""
+"""Figures of variants beside each other: what the axes of a grid do, differences, means over tasks, and any figure."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tps_lab.results.aggregate import THRESHOLDS, Aggregate
 from tps_lab.results.axes import lines
 from tps_lab.results.groups import Group
+from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import in_legend, wrap
-from tps_lab.viz.style import CEILING, INK, QUIET, RULE, looks, looks_if_variants, new_axes, nothing, styled, tag
+from tps_lab.viz.style import (
+    CEILING,
+    CEILING_LINE,
+    INK,
+    QUIET,
+    RULE,
+    curve,
+    looks,
+    looks_if_variants,
+    new_axes,
+    nothing,
+    panels,
+    points,
+    styled,
+    tag,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,10 +62,7 @@ def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
     ticks, names, left = [], [], 0.0
     for effect, used in zip(shown, looks_if_variants(effect.name for effect in shown), strict=True):
         places = [left + i for i in range(len(effect.levels))]
-        ax.plot(
-            places, list(effect.levels.values()), color=used.colour, linestyle=used.line, marker=used.marker,
-            markersize=used.marker_size(7), markeredgecolor="white",
-        )  # fmt: skip
+        ax.plot(places, list(effect.levels.values()), **curve(used, 7))
         ax.annotate(
             f"{wrap(effect.name, 22)}\n{100 * effect.share:.0f} % of the variance",
             ((places[0] + places[-1]) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 5),
@@ -92,13 +109,9 @@ def differences(
     for row, ((pair, found), used) in enumerate(
         zip(shown, looks(pair.group.attention for pair, _ in shown), strict=True)
     ):
-        ax.plot(
-            [found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2, gid=tag(pair.group.label)
-        )
-        ax.plot(
-            found.difference, row, used.marker, color=used.colour, markersize=used.marker_size(7.5), zorder=3,
-            markerfacecolor=used.colour if found.settled else "white", gid=tag(pair.group.label),
-        )  # fmt: skip
+        gid, fill = tag(pair.group.label), used.colour if found.settled else "white"
+        ax.plot([found.low, found.high], [row, row], color=used.colour, linewidth=1.8, zorder=2, gid=gid)
+        ax.plot(found.difference, row, **points(used, 7.5, used.colour), markerfacecolor=fill, zorder=3, gid=gid)
         if published and pair.group.label in published:
             ax.plot(published[pair.group.label], row + 0.24, "D", color=INK, markersize=5.5, markerfacecolor="none")
     ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair, _ in shown], color=INK)
@@ -137,18 +150,98 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
         aside = (i - (len(drawn) - 1) / 2) * step  # so that bars at one value stand side by side
         tops = [(levels.index(level) + aside, top1) for level, group in line.at.items() if (top1 := group.top1)]
         ax.vlines([x for x, _ in tops], [t.low for _, t in tops], [t.high for _, t in tops], used.colour, linewidth=1.4)
-        ax.plot(
-            [x for x, _ in tops], [t.mean for _, t in tops], color=used.colour, linestyle=used.line,
-            marker=used.marker, markersize=used.marker_size(7), markeredgecolor="white",
-            label=in_legend(wrap(line.name, 28)),
-        )  # fmt: skip
+        name = in_legend(wrap(line.name, 28))
+        ax.plot([x for x, _ in tops], [t.mean for _, t in tops], **curve(used, 7), label=name)
     ceilings = {group.one("ceiling_pct") for line in drawn for group in line.at.values()}
     if len(ceilings) == 1 and (ceiling := ceilings.pop()) is not None:
-        ax.axhline(ceiling, color=CEILING, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label="order-blind ceiling")
+        ax.axhline(ceiling, **CEILING_LINE, label="order-blind ceiling")
     ax.set_xticks(range(len(levels)), [wrap(level, 16) for level in levels])
     ax.set_xlim(-0.4, len(levels) - 0.6)
     ax.grid(axis="x", visible=False)
     ax.set_xlabel(axis)
     ax.set_ylabel("test top-1 (%)")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return ax
+
+
+@styled
+def aggregate(found: Sequence[Aggregate], ax: Axes | None = None) -> Axes:
+    """The interquartile mean of each variant over all tasks, and the share of runs above each score.
+
+    Args:
+        found: `tps_lab.results.aggregate.aggregates(groups)`, at least one.
+        ax: where to draw; None makes a figure.
+
+    >>> ax = viz.aggregate(aggregates(viz.group_runs(runs)))  # doctest: +SKIP
+    """
+    means, shares = panels(ax, 1, 2, (9.6, max(3.2, 0.9 + 0.36 * len(found))), gap=0.25)[0]
+    for row, (one, used) in enumerate(zip(found, looks(one.attention for one in found), strict=True)):
+        means.plot([one.iqm.low, one.iqm.high], [row, row], color=used.colour, linewidth=1.8)
+        means.plot(one.iqm.value, row, **points(used, 7.5, used.colour))
+        share, low, high = 100 * np.asarray(one.profile)
+        shares.fill_between(THRESHOLDS, low, high, color=used.colour, alpha=0.13, linewidth=0)
+        shares.plot(THRESHOLDS, share, color=used.colour, linestyle=used.line, label=in_legend(wrap(one.name, 24)))
+    means.set_yticks(range(len(found)), [wrap(one.name, 24) for one in found], color=INK)
+    means.set_ylim(len(found) - 0.4, -0.6)
+    means.grid(axis="y", visible=False)
+    means.set_xlabel("interquartile mean of the score (%)")
+    shares.set_xlabel("score (%)")
+    shares.set_ylabel("runs above it (%)")
+    shares.set_ylim(-2, 102)
+    shares.legend(fontsize=8.5)
+    first: Axes = means
+    return first
+
+
+@styled
+def dots(
+    values: Mapping[str, float | Sequence[float]],
+    label: str,
+    kind: Kind = "percent",
+    reference: tuple[str, float] | None = None,
+    variants: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A figure for each name on one scale; of several figures a tick each and their mean, or median for times.
+
+    Args:
+        values: name → a figure, or several (seeds, repeats).
+        label: of the scale, without its unit.
+        kind: what the figures are, which decides the unit.
+        reference: a named value to compare with, as a dashed line.
+        variants: name → the variant in whose colour it is drawn, where the name alone does not say it.
+        ax: where to draw; None makes a figure.
+
+    >>> ax = dots({"as it is": 91.4, "reversed": 4.7}, "test top-1", reference=("chance", 8.3))
+    """
+    listed = {name: [found] if isinstance(found, (int, float)) else list(found) for name, found in values.items()}
+    if not listed:
+        return nothing(ax or new_axes(), "nothing to show")
+    unit = unit_for(kind, [value for found in listed.values() for value in found])
+    ax = ax or new_axes(6.0, 0.9 + 0.3 * len(listed))
+    used_looks = looks_if_variants((variants or {}).get(name, name) for name in listed)
+    for row, ((_, found), used) in enumerate(zip(listed.items(), used_looks, strict=True)):
+        scaled = [value / unit.divisor for value in found]
+        # one slow call says something about the machine, one bad seed about the variant
+        mean = statistics.median(scaled) if kind in ("ms", "seconds") else statistics.fmean(scaled)
+        ax.plot([0, mean], [row, row], color=used.colour, linewidth=1.2, zorder=1)
+        if len(scaled) > 1:
+            ax.plot(scaled, [row] * len(scaled), "|", color=used.colour, markersize=10)
+        ax.plot(mean, row, **points(used, 7))
+        ax.annotate(
+            unit.number(mean * unit.divisor), (max(scaled), row), xytext=(8, 0), textcoords="offset points",
+            va="center", fontsize=8.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+    if reference:
+        ax.axvline(reference[1] / unit.divisor, **CEILING_LINE)
+        ax.annotate(
+            reference[0], (reference[1] / unit.divisor, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", ha="center", va="bottom", fontsize=8, color=CEILING,
+        )  # fmt: skip
+    ax.set_yticks(range(len(listed)), [wrap(name, 34) for name in listed], color=INK)
+    ax.set_ylim(len(listed) - 0.5, -0.5)
+    ax.set_xlim(0, 1.14 * max([*(v for found in listed.values() for v in found), reference[1] if reference else 0])
+                / unit.divisor)  # fmt: skip
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(f"{label} ({unit.name})" if unit.name else label)
     return ax

@@ -102,32 +102,16 @@ def spread(wanted: Sequence[float], gap: float | Sequence[float], low: float, hi
     >>> spread([1.0, 1.1], 1.0, 0.0, 5.0)
     [0.55, 1.55]
     """
-    heights = [float(gap)] * len(wanted) if isinstance(gap, (int, float)) else [float(g) for g in gap]
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    blocks: list[tuple[list[int], float]] = []  # members, centre
-    for i in order:
-        block = ([i], min(max(wanted[i], low + heights[i] / 2), high - heights[i] / 2))
-        while blocks and _top(blocks[-1], heights) > block[1] - sum(heights[j] for j in block[0]) / 2 + 1e-9:
-            members = blocks.pop()[0] + block[0]
-            half = sum(heights[j] for j in members) / 2
-            # the centre that leaves the members closest, on average, to where they want to be
-            below, shifts = 0.0, []
-            for j in members:
-                shifts.append(wanted[j] - (below + heights[j] / 2 - half))
-                below += heights[j]
-            block = (members, max(min(sum(shifts) / len(shifts), high - half), low + half))
-        blocks.append(block)
-    result = [0.0] * len(wanted)
-    for members, centre in blocks:
-        edge = centre - sum(heights[j] for j in members) / 2
-        for j in members:
-            result[j] = edge + heights[j] / 2
-            edge += heights[j]
-    return [round(value, 9) for value in result]
+    from scipy.optimize import isotonic_regression
 
-
-def _top(block: tuple[list[int], float], heights: list[float]) -> float:
-    return block[1] + sum(heights[j] for j in block[0]) / 2
+    order = np.argsort(np.asarray(wanted, float), kind="stable")
+    heights = np.broadcast_to(np.asarray(gap, float), len(wanted))[order]
+    # less the room of those below, places only need to be in order: the nearest such are an isotonic regression
+    below = np.cumsum(heights) - heights / 2
+    rest = isotonic_regression(np.asarray(wanted, float)[order] - below).x if len(wanted) else below
+    places = np.empty(len(wanted))
+    places[order] = np.maximum(np.minimum(rest, high - heights.sum()), low) + below
+    return [round(float(place), 9) for place in places]
 
 
 def _options(place: Any, wide_high: tuple[float, float], radius: float, dot: float) -> list[tuple[_Box, float]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tps_lab.progress import Advance, News, Progress
 from tps_lab.viz.labels import in_legend, wrap
-from tps_lab.viz.style import looks, new_axes, styled
+from tps_lab.viz.style import curve, looks, new_axes, styled
 
 
 class LiveCurves(Progress):
@@ -58,14 +58,7 @@ class LiveCurves(Progress):
         ax = new_axes(5.6, 3.0)
         labels = list(self.curves)
         for (label, (steps, values)), used in zip(self.curves.items(), looks(labels), strict=True):
-            ax.plot(
-                steps,
-                values,
-                color=used.colour,
-                linestyle=used.line,
-                marker=used.marker,
-                label=in_legend(wrap(label, 40)),
-            )
+            ax.plot(steps, values, **curve(used, 6, used.colour), label=in_legend(wrap(label, 40)))
         ax.set_ylim(0, 100)
         ax.set_xlabel("training step")
         ax.set_ylabel("validation top-1 (%)")

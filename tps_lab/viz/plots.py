@@ -15,7 +15,20 @@ from tps_lab.errors import unknown
 from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.results.units import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
-from tps_lab.viz.style import CEILING, INK, Look, looks, new_axes, nothing, plain_log, styled, tag
+from tps_lab.viz.style import (
+    CEILING,
+    CEILING_LINE,
+    INK,
+    Look,
+    curve,
+    looks,
+    new_axes,
+    nothing,
+    plain_log,
+    points,
+    styled,
+    tag,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +37,6 @@ if TYPE_CHECKING:
 
 _CEILING_NAME = "ceiling without frame order"
 MOST_NAMED = 16  # points of a picture that each get a label
-_CEILING_DASHES = (0, (4, 3))
 # column of the table → what the axis says, how its figures are written
 AXES: dict[str, tuple[str, Kind]] = {
     "macs": ("Multiply-adds per clip", "count"),
@@ -61,32 +73,25 @@ def tradeoff(table: pd.DataFrame, x: str = "macs", ax: Axes | None = None) -> Ax
     ax.set_ylabel("Test top-1 accuracy (%)")
     if not rows:
         return nothing(ax, "no run has both figures")
-    points = [(row[x] / unit.divisor, row["top1_pct"]) for row in rows]
-    bars = [[(px, row["top1_low_pct"]), (px, row["top1_high_pct"])] for (px, _), row in zip(points, rows, strict=True)]
+    spots = [(row[x] / unit.divisor, row["top1_pct"]) for row in rows]
+    bars = [[(px, row["top1_low_pct"]), (px, row["top1_high_pct"])] for (px, _), row in zip(spots, rows, strict=True)]
     ceilings = sorted({row["ceiling_pct"] for row in rows if math.isfinite(row["ceiling_pct"])})
-    _limits(ax, points, [y for bar in bars for _, y in bar] + ceilings)
-    front = _stairs([points[i] for i in pareto(points)], ax.get_xlim()[1])
+    _limits(ax, spots, [y for bar in bars for _, y in bar] + ceilings)
+    front = _stairs([spots[i] for i in pareto(spots)], ax.get_xlim()[1])
     ax.plot(*zip(*front, strict=True), color="#b0b0b0", linewidth=1.2, zorder=1)
     lines, names = [front], []
     for level in ceilings:
         lines.append([(edge, level) for edge in ax.get_xlim()])
-        names.append(_ceiling(ax, level, points))
-    for point, bar, row in zip(points, bars, rows, strict=True):
+        names.append(_ceiling(ax, level, spots))
+    for point, bar, row in zip(spots, bars, rows, strict=True):
         used: Look = row["look"]
-        ax.plot(*zip(*bar, strict=True), color=used.colour, linewidth=1.4, zorder=2, gid=tag(row["label"]))
-        ax.plot(
-            *point,
-            used.marker,
-            gid=tag(row["label"]),
-            color=used.colour,
-            markersize=used.marker_size(7.5),
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-        )
+        gid = tag(row["label"])
+        ax.plot(*zip(*bar, strict=True), color=used.colour, linewidth=1.4, zorder=2, gid=gid)
+        ax.plot(*point, **points(used, 7.5), markeredgewidth=0.6, gid=gid)
     # of many points only those on the front are named: there is no room for more, and it takes long
-    named = list(range(len(points))) if len(points) <= MOST_NAMED else pareto(points)[-8:]
+    named = list(range(len(spots))) if len(spots) <= MOST_NAMED else pareto(spots)[-8:]
     near = [*lines, *(bars[i] for i in named)]
-    notes = place_labels(ax, [points[i] for i in named], [rows[i]["label"] for i in named], near, names)
+    notes = place_labels(ax, [spots[i] for i in named], [rows[i]["label"] for i in named], near, names)
     for note, i in zip(notes, named, strict=False):
         note.set_gid(tag(rows[i]["label"]))
     return ax
@@ -117,31 +122,22 @@ def learning_curves(runs: Iterable[RunLike], ax: Axes | None = None) -> Axes:
     groups = group_runs(runs)
     ax.set_xlabel("Training step")
     ax.set_ylabel("Validation top-1 accuracy (%)")
-    ends: list[_End] = []
+    ends: list[End] = []
     for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
-        curves = [(run, curve) for run in group.runs if (curve := _validation(run))]
-        mean = _mean_curve([curve for run, curve in curves if run in group.done])
-        for _, curve in curves:
-            if curve != mean:
-                ax.plot(
-                    list(curve),
-                    list(curve.values()),
-                    color=used.colour,
-                    alpha=0.35,
-                    linewidth=0.8,
-                    gid=tag(group.label),
-                )
+        seeds = [(run, seed) for run in group.runs if (seed := _validation(run))]
+        mean = _mean_curve([seed for run, seed in seeds if run in group.done])
+        gid = tag(group.label)
+        for _, seed in seeds:
+            if seed != mean:
+                ax.plot(list(seed), list(seed.values()), color=used.colour, alpha=0.35, linewidth=0.8, gid=gid)
         if mean:
-            ax.plot(
-                list(mean), list(mean.values()), color=used.colour, linestyle=used.line, marker=used.marker,
-                markevery=max(len(mean) // 8, 1), markersize=used.marker_size(5), markeredgecolor="white",
-                markeredgewidth=0.5, gid=tag(group.label),
-            )  # fmt: skip
-            ends.append(_End(max(mean), mean[max(mean)], group.label, used.colour, used))
-        elif curves:
+            some = max(len(mean) // 8, 1)
+            ax.plot(list(mean), list(mean.values()), **curve(used, 5), markevery=some, markeredgewidth=0.5, gid=gid)
+            ends.append(End(max(mean), mean[max(mean)], group.label, used.colour, used))
+        elif seeds:
             # it stops early: named where it stops
-            last = max((curve for _, curve in curves), key=max)
-            ax.plot(max(last), last[max(last)], used.marker, color=used.colour, markersize=used.marker_size(5))
+            last = max((seed for _, seed in seeds), key=max)
+            ax.plot(max(last), last[max(last)], **points(used, 5, used.colour))
             ax.annotate(
                 f"{wrap(group.label)}\n({group.status})", (max(last), last[max(last)]), xytext=(7, 0),
                 textcoords="offset points", fontsize=8, va="center", linespacing=1.1,
@@ -154,9 +150,9 @@ def learning_curves(runs: Iterable[RunLike], ax: Axes | None = None) -> Axes:
     right = 1.01 * max(float(np.max(np.asarray(line.get_xdata()))) for line in ax.lines) or 1.0
     ax.set_xlim(0, right)
     for level in levels:
-        ax.axhline(level, color=CEILING, linewidth=0.9, linestyle=_CEILING_DASHES, zorder=1)
-        ends.append(_End(right, level, f"{level:.0f} %, {_CEILING_NAME}", CEILING))
-    _names_at_the_end(ax, ends)
+        ax.axhline(level, **CEILING_LINE)
+        ends.append(End(right, level, f"{level:.0f} %, {_CEILING_NAME}", CEILING))
+    names_at_the_end(ax, ends)
     return ax
 
 
@@ -192,8 +188,8 @@ def complexity(
     for variant, used in zip(chosen, looks(map(str, chosen)), strict=True):
         macs = [variant.macs(Grid(t, *grid, prefix_of=variant.prefix_of), depth, channels) / 1e9 for t in frames]
         heights = [math.log10(figure) for figure in macs]  # a linear axis of logarithms, on which names can be spread
-        ax.plot(frames, heights, color=used.colour, linestyle=used.line, marker=used.marker, markeredgecolor="white")
-        ends.append(_End(frames[-1], heights[-1], variant.label, used.colour, used))
+        ax.plot(frames, heights, **curve(used, 6))
+        ends.append(End(frames[-1], heights[-1], variant.label, used.colour, used))
     ax.set_xscale("log", base=2)
     low, high = (round_(limit) for round_, limit in zip((math.floor, math.ceil), ax.get_ylim(), strict=True))
     ax.set_yticks(range(low, high + 1), [f"{10**power:g}" for power in range(low, high + 1)])
@@ -201,7 +197,7 @@ def complexity(
     ax.minorticks_off()
     ax.set_xlabel("frames")
     ax.set_ylabel("multiply-adds of attention (G)")
-    _names_at_the_end(ax, ends)
+    names_at_the_end(ax, ends)
     return ax
 
 
@@ -232,7 +228,7 @@ def _stairs(front: Sequence[tuple[float, float]], right: float) -> list[tuple[fl
 
 def _ceiling(ax: Axes, level: float, points: Sequence[tuple[float, float]]) -> Annotation:
     """A dashed line across, named at the end where fewer points are near."""
-    ax.axhline(level, color=CEILING, linewidth=0.9, linestyle=_CEILING_DASHES, zorder=1)
+    ax.axhline(level, **CEILING_LINE)
     places = ax.transAxes.inverted().transform(ax.transData.transform(np.asarray(points, float)))
     height = ax.transAxes.inverted().transform(ax.transData.transform((points[0][0], level)))[1]
     near = [px for px, py in places if abs(py - height) < 0.15]
@@ -257,7 +253,7 @@ def _mean_curve(curves: Sequence[dict[float, float]]) -> dict[float, float]:
 
 
 @dataclass(frozen=True)
-class _End:
+class End:
     """Where a line ends and what it is called there."""
 
     x: float
@@ -267,7 +263,7 @@ class _End:
     look: Look | None = None  # none: a line without markers
 
 
-def _names_at_the_end(ax: Axes, ends: Sequence[_End]) -> None:
+def names_at_the_end(ax: Axes, ends: Sequence[End]) -> None:
     """Names to the right of the axes, each with its marker and a line to its curve's end."""
     low, high = ax.get_ylim()
     figure_ = ax.get_figure(root=True)
@@ -281,10 +277,8 @@ def _names_at_the_end(ax: Axes, ends: Sequence[_End]) -> None:
             arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 1},
         )  # fmt: skip
         if end.look:
-            ax.plot(
-                1.042, place, end.look.marker, color=end.colour, markersize=end.look.marker_size(6), transform=across,
-                clip_on=False, gid=tag(end.name),
-            )  # fmt: skip
+            drawn = points(end.look, 6, end.colour)
+            ax.plot(1.042, place, **drawn, transform=across, clip_on=False, gid=tag(end.name))
         ax.annotate(
             name, (1.042, place), gid=tag(end.name), xycoords=across, xytext=(7 if end.look else -4, 0),
             textcoords="offset points", va="center", fontsize=8.5, linespacing=1.1, annotation_clip=False,

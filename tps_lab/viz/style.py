@@ -30,6 +30,7 @@ R = TypeVar("R")
 
 INK, QUIET, RULE = "#222222", "#6b6b6b", "#e3e3e3"  # text, secondary text, grid lines
 CEILING = "#9a3412"  # the line that an order-blind model cannot pass, and 50 % of a pair
+CEILING_LINE: Any = {"color": CEILING, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
 
 
 _MARKERS = "osD^vPX*ph<>d8H"
@@ -123,6 +124,17 @@ def looks_if_variants(texts: Iterable[str]) -> list[Look]:
     """`looks` where some of the things are variants; all alike where colours would mean nothing."""
     texts = list(texts)
     return looks(texts) if any(_key(text) in _own() for text in texts) else [Look("#0072b2", "o")] * len(texts)
+
+
+def points(used: Look, size: float, edge: str = "white") -> dict[str, Any]:
+    """How `Axes.plot` draws a variant's points, as its arguments; size in points of a square marker."""
+    at_points = {"marker": used.marker, "markersize": used.marker_size(size), "markeredgecolor": edge}
+    return {"color": used.colour, "linestyle": "none"} | at_points
+
+
+def curve(used: Look, size: float, edge: str = "white") -> dict[str, Any]:
+    """The same with the variant's line through them."""
+    return points(used, size, edge) | {"linestyle": used.line}
 
 
 def _of(key: tuple[str, str, str]) -> Look | None:
@@ -277,6 +289,18 @@ def insets(
         for i in range(rows)
     ]
     return np.array(made, dtype=object)
+
+
+def panels(
+    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], gap: float, sharey: bool = False
+) -> np.ndarray:
+    """Rows × columns of axes: on a figure of that size in inches, or inside `ax` (`insets`)."""
+    from matplotlib.figure import Figure
+
+    if ax is not None:
+        return insets(ax, rows, columns, gap=gap)
+    figure = Figure(figsize=size, layout="constrained")
+    return np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=sharey))
 
 
 def nothing(ax: Axes, why: str) -> Axes:

@@ -1,0 +1,327 @@
+"""Pictures of a real clip: mixed by patterns, one mixed frame taken apart, and where a trained model looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tps_lab.errors import InputError
+from tps_lab.patterns import Border, ShiftPattern
+from tps_lab.viz.labels import wrap
+from tps_lab.viz.mosaics import LARGEST, Size, offset_colour, signed
+from tps_lab.viz.style import INK, QUIET, insets, new_axes, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
+
+_SLANT, _SQUASH = 0.42, 0.62  # a frame seen from the side: how far its right edge rises, how narrow it gets
+
+
+@styled
+def mixed_frames(
+    clip_THWC: Any,
+    patterns: Sequence[ShiftPattern | str],
+    patch: int,
+    frame: int | None = None,
+    border: Border = "circular",
+    ax: Axes | None = None,
+) -> Figure:
+    """A real clip as the attention sees it: its frames, then one frame mixed by each pattern.
+
+    Thin borders around the patches have the colours of `mosaic`: orange came from the past, blue
+    from the future, none from the frame itself.
+
+    Args:
+        clip_THWC: pixels (T, H, W, C) or (T, H, W), integers 0 to 255 or floats 0 to 1.
+        patterns: which patterns to mix by.
+        patch: side of a patch in pixels.
+        frame: which mixed frame; None is the middle one.
+        border: what enters at the ends of the clip.
+        ax: where to draw, all panels inside it; None makes a figure.
+
+    Raises:
+        InputError: the clip is not four-dimensional, or a pattern does not fit it.
+
+    >>> figure = mixed_frames(np.zeros((4, 16, 24, 3)), ["A", "B"], patch=8)
+    """
+    from matplotlib.figure import Figure
+
+    clip = _pixels(clip_THWC)
+    frames, height, width = clip.shape[:3]
+    frame = _frame(frames, frame)
+    chosen = [ShiftPattern.parse(pattern) for pattern in patterns]
+    small = _shown_frames(frames, frame, chosen)
+    most = 3 if width >= height else 5
+    down = math.ceil(len(chosen) / most)
+    across = math.ceil(len(chosen) / max(down, 1)) or 1  # rows of nearly equal length
+    shape = height / width
+    inches = 11.1
+    strip = inches / len(small) * shape + 0.3
+    large = [inches / max(across, 2) * shape + 0.55] * down
+    if ax is None:
+        figure = Figure(figsize=(inches, strip + sum(large)))
+        figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04, wspace=0.0, hspace=0.0)
+        heights = [strip, sum(large)] if chosen else [strip]
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).ravel()
+        above = parts[0].subplots(1, len(small), squeeze=False).ravel()
+        below = parts[1].subplots(down, across, squeeze=False).ravel() if chosen else []
+    else:
+        figure = ax.figure.get_figure(root=True)  # type: ignore[assignment]
+        share = sum(large) / (strip + sum(large)) if chosen else 0.0
+        above = insets(ax, 1, len(small), (0, share, 1, 1 - share), 0.01).ravel()
+        below = insets(ax, down, across, (0, 0, 1, share)).ravel() if chosen else []
+    for panel, index in zip(above, small, strict=True):
+        _image(panel, clip[index])
+        panel.set_title(f"frame {index}", fontsize=8.5, fontweight="bold" if index == frame else "normal", loc="center")
+        if index == frame:
+            panel.add_patch(_outline(0, 0, width, height, INK, 1.8))
+    for panel in below[len(chosen) :]:
+        panel.set_axis_off()
+    for panel, pattern in zip(below, chosen, strict=False):
+        _mixed(panel, clip, pattern, patch, frame, border)
+    return figure
+
+
+def mix(
+    clip_THWC: np.ndarray, pattern: ShiftPattern, patch: int, frame: int, border: Border = "circular"
+) -> np.ndarray:
+    """One mixed frame in pixels (H, W, C): every patch from the frame that the pattern names."""
+    frames, height, width = clip_THWC.shape[:3]
+    source = pattern.source_frames(frames, math.ceil(height / patch), math.ceil(width / patch), border)[frame]
+    y, x = np.indices((height, width))
+    from_frame = source[y // patch, x // patch]
+    return np.where((from_frame >= 0)[..., None], clip_THWC[from_frame, y, x], 0)
+
+
+@styled
+def exploded_cube(
+    clip_THWC: Any,
+    pattern: ShiftPattern | str,
+    patch: int,
+    frame: int | None = None,
+    border: Border = "circular",
+    ax: Axes | None = None,
+) -> Axes:
+    """Frames one behind the other, the patches that one mixed frame picks from each, and the mixed frame.
+
+    After the idea of figure 2 of arXiv 2207.13259. Patches that are not picked are faded; the
+    frame's own number is bold. Colours of outlines are those of `mosaic`: orange the past, blue
+    the future.
+
+    Args:
+        clip_THWC: pixels (T, H, W, C) or (T, H, W), integers 0 to 255 or floats 0 to 1.
+        pattern: a pattern, its name, or a tile.
+        patch: side of a patch in pixels.
+        frame: which mixed frame; None is the middle one.
+        border: what enters at the ends of the clip.
+        ax: where to draw; None makes a figure.
+
+    Raises:
+        InputError: the clip has another shape, the pattern does not fit it, or there is no such frame.
+
+    >>> ax = exploded_cube(np.zeros((8, 16, 24, 3)), "A", patch=8)
+    """
+    from matplotlib.transforms import Affine2D
+
+    clip, pattern = _pixels(clip_THWC), ShiftPattern.parse(pattern)
+    frames, height, width = clip.shape[:3]
+    frame = _frame(frames, frame)
+    rows, columns = math.ceil(height / patch), math.ceil(width / patch)
+    source = pattern.source_frames(frames, rows, columns, border)[frame]
+    shown = sorted({int(t) for t in source.ravel() if t >= 0} | {frame})
+    tall, wide = height / width, 1.0  # a frame is one unit wide
+    step = 0.66
+    left = len(shown) * step + 0.35  # where the mixed frame stands
+    high = tall * (1 + _SLANT * _SQUASH) + 0.24
+    ax = new_axes(1.3 * (left + 1.3), 1.3 * high + 0.3) if ax is None else ax
+    ax.set_axis_off()
+    for number, t in enumerate(shown):
+        slanted = Affine2D().scale(_SQUASH * wide, tall).skew(0, math.atan(_SLANT * tall))
+        slanted = slanted.translate(number * step, 0)
+        picked = source == t
+        _slab(ax, clip[t], picked, patch, slanted, t, frame, pattern)
+        ax.text(
+            number * step + _SQUASH / 2, -0.09, f"{t}", ha="center", va="top", fontsize=8,
+            fontweight="bold" if t == frame else "normal", color=INK if t == frame else QUIET,
+        )  # fmt: skip
+    middle = 0.62 * tall
+    ax.annotate(
+        "", (left + 0.12, middle), (left - 0.28, middle), arrowprops={"arrowstyle": "-|>", "color": QUIET, "lw": 1.4}
+    )
+    flat = Affine2D().scale(wide, tall).translate(left + 0.2, 0.12 * tall)
+    mixed = mix(clip, pattern, patch, frame, border)
+    _slab(ax, mixed, np.ones((rows, columns), bool), patch, flat, None, frame, pattern)
+    ax.text(left + 0.7, -0.09, f"mixed frame {frame}", ha="center", va="top", fontsize=8, color=INK)
+    ax.set_xlim(-0.06, left + 1.26)
+    ax.set_ylim(-0.2, high - 0.2)
+    ax.set_aspect("equal")
+    ax.set_title(wrap(f"{pattern}: one mixed frame from {len(shown)} frames", 60), loc="left")
+    return ax
+
+
+@styled
+def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "", ax: Axes | None = None) -> Figure:
+    """The frames of a clip, pale where a patch looks little and clear where it looks much.
+
+    Below each frame stands the share of all attention that it gets. Clearness is relative to the
+    most attended patch of the clip; patches that get more than twice an equal share are outlined in blue.
+
+    Args:
+        clip_THWC: pixels (T, H, W, C) or (T, H, W), one frame per step in time of the weights.
+        weights_THW: how much attention each patch gets (`measure.inspection.attention_of_token`, one
+            head or their mean).
+        token: frame, row and column of the patch that looks; it is outlined in black.
+        title: above the frames.
+        ax: where to draw, all frames inside it; None makes a figure.
+
+    Raises:
+        InputError: clip and weights have different numbers of frames, or the patch is not in them.
+
+    >>> figure = attention_maps(np.zeros((4, 16, 16, 3)), np.ones((4, 2, 2)) / 16, (1, 0, 1))
+    """
+    from matplotlib.figure import Figure
+
+    clip, weights = _pixels(clip_THWC), np.asarray(weights_THW, float)
+    if weights.ndim != 3 or len(weights) != len(clip):
+        raise InputError(f"expected weights of {len(clip)} frames (T, H, W), got {weights.shape}")
+    if not all(0 <= at < length for at, length in zip(token, weights.shape, strict=True)):
+        raise InputError(f"token {token} is not in weights of shape {weights.shape}")
+    frames, height, width = clip.shape[:3]
+    rows, columns = weights.shape[1:]
+    across = min(frames, 8)
+    down = -(-frames // across)
+    if ax is None:
+        figure = Figure(figsize=(1.25 * across, (1.25 * height / width + 0.28) * down + 0.3))
+        figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+    else:
+        figure = ax.figure.get_figure(root=True)  # type: ignore[assignment]
+        axes = insets(ax, down, across).ravel()
+    y, x = np.indices((height, width))
+    high, wide = height / rows, width / columns
+    strongest = weights.max() or 1.0
+    much = 2 * weights.sum() / weights.size
+    for t, panel in enumerate(axes):
+        if t >= frames:
+            panel.set_axis_off()
+            continue
+        clear = (weights[t] / strongest)[y * rows // height, x * columns // width]
+        clear = 0.12 + 0.88 * clear[..., None] ** 0.6
+        _image(panel, 1 - clear * (1 - clip[t]))
+        panel.set_xlabel(f"{t}: {100 * weights[t].sum():.0f} %", fontsize=8, color=INK if t == token[0] else QUIET)
+        for row, column in np.argwhere(weights[t] > much):
+            panel.add_patch(_outline(column * wide, row * high, wide, high, "#0072b2", 1.2))
+        if t == token[0]:
+            for shade, thick in (("white", 3.4), (INK, 1.8)):
+                panel.add_patch(_outline(token[2] * wide, token[1] * high, wide, high, shade, thick))
+    if title and ax is None:
+        figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")
+    elif title and ax is not None:
+        ax.set_title(title)
+    return figure
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def _slab(
+    ax: Axes, pixels: np.ndarray, picked: np.ndarray, patch: int, place: Transform, t: int | None, frame: int,
+    pattern: ShiftPattern,
+) -> None:  # fmt: skip
+    """One frame on the unit square, moved to its place; what is not picked is faded."""
+    from matplotlib.patches import Polygon
+
+    height, width = pixels.shape[:2]
+    rows, columns = picked.shape
+    where = np.kron(picked, np.ones((patch, patch)))[:height, :width, None]
+    faded = 0.82 + 0.18 * pixels  # towards white
+    image = np.where(where > 0, pixels, faded)
+    to_data = place + ax.transData
+    ax.imshow(image, extent=(0, 1, 0, 1), transform=to_data, interpolation="nearest", aspect="auto", zorder=1)
+    offsets = pattern.offsets_on(rows, columns)
+    for (row, column), is_picked in np.ndenumerate(picked):
+        offset = int(offsets[row, column])
+        if not is_picked or (t is None and not offset):
+            continue
+        x0, x1 = column * patch / width, min((column + 1) * patch / width, 1)
+        y0, y1 = 1 - row * patch / height, max(1 - (row + 1) * patch / height, 0)
+        outline = offset_colour(offset, palest=0.5) if offset else (0.25, 0.25, 0.25)
+        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        ax.add_patch(Polygon(corners, fill=False, edgecolor=outline, linewidth=0.9, transform=to_data, zorder=2))
+    edge = INK if t in (None, frame) else "#b5b5b5"
+    square = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    thick = 1.4 if t in (None, frame) else 0.7
+    ax.add_patch(Polygon(square, fill=False, edgecolor=edge, linewidth=thick, transform=to_data, zorder=3))
+
+
+def _mixed(ax: Axes, clip: np.ndarray, pattern: ShiftPattern, patch: int, frame: int, border: Border) -> None:
+    height, width = clip.shape[1:3]
+    _image(ax, mix(clip, pattern, patch, frame, border))
+    largest = max(LARGEST, *(abs(k) for k in pattern.offsets))
+    offsets = pattern.offsets_on(math.ceil(height / patch), math.ceil(width / patch))
+    for (row, column), offset in np.ndenumerate(offsets):
+        if offset:
+            x, y = column * patch, row * patch
+            wide, high = min(patch, width - x), min(patch, height - y)
+            # inset, so that neighbours do not paint over each other
+            inset = 0.02 * patch
+            colour = offset_colour(int(offset), largest, palest=0.5)
+            ax.add_patch(_outline(x + inset, y + inset, wide - 2 * inset, high - 2 * inset, colour, 1.0))
+    low, high = signed(pattern.offsets[0]), signed(pattern.offsets[-1])
+    said = f"{pattern.frames_mixed} frames, offsets {low} to {high}" if pattern.frames_mixed > 1 else f"offset {low}"
+    ax.set_title(wrap(str(pattern), 40), loc="left")
+    ax.set_xlabel(said, fontsize=8, color=QUIET, loc="left")
+
+
+def _frame(frames: int, wanted: int | None) -> int:
+    """The one that is wanted, or the middle one."""
+    frame = frames // 2 if wanted is None else wanted
+    if not 0 <= frame < frames:
+        raise InputError(f"frame must be 0 to {frames - 1} for a clip of {frames} frames, got {frame}")
+    return frame
+
+
+def _outline(x: float, y: float, wide: float, high: float, colour: Any, thick: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), wide, high, fill=False, edgecolor=colour, linewidth=thick)
+
+
+def _image(ax: Axes, pixels: np.ndarray) -> None:
+    ax.imshow(pixels, interpolation="nearest", aspect="equal", zorder=0.5)
+    ax.grid(False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _pixels(clip: Any) -> np.ndarray:
+    """Floats 0 to 1 with three channels."""
+    pixels = np.asarray(clip)
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
+        raise InputError(f"a clip has shape (T, H, W, 3), (T, H, W, 1) or (T, H, W), got {np.asarray(clip).shape}")
+    values = pixels / 255.0 if np.issubdtype(pixels.dtype, np.integer) else pixels.astype(float)
+    return np.broadcast_to(values.clip(0, 1), (*values.shape[:3], 3))
+
+
+def _shown_frames(frames: int, frame: int, patterns: Sequence[ShiftPattern], most: int = 9) -> list[int]:
+    """The frames around the mixed one that the patterns take from, or evenly spaced ones of them; without, of all."""
+    wanted = sorted({frame, *((frame - k) % frames for pattern in patterns for k in pattern.offsets)})
+    if not patterns:
+        wanted, most = list(range(frames)), 5
+    elif len(wanted) < min(frames, 5):
+        first = max(min(frame - 2, frames - 5), 0)
+        wanted = sorted({*wanted, *range(first, min(first + 5, frames))})
+    if len(wanted) <= most:
+        return wanted
+    kept = {wanted[round(i * (len(wanted) - 1) / (most - 1))] for i in range(most)}
+    nearest = min(kept, key=lambda index: abs(index - frame))
+    return sorted(kept - {nearest} | {frame})
