@@ -9,6 +9,9 @@ import pytest
 import study
 import yaml
 
+from tps_lab.results.groups import group_runs
+from tps_lab.results.paired import compare_groups
+
 literature = study.load("literature")
 TABLES = yaml.safe_load((literature.HERE / "tables.yaml").read_text())
 
@@ -73,6 +76,29 @@ def test_runs_are_put_to_the_pairs_that_they_answer():
     assert row["difference"] == pytest.approx(40, abs=5)
     assert row["verdict"] == "agree"
     assert {row["table"] for row in rows} > {"vivit_t2_k400", "tps_t2e_ssv1"}
+
+
+def test_a_pair_is_compared_once_however_many_papers_print_it_and_either_way_round():
+    rights = {"spatial": 0.6, "joint": 0.609, "divided": 0.606, "tcs": 0.7}
+    rows = literature.asked([run(name, seed, right) for name, right in rights.items() for seed in range(4)])
+    by_pair = {}
+    for row in (row for row in rows if row["embedding"] == "with"):
+        by_pair.setdefault(frozenset((row["ours_ahead"], row["ours_behind"])), []).append(row)
+    assert max(map(len, by_pair.values())) > 1
+    for printed in by_pair.values():
+        assert len({row["settled"] for row in printed}) == 1
+        first = printed[0]
+        for row in printed[1:]:
+            same = row["ours_ahead"] == first["ours_ahead"]
+            assert row["difference"] == (first["difference"] if same else -first["difference"])
+            assert (row["low"], row["high"]) == (
+                (first["low"], first["high"]) if same else (-first["high"], -first["low"])
+            )
+    groups = {
+        str(group.attention): group for group in group_runs(run(n, s, r) for n, r in rights.items() for s in range(4))
+    }
+    alone = sum(compare_groups([[groups[name] for name in sorted(pair)]])[0].found.settled for pair in by_pair)
+    assert sum(printed[0]["settled"] for printed in by_pair.values()) < alone  # corrected for all of them
 
 
 def test_tau_is_that_of_the_definition():
