@@ -373,3 +373,7 @@ def test_every_variant_has_a_paragraph_that_says_what_is_stated(name: str) -> No
     assert described.title == variants()[name].title
     assert any(line.startswith("After 6 blocks a token is influenced from") for line in said)
     assert (variants()[name].stated in said) == bool(variants()[name].stated)
+    ((label, meaning),) = facts.meanings(group_runs(runs))
+    assert label == variants()[name].title
+    assert 20 < len(meaning) < 130
+    assert meaning[-1] in ".?"

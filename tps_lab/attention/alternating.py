@@ -1,4 +1,4 @@
-"""TPS + TCS: patch shift and channel shift in turn, the mixing of the paper's PST models.
+"""Patch shift and channel shift in turn (TPS+TCS): the mixing of the paper's Patch Shift Transformers (PST).
 
 Source: Xiang et al., ECCV 2022, arXiv 2207.13259, section 3.3 and figure 4 (TPS first); the
 released code has channel shift in even blocks and patch shift in odd ones, which is

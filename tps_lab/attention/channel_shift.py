@@ -1,4 +1,4 @@
-"""Channel shift: a few channels of every patch come from the neighbouring frames.
+"""Temporal channel shift (TCS): a few channels of every patch come from the neighbouring frames.
 
 Two published forms of one idea, both followed by plain spatial attention at no extra multiply-add:
 

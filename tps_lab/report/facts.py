@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,21 @@ def described(groups: Sequence[Group]) -> list[Described]:
         facts = [*_mixing(variant, group), _relative_cost(group, groups)]
         found[name].groups.append((group, [fact for fact in facts if fact]))
     return list(found.values())
+
+
+def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """What the names of a page mean: those of one variant, and the first line of the module that defines it."""
+    named: dict[str, list[str]] = {}
+    titles = {}
+    for group in groups:
+        if (variant := known_variant(group)) is None:
+            continue
+        line = next(iter((inspect.getdoc(inspect.getmodule(type(variant))) or "").splitlines()), "")
+        if line:
+            labels = named.setdefault(line, [])
+            labels += [group.label] if group.label not in labels else []
+            titles[line] = variant.title
+    return [(", ".join(labels) if len(labels) < 3 else titles[line], line) for line, labels in named.items()]
 
 
 def known_variant(group: Group) -> Variant | None:

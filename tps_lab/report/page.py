@@ -149,6 +149,7 @@ def write(
             picture(fig, f"extra-{i}", caption, figures)
             for i, (caption, fig) in enumerate([*evaluations.rearranged(runs), *extra_figures], 1)
         ],
+        "meanings": facts.meanings([group for by in members for group in by]),
         "measured": method.measured(groups),
         "groups": groups,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,

@@ -69,8 +69,8 @@ class Pictures:
                 gaps[pair.group.label] = float(own) - float(base)
         shown = pairs[:_MOST_DIFFERENCES]
         caption = (
-            "Filled where the difference is settled, hollow where it is open, which is corrected for all "
-            f"{len(pairs)} comparisons; bars are each one's own 95 % interval."
+            f"Filled: settled, after a correction for all {len(pairs)} comparisons; hollow: open. "
+            "Bars: the 95 % interval of each difference by itself."
         )
         if len(shown) < len(pairs):
             caption += f" The first {len(shown)} of {len(pairs)}."
