@@ -12,11 +12,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from tps_lab import data as data_sets
 from tps_lab.data import transforms
@@ -24,8 +22,12 @@ from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 from tps_lab.results import runs
 from tps_lab.training.train import restore
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _CLIPS_AT_A_TIME = 4
 _LONG_S = 10.0  # of a video that is cut into moments where the data set takes whole videos as clips
