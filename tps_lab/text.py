@@ -40,6 +40,12 @@ def printable(text: object, lines: bool = False) -> str:
     return "".join(kept)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words as people list them: "a, b and c", or with semicolons where a comma stands inside one."""
+    separator = "; " if any(", " in word for word in words) else ", "
+    return " and ".join(words) if len(words) < 3 else f"{separator.join(words[:-1])} and {words[-1]}"
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal, or as COLUMNS says; None where output goes into a file or another program."""
     return shutil.get_terminal_size((0, 0)).columns or None

@@ -285,12 +285,9 @@ def probe(folder: Path) -> None:
 def keep(grid: Any, folder: Path) -> None:
     """A grid's runs in one small file, from which this page is made again."""
     from tps_lab import files
-    from tps_lab.ablate import record
-    from tps_lab.report.grids import Named
     from tps_lab.results import archive
 
-    found = {run.run.path.name: run.run for run in (*grid.trials, *grid.runs) if isinstance(run, Named)}
-    files.write_whole(files.folder(folder) / archive.FILE, archive.pack(found.values(), record.plain(grid.record)))
+    files.write_whole(files.folder(folder) / archive.FILE, grid.packed())
 
 
 def main(

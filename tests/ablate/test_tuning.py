@@ -7,7 +7,7 @@ import pytest
 from tps_lab.ablate.grid import load
 from tps_lab.ablate.tuning import Choice, choose
 from tps_lab.errors import InputError
-from tps_lab.report.budgets import Ahead, answer
+from tps_lab.report.budgets import Ahead, Budgets
 
 GRID = """
 title: Tiny
@@ -80,7 +80,7 @@ def test_what_cannot_be_tuned_is_refused_with_its_line(grid):
 
 def test_the_answer_says_whether_the_order_depends_on_the_budget():
     early, late = Ahead(150, ("A",), ()), Ahead(600, ("A", "B"), ())
-    assert answer([early, late]).startswith("A is ahead")
-    assert answer([early, Ahead(600, ("B",), ())]) == (
+    assert Budgets((early, late)).depends.startswith("A is ahead")
+    assert Budgets((early, Ahead(600, ("B",), ()))).depends == (
         "Who is ahead depends on the budget: A after 150 steps and B after 600 steps."
     )

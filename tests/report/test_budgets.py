@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up import MadeUp, made_up, study
 
 from tps_lab.report import build
-from tps_lab.report.budgets import after_trials, order_said, tuned
+from tps_lab.report.budgets import Budgets, tuned
 
 JOINT = ("joint", "Joint", "joint", "", 93.2, 35.4, 187, 52, 34.2)
 SPATIAL = ("spatial", "Spatial", "spatial", "", 49.0, 28.1, 124, 31, 20.4)
@@ -27,29 +27,31 @@ def test_the_leader_after_one_trial_may_be_another_after_three() -> None:
     # joint needs its learning rate, spatial forgives a wrong one
     found = tuned([*trials(JOINT, [10, 90, 10]), *trials(SPATIAL, [60, 70, 60])])
     assert [one.chosen for one in found] == ["learning rate 0.001"] * 2
-    said = order_said(after_trials(found))
+    said = Budgets(tuned=tuple(found)).trials_said
     assert said.startswith("After 300 steps spatial leads after 1 and 2 trials, joint after 3.")
     assert "rank nobody for certain" in said
-    one, _, all_of_them = after_trials(found)
+    one, _, all_of_them = Budgets(tuned=tuple(found)).after_trials
     assert [(case, round(best.mean, 1)) for case, best in one.order] == [("spatial", 63.3), ("joint", 36.7)]
     assert [(case, best.mean) for case, best in all_of_them.order] == [("joint", 90), ("spatial", 70)]
 
 
 def test_where_the_order_stays_the_page_says_so() -> None:
     found = tuned([*trials(JOINT, [80, 90, 10]), *trials(SPATIAL, [40, 50, 5])])
-    assert order_said(after_trials(found)).startswith("After 300 steps joint leads after any number of trials, and the")
-    assert order_said(after_trials(tuned(trials(JOINT, [80, 90])))) == ""  # nobody to lead
+    assert Budgets(tuned=tuple(found)).trials_said.startswith(
+        "After 300 steps joint leads after any number of trials, and the"
+    )
+    assert Budgets(tuned=tuple(tuned(trials(JOINT, [80, 90])))).trials_said == ""  # nobody to lead
 
 
 def test_many_trials_tell_apart_what_differs_by_much() -> None:
     found = tuned([*trials(JOINT, [95 + i / 9 for i in range(9)]), *trials(SPATIAL, [5 + i / 9 for i in range(9)])])
-    assert any(entry.apart for entry in after_trials(found))
-    assert "nobody" not in order_said(after_trials(found))
+    assert any(entry.apart for entry in Budgets(tuned=tuple(found)).after_trials)
+    assert "nobody" not in Budgets(tuned=tuple(found)).trials_said
 
 
 def test_the_page_shows_choices_curves_and_failures(tmp_path: Path) -> None:
     found = tuned([*trials(JOINT, [80, None, 90]), *trials(SPATIAL, [40, 50, 5])])
-    page = build(study(), tmp_path, tuned=tuple(found))
+    page = build(study(), tmp_path, budgets=Budgets(tuned=tuple(found)))
     for text in (page.read_text("utf-8"), (tmp_path / "report.md").read_text("utf-8")):
         assert "How the order changes with tuning" in text
         assert "failed" in text

@@ -16,11 +16,10 @@ from tps_lab import report, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
 from tps_lab.report.comparisons import Comparisons, Ranking, compared
-from tps_lab.report.latex import escaped, latex_table
+from tps_lab.report.tables import escaped, latex_table
 from tps_lab.report.versus import answer, versus, write
-from tps_lab.report.wording import spoken_data
 from tps_lab.results import runs
-from tps_lab.results.axes import axis_to_draw, lines
+from tps_lab.results.axes import axis_to_draw, lines, spoken_data
 from tps_lab.results.groups import group_runs
 from tps_lab.results.paired import effects, paired
 

@@ -18,7 +18,7 @@ from tps_lab import report, viz
 from tps_lab.attention import variants
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
-from tps_lab.report import equal, facts, own, tables
+from tps_lab.report import equal, facts, render, tables
 from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.report.results_table import results
 from tps_lab.results.groups import group_runs
@@ -153,7 +153,7 @@ def test_contents_and_chips_reach_what_they_name(whole: tuple[Path, Page]) -> No
 def test_the_way_back_leads_to_an_overview_that_is_there(tmp_path: Path) -> None:
     page = built(study(3)[:6], tmp_path / "alone")
     assert "All questions" not in page.text
-    (tmp_path / "index.html").write_text(own.HTML)
+    (tmp_path / "index.html").write_text(render.HTML)
     page = built(study(3)[:6], tmp_path / "alone")
     assert "← All questions" in page.text
 

@@ -54,9 +54,9 @@ def test_variants_are_matched_over_tasks_and_scored_above_chance():
     assert set(found) == {"spatial", "joint", "tps"}
     assert {one.tasks for one in found.values()} == {3}
     tops = sorted((r.row["top1_pct"] - 20) / 0.8 for r in study() if r.row["attention"] == "joint")
-    assert found["joint"].iqm.value == pytest.approx(sum(tops[3:12]) / 9)
+    assert found["joint"].iqm.mean == pytest.approx(sum(tops[3:12]) / 9)
     assert found["spatial"].better is None
-    assert found["tps"].better.value == 1.0
+    assert found["tps"].better.mean == 1.0
     # the share of runs above 40 % of what there is above chance, each task alike
     assert found["joint"].profile[0, 40] == pytest.approx(sum(top > 40 for top in tops) / 15)
     assert (found["joint"].profile[1] <= found["joint"].profile[0]).all()

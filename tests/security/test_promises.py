@@ -19,7 +19,7 @@ from tps_lab import children, cli, files
 from tps_lab.ablate import clusters, scheduler
 from tps_lab.backbones._options import refuse_files
 from tps_lab.errors import InputError
-from tps_lab.report import latex, own
+from tps_lab.report import render, tables
 from tps_lab.report.grids import folder_name
 from tps_lab.report.page import build
 from tps_lab.results import runs
@@ -141,9 +141,9 @@ def test_a_model_card_holds_names_as_text(tmp_path: Path) -> None:
 
 
 def test_text_in_latex_markdown_and_a_terminal() -> None:
-    assert latex.escaped("a|b <c>\nd") == "a\\textbar{}b \\textless{}c\\textgreater{} d"
-    assert latex.escaped("\\input{x}") == "\\textbackslash{}input\\{x\\}"
-    assert latex.escaped("[x]*") == "{[}x{]}{*}"
+    assert tables.escaped("a|b <c>\nd") == "a\\textbar{}b \\textless{}c\\textgreater{} d"
+    assert tables.escaped("\\input{x}") == "\\textbackslash{}input\\{x\\}"
+    assert tables.escaped("[x]*") == "{[}x{]}{*}"
     assert markdown("[a](javascript:b) <i> $x$") == "\\[a\\](javascript:b) &lt;i&gt; \\$x\\$"
     assert "`" not in code("`<img>`").replace("&#96;", "")
     assert printable(EVIL).count("\x1b") == 0
@@ -201,7 +201,7 @@ def test_a_report_goes_only_where_one_of_ours_stands(tmp_path: Path, monkeypatch
             assert command(monkeypatch, *arguments, "--out", out) == 2
         assert (out / name).read_text() == "mine"
     assert command(monkeypatch, "compare", tmp_path / "runs", tmp_path / "runs", "--out", tmp_path / "p") == 0
-    own.check(tmp_path / "p")  # its own page is no hindrance
+    render.check(tmp_path / "p")  # its own page is no hindrance
 
 
 def test_cells_are_taken_only_from_folders_that_are_named(tmp_path: Path) -> None:

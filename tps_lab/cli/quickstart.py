@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tps_lab import ablate, files, report, viz
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
-from tps_lab.report import own
+from tps_lab.report import render
 from tps_lab.results import runs
 
 GRID = Path(__file__).parents[1] / "ablate" / "quickstart.yaml"
@@ -69,7 +69,7 @@ def quickstart(
         timing_seconds=timing_seconds,
     )
     _, cells = asked.grid()
-    own.check(out)
+    render.check(out)
     try:
         files.folder(asked.folder)
     except OSError as error:

@@ -46,7 +46,7 @@ def report(
     """
     from tps_lab import report as pages
     from tps_lab.report import grids as reports
-    from tps_lab.report import own
+    from tps_lab.report import render
     from tps_lab.results import runs
 
     if grids is not None and (about or title or baseline):
@@ -54,7 +54,7 @@ def report(
     if not folders and grids is None:
         raise InputError("name run folders, or with --grids a folder of grid files")
     folders = folders or []
-    own.check(out, force)
+    render.check(out, force)
     command = runs.command()
     left_out: list[runs.LeftOut] = []
     if grids is not None:
@@ -86,11 +86,11 @@ def compare(
 
     Runs of the same configuration are compared with each other.
     """
-    from tps_lab.report import own, versus
+    from tps_lab.report import render, versus
     from tps_lab.results import runs
 
     if out is not None:
-        own.check(out, force)
+        render.check(out, force)
     left_out: list[runs.LeftOut] = []
     a, b = (runs.find(folder, on_damaged=left_out.append) for folder in (first, second))
     found = versus.versus(a, b, str(first), str(second))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tps_lab.report.budgets import AfterTrials, Ahead, Tuned
-
-_MOST_COLUMNS = 8
+from tps_lab.report.budgets import Budgets
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class About:
         remake: the command that makes a run again, if it is no `tps-lab train`.
         left_out: runs that could not be read, and why.
         overview: the page above this one, as a link from it.
-        budgets: who is ahead after how many steps; tuned: what each case was tuned to.
+        budgets: who is ahead after how many steps, and what each case was tuned to.
     """
 
     title: str = "Attention variants compared"
@@ -43,42 +40,7 @@ class About:
     remake: str = ""
     left_out: tuple[str, ...] = ()
     overview: str = ""
-    budgets: tuple[Ahead, ...] = ()
-    tuned: tuple[Tuned, ...] = ()
-
-    @property
-    def depends(self) -> str:
-        """Whether the order depends on the budget."""
-        from tps_lab.report import budgets
-
-        return budgets.answer(self.budgets)
-
-    @property
-    def briefly(self) -> str:
-        """The same in a few words."""
-        from tps_lab.report import budgets
-
-        return budgets.briefly(self.budgets)
-
-    @property
-    def same_trials(self) -> bool:
-        """Whether all cases tried the same few values, so that a table can have a column for each."""
-        tried = {tuple(value for value, _ in one.curve) for one in self.tuned}
-        return len(tried) == 1 and len(tried.pop()) <= _MOST_COLUMNS
-
-    @property
-    def after_trials(self) -> list[AfterTrials]:
-        """The order of the cases after so many trials."""
-        from tps_lab.report import budgets
-
-        return budgets.after_trials(self.tuned)
-
-    @property
-    def trials_said(self) -> str:
-        """Whether that depends on the number of trials."""
-        from tps_lab.report import budgets
-
-        return budgets.order_said(self.after_trials)
+    budgets: Budgets = field(default_factory=Budgets)
 
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:

@@ -16,10 +16,10 @@ from itertools import combinations
 from tps_lab.ablate.proofs import SLACK_PCT
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
-from tps_lab.report.wording import listed, signed
 from tps_lab.results.groups import Group
 from tps_lab.results.paired import Pair, heaps
 from tps_lab.results.statistics import FEWEST_SEEDS
+from tps_lab.text import listed
 
 MOST_WORDS = 20
 _CHEAPER = 0.95  # what costs so much of another counts as cheaper
@@ -222,7 +222,7 @@ def _cheaper(ranking: Ranking, best: Group, name: str, words: str, own: float) -
             continue  # far behind on average, though not for certain: neither recommended nor warned of
         pair = ranking.pair(group, best)
         found = pair.found if pair else None
-        gap = f"{signed(found)} points" if found else f"{top1.mean:.1f} %"
+        gap = f"{found.signed} points" if found else f"{top1.mean:.1f} %"
         how = "not told apart" if group in ranking.top() else "settled behind"
         return [f"{group.label} needs {100 - 100 * needs / own:.0f} % less {words} ({gap}, {how})."]
     return []

@@ -1,19 +1,33 @@
-"""Who is ahead after how many steps, and what each case was tuned to."""
+"""Who is ahead after how many steps, what each case was tuned to, and what so many trials of tuning find.
+
+A comparison after tuning is one of budgets: with one trial a variant wins that forgives a bad learning
+rate, with many the one that can do most. "Show your work" (Dodge et al., arXiv 1909.03004) asks for the
+expected best of n trials; its estimate without bias is the mean over all ways to take n of those made
+(Tang et al., arXiv 2004.13990). Around it stand the exact bands of Lourie et al. (arXiv 2311.09480,
+package opda): whatever the distribution of a trial's accuracy, they hold the whole curve, for every n,
+with the confidence asked for. They take the trials for independent draws from one range; values of a list
+that spans the range are spread more evenly than draws, so that for them the bands are wide rather than
+narrow.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any
+
+import numpy as np
 
 from tps_lab.ablate.tuning import Choice, choose
 from tps_lab.report.comparisons import Ranking
-from tps_lab.report.wording import listed
 from tps_lab.results.axes import axis_name, level_text, phrase, spoken
-from tps_lab.results.groups import RunLike, group_runs
-from tps_lab.results.trials import band, best_of
+from tps_lab.results.groups import Interval, RunLike, group_runs
+from tps_lab.text import listed
 
 _FEW = 6  # of so many trials every number is shown
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -31,15 +45,6 @@ class Ahead:
 
 
 @dataclass(frozen=True)
-class Best:
-    """What so many trials are expected to find, and between what it lies (`results.trials.band`)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Tuned:
     """What a case was tuned to at a budget.
 
@@ -51,7 +56,7 @@ class Tuned:
     attention: str
     steps: int
     choice: Choice
-    best_of: Mapping[int, Best]
+    best_of: Mapping[int, Interval]
 
     @property
     def chosen(self) -> str:
@@ -70,6 +75,102 @@ class Tuned:
             return "no trial ended well"
         ends = [axis_name(key) for key in self.choice.at_edge]
         return f"{listed(ends)} at the end of the list" if ends else ""
+
+
+@dataclass(frozen=True)
+class AfterTrials:
+    """The order of the cases after so many trials each.
+
+    Args:
+        order: case and its best of so many trials, the best first.
+        apart: whether the first one's band lies above that of any other.
+    """
+
+    steps: int
+    trials: int
+    order: tuple[tuple[str, Interval], ...]
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a grid's runs say of budgets: who is ahead after how many steps, and what tuning found.
+
+    Args:
+        ahead: at every budget; empty where each case has one.
+        tuned: of every case, at every budget.
+    """
+
+    ahead: tuple[Ahead, ...] = ()
+    tuned: tuple[Tuned, ...] = ()
+
+    @property
+    def depends(self) -> str:
+        """Whether the order depends on the budget, in a sentence; empty with fewer than two budgets."""
+        if len(self.ahead) < 2:
+            return ""
+        always = [name for name in self.ahead[-1].first if all(name in budget.first for budget in self.ahead)]
+        spans = listed([f"{budget.steps:,}" for budget in self.ahead])
+        if always:
+            names, verb = listed(always), "is" if len(always) == 1 else "are"
+            return (
+                f"{names[:1].upper()}{names[1:]} {verb} ahead, or not told apart from who is, after each of {spans} "
+                "steps."
+            )
+        said = listed([f"{listed(budget.first)} after {budget.steps:,} steps" for budget in self.ahead])
+        return f"Who is ahead depends on the budget: {said}."
+
+    @property
+    def briefly(self) -> str:
+        """The same in a few words."""
+        if len(self.ahead) < 2:
+            return ""
+        same = all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead)
+        return "so at every budget" if same else "the order depends on the budget"
+
+    @property
+    def same_trials(self) -> bool:
+        """Whether all cases tried the same few values, so that a table can have a column for each."""
+        tried = {tuple(value for value, _ in one.curve) for one in self.tuned}
+        return len(tried) == 1 and len(tried.pop()) <= _MOST_COLUMNS
+
+    @property
+    def after_trials(self) -> list[AfterTrials]:
+        """How the order changes with the number of trials, at every budget of steps."""
+        made = []
+        for steps in dict.fromkeys(one.steps for one in self.tuned):
+            at = [one for one in self.tuned if one.steps == steps]
+            for n in dict.fromkeys(n for one in at for n in one.best_of):
+                order = sorted(((one.case, one.best_of[n]) for one in at if n in one.best_of), key=lambda o: -o[1].mean)
+                apart = any(order[0][1].low > best.high for _, best in order[1:])
+                made.append(AfterTrials(steps, n, tuple(order), apart))
+        return made
+
+    @property
+    def trials_said(self) -> str:
+        """Whether the number of trials decides who is ahead, in sentences; empty with one trial or one case."""
+        after = self.after_trials
+        if len({entry.trials for entry in after}) < 2 or max(len(entry.order) for entry in after) < 2:
+            return ""
+        said = []
+        for steps in dict.fromkeys(entry.steps for entry in after):
+            at = [entry for entry in after if entry.steps == steps]
+            firsts: dict[str, list[int]] = {}
+            for entry in at:
+                firsts.setdefault(entry.order[0][0], []).append(entry.trials)
+            if len(firsts) == 1:
+                leads = f"{next(iter(firsts))} leads after any number of trials"
+            else:
+                first, *others = [(case, listed(list(map(str, trials)))) for case, trials in firsts.items()]
+                plural = "" if first[1] == "1" else "s"
+                leads = f"{first[0]} leads after {first[1]} trial{plural}"
+                leads += "".join(f", {case} after {trials}" for case, trials in others)
+            whole = [case for case, _ in at[0].order] == [case for case, _ in at[-1].order]
+            rest = ", and the order stays" if whole and len(firsts) == 1 else ""
+            said.append(f"After {steps:,} steps {leads}{rest}.")
+        if not any(entry.apart for entry in after):
+            said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
+        return " ".join(said)
 
 
 def largest(runs: Iterable[RunLike]) -> list[RunLike]:
@@ -133,31 +234,6 @@ def _ahead(steps: int, runs: Sequence[RunLike]) -> Ahead | None:
     return Ahead(steps, tuple(group.label for group in ranking.top()), order)
 
 
-def answer(budgets: Sequence[Ahead]) -> str:
-    """Whether the order depends on the budget, in a sentence; empty with fewer than two budgets."""
-    if len(budgets) < 2:
-        return ""
-    always = [name for name in budgets[-1].first if all(name in budget.first for budget in budgets)]
-    spans = listed([f"{budget.steps:,}" for budget in budgets])
-    if always:
-        verb = "is" if len(always) == 1 else "are"
-        return f"{_capital(listed(always))} {verb} ahead, or not told apart from who is, after each of {spans} steps."
-    said = listed([f"{listed(budget.first)} after {budget.steps:,} steps" for budget in budgets])
-    return f"Who is ahead depends on the budget: {said}."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def briefly(budgets: Sequence[Ahead]) -> str:
-    """The same in a few words."""
-    if len(budgets) < 2:
-        return ""
-    same = all(set(budget.first) == set(budgets[-1].first) for budget in budgets)
-    return "so at every budget" if same else "the order depends on the budget"
-
-
 def tuned(trials: Iterable[RunLike]) -> list[Tuned]:
     """Every case's curve and choice, at every budget of steps."""
     tried: dict[tuple[int, str], list[RunLike]] = {}
@@ -170,7 +246,7 @@ def tuned(trials: Iterable[RunLike]) -> list[Tuned]:
         choice = choose((tuple((run.row.get("tuned") or {}).items()), _validation(run)) for run in runs)
         means = [mean or 0.0 for _, mean in choice.curve] if choice.values else []  # a failed trial finds nothing
         # all cases' bands hold together, so that those which are apart may be ranked
-        after = {n: Best(best_of(means, n), *band(means, n, 1 - 0.05 / cases)) for n in _shown(len(means))}
+        after = {n: band(means, n, 1 - 0.05 / cases) for n in _shown(len(means))}
         found.append(Tuned(spoken(case), str(runs[0].row.get("attention")), steps, choice, after))
     return found
 
@@ -187,53 +263,48 @@ def _shown(trials: int) -> list[int]:
     return numbers
 
 
-@dataclass(frozen=True)
-class AfterTrials:
-    """The order of the cases after so many trials each.
+# ---------------------------------------------------------------------- the best of so many trials
+
+
+def best_of(accuracies: Sequence[float], trials: int) -> float:
+    """The mean of the best of `trials` of these, over all ways to take them.
+
+    >>> best_of([1.0, 2.0, 3.0], 2)  # of (1, 2), (1, 3) and (2, 3)
+    2.6666666666666665
+    """
+    ways = comb(len(accuracies), trials)
+    return sum(value * comb(i, trials - 1) for i, value in enumerate(sorted(accuracies))) / ways
+
+
+def band(accuracies: Sequence[float], trials: int, confidence: float = 0.95) -> Interval:
+    """The expected best of `trials`, and the least and the most that it may be, in percent.
 
     Args:
-        order: case and its best of so many trials, the best first.
-        apart: whether the first one's band lies above that of any other.
+        accuracies: of the trials that were made, in percent.
+        confidence: with which the bands for all numbers of trials hold together.
+
+    >>> found = band([50.0, 60.0, 70.0, 80.0], 2)
+    >>> found.low < found.mean < found.high
+    True
     """
-
-    steps: int
-    trials: int
-    order: tuple[tuple[str, Best], ...]
-    apart: bool
-
-
-def after_trials(found: Sequence[Tuned]) -> list[AfterTrials]:
-    """How the order changes with the number of trials, at every budget of steps."""
-    made = []
-    for steps in dict.fromkeys(one.steps for one in found):
-        at = [one for one in found if one.steps == steps]
-        for n in dict.fromkeys(n for one in at for n in one.best_of):
-            order = sorted(((one.case, one.best_of[n]) for one in at if n in one.best_of), key=lambda o: -o[1].mean)
-            apart = any(order[0][1].low > best.high for _, best in order[1:])
-            made.append(AfterTrials(steps, n, tuple(order), apart))
-    return made
+    values = np.array([0.0, *sorted(accuracies), 100.0])
+    most, least = _shares(len(accuracies), confidence)  # a distribution that lies low has high accuracies
+    low, high = (float(np.sum(values * np.diff(np.cumsum(shares) ** trials, prepend=0))) for shares in (least, most))
+    return Interval(best_of(accuracies, trials), low, min(high, 100.0), "trials")
 
 
-def order_said(after: Sequence[AfterTrials]) -> str:
-    """Whether the number of trials decides who is ahead, in sentences; empty with one trial or one case."""
-    if len({entry.trials for entry in after}) < 2 or max(len(entry.order) for entry in after) < 2:
-        return ""
-    said = []
-    for steps in dict.fromkeys(entry.steps for entry in after):
-        at = [entry for entry in after if entry.steps == steps]
-        firsts: dict[str, list[int]] = {}
-        for entry in at:
-            firsts.setdefault(entry.order[0][0], []).append(entry.trials)
-        if len(firsts) == 1:
-            leads = f"{next(iter(firsts))} leads after any number of trials"
-        else:
-            first, *others = [(case, listed(list(map(str, trials)))) for case, trials in firsts.items()]
-            plural = "" if first[1] == "1" else "s"
-            leads = f"{first[0]} leads after {first[1]} trial{plural}"
-            leads += "".join(f", {case} after {trials}" for case, trials in others)
-        whole = [case for case, _ in at[0].order] == [case for case, _ in at[-1].order]
-        rest = ", and the order stays" if whole and len(firsts) == 1 else ""
-        said.append(f"After {steps:,} steps {leads}{rest}.")
-    if not any(entry.apart for entry in after):
-        said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
-    return " ".join(said)
+@functools.cache
+def _shares(count: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the lower and the upper band of the distribution give to 0 %, each of `count` trials, and 100 %.
+
+    Only the order of the trials matters for that, so equal counts share it.
+    """
+    from opda.nonparametric import EmpiricalDistribution
+
+    ranks = np.arange(1.0, count + 1)
+    how = "ld_highest_density" if count > 1 else "ld_equal_tailed"  # one rank has no density that peaks
+    lower, _, upper = EmpiricalDistribution.confidence_bands(
+        ranks, confidence, a=0.0, b=count + 1.0, generator=np.random.default_rng(0), method=how, n_jobs=1
+    )
+    places = np.arange(0.0, count + 2)
+    return lower.pmf(places), upper.pmf(places)

@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from tps_lab.report.wording import interval, listed, signed
 from tps_lab.results.axes import level_text, lines, phrase
 from tps_lab.results.groups import Group, Interval
 from tps_lab.results.paired import Pair, along, baseline_of, compare_groups, names_of, paired
 from tps_lab.results.statistics import FEWEST_SEEDS
 
 _ALL_PAIRS = 14  # groups; of more, only neighbours of the best are compared, corrected for all pairs
-_MOST_NAMED = 8
 _IN_THE_TABLE = "all comparisons in the table"
 
 Scored = tuple[Group, Interval]
@@ -138,35 +136,6 @@ class Comparisons:
     def comparable(self) -> list[Pair]:
         """Those that there is a difference of."""
         return [pair for pair in self.pairs if pair.found is not None]
-
-    def sentence(self) -> str:
-        """What differs, with intervals, and what does not; empty if nothing is asked or has an accuracy."""
-        pairs = [pair for pair in self.pairs if pair.group.top1 is not None and pair.against.top1 is not None]
-        if not self.asked or not pairs:
-            return ""
-        words: dict[str, list[Pair]] = {"better": [], "worse": [], "open": []}
-        for pair in pairs:
-            words[pair.verdict if pair.verdict in words else "open"].append(pair)
-        alone = any(pair.found and pair.found.low * pair.found.high > 0 for pair in words["open"])
-        # an interval is of one comparison by itself; being one of several takes more
-        once = f" once all {len(pairs)} comparisons count" if alone and len(pairs) > 1 else ""
-        from_it = "" if self.heading else " from it"
-        parts = []
-        for kind, said in (("better", "better"), ("worse", "worse"), ("open", f"not told apart{from_it}{once}")):
-            if few := words[kind]:
-                parts.append(f"{said} {'is' if len(few) == 1 else 'are'} {self._named(few)}")
-        points = ", in points with 95 % intervals" if any(pair.found for pair in pairs) else ""
-        bases = {id(pair.against): pair.against for pair in pairs}
-        base = next(iter(bases.values()))
-        reached = f" ({base.top1.mean:.1f} %, {interval(base, base.top1)})" if len(bases) == 1 and base.top1 else ""
-        return f"{self.head}{reached}{points}: {'; '.join(parts)}"
-
-    def _named(self, pairs: Sequence[Pair]) -> str:
-        few = sorted(pairs, key=lambda pair: -(pair.found.difference if pair.found else 0))
-        said = [
-            f"{self.name(pair)} {signed(pair.found)}" if pair.found else self.name(pair) for pair in few[:_MOST_NAMED]
-        ]
-        return listed([*said, *([f"{len(few) - _MOST_NAMED} more"] if len(few) > _MOST_NAMED else [])])
 
 
 def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = None) -> Comparisons:

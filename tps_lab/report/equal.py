@@ -11,8 +11,8 @@ from typing import Any
 
 from tps_lab.attention import parse
 from tps_lab.errors import InputError
-from tps_lab.report.wording import listed
 from tps_lab.results.groups import Group, setting_text
+from tps_lab.text import listed
 
 _NEAR = 1.05  # parameters within 5 % count as equal
 _PLAIN = ("frames", "size", "tubelet", "backbone", "depth", "channels", "data", "steps", "batch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,30 +20,8 @@ from tps_lab.report.about import About
 from tps_lab.report.cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
-from tps_lab.results.groups import RunLike
+from tps_lab.results.groups import As, RowAlone, RunLike
 from tps_lab.results.runs import OnDamaged, warn
-
-
-@dataclass(frozen=True)
-class Named:
-    """A run under the name that a grid gives it, whichever grid ran it first."""
-
-    run: RunLike
-    row: dict[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.run, name)
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A cell that has not been run."""
-
-    row: dict[str, Any]
-    path: Path = Path()
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,7 +29,7 @@ class GridRuns:
     """A grid with the runs of its cells.
 
     Args:
-        runs: one for every cell, at every budget; those that were not run are `Missing`.
+        runs: one for every cell, at every budget; those that were not run have a row alone, with the status "missing".
     """
 
     record: Record
@@ -60,11 +38,19 @@ class GridRuns:
 
     @property
     def missing(self) -> int:
-        return sum(isinstance(run, Missing) for run in self.runs)
+        return self._with_status("missing")
 
     @property
     def done(self) -> int:
-        return sum(run.row.get("status") == "done" for run in self.runs)
+        return self._with_status("done")
+
+    def _with_status(self, wanted: str) -> int:
+        return sum(run.row.get("status") == wanted for run in self.runs)
+
+    def packed(self) -> bytes:
+        """The archive of all that its cells and trials left, and of its record: the grid can go on from it."""
+        found = {one.run.path.name: one.run for one in (*self.trials, *self.runs) if isinstance(one, As)}
+        return archive.pack(found.values(), record.plain(self.record))
 
 
 def collect(wanted: Record, found: Iterable[RunLike]) -> GridRuns:
@@ -81,15 +67,6 @@ def collect(wanted: Record, found: Iterable[RunLike]) -> GridRuns:
         tuple(_named(wanted, cell, places[cell.case], by_identity.get(_identity(cell.id))) for cell in wanted.cells),
         tuple(_named(wanted, cell, 0, by_identity.get(_identity(cell.id))) for cell in wanted.trials),
     )
-
-
-def of_file(file: Path, scale: str, records: dict[tuple[str, str], Record]) -> Record:
-    """What a grid file says, with the cells that were run of it; as the file has them if none were.
-
-    Raises:
-        InputError: the file is no valid grid, or has no such scale.
-    """
-    return _recorded(load(file, scale), scale, records)
 
 
 def _recorded(now: RunGrid, scale: str, records: dict[tuple[str, str], Record]) -> Record:
@@ -113,7 +90,7 @@ def chosen(
         return None
     found = runs.find(*folders, on_damaged=on_damaged)
     if about is not None:
-        grid = collect(of_file(about, scale, records), found)
+        grid = collect(_recorded(load(about, scale), scale, records), found)
         if grid.missing == len(grid.runs):
             where = ", ".join(map(str, folders))
             raise InputError(f"no cell of {about} at scale '{scale}' is in {where}; run: tps-lab ablate {about}")
@@ -134,7 +111,7 @@ class Fewer(InputError):
 
 
 def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, fewer: bool = False, **said: Any) -> Path:
-    """A grid's report; see `page.write`.
+    """A grid's report; see `page.build`.
 
     Args:
         fewer: replace a page that shows more cells or variants, too.
@@ -147,8 +124,8 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
     said["left_out"] = (*said.get("left_out", ()), *open_yet)
-    tuning = {"budgets": tuple(budgets.ahead(shown)), "tuned": tuple(budgets.tuned(trials))}
-    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **tuning | said)
+    said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
+    about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
     largest = budgets.largest(shown)
     cells = (grid.done, len(grid.runs) - grid.done - grid.missing, grid.missing)
     variants = len({run.row["case"] for run in largest if run.row.get("top1_pct") is not None})
@@ -158,8 +135,7 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
             f"{out} shows {there.done} finished runs of {there.variants} variants, more than the {grid.done} of "
             f"{variants} that are here"
         )
-    written = page.write(largest, out, about, force=force, kept=_kept(grid), cells=cells)
-    return written.folder / "index.html"
+    return page.build(largest, out, about, force=force, kept=grid.packed(), cells=cells)
 
 
 @dataclass(frozen=True)
@@ -282,12 +258,6 @@ def build_all(
     return overview
 
 
-def _kept(grid: GridRuns) -> bytes:
-    """The archive of all that the grid's cells and trials left, and of its record: the grid can go on from it."""
-    found = {one.run.path.name: one.run for one in (*grid.trials, *grid.runs) if isinstance(one, Named)}
-    return archive.pack(found.values(), record.plain(grid.record))
-
-
 def remake(of: Record) -> str:
     """The command that makes a cell of a grid again; bit for bit on the same machine."""
     scale = [] if of.scale == "small" else ["--scale", of.scale]
@@ -308,9 +278,10 @@ def _named(wanted: Record, cell: RecordedCell, place: int, run: RunLike | None) 
         "place": place,
     }
     if run is not None:
-        return Named(run, {key: cell.row[key] for key in cell.row if key.startswith("proved_")} | run.row | mine)
+        proved = {key: cell.row[key] for key in cell.row if key.startswith("proved_")}
+        return As(run, proved | run.row | mine, run.environment)
     row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}
-    return Missing(row | mine)
+    return RowAlone(row | mine)
 
 
 def _identity(folder: str) -> str:

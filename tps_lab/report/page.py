@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,15 @@ from tps_lab.ablate.proofs import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words
-from tps_lab.report import comparisons, equal, evaluations, facts, latex, method, own, results_table, tables
+from tps_lab.report import comparisons, equal, evaluations, facts, render, results_table, tables
 from tps_lab.report.about import About
 from tps_lab.report.cards import Card
-from tps_lab.report.figures import Picture, picture
-from tps_lab.report.pictures import MOST_CURVES, Pictures, figure_of, highest, of_tuning
-from tps_lab.report.render import render
-from tps_lab.report.wording import listed, spoken_data
+from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, figure_of, highest, of_tuning, picture
 from tps_lab.results import archive, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
-from tps_lab.results.groups import SETTINGS, Group, RunLike, by_data, group_runs, setting_text
-from tps_lab.text import as_text
+from tps_lab.results.axes import spoken_data
+from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting_text
+from tps_lab.text import as_text, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,18 +29,6 @@ if TYPE_CHECKING:
 
 # what somebody parses: a cut in it would make it another's
 _PARSED = ("attention", "pattern", "data")
-
-
-@dataclass(frozen=True)
-class Printable:
-    """A run whose texts can be printed; what else it has is as it was."""
-
-    run: RunLike
-    row: dict[str, Any]
-    environment: dict[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.run, name)
 
 
 @dataclass
@@ -62,36 +48,23 @@ class Section:
     differences: list[Picture]
     effects: list[paired.Effect]
     along: list[Picture]
-    paper: dict[str, str] = field(default_factory=dict)  # a group's label → the paper's top-1
-    described: list[facts.Described] = field(default_factory=list)
-    proofs: list[Confronted] = field(default_factory=list)
-    views: list[evaluations.Viewed] = field(default_factory=list)
+    paper: dict[str, str]  # a group's label → the paper's top-1
+    described: list[facts.Described]
+    proofs: list[Confronted]
+    views: list[evaluations.Viewed]
 
 
 def build(
     runs: Iterable[RunLike],
     out_dir: Path | str,
+    about: About | None = None,
     *,
-    extra_figures: Sequence[tuple[str, Figure]] = (),
-    force: bool = False,
-    **about: Any,
-) -> Path:
-    """As `write`, with the fields of `About` as arguments; returns the path of `index.html`.
-
-    >>> build(runs, "reports/patterns", title="Which pattern?", baseline="Spatial")  # doctest: +SKIP
-    """
-    return write(runs, out_dir, About(**about), extra_figures, force).folder / "index.html"
-
-
-def write(
-    runs: Iterable[RunLike],
-    out_dir: Path | str,
-    about: About,
     extra_figures: Sequence[tuple[str, Figure]] = (),
     force: bool = False,
     kept: bytes | None = None,
     cells: tuple[int, int, int] | None = None,
-) -> Card:
+    **said: Any,
+) -> Path:
     """Write `index.html`, `report.md` with `figures/`, `results.csv`, `results.tex`, and the runs' archive.
 
     `index.html` is one file that needs nothing else, no network either; from the archive
@@ -100,26 +73,29 @@ def write(
     Args:
         runs: as read by `results.runs`; finished ones, and also failed and interrupted ones.
         out_dir: made if it is missing; files of an earlier report there are replaced.
-        about: title, question, what is compared with what.
+        about: title, question, what is compared with what; or its fields as arguments of their own.
         extra_figures: captions and figures for a section of their own.
         force: replace files there that no report wrote, too.
         kept: the archive, if it holds more than these runs.
         cells: how many are done, failed and missing, if there are more than these runs.
 
     Returns:
-        The page in short.
+        The path of `index.html`.
 
     Raises:
         InputError: there are no runs, or none that `about` names, or the folder is somebody else's.
         OSError: the folder cannot be written.
+
+    >>> build(runs, "reports/patterns", title="Which pattern?", baseline="Spatial")  # doctest: +SKIP
     """
+    about = about or About(**said)
     given = list(runs)
     if not given:
         raise InputError("no runs to report on")
     out = Path(out_dir)
-    own.check(out, force)
-    runs = [Printable(run, as_text(run.row, _PARSED), as_text(run.environment)) for run in given]
-    if not about.overview and own.is_ours(out.parent / "index.html"):
+    render.check(out, force)
+    runs = [As(run, as_text(run.row, _PARSED), as_text(run.environment)) for run in given]
+    if not about.overview and render.is_ours(out.parent / "index.html"):
         about = replace(about, overview="../index.html")
     about = replace(
         about,
@@ -129,42 +105,39 @@ def write(
     _check(about, groups)
     out.mkdir(parents=True, exist_ok=True)
     figures = files.folder(out / "figures")
-    members = [group_runs(run for group in by for run in group.runs) for by in by_data(groups).values()]
-    names = spoken_data(list(by_data(groups)))
+    by = by_data(groups)
+    members = [group_runs(run for group in of_data for run in group.runs) for of_data in by.values()]
     sections = [
-        _section(data, by, number, figures, about, about.briefly)
-        for number, (data, by) in enumerate(zip(names, members, strict=True), 1)
+        _section(data, of_data, number, figures, about)
+        for number, (data, of_data) in enumerate(zip(spoken_data(list(by)), members, strict=True), 1)
     ]
-    if about.depends:
-        sections[0].remarks.insert(0, about.depends)
+    if depends := about.budgets.depends:
+        sections[0].remarks.insert(0, depends)
     overall = _overall(groups, figures)
     content = {
         "about": about,
         "count": len(runs),
         "sections": sections,
         "overall": overall,
-        "tuning": of_tuning(about.tuned, figures),
+        "tuning": of_tuning(about.budgets.tuned, figures),
         "mosaics": _mosaics(groups, figures),
         "extra": [
             picture(fig, f"extra-{i}", caption, figures)
             for i, (caption, fig) in enumerate([*evaluations.rearranged(runs), *extra_figures], 1)
         ],
-        "meanings": facts.meanings([group for by in members for group in by]),
-        "measured": method.measured(groups),
+        "meanings": facts.meanings([group for of_data in members for group in of_data]),
+        "measured": facts.measured(groups),
         "groups": groups,
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
     files.write_whole(out / archive.FILE, archive.pack(given) if kept is None else kept)
-    latexes = [
-        latex.latex_table(by, s.compared, about.paper, about.command) for s, by in zip(sections, members, strict=True)
-    ]
+    latexes = [tables.latex_table(s.groups, s.compared, about.paper, about.command) for s in sections]
     files.write_whole(out / "results.tex", "\n".join(latexes))
-    files.write_whole(out / "report.md", render("report.md.j2", content))
-    files.write_whole(out / "index.html", _with_contents(render("report.html.j2", content)))
-    card = _card(about, sections, overall, cells or _counted(runs), out)
-    card.write(out)
-    return card
+    files.write_whole(out / "report.md", render.render("report.md.j2", content))
+    files.write_whole(out / "index.html", _with_contents(render.render("report.html.j2", content)))
+    _card(about, sections, overall, cells or _counted(runs), out).write(out)
+    return out / "index.html"
 
 
 def _card(
@@ -203,10 +176,10 @@ def _sure(sections: Sequence[Section]) -> str:
 
 
 def _basis(about: About, sections: Sequence[Section]) -> str:
-    steps = [budget.steps for budget in about.budgets]
+    steps = [budget.steps for budget in about.budgets.ahead]
     steps = steps or sorted({s for section in sections for group in section.groups if (s := group.first.get("steps"))})
     after = f"after {listed([f'{one:,}' for one in steps])} steps" if steps else "one learning rate"
-    return f"{'tuned' if about.tuned else 'not tuned'}, {after}"
+    return f"{'tuned' if about.budgets.tuned else 'not tuned'}, {after}"
 
 
 def _with_contents(page: str) -> str:
@@ -226,14 +199,7 @@ def _check(about: About, groups: Sequence[Group]) -> None:
         raise unknown("axis", about.compare, sorted(axes))
 
 
-def _section(
-    data: str,
-    groups: list[Group],
-    number: int,
-    figures: Path,
-    about: About,
-    budget: str,
-) -> Section:
+def _section(data: str, groups: list[Group], number: int, figures: Path, about: About) -> Section:
     draw = Pictures(groups, number, figures)
     ranking = comparisons.Ranking(groups)
     compared = comparisons.compared(ranking, about.baseline, about.compare)
@@ -242,7 +208,7 @@ def _section(
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, budget),
+        words.answer(ranking, compared, about.budgets.briefly),
         equal.unequal(groups),
         [*proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
@@ -253,7 +219,7 @@ def _section(
         draw.differences(compared, about.paper),
         effects,
         draw.effects(effects, about.compare),
-        {group.label: text for group in groups if (text := latex.paper_number(group, about.paper))},
+        {group.label: text for group in groups if (text := paired.paper_number(group, about.paper))},
         facts.described(highest(groups, MOST_CURVES)),
         proofs,
         evaluations.viewed(groups),
@@ -295,11 +261,11 @@ class Overall:
     @property
     def said(self) -> str:
         """Who has the highest interquartile mean, in a sentence that ranks only what intervals keep apart."""
-        best, *others = sorted(self.found, key=lambda one: -one.iqm.value)
+        best, *others = sorted(self.found, key=lambda one: -one.iqm.mean)
         near = [one.name for one in others if one.iqm.high >= best.iqm.low]
         told = f"not told apart from {listed(near)}" if near else "see each task for what is settled"
         return (
-            f"Over {self.tasks} tasks {best.name} has the highest interquartile mean score, {best.iqm.value:.1f} % "
+            f"Over {self.tasks} tasks {best.name} has the highest interquartile mean score, {best.iqm.mean:.1f} % "
             f"({best.iqm.low:.1f} to {best.iqm.high:.1f}); {told}."
         )
 

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,9 @@ from tps_lab import files
 from tps_lab.errors import InputError
 from tps_lab.report.tables import FORMULA
 from tps_lab.results import archive, runs
-from tps_lab.results.groups import Group, figure
+from tps_lab.results.groups import Group, RowAlone, figure
 from tps_lab.results.paired import Pair, baseline_of
 from tps_lab.results.statistics import compare_all
-
-
-@dataclass(frozen=True)
-class PublishedRun:
-    """One line of a report's `results.csv`, as a run: figures, but neither curves nor answers to single clips."""
-
-    row: dict[str, Any]
-    environment: dict[str, Any]
-    path: Path
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    config: dict[str, Any] = field(default_factory=dict)
-    predictions: None = None
 
 
 def load(folder: str | Path) -> list[Any]:
@@ -89,7 +76,8 @@ def _accuracies(group: Group) -> dict[Any, float]:
     return {seed: top1 for seed, top1 in both if top1 is not None}
 
 
-def _run(line: dict[str, str], file: Path) -> PublishedRun:
+def _run(line: dict[str, str], file: Path) -> RowAlone:
+    """A line as a run: figures, but neither curves nor answers to single clips."""
     row: dict[str, Any] = {}
     for key, text in line.items():
         value = _value(text[1:] if text.startswith(tuple(f"'{sign}" for sign in FORMULA)) else text)
@@ -99,7 +87,7 @@ def _run(line: dict[str, str], file: Path) -> PublishedRun:
         for name in outer:
             place = place.setdefault(name, {})
         place[last] = value
-    return PublishedRun(row, row.pop("environment", {}), file)
+    return RowAlone(row, file, row.pop("environment", {}))
 
 
 def _value(text: str) -> Any:

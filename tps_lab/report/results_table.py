@@ -7,11 +7,10 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tps_lab.report.tables import over
-from tps_lab.report.wording import listed
 from tps_lab.results.groups import SETTINGS, Group, setting_text
 from tps_lab.results.metrics import METRICS, Metric
 from tps_lab.results.units import Unit, unit_for
+from tps_lab.text import listed
 from tps_lab.viz.style import Look, looks, marker_path
 
 
@@ -173,7 +172,7 @@ def _top1(group: Group, note: Callable[[str], str]) -> TableCell:
     if not top1.over:
         return TableCell(f"{top1.mean:.1f}", top1.mean, "", "no interval: the number of test clips is not recorded")
     how = "Student's t over seeds" if top1.over == "seeds" else "Wilson, over the test clips of one seed"
-    return TableCell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {over(group)}", f"95 % interval, {how}")
+    return TableCell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {group.over}", f"95 % interval, {how}")
 
 
 def _percent(group: Group, key: str, note: Callable[[str], str]) -> TableCell:

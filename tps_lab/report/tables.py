@@ -1,4 +1,4 @@
-"""Runs as tables: numbers for analysis, text for a terminal, one flat line per run for a file."""
+"""Runs as tables: numbers for analysis, text for a terminal, LaTeX for an article, a flat line per run for a file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
-from tps_lab.results.groups import SETTINGS, Group, RunLike, group_runs
+from tps_lab.results.groups import SETTINGS, Group, Interval, RunLike, group_runs
 from tps_lab.results.metrics import METRICS
+from tps_lab.results.paired import paper_number
 from tps_lab.results.units import unit_for
-from tps_lab.text import short
+from tps_lab.text import printable, short
 from tps_lab.text import table as as_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tps_lab.report.comparisons import Comparisons
+    from tps_lab.results.statistics import Comparison
+
+_ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$",
+    "·": r"$\cdot$", "≥": r"$\geq$", "−": r"$-$", "|": r"\textbar{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after a line's end they would be its options
+}  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what formulas of spreadsheets begin with
 
 
@@ -63,7 +73,7 @@ def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
         row = (
             group.label + part,
             str(top1) if top1 else group.status,
-            over(group),
+            group.over,
             "–" if ceiling is None else f"{ceiling:.1f}",
             macs.number(group.cost("macs")) + ("*" if group.is_disputed else ""),
             memory.number(group.cost("training_memory_bytes")),
@@ -74,6 +84,50 @@ def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
     if any(group.is_disputed for group in groups):
         printed += "\n* the counters of multiply-adds disagree; a report lists their counts"
     return printed
+
+
+def escaped(text: object) -> str:
+    """Text that LaTeX prints as it is, on one line.
+
+    >>> escaped("50 % of a_b")
+    '50 \\\\% of a\\\\_b'
+    """
+    return "".join(_ESCAPED.get(sign, sign) for sign in " ".join(printable(text).split()))
+
+
+def latex_table(
+    groups: Sequence[Group], compared: Comparisons, paper: Mapping[str, Mapping[str, float]], command: str = ""
+) -> str:
+    """One `tabular` for a data set: accuracy with its interval, the paper's, the paired difference, the costs.
+
+    A column that says the same of all rows, or nothing of any, is left out: the page of an article is narrow.
+    """
+    macs = unit_for("count", [group.cost("macs") for group in groups])
+    memory = unit_for("bytes", [group.cost("training_memory_bytes") for group in groups])
+    found = {id(pair.group): pair.found for pair in compared.pairs}
+    columns = {
+        "Seeds": [str(len(group.done)) for group in groups],
+        r"Top-1 (\%)": [_interval(group.top1) for group in groups],
+        r"Paper (\%)": [paper_number(group, paper) for group in groups],
+        "Difference": [_difference(found.get(id(group))) for group in groups],
+        f"MACs ({macs.name or 1})": [macs.number(group.cost("macs")) for group in groups],
+        f"Memory ({memory.name})": [memory.number(group.cost("training_memory_bytes")) for group in groups],
+        "Latency (ms)": ["" if (ms := group.cost("latency_ms")) is None else f"{ms:.2f}" for group in groups],
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
+    shared = {head: cells[0] for head, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1}
+    columns = {head: cells for head, cells in columns.items() if head not in shared}
+    said = ["needs \\usepackage{booktabs}", command, *(f"{head}: {cell} for all" for head, cell in shared.items())]
+    said += [f"brackets: 95 % intervals; difference to {compared.against} in points of top-1, * if settled (Holm)"]
+    lines = [f"% {short(line, 2000)}" for line in said if line]
+    lines += [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\toprule"]
+    lines += [" & ".join(["Variant", *columns]) + r" \\", r"\midrule"]
+    for i, group in enumerate(groups):
+        cells = [column[i] for column in columns.values()]
+        ids = short(" ".join(str(run.row.get("id")) for run in group.runs), 5000)
+        row = " & ".join([escaped(group.label), *(cell or "--" for cell in cells)]).replace("–", "--")
+        lines.append(rf"{row} \\ % {ids}")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def write_csv(runs: Iterable[RunLike], path: Path) -> None:
@@ -96,15 +150,15 @@ def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 # ---------------------------------------------------------------------- parts
 
 
-def over(group: Group) -> str:
-    """What a group's interval is over: "3 seeds", "2,000 clips"; empty without an accuracy."""
-    top1 = group.top1
-    if top1 is None:
+def _interval(top1: Interval | None) -> str:
+    return "" if top1 is None else f"{top1.mean:.1f}" + (f" ({top1.span})" if top1.span else "")
+
+
+def _difference(found: Comparison | None) -> str:
+    if found is None:
         return ""
-    if top1.over == "seeds":
-        return f"{len(group.done)} seeds"
-    clips = group.one("test_clips")
-    return f"{clips:,.0f} clips" if clips else "1 seed"
+    star = "*" if found.settled else ""
+    return f"${found.difference:+z.1f}${star} (${found.low:+z.1f}$, ${found.high:+z.1f}$)"
 
 
 def _numbers(group: Group) -> dict[str, Any]:

@@ -16,21 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tps_lab.results.groups import Group, by_data
+from tps_lab.results.groups import Group, Interval, by_data
 
 DRAWS = 2000
 THRESHOLDS = np.linspace(0.0, 100.0, 101)
 _OF_TASK = ("data", "recipe")
 Scores = Mapping[str, np.ndarray]  # task → scores of its runs, (..., seeds)
-
-
-@dataclass(frozen=True)
-class Over:
-    """A figure over all tasks with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -50,9 +41,9 @@ class Aggregate:
 
     name: str
     attention: str
-    iqm: Over
+    iqm: Interval
     profile: np.ndarray
-    better: Over | None
+    better: Interval | None
     tasks: int
 
 
@@ -147,6 +138,6 @@ def _interval(statistic: Callable[..., np.ndarray], *sides: Scores) -> np.ndarra
     return np.asarray(np.percentile(statistic(*drawn), [2.5, 97.5], axis=0))
 
 
-def _over(statistic: Callable[..., np.ndarray], *sides: Scores) -> Over:
+def _over(statistic: Callable[..., np.ndarray], *sides: Scores) -> Interval:
     low, high = _interval(statistic, *sides)
-    return Over(float(statistic(*sides)), float(low), float(high))
+    return Interval(float(statistic(*sides)), float(low), float(high), "seeds")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tps_lab import specs
+from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     from tps_lab.results.groups import Group
@@ -132,3 +136,24 @@ def spoken(case: str) -> str:
     parts = re.split(r", (?![^(]*\))", case)
     said = [phrase(*part.split("=", 1)) if re.fullmatch(r"[a-z_]+=[^=(]+", part) else part for part in parts]
     return ", ".join(said)
+
+
+def spoken_data(texts: Sequence[str]) -> list[str]:
+    """Data sets as people say them: their names, and of those with one name what tells them apart.
+
+    >>> spoken_data(["speed(val=384)", "clips(path=a, task=order)", "clips(path=b, task=order)"])
+    ['speed', 'clips, path a', 'clips, path b']
+    """
+    parts: list[tuple[str, dict[str, str]]] = []
+    for text in texts:
+        try:
+            parts.append(specs.split("data", text))
+        except InputError:
+            parts.append((text, {}))
+    times = Counter(name for name, _ in parts)
+    found = []
+    for name, options in parts:
+        others = [given for other, given in parts if other == name]
+        apart = [f"{k} {v}" for k, v in options.items() if any(given.get(k) != v for given in others)]
+        found.append(", ".join([name, *apart]) if times[name] > 1 else name)
+    return found if len(set(found)) == len(found) else list(texts)

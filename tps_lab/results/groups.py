@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,17 +37,40 @@ class RunLike(Protocol):
 
 
 @dataclass(frozen=True)
+class As:
+    """A run under another row or environment, such as a grid's names for it; what else it has is its own."""
+
+    run: RunLike
+    row: dict[str, Any]
+    environment: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
+
+
+@dataclass(frozen=True)
+class RowAlone:
+    """A run of which nothing but its row is there: one that is still to come, or a line of a published table."""
+
+    row: dict[str, Any]
+    path: Path = Path()
+    environment: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Interval:
     """A mean and the 95 % interval around it.
 
-    `over` says what varies: "seeds" (Student's t), "test clips" (Wilson, one seed) or "" (unknown,
-    then low and high are the mean).
+    `over` says what varies: "seeds" (Student's t, over tasks a bootstrap), "test clips" (Wilson, one seed), "trials"
+    of a tuning, or "" (unknown, then low and high are the mean).
     """
 
     mean: float
     low: float
     high: float
-    over: Literal["seeds", "test clips", ""]
+    over: Literal["seeds", "test clips", "trials", ""]
 
     def overlaps(self, other: Interval) -> bool:
         """Whether the two must not be ranked; an unknown interval is never enough to rank."""
@@ -144,6 +167,16 @@ class Group:
         if len(values) > 1:
             return student(values)
         return wilson(values[0], int(clips)) if clips else Interval(values[0], values[0], values[0], "")
+
+    @property
+    def over(self) -> str:
+        """What its interval is over: "3 seeds", "2,000 clips"; empty without an accuracy."""
+        if self.top1 is None:
+            return ""
+        if self.top1.over == "seeds":
+            return f"{len(self.done)} seeds"
+        clips = self.one("test_clips")
+        return f"{clips:,.0f} clips" if clips else "1 seed"
 
 
 def figure(row: dict[str, Any], key: str) -> float | None:

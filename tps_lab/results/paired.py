@@ -60,6 +60,14 @@ def names_of(group: Group) -> tuple[str, ...]:
     return (group.label, *(str(group.first[key]) for key in keys if group.first.get(key)))
 
 
+def paper_number(group: Group, paper: Mapping[str, Mapping[str, float]], key: str = "top1_pct") -> str:
+    """The paper's figure for a group; empty if it gives none."""
+    for name in names_of(group):
+        if name in paper and key in paper[name]:
+            return f"{paper[name][key]:.1f}"
+    return ""
+
+
 def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
     """Every group against the baseline, on the seeds that both have; p values corrected for all of them."""
     base = baseline_of(groups, wanted)

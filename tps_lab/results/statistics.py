@@ -94,6 +94,11 @@ class Comparison:
             self, difference=0 - self.difference, low=0 - self.high, high=0 - self.low, effect=0 - self.effect
         )
 
+    @property
+    def signed(self) -> str:
+        """As text with true minus signs: "−0.7 (−2.1 to +0.8)"."""
+        return str(self).replace("-", "−")
+
     def __str__(self) -> str:
         return f"{self.difference:+z.1f} ({self.low:+z.1f} to {self.high:+z.1f})"
 

@@ -177,7 +177,7 @@ def aggregate(found: Sequence[Aggregate], ax: Axes | None = None) -> Axes:
     means, shares = panels(ax, 1, 2, (9.6, max(3.2, 0.9 + 0.36 * len(found))), gap=0.25)[0]
     for row, (one, used) in enumerate(zip(found, looks(one.attention for one in found), strict=True)):
         means.plot([one.iqm.low, one.iqm.high], [row, row], color=used.colour, linewidth=1.8)
-        means.plot(one.iqm.value, row, **points(used, 7.5, used.colour))
+        means.plot(one.iqm.mean, row, **points(used, 7.5, used.colour))
         share, low, high = 100 * np.asarray(one.profile)
         shares.fill_between(THRESHOLDS, low, high, color=used.colour, alpha=0.13, linewidth=0)
         shares.plot(THRESHOLDS, share, color=used.colour, linestyle=used.line, label=in_legend(wrap(one.name, 24)))

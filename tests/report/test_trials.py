@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tps_lab.results.trials import band, best_of
+from tps_lab.report.budgets import band, best_of
 
 
 def test_best_of_is_the_mean_over_all_ways_to_draw():
@@ -26,15 +26,16 @@ def test_bands_hold_the_whole_curve_as_often_as_they_say(count, power):
     whole = 0
     for _ in range(300):
         bands = [band(list(100 * rng.random(count) ** power), n) for n in trials]
-        whole += all(low <= 100 * n / (n + power) <= high for n, (low, high) in zip(trials, bands, strict=True))
+        whole += all(found.low <= 100 * n / (n + power) <= found.high for n, found in zip(trials, bands, strict=True))
     assert whole / 300 > 0.92  # 95 % at least; 300 studies are 2.4 standard deviations sure of 0.92
 
 
 def test_bands_narrow_with_trials_and_hold_their_estimate():
     few, many = (list(np.linspace(20, 90, count)) for count in (4, 12))
     for n in (1, 2, 4):
-        low, high = band(few, n)
-        assert low < best_of(few, n) < high <= 100
-        assert band(many, n)[1] - band(many, n)[0] < high - low
-    assert band([70.0], 1)[0] == pytest.approx(0.025 * 70, abs=0.05)  # a draw is its range's least 2.5 % so often
-    assert band([50.0] * 5, 2)[0] < 50 < band([50.0] * 5, 2)[1]
+        found, narrower = band(few, n), band(many, n)
+        assert found.mean == best_of(few, n)
+        assert found.low < found.mean < found.high <= 100
+        assert narrower.high - narrower.low < found.high - found.low
+    assert band([70.0], 1).low == pytest.approx(0.025 * 70, abs=0.05)  # a draw is its range's least 2.5 % so often
+    assert band([50.0] * 5, 2).low < 50 < band([50.0] * 5, 2).high
