@@ -22,17 +22,17 @@ PICTURED = "transformers:qwen2-vl-tower"
 LIBRARIES = ("torch", "torchvision", "transformers", "timm")
 HEAD = """# Does it see time at all?
 
-What well-known video models can tell of the order of frames. Nothing here is trained: a model's symmetries follow
+What well-known video models can tell about the order of frames. Nothing here is trained: a model's symmetries follow
 from its architecture, and random weights show them. Made by `python reports/certificates/make.py`; for a model of
 your own run `tps-lab certify FILE.py:factory`.
 
 **Same under** names every rearrangement of frames that never changes the answer. **Order from** is the first place
 in the model where the order of frames (of whole tubelets, where frames are read in tubelets) matters. **Position**
-says whether time steps get a position that changes over frames; – where frames meet in the first layer, a
-convolution, so that there is nothing to compare. **Witness ÷ rounding** says how many times more the answer to a
-rearranged clip moves than rounding can move it. Models are small ones of their kind: what they can tell does not
-depend on their width. A certificate holds for almost all weights, not for every one; what it says about accuracy is
-a ceiling ("cannot"), never a promise ("can be learnt").
+says whether time steps get a position that changes over frames; a dash means that frames already meet in the first
+layer, a convolution, so that there is nothing to compare. **Witness ÷ rounding** compares how far rearranging the clip
+moves the answer with how far rounding could move it. The models are small ones of their kind, because what they can
+tell does not depend on their width. A certificate holds for almost all weights, not for all of them. What it says about
+accuracy is a ceiling ("cannot"), never a promise ("can be learnt").
 
 | Model | Clip | Verdict | Same under | Order from | Position | Witness ÷ rounding | CPU s |
 |---|---|---|---|---|---|---|---|
@@ -43,10 +43,10 @@ Processor time on {machine}, busy with other work; the longest took {longest:.0f
 
 ![The frames that influence each step of the tower of Qwen2-VL](../reports/certificates/qwen2-vl-tower.png)
 
-A certificate as a picture (`--save`): the tower of Qwen2-VL uses all frames, but its steps never meet, so it cannot
-tell in which order they come.
+A certificate as a picture (`--save`): the vision tower of Qwen2-VL uses all frames, but its steps never meet, so it
+cannot tell in which order they come.
 
-Why each should be so, from its definition:
+What each verdict should be, from the model's definition:
 
 """
 BUG = """
@@ -54,9 +54,9 @@ BUG = """
 
 In transformers 5.3.0 the language models of Qwen2-VL and Qwen2.5-VL were given the same temporal position for every
 frame of a video ([issue 45381](https://github.com/huggingface/transformers/issues/45381), mended in
-[pull request 45400](https://github.com/huggingface/transformers/pull/45400)). Reading from left to right they still
-told orders apart, so that no test of shuffling would have found it; the certificate watches the positions.
-`python reports/certificates/released_bug.py` installs both versions into folders of their own and says:
+[pull request 45400](https://github.com/huggingface/transformers/pull/45400)). Because they read from left to right, they
+could still tell orders apart. So shuffling frames would not have shown the bug; the certificate also checks the positions.
+`python reports/certificates/released_bug.py` installs both versions into separate folders and prints:
 
 ```
 {said}```
