@@ -2,7 +2,7 @@
 
 A model is built on torch's "meta" device, then each of its tensors is replaced by a fake CPU tensor,
 because on meta itself fused attention falls apart into its unfused parts. `FakeTensorMode` is
-torch's, and not a public name: this file is the only one that touches it.
+torch's, and not a public name: this file and `_fakes` are the only ones that touch it.
 
 Where torch on a CPU computes attention otherwise than on CUDA, one of two modes stands in for it:
 
@@ -43,6 +43,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tps_lab.measure._fakes import Remembering
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import gpu_at_hand
 from tps_lab.measure.step import Step, configured
@@ -83,9 +84,7 @@ def fake(make: Maker | FakeModel) -> FakeModel:
 
 def fake_mode() -> AbstractContextManager[Any]:
     """Inside it, tensors that are made have no memory."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    return FakeTensorMode()
+    return Remembering()
 
 
 def weightless(make: Maker, mode: AbstractContextManager[Any], device: str = "cpu") -> nn.Module:

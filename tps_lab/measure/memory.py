@@ -109,6 +109,7 @@ def _peak(work: Callable[[], Any], state: list[Any], device: torch.device) -> tu
 
 Part = Literal["parameters", "gradients", "optimizer", "activations", "temporary", "overhead"]
 PARTS: tuple[str, ...] = get_args(Part)
+WHICH_DEVICE = torch.ops.prim.device.default  # of fake tensors; autograd asks it twice for each operator that computes
 
 
 class LiveBytes(TorchDispatchMode):
@@ -166,6 +167,8 @@ class LiveBytes(TorchDispatchMode):
             self._add(part, size)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is WHICH_DEVICE:
+            return args[0].device
         out = func(*args, **(kwargs or {}))
         self.track(tree_leaves(out))
         if self.gpu is not None and (found := as_sum(func, args, out)):

@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tps_lab.measure.fake import Attention, FakeModel, Maker, backward, fake, uncollected
+from tps_lab.measure.memory import WHICH_DEVICE
 from tps_lab.measure.operators import formulas, is_reviewed, refuse
 from tps_lab.measure.step import Step, run
 
@@ -136,6 +137,8 @@ class Recorder(TorchDispatchMode):
         self._alive: list[Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is WHICH_DEVICE:
+            return args[0].device
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         packet, name = func._overloadpacket, func._overloadpacket.__name__
