@@ -32,7 +32,7 @@ COMMANDS: dict = typer.main.get_command(app).commands
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_help_with_an_example(command):
-    done = cli(*command, "--help", env=os.environ | {"COLUMNS": "80"})
+    done = here(*command, "--help", COLUMNS=80)
     assert done.returncode == 0
     assert "Example" in done.stdout or not command
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -53,20 +53,20 @@ def test_help_lists_15_commands_at_most_in_groups_a_line_each():
 
 @pytest.mark.parametrize("name", MOVED)
 def test_an_old_name_says_what_does_it_now(name):
-    done = cli(name, "anything")
+    done = here(name, "anything")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == f"tps-lab: the command '{name}' has moved: use tps-lab {MOVED[name]}"
     new, _, option = MOVED[name].partition(" ")
-    assert all(word in cli(new, "--help").stdout for word in option.split() if word.startswith("-"))
+    assert all(word in here(new, "--help").stdout for word in option.split() if word.startswith("-"))
 
 
 def test_a_groups_name_alone_shows_its_help():
-    assert cli("data").stdout == cli("data", "--help").stdout
+    assert here("data").stdout == here("data", "--help").stdout
 
 
 def test_a_pattern_for_people_and_for_programs():
-    assert "frames mixed   9" in cli("pattern", "C").stdout
-    facts = json.loads(cli("pattern", "0 1 / -1 0", "--json").stdout)
+    assert "frames mixed   9" in here("pattern", "C").stdout
+    facts = json.loads(here("pattern", "0 1 / -1 0", "--json").stdout)
     assert facts["name"] == "A"
     assert facts["tile"] == [[0, 1], [-1, 0]]
     assert facts["frames_mixed"] == 3
@@ -194,7 +194,7 @@ def test_cost_predicts_memory_with_no_gpu():
     ],
 )
 def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
-    done = (cli if arguments[0] == "train" else here)(*arguments, cwd=tmp_path)
+    done = here(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

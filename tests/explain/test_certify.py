@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from here import here
 from test_cli import cli
 from test_explain import DERIVED, SIZE, fits, model_of
 from test_explain import T as SHORT
@@ -356,11 +357,11 @@ def test_from_the_command_line(tmp_path):
     assert (tmp_path / "b.svg").exists()
     assert (tmp_path / "c.png").exists()
     file.write_text("def model():\n    raise RuntimeError('no weights')\n")
-    refused = cli("certify", f"{file}:model", "--shape", "3x8x16x16")
+    refused = here("certify", f"{file}:model", "--shape", "3x8x16x16")
     assert refused.returncode == 2
     assert refused.stderr.endswith("could not be built: RuntimeError: no weights (mine.py, line 2)\n")
-    assert cli("certify", f"{tmp_path}/none.py:model").returncode == 2
-    refused = cli("certify", "tpss")
+    assert here("certify", f"{tmp_path}/none.py:model").returncode == 2
+    refused = here("certify", "tpss")
     assert refused.returncode == 2
     assert "did you mean 'tps'" in refused.stderr
-    assert "order-blind: any order" in cli("certify", "joint", "--data", "direction").stdout
+    assert "order-blind: any order" in here("certify", "joint", "--data", "direction").stdout
