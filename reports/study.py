@@ -10,7 +10,6 @@ import csv
 import importlib.util
 import inspect
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,15 +134,6 @@ def advancing(what: str, total: int, quiet: bool) -> Any:
     from tps_lab import progress
 
     return progress.for_this_terminal(quiet).run(what, total)
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def command(main: Callable[..., Any]) -> None:

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tps_lab.results.runs import processor
+
 HERE, PAGE = Path(__file__).parent, Path(__file__).parents[2] / "docs" / "certificates.md"
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, kept_cells, processor  # noqa: E402
+from study import advancing, command, kept_cells  # noqa: E402
 
 KEPT, BADGES = HERE / "certificates.jsonl", HERE / "badges"
 PICTURED = "transformers:qwen2-vl-tower"

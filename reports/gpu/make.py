@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "speed")]
+from study import write_page  # noqa: E402
+
 SHAPES = (
     (64, 8, 4, 4, 64), (4, 8, 14, 14, 384), (8, 8, 14, 14, 768), (2, 16, 56, 56, 96), (4, 16, 56, 56, 96)
 )  # fmt: skip
@@ -31,8 +34,6 @@ WAYS = ("copy", "plain", "triton")
 def shifts() -> list[dict[str, Any]]:
     """Pattern C forward and backward, beside a plain copy: eager, and twenty as one CUDA graph."""
     import torch
-
-    sys.path.append(str(HERE.parent / "speed"))
     from instead import Copy
 
     from tps_lab.attention.patch_shift import shift_patches
@@ -120,55 +121,11 @@ def measure() -> dict[str, Any]:
 WHATS = ("inference", "training step")
 
 
-def page(results: dict[str, Any]) -> str:
-    of = results["machine"]
-    lines = [
-        "# A shift on a GPU",
-        "",
-        f"{of['gpu']}, torch {of['torch']}, Triton {of['triton']}, timm {of['timm']}, Python {of['python']}, "
-        f"{of['date']}. Times as long, with the 95 % interval of the median over rounds timed in turn.",
-        "",
-        "## The shift alone, forward and backward, pattern C",
-        "",
-        "| Tokens (B, T, H, W, C) | | a copy, µs | gather, × copy | Triton gather, × copy | from Python: copy, µs "
-        "| gather, × copy | Triton, × copy |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in results["shift"]:
-        cells = ["×".join(map(str, row["shape"])), row["dtype"]]
-        for kind in ("graph", "eager"):
-            cells.append(f"{row[kind]['copy']['us']:.1f}")
-            cells += [ratio(row[kind][way]["over_copy"]) for way in WAYS[1:]]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "The first figures are of twenty shifts as one CUDA graph, so of the kernels alone; those on the right are "
-        "single calls from Python, where starting kernels takes longer than running them. `index_select` takes its "
-        "time by the row, so it is slow where rows are narrow. The default is the Triton gather for 131,072 rows and "
-        "more of at most 512 bytes, and `index_select` elsewhere.",
-        "",
-        "## Whole steps, in turn with the same model with spatial attention",
-        "",
-        "| Model | step | how | spatial, ms | TPS, ms | TPS × spatial |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in results["steps"]:
-        model = f"{row['backbone']}, {row['options']['frames']}×224², batch {row['batch']}, {row['precision']}"
-        how = "torch.compile" if row["compiled"] else "eager"
-        rows = [(how, row["ms"]["spatial"], row["ms"]["tps"], row["over_spatial"]["tps"])]
-        if row["graph_over_graph"]:
-            both = (row["ms"][f"{name}, CUDA graph"] for name in ("spatial", "tps"))
-            rows.append(("CUDA graph", *both, row["graph_over_graph"]))
-        for how, spatial, tps, found in rows:
-            cells = [model, row["what"], how, f"{spatial['median']:.2f}", f"{tps['median']:.2f}", ratio(found)]
-            lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "## Others, eager, × spatial", ""]
-    for row in results["steps"]:
-        others = {n: r for n, r in row["over_spatial"].items() if n != "tps" and "graph" not in n and "gather" not in n}
-        if others:
-            text = "; ".join(f"{name} {ratio(found)}" for name, found in others.items())
-            lines.append(f"- {row['backbone']}, {row['what']}: {text}.")
-    return "\n".join([*lines, "", (HERE / "remarks.md").read_text()])
+def publish(results: dict[str, Any], out: Path) -> Path:
+    """report.md from what was measured."""
+    return write_page(
+        HERE / "template.md", out, **results, ways=WAYS[1:], ratio=ratio, remarks=(HERE / "remarks.md").read_text()
+    )
 
 
 def ratio(row: dict[str, Any]) -> str:
@@ -184,5 +141,4 @@ if __name__ == "__main__":
         file.write_text(json.dumps(measure(), indent=1))
     elif not file.exists():
         sys.exit("no CUDA device, and no results.json to write the page from")
-    (HERE / "report.md").write_text(page(json.loads(file.read_text())))
-    print(HERE / "report.md")
+    print(publish(json.loads(file.read_text()), HERE))

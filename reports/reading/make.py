@@ -19,9 +19,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tps_lab.results.runs import processor
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, processor, write_csv, write_page  # noqa: E402
+from study import advancing, command, write_csv, write_page  # noqa: E402
 
 FRAMES, WANTED, SHORT = 300, 16, 256
 BITS = 9  # of a frame's number

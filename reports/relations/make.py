@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+from study import write_page  # noqa: E402
+
 FRAMES = (8, 16, 32, 64, 128)
 TIMED = {"cpu": (8, 16), "cuda": FRAMES}  # longer ones take a quarter of an hour and more on a CPU
 BACKBONE, DEPTH, PATCHES = "vit_small_patch16_224", 4, (14, 14)
@@ -83,68 +86,14 @@ def forward(made: Any, clip: Any) -> Any:
     return lambda: made(clip)
 
 
-def page(results: dict[str, Any]) -> str:
-    lines = [
-        "# What mixing costs over frames",
-        "",
-        f"Four blocks of a ViT-S ({BACKBONE}), 14×14 patches per frame, one class token. `python {HERE.parent.name}/"
-        f"{HERE.name}/make.py` makes this page; {results['counted']}.",
-        "",
-        "**Pairs allowed** is what the definition lets meet, **pairs executed** what a kernel computes: masked dense "
-        "attention computes all pairs of its groups, FlexAttention all blocks of 128 × 128 that are not empty "
-        "(counted; the two are one figure where there is no mask). Per four blocks, in millions, and in % of joint "
-        "attention's.",
-        "",
-    ]
-    rows = {(row["attention"], row["frames"]): row for row in results["rows"]}
-    for title, key in (
-        ("Pairs allowed", "allowed"), ("Pairs executed, dense", "executed"),
-        ("Pairs executed in blocks of 128, relations only", "executed_in_blocks"),
-    ):  # fmt: skip
-        lines += [f"## {title}", "", "| | " + " | ".join(f"{frames} frames" for frames in FRAMES) + " |"]
-        lines += ["|---" * (len(FRAMES) + 1) + "|"]
-        for name in NAMES:
-            found = [rows.get((name, frames), {}).get(key) for frames in FRAMES]
-            joint = [rows.get(("joint", frames), {}).get("allowed") for frames in FRAMES]
-            if any(found):
-                cells = [
-                    f"{n / 1e6:,.1f} ({100 * n / all_:.1f} %)" if n else "–"
-                    for n, all_ in zip(found, joint, strict=True)
-                ]
-                lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-        lines.append("")
-    lines += [
-        "## Memory of a training step, predicted",
-        "",
-        "GiB, one clip, bf16, AdamW, CUDA. A dense mask is part of it; blocks share one.",
-        "",
-        "| | " + " | ".join(f"{frames} frames" for frames in FRAMES) + " |",
-        "|---" * (len(FRAMES) + 1) + "|",
-    ]
-    for name in NAMES:
-        found = [rows.get((name, frames), {}).get("training_bytes") for frames in FRAMES]
-        lines.append(f"| `{name}` | " + " | ".join(f"{n / 2**30:.2f}" if n else "–" for n in found) + " |")
-    for device, times in results["times"].items():
-        timed_frames = [str(frames) for frames in FRAMES if str(frames) in times["ms"]]
-        loads = ", ".join(f"{times['load'][frames]:g} at {frames} frames" for frames in timed_frames)
-        lines += [
-            "", f"## Time of a forward pass: {device}", "",
-            f"{times['how']}; load, the number of runnable processes besides: {loads}. One clip, float32, dense unless "
-            "it says flex: ms, and times as long as joint attention with the 95 % interval of the median over rounds "
-            "in turn.", "",
-            "| | " + " | ".join(f"{frames} frames" for frames in timed_frames) + " |",
-            "|---" * (len(timed_frames) + 1) + "|",
-        ]  # fmt: skip
-        names = dict.fromkeys(name for frames in timed_frames for name in times["ms"][frames])
-        for name in names:
-            cells = [times["ms"][frames].get(name) for frames in timed_frames]
-            lines.append(
-                f"| `{name}` | "
-                + " | ".join(f"{c['ms']:,.0f} ({ratio(c['over_joint'])})" if c else "–" for c in cells)
-                + " |"
-            )
+def publish(results: dict[str, Any], out: Path) -> Path:
+    """report.md from what was counted and timed."""
     remarks = HERE / "remarks.md"
-    return "\n".join([*lines, "", remarks.read_text() if remarks.exists() else ""])
+    return write_page(
+        HERE / "template.md", out, backbone=BACKBONE, lengths=FRAMES, names=NAMES, counted=results["counted"],
+        rows={(row["attention"], row["frames"]): row for row in results["rows"]}, times=results["times"],
+        ratio=ratio, remarks=remarks.read_text() if remarks.exists() else "",
+    )  # fmt: skip
 
 
 def ratio(row: dict[str, Any]) -> str:
@@ -179,8 +128,7 @@ def main() -> None:
             times["load"][str(frames)] = round(max(load, os.getloadavg()[0] - 1), 1)  # one of them is this
             times["how"] = f"torch {torch.__version__}, {date.today()}"
             file.write_text(json.dumps(results, indent=1))
-    (HERE / "report.md").write_text(page(results))
-    print(HERE / "report.md")
+    print(publish(results, HERE))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ import typer
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from study import advancing, command, kept_cells, processor, write_page  # noqa: E402
+from study import advancing, command, kept_cells, write_page  # noqa: E402
 
 from tps_lab import children  # noqa: E402
+from tps_lab.results.runs import processor  # noqa: E402
 
 Figure = dict[str, Any]
 

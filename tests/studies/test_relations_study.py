@@ -17,8 +17,9 @@ def study():
     return module
 
 
-def test_the_page_is_that_of_the_results(study):
-    assert study.page(json.loads((FILE.parent / "results.json").read_text())) == (FILE.parent / "report.md").read_text()
+def test_the_page_is_that_of_the_results(study, tmp_path):
+    page = study.publish(json.loads((FILE.parent / "results.json").read_text()), tmp_path)
+    assert page.read_text() == (FILE.parent / "report.md").read_text()
 
 
 def test_pairs_of_eight_frames_are_counted_the_same_today(study):

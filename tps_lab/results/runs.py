@@ -287,7 +287,7 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
     for folder in map(Path, folders):
         if not folder.exists():
             raise InputError(f"no such folder: {folder}")
-        for path in _with_a_row(folder):
+        for path in _that_hold(folder, "row.json"):
             try:
                 found[path.resolve()] = Run(path).check()
             except files.Damaged as error:
@@ -326,11 +326,6 @@ def archived(folders: Iterable[str | Path], on_damaged: OnDamaged = warn) -> Ite
 def archives(folders: Iterable[str | Path]) -> Iterator[Path]:
     """The archives in these folders, at any depth."""
     return (place / archive.FILE for folder in folders for place in _that_hold(Path(folder), archive.FILE))
-
-
-def _with_a_row(folder: Path) -> Iterator[Path]:
-    """Folders that hold a row, whatever that is."""
-    return _that_hold(folder, "row.json")
 
 
 def _that_hold(folder: Path, name: str) -> Iterator[Path]:
@@ -444,7 +439,7 @@ def environment() -> dict[str, Any]:
         **versions,
         "torch": torch.__version__,  # with the build, +cpu or +cu…
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -484,7 +479,8 @@ def _commit() -> str | None:
         return None
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
