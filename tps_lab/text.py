@@ -40,8 +40,15 @@ def printable(text: object, lines: bool = False) -> str:
     return "".join(kept)
 
 
-def listed(words: Sequence[str]) -> str:
-    """Words as people list them: "a, b and c", or with semicolons where a comma stands inside one."""
+def listed(words: Sequence[str], most: int | None = None, what: str = "") -> str:
+    """Words as people list them: "a, b and c", or with semicolons where a comma stands inside one.
+
+    Args:
+        most: so many are named, and the others counted: "a, b and 3 more".
+        what: those others are.
+    """
+    if most is not None and len(words) > most:
+        words = [*words[:most], f"{len(words) - most} more{what}"]
     separator = "; " if any(", " in word for word in words) else ", "
     return " and ".join(words) if len(words) < 3 else f"{separator.join(words[:-1])} and {words[-1]}"
 

@@ -22,6 +22,7 @@ from tps_lab.results.statistics import FEWEST_SEEDS
 from tps_lab.text import listed
 
 MOST_WORDS = 20
+_MOST = 4  # variants named in a sentence
 _CHEAPER = 0.95  # what costs so much of another counts as cheaper
 _KEEPS_UP = 3.0  # points of mean accuracy
 _COSTS = {"training_memory_bytes": "memory to train", "latency_ms": "time per clip", "macs": "multiply-adds"}
@@ -197,7 +198,7 @@ def _choices(ranking: Ranking) -> tuple[str, str]:
     """What to choose, and what if memory or time counts: only from the Pareto front of the means."""
     best, top1 = ranking.scored[0]
     ahead = [group.label for group, _ in ranking.scored[1:] if group not in ranking.top()]
-    behind = f"settled ahead of {_some(ahead)}" if ahead else "though ahead of none for certain"
+    behind = f"settled ahead of {listed(ahead, _MOST)}" if ahead else "though ahead of none for certain"
     choose = f"{best.label}: the highest mean accuracy, {top1.mean:.1f} % ({top1.span or 'no interval'}), {behind}."
     said: list[str] = []
     for name, words in _COSTS.items():
@@ -237,16 +238,16 @@ def _open(ranking: Ranking, compared: Comparisons, unequal: Sequence[Pair]) -> s
                 for pair in unequal
             )
         )
-        said.append(f"How much is owed to settings that are not equal: {_some(named)}.")
+        said.append(f"How much is owed to settings that are not equal: {listed(named, _MOST)}.")
     few = [group.label for group, _ in ranking.scored if len(group.done) < FEWEST_SEEDS]
     if few:
-        said.append(f"Fewer than three seeds have finished of {_some(few)}.")
+        said.append(f"Fewer than three seeds have finished of {listed(few, _MOST)}.")
     if compared.asked:
         still = [pair for pair in compared.pairs if pair.verdict not in ("better", "worse") and pair.group.top1]
         if still and len(still) == len(compared.pairs) and len(still) > 1:
             said.append(f"All {_number(len(still))} comparisons.")
         elif still:
-            said.append(f"{compared.head}: {_some([compared.name(pair) for pair in still])}.")
+            said.append(f"{compared.head}: {listed([compared.name(pair) for pair in still], _MOST)}.")
     else:
         pairs = [
             f"{one[0].label} and {other[0].label}"
@@ -254,14 +255,8 @@ def _open(ranking: Ranking, compared: Comparisons, unequal: Sequence[Pair]) -> s
             if not ranking.apart(one, other)
         ]
         if pairs:
-            said.append(f"{_some(pairs, 2, ' pairs')}.")
+            said.append(f"{listed(pairs, 2, ' pairs')}.")
     return " ".join(said)
-
-
-def _some(names: Sequence[str], most: int = 4, what: str = "") -> str:
-    if len(names) <= most:
-        return listed(list(names))
-    return listed([*names[:most], f"{len(names) - most} more{what}"])
 
 
 def _number(count: int) -> str:

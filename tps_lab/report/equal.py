@@ -14,6 +14,7 @@ from tps_lab.errors import InputError
 from tps_lab.results.groups import Group, setting_text
 from tps_lab.text import listed
 
+_MOST = 6  # variants named
 _NEAR = 1.05  # parameters within 5 % count as equal
 _PLAIN = ("frames", "size", "tubelet", "backbone", "depth", "channels", "data", "steps", "batch")
 _OWN_CONTENT = {"tcs": "edge", "tsm": "zero"}  # what enters at the ends of a clip under a channel shift
@@ -53,19 +54,15 @@ def unequal(groups: Sequence[Group]) -> list[str]:
                 levels.setdefault(_level(key, value), []).append(group.label)
         if len(levels) > 1 and not _is_asked(key, asked):
             parts = sorted(levels.items(), key=lambda level: -len(level[1]))
-            shown = [f"{level} ({_few(names)})" for level, names in parts]
+            shown = [f"{level} ({listed(names, _MOST)})" for level, names in parts]
             said.append(f"{_name(key)[0].upper()}{_name(key)[1:]}: {'; '.join(shown)}.")
     counts = {group.label: count for group in groups if (count := group.one("params"))}
     if counts and not _is_asked("params", asked) and max(counts.values()) > _NEAR * min(counts.values()):
         usual = sorted(counts.values())[(len(counts) - 1) // 2]
         off = {label: count for label, count in counts.items() if not usual / _NEAR <= count <= usual * _NEAR}
         named = [f"{label} {100 * count / usual - 100:+.0f} %".replace("-", "−") for label, count in off.items()]
-        said.append(f"Parameters: {_few(named)} against the others’ {usual:,.0f}.")
+        said.append(f"Parameters: {listed(named, _MOST)} against the others’ {usual:,.0f}.")
     return said
-
-
-def _few(names: Sequence[str], most: int = 6) -> str:
-    return listed([*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])])
 
 
 def _asked(pair: Sequence[Group], groups: Iterable[Group]) -> set[str]:

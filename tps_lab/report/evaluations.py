@@ -15,7 +15,7 @@ from tps_lab.results.groups import Group, Interval, RunLike, student, wilson
 from tps_lab.viz.answers import time_use
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 TIME_USE = "time_use.json"
 
@@ -68,8 +68,8 @@ def viewed(groups: Sequence[Group]) -> list[Viewed]:
     return lines
 
 
-def rearranged(runs: Iterable[RunLike]) -> list[tuple[str, Figure]]:
-    """A caption and a figure for each data set whose runs have one; for `build`'s `extra_figures`."""
+def rearranged(runs: Iterable[RunLike]) -> list[tuple[str, Axes]]:
+    """A caption and a picture for each data set whose runs have one; for `build`'s `extra_figures`."""
     by_data: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
         for found in getattr(run, "time_use", ()):
@@ -77,13 +77,10 @@ def rearranged(runs: Iterable[RunLike]) -> list[tuple[str, Figure]]:
     made = []
     for data, labels in by_data.items():
         named = {label: over_seeds(several) for label, several in labels.items()}
-        figure = time_use(named).get_figure(root=True)
-        assert figure is not None
         seeds = "" if all(len(several) == 1 for several in labels.values()) else " Means over seeds."
         said = " ".join(f"{label}: {found['answer']}" for label, found in named.items() if found["answer"])
-        made.append(
-            (f"Does it use time at all? {data}: test clips with their frames rearranged.{seeds} {said}", figure)
-        )
+        caption = f"Does it use time at all? {data}: test clips with their frames rearranged.{seeds} {said}"
+        made.append((caption, time_use(named)))
     return made
 
 

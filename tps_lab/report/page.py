@@ -16,7 +16,7 @@ from tps_lab.report import answer as words
 from tps_lab.report import comparisons, equal, evaluations, facts, render, results_table, tables
 from tps_lab.report.about import About
 from tps_lab.report.cards import Card
-from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, figure_of, highest, of_tuning, picture
+from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_tuning, picture
 from tps_lab.results import archive, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.axes import spoken_data
@@ -24,6 +24,7 @@ from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_
 from tps_lab.text import as_text, listed
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -59,7 +60,7 @@ def build(
     out_dir: Path | str,
     about: About | None = None,
     *,
-    extra_figures: Sequence[tuple[str, Figure]] = (),
+    extra_figures: Sequence[tuple[str, Axes | Figure]] = (),
     force: bool = False,
     kept: bytes | None = None,
     cells: tuple[int, int, int] | None = None,
@@ -255,8 +256,11 @@ class Overall:
     """What a report shows of the variants over all its tasks."""
 
     found: list[Aggregate]
-    tasks: int
     picture: Picture
+
+    @property
+    def tasks(self) -> int:
+        return self.found[0].tasks
 
     @property
     def said(self) -> str:
@@ -276,7 +280,7 @@ def _overall(groups: Sequence[Group], figures: Path) -> Overall | None:
     if not found:
         return None
     caption = "Left: interquartile means with 95 % intervals. Right: the share of runs above each score."
-    return Overall(found, found[0].tasks, picture(figure_of(viz.aggregate(found)), "aggregate", caption, figures))
+    return Overall(found, picture(viz.aggregate(found), "aggregate", caption, figures))
 
 
 def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern, Picture]]:
@@ -286,9 +290,7 @@ def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern,
     for number, pattern in enumerate(used, 1):
         axes = viz.mosaic(pattern)
         axes.set_title("", loc="left")  # the caption says it
-        figure = axes.get_figure(root=True)
-        assert figure is not None
         note = f" {pattern.note[0].upper()}{pattern.note[1:]}." if pattern.note else ""
         caption = f"{note} {facts.pattern_text(pattern).capitalize()}.".strip()
-        shown.append((pattern, picture(figure, f"mosaic-{number}", caption, figures, wide=False)))
+        shown.append((pattern, picture(axes, f"mosaic-{number}", caption, figures, wide=False)))
     return shown

@@ -22,6 +22,7 @@ from tps_lab.viz.plots import AXES
 from tps_lab.viz.style import RC
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_CURVES = 12  # variants in one picture of curves
@@ -49,10 +50,12 @@ class Picture:
     wide: bool = True
 
 
-def picture(figure: Figure, name: str, caption: str, folder: Path, wide: bool = True) -> Picture:
+def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path, wide: bool = True) -> Picture:
     """Write `folder`/`name`.png and make the markup for the page; `name` must be used only once."""
     import matplotlib
 
+    figure = drawn.get_figure(root=True)
+    assert figure is not None
     with matplotlib.rc_context(RC | {"svg.hashsalt": name}):
         markup = inline_svg(figure, name, caption)
         figure.set_layout_engine("none")  # it is laid out by now, and to do it again takes long
@@ -170,7 +173,7 @@ class Pictures:
         return f" The {len(shown)} of {len(self.groups)} with the highest test means."
 
     def _plot(self, name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
-        return picture(figure_of(ax), f"{name}-{self.number}", caption, self.folder, wide)
+        return picture(ax, f"{name}-{self.number}", caption, self.folder, wide)
 
 
 def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:
@@ -182,16 +185,11 @@ def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:
     if all(len(point) == 1 and isinstance(point[0][1], (int, float)) and point[0][1] > 0 for point in points):
         over = axis_name(points[0][0][0])
     caption = f"Validation accuracy over the {over}; the large marker is each variant’s choice."
-    drawn = [picture(figure_of(viz.tuning(tuned, over)), "tuning", caption, folder)] if over else []
+    drawn = [picture(viz.tuning(tuned, over), "tuning", caption, folder)] if over else []
     most = max(one.steps for one in tuned)
     caption = f"The best to expect of so many trials after {most:,} steps, with the band that it lies in: all bands "
     caption += "together with 95 %. Pale lines are the other variants."
-    return [*drawn, picture(figure_of(viz.best_of_trials(tuned)), "trials", caption, folder)]
-
-
-def figure_of(ax: Any) -> Any:
-    """The figure that axes stand in."""
-    return ax.get_figure(root=True)
+    return [*drawn, picture(viz.best_of_trials(tuned), "trials", caption, folder)]
 
 
 def highest(groups: list[Group], most: int) -> list[Group]:

@@ -70,9 +70,10 @@ class Results:
 def results(groups: Sequence[Group]) -> Results:
     """The results table of groups that share a data set."""
     left_out = _left_out(groups)
-    units = {name: unit for name, unit in _units(groups).items() if name not in left_out}
-    percents = {key: head for key, head in _percents().items() if key not in left_out}
-    found = Results(_columns(percents, units), [], unshown=_said(left_out))
+    shown = [one for one in _shown() if one not in left_out]
+    units = {one.name: unit_for(one.kind, [group.cost(one.name) for group in groups]) for one in shown}
+    columns = [Column("Top-1", "%"), *(_column(one, units[one.name]) for one in shown)]
+    found = Results(columns, [], unshown=_said(left_out))
     letters = _letters()
     known: dict[str, str] = {}
 
@@ -86,8 +87,7 @@ def results(groups: Sequence[Group]) -> Results:
     for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
         # most have none, so only a time embedding that is there gets mentioned
         settings = (setting_text(group.first, key) for key in varying if group.first.get(key) is not False)
-        cells = [_top1(group, note), *(_percent(group, key, note) for key in percents)]
-        cells += [_cost(group, name, units[name], note) for name in units]
+        cells = [_top1(group, note), *(_cell(group, one, units[one.name], note) for one in shown)]
         found.rows.append(
             TableRow(
                 group.label,
@@ -114,53 +114,37 @@ def trouble(group: Group) -> list[str]:
 # ---------------------------------------------------------------------- parts
 
 
-def _percents() -> dict[str, str]:
-    """Key in a row → heading."""
-    shown = {one.key: one.head for one in METRICS.values() if one.kind == "percent" and one.head}
-    return shown | {"ceiling_pct": "Ceiling"}
+def _shown() -> list[Metric]:
+    """What has a column besides top-1: accuracies and their ceiling, then what they cost."""
+    known = [one for one in METRICS.values() if one.head]
+    return [one for one in known if one.kind == "percent"] + [one for one in known if one.kind != "percent"]
 
 
-def _costs() -> dict[str, Metric]:
-    return {one.name: one for one in METRICS.values() if one.kind != "percent" and one.head}
-
-
-def _units(groups: Sequence[Group]) -> dict[str, Unit]:
-    return {name: unit_for(one.kind, [group.cost(name) for group in groups]) for name, one in _costs().items()}
-
-
-def _left_out(groups: Sequence[Group]) -> dict[str, str]:
+def _left_out(groups: Sequence[Group]) -> dict[Metric, str]:
     """Columns that no variant has a figure for, all for one reason → that reason."""
     done = [group for group in groups if group.done]
-    percents = _percents()
-    keys = {key: key for key in percents} | {name: one.key for name, one in _costs().items() if not one.shared}
     found = {}
-    for name, key in keys.items():
-        there = any((group.one(key) if name in percents else group.cost(name)) is not None for group in groups)
-        reasons = {group.why_missing(key) for group in done}
-        if not there and len(reasons) == 1:
-            found[name] = reasons.pop()
+    for one in _shown():
+        reasons = {group.why_missing(one.key) for group in done}
+        if not one.shared and len(reasons) == 1 and all(group.cost(one.name) is None for group in groups):
+            found[one] = reasons.pop()
     return found
 
 
-def _said(left_out: Mapping[str, str]) -> list[str]:
-    heads = _percents() | {name: " ".join(one.head.split()) for name, one in _costs().items()}
+def _said(left_out: Mapping[Metric, str]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
-    for name, reason in left_out.items():
-        by_reason.setdefault(reason, []).append(heads[name] if not by_reason.get(reason) else heads[name].lower())
+    for one, reason in left_out.items():
+        head = " ".join(one.head.split())
+        by_reason.setdefault(reason, []).append(head.lower() if by_reason.get(reason) else head)
     return [f"{listed(names)}: {reason}." for reason, names in by_reason.items()]
 
 
-def _columns(percents: Mapping[str, str], units: Mapping[str, Unit]) -> list[Column]:
-    columns = [Column("Top-1", "%"), *(Column(head, "%") for head in percents.values())]
-    for name in units:
-        one = METRICS[name]
-        unit = units[name].name
-        if name == "macs":
-            unit = f"{unit} multiply-adds\nper clip".strip()
-        if name == "latency_ms":
-            unit = "ms, median\nand IQR"
-        columns.append(Column(one.head, unit, one.shared))
-    return columns
+def _column(one: Metric, unit: Unit) -> Column:
+    if one.name == "macs":
+        return Column(one.head, f"{unit.name} multiply-adds\nper clip".strip())
+    if one.name == "latency_ms":
+        return Column(one.head, "ms, median\nand IQR")
+    return Column(one.head, unit.name, one.shared)
 
 
 def _top1(group: Group, note: Callable[[str], str]) -> TableCell:
@@ -175,26 +159,19 @@ def _top1(group: Group, note: Callable[[str], str]) -> TableCell:
     return TableCell(f"{top1.mean:.1f}", top1.mean, f"{top1.span}, {group.over}", f"95 % interval, {how}")
 
 
-def _percent(group: Group, key: str, note: Callable[[str], str]) -> TableCell:
-    value = group.one(key) if key == "ceiling_pct" else group.mean(key)
+def _cell(group: Group, one: Metric, unit: Unit, note: Callable[[str], str]) -> TableCell:
+    value = group.cost(one.name)
     if value is None:
-        return _missing(group, key, note)
-    return TableCell(
-        f"{value:.1f}", value, hint=str(group.first.get("ceiling_reason") or "") if key == "ceiling_pct" else ""
-    )
-
-
-def _cost(group: Group, name: str, unit: Unit, note: Callable[[str], str]) -> TableCell:
-    value = group.cost(name)
-    if value is None:
-        return _missing(group, METRICS[name].key, note)
-    cell_note = below = ""
-    if name == "latency_ms" and (iqr := group.cost("latency_iqr_ms")) is not None:
+        return _missing(group, one.key, note)
+    cell_note = below = hint = ""
+    if one.name == "ceiling_pct":
+        hint = str(group.first.get("ceiling_reason") or "")
+    if one.name == "latency_ms" and (iqr := group.cost("latency_iqr_ms")) is not None:
         below = f"IQR {unit.number(iqr)}"
-    if name == "macs" and group.is_disputed:
+    if one.name == "macs" and group.is_disputed:
         cell_note = note(disputed_text(group))
         below = "disputed"
-    return TableCell(unit.number(value), value, below, note=cell_note)
+    return TableCell(unit.number(value), value, below, hint, cell_note)
 
 
 def disputed_text(group: Group) -> str:

@@ -14,6 +14,7 @@ from tps_lab.report.tables import write_lines
 from tps_lab.results import runs
 from tps_lab.results.groups import Group, RunLike, group_runs
 from tps_lab.results.paired import Pair, compare_groups
+from tps_lab.text import table as as_columns
 
 _COSTS = {"macs": "MACs", "training_memory_bytes": "training memory", "latency_ms": "latency"}
 
@@ -122,8 +123,8 @@ def facts(found: Versus) -> dict[str, Any]:
 def text(found: Versus) -> str:
     """For a terminal."""
     lines = [f"A = {found.name_a}, B = {found.name_b}; differences are B - A", ""]
-    lines += _aligned([["variant", "seeds", "A %", "B %", "B - A, points", "verdict", "costs, B / A"], *_cells(found)])
-    lines += ["", answer(found)]
+    heads = ["variant", "seeds", "A %", "B %", "B - A, points", "verdict", "costs, B / A"]
+    lines += [as_columns(heads, _cells(found), left=(0, 5, 6)), "", answer(found)]
     lines += [f"not counted: {said}" for said in found.unpaired]
     lines += [f"only in {name}: {', '.join(labels)}" for name, labels in _only(found) if labels]
     lines += [f"{key}: {a} → {b}" for key, (a, b) in found.differs.items()]
@@ -196,11 +197,6 @@ def _cells(found: Versus) -> list[list[str]]:
         ]
         for pair in found.pairs
     ]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _only(found: Versus) -> list[tuple[str, list[str]]]:

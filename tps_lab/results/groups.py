@@ -130,9 +130,9 @@ class Group:
         return pick(values) if values else None
 
     def cost(self, name: str) -> float | None:
-        """A metric by its name (`results.metrics`): the median of its runs, of memory the most, of answers the mean."""
+        """A metric by its name (`results.metrics`): of accuracies the mean, of memory the most, else the median."""
         one = METRICS[name]
-        if one.of is not None:
+        if one.of is not None or (one.kind == "percent" and name != "ceiling_pct"):
             return self.mean(one.key)
         return self.one(one.key, max) if one.kind == "bytes" else self.one(one.key)
 
