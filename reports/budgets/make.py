@@ -37,8 +37,8 @@ def branched(case: str, config: dict[str, Any], budgets: list[int], seed: int) -
     from tps_lab.measure.accuracy import evaluate
     from tps_lab.training.config import make
     from tps_lab.training.feed import ClipOrder, Feed
+    from tps_lab.training.loop import parameter_groups
     from tps_lab.training.model import build
-    from tps_lab.training.optimizer import parameter_groups
 
     run = make(config | {"seed": seed})
     recipe = run.recipe

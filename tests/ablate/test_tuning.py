@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tps_lab.ablate.grid import load
-from tps_lab.ablate.tuning import Choice, choose
+from tps_lab.ablate.grid import Choice, choose, load
 from tps_lab.errors import InputError
 from tps_lab.report.budgets import Ahead, Budgets
 

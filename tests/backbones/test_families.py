@@ -11,7 +11,7 @@ from tiny_models import FAMILIES, VIT_LIKE, image_model, random_clip
 from tps_lab import InputError, create_model, videoize
 from tps_lab.attention import variants
 from tps_lab.backbones import _families, _family_of, backbones
-from tps_lab.backbones._refusal import EXAMPLES
+from tps_lab.backbones._options import EXAMPLES
 from tps_lab.measure.macs import count_macs
 
 torch.set_num_threads(1)

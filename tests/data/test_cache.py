@@ -12,8 +12,7 @@ from layouts import clip
 from small_videos import encode
 
 from tps_lab.data import _frames
-from tps_lab.data._cache import Cache, configured
-from tps_lab.data._frames import read
+from tps_lab.data._frames import Cache, configured, read
 from tps_lab.data._seek import read_chosen
 from tps_lab.errors import InputError
 
@@ -65,7 +64,7 @@ def test_several_processes(tmp_path: Path) -> None:
     code = f"""
 import numpy as np
 from pathlib import Path
-from tps_lab.data._cache import Cache
+from tps_lab.data._frames import Cache
 from tps_lab.data._seek import read_chosen
 cache = Cache(Path({str(tmp_path / "cache")!r}), 60_000)  # room for two of the four
 for round in range(8):

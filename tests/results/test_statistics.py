@@ -119,7 +119,7 @@ def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart():
     """A/A through the tuning: each copy takes the learning rate that validates best, by a seed of its own, and
     is then compared by fresh seeds. The curve over the rate is the same for both, and steep enough to matter.
     """
-    from tps_lab.ablate.tuning import choose
+    from tps_lab.ablate.grid import choose
 
     rates, curve = (3e-4, 1e-3, 3e-3, 1e-2), np.array([0.8, 1.6, 1.6, 0.7])
     studies, seeds, clips = 300, 5, 150

@@ -13,7 +13,7 @@ from tps_lab.ablate.identity import cell_hash
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import Recipe, make
 from tps_lab.training.feed import ClipOrder, Feed
-from tps_lab.training.optimizer import parameter_groups
+from tps_lab.training.loop import parameter_groups
 from tps_lab.training.train import build, train
 
 

@@ -172,7 +172,7 @@ def taken_over(states: Sequence[State], take_from: Sequence[Path]) -> Iterator[s
 
 def tuned(grid: RunGrid, states: Sequence[State]) -> RunGrid:
     """The grid with every case's runs at what its trials chose for it, at every budget."""
-    from tps_lab.ablate.tuning import choose
+    from tps_lab.ablate.grid import choose
 
     tried: dict[tuple[str, int], list[tuple[Any, float | None]]] = {}
     for state in states:

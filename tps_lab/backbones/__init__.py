@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.attention import Variant, parse
 from tps_lab.backbones import _weights
 from tps_lab.backbones._options import (
+    cannot_convert,
     check_buildable,
     check_numbers,
     check_options,
@@ -25,7 +26,6 @@ from tps_lab.backbones._options import (
     size_argument,
 )
 from tps_lab.backbones._paper import PAPER, Preset
-from tps_lab.backbones._refusal import cannot_convert
 from tps_lab.errors import InputError, one_line, unknown
 from tps_lab.lazy import timm, torch
 

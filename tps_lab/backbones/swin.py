@@ -21,7 +21,7 @@ from tps_lab.attention._modules import SteppedBlock
 from tps_lab.attention._windows import Extent, PositionBias, WindowGrid
 from tps_lab.attention.local import Local
 from tps_lab.backbones._macs import Attending
-from tps_lab.backbones._refusal import check_patch_embed
+from tps_lab.backbones._options import check_patch_embed
 from tps_lab.backbones._video_model import VideoModel, check_clip, check_clip_length, fold_tubelets, inflate
 from tps_lab.backbones._windowed import ContinuousAttention, TableAttention, WindowedAttention, WindowStep
 from tps_lab.errors import InputError, unknown

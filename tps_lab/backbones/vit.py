@@ -23,7 +23,7 @@ from tps_lab.attention._meetings import Meetings
 from tps_lab.attention._modules import SpaceTimeAttention, SteppedBlock, share_masks
 from tps_lab.attention._widths import attentions_in, product_width
 from tps_lab.backbones._macs import Attending, among, attending, conv_macs, everyone, linear_macs
-from tps_lab.backbones._refusal import check_patch_embed
+from tps_lab.backbones._options import check_patch_embed
 from tps_lab.backbones._video_model import (
     VideoModel,
     check_clip,

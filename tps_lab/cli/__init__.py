@@ -21,7 +21,7 @@ from tps_lab.text import short
 # isort: off
 # importing registers the commands
 from tps_lab.cli import running, using, look, measuring  # noqa: F401
-from tps_lab.cli import testing, reporting, data  # noqa: F401
+from tps_lab.cli import reporting, data  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

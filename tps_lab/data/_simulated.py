@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps_lab import files
-from tps_lab.data._base import REVERSED, SPLITS, Clips, Data, Split
+from tps_lab.data._base import REVERSED, SPLITS, Clips, Data, Split, both_ways
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
 
@@ -220,10 +220,7 @@ class SimulatedClips(Clips):
         return clips.permute(0, 4, 1, 2, 3).contiguous().float().mul_(4 / 255).sub_(2), label.to(device)
 
     def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
-        if not self.both_ways:
-            return None
-        forwards = np.arange(self.options.frames)
-        return np.broadcast_to(np.stack([forwards, forwards[::-1]]), (self.size(split) // 2, 2, self.options.frames))
+        return both_ways(self.size(split) // 2, self.options.frames) if self.both_ways else None
 
 
 def _contents(spec: Simulated) -> dict[str, Any]:

@@ -29,8 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tps_lab.data import _motion
-from tps_lab.data._base import SPLITS, Split
-from tps_lab.data._reversals import ReversedClips, ReversedData
+from tps_lab.data._base import SPLITS, ReversedClips, ReversedData, Split
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 

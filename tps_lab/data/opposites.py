@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data import _digits
-from tps_lab.data._base import Split
-from tps_lab.data._reversals import ReversedClips, ReversedData
+from tps_lab.data._base import ReversedClips, ReversedData, Split
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.ablate.tuning import Choice, choose
+from tps_lab.ablate.grid import Choice, choose
 from tps_lab.report.comparisons import Ranking
 from tps_lab.results.axes import axis_name, level_text, phrase, spoken
 from tps_lab.results.groups import Interval, RunLike, group_runs

@@ -18,9 +18,8 @@ from tps_lab.results import runs
 from tps_lab.training import model_cards, trackers
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
-from tps_lab.training.loop import Loop
+from tps_lab.training.loop import Loop, learning_rate
 from tps_lab.training.model import build, describe, restore
-from tps_lab.training.optimizer import learning_rate
 from tps_lab.training.processes import NoWriter, Team, accelerator_for
 
 if TYPE_CHECKING:
