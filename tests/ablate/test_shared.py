@@ -10,7 +10,7 @@ import yaml
 from ablate_tiny import COST, TINY, run, write
 
 from tps_lab import cli
-from tps_lab.ablate import executors, proofs, record
+from tps_lab.ablate import executors, record
 from tps_lab.errors import InputError
 from tps_lab.report import grids, page
 
@@ -120,10 +120,10 @@ def test_a_ceiling_that_is_passed_is_said_to_be():
         {"case": "x", "status": "done", "proved_ceiling_pct": 50.0, "proved_reason": "why", "top1_pct": top1}
         for top1 in (49.0, 55.0)
     ]
-    kept, passed = (proofs.confront(some)[0] for some in (rows[:1], rows))
+    kept, passed = (record.confront(some)[0] for some in (rows[:1], rows))
     assert (kept.kept, passed.kept) == (True, False)
     assert "55.0 % where 50.0 % was proved" in page.proofs_said([passed])[0]
-    assert proofs.confront([rows[1] | {"status": "failed"}, {"case": "y", "status": "done", "top1_pct": 99.0}]) == []
+    assert record.confront([rows[1] | {"status": "failed"}, {"case": "y", "status": "done", "top1_pct": 99.0}]) == []
 
 
 def test_a_page_never_gives_way_to_one_that_shows_less(shared, tmp_path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files, plugins
 from tps_lab.data import opened
 from tps_lab.errors import InputError
-from tps_lab.training import trackers
+from tps_lab.training.processes import check_trackers
 
 if TYPE_CHECKING:
     from tps_lab.ablate.costs import Plan
@@ -126,33 +126,30 @@ def run(asked: Asked) -> Outcome:
         if not asked.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    try:
+    def through(grid: RunGrid, cells: Sequence[Cell], began: str, ended: str = "") -> list[State]:
         states = scheduler.look(cells, out, grid, asked.take_from)
         for message in taken_over(states, asked.take_from):
             say(message)
         missing = [state.cell for state in states if state.status != "done"]
-        say(f"{grid.file.title} {len(cells)} cells, {len(missing)} to run, in {out}")
+        say(f"{began}, {len(missing)} to run{ended}")
+        measures = not where.remote and not any(cell.is_trial for cell in cells)
         settings = scheduler.Settings(
             timeout_seconds=grid.timeout_seconds,
             checkpoint_seconds=asked.checkpoint_seconds,
             deterministic=asked.deterministic,
-            costs={} if where.remote or grid.scale.tune else costs.measured(missing, out, asked.timing_seconds, say),
+            costs=costs.measured(missing, out, asked.timing_seconds, say) if measures else {},
         )
         with watching.watching(out, asked.quiet) as watch:
-            states = scheduler.run(grid, cells, out, where, settings, watch)
+            return scheduler.run(grid, cells, out, where, settings, watch)
+
+    try:
+        states = through(grid, cells, f"{grid.file.title} {len(cells)} cells", f", in {out}")
         if grid.scale.tune:
             grid = tuned(grid, states)
             for message in warnings(grid):
                 say(message)
             cells = tuple(cell for cell in grid.runs if not asked.only or cell.case in {s.cell.case for s in states})
-            states = scheduler.look(cells, out, grid, asked.take_from)
-            for message in taken_over(states, asked.take_from):
-                say(message)
-            missing = [s.cell for s in states if s.status != "done"]
-            say(f"tuned; {len(cells)} runs at the choices, {len(missing)} to run")
-            timed = {} if where.remote else costs.measured(missing, out, asked.timing_seconds, say)
-            with watching.watching(out, asked.quiet) as watch:
-                states = scheduler.run(grid, cells, out, where, replace(settings, costs=timed), watch)
+            states = through(grid, cells, f"tuned; {len(cells)} runs at the choices")
     except KeyboardInterrupt:
         done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))
         say(f"stopped; {done} of {len(cells)} cells are done and kept; the same command goes on from here")
@@ -200,7 +197,7 @@ def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
     from tps_lab.training.train import build
 
     def works(config: RunConfig) -> None:
-        trackers.check(config.trackers)
+        check_trackers(config.trackers)
         build(config, opened(config.data))
 
     seen = set()

@@ -17,6 +17,7 @@ from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import runs, schema
+from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
 from tps_lab.training.forecast import Forecast, duration, forecast
 from tps_lab.training.model import build
@@ -68,8 +69,6 @@ class Plan:
 
     def table(self) -> str:
         """For the terminal."""
-        from tps_lab.text import table
-
         total = self.plain()["total"]
         rows = []
         for cell, done, f in self.entries:
@@ -88,7 +87,7 @@ class Plan:
             + (f"; {total['do_not_fit']} cells do not fit" if total["do_not_fit"] else "")
         )
         title = f"{self.grid.file.title} {self.grid.file.question}"
-        return "\n\n".join([title, table(heads, rows, left=(0, 5, 6)), below])
+        return "\n\n".join([title, columns(heads, rows, left=(0, 5, 6)), below])
 
 
 def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:

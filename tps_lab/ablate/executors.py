@@ -1,4 +1,4 @@
-"""Where cells run: one small interface, and this machine's ways; clusters are in `clusters`.
+"""Where cells run: one small interface, by name; this machine's processes are in `workers`, clusters in `clusters`.
 
 An executor starts jobs; a handle says when one has ended, and can kill it. Everything else (who has
 which cell, how far it is, its result) stands in the results folder, so that a grid begun by one
@@ -8,18 +8,16 @@ executor is finished by another.
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tps_lab import children, files, specs
+from tps_lab import children, specs
 from tps_lab.ablate import cell as cells
-from tps_lab.ablate import workers
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
+from tps_lab.ablate.workers import LocalWorkers
 from tps_lab.errors import InputError, one_line, shortened, unknown
-from tps_lab.lazy import torch
 
 
 class Executor(Protocol):
@@ -70,112 +68,6 @@ class _Over:
         pass
 
 
-class LocalWorkers:
-    """Worker processes on this machine: one per core's share, or one per GPU.
-
-    Args:
-        jobs: at a time; None takes one per GPU, or as many as cores and memory allow.
-        logs: folder of what the workers print.
-    """
-
-    remote = False
-
-    def __init__(self, jobs: int | None = None, logs: Path | None = None) -> None:
-        gpus = _gpus()
-        self.slots = jobs or len(gpus) or children.how_many(children.cores())
-        self.environments = [
-            {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(self.slots)
-        ]
-        self.logs = logs
-        self.idle: list[_Worker] = []
-        self.all: list[_Worker] = []
-
-    def start(self, job: Job) -> Handle:
-        # in place: workers put themselves back into this very list when they are free
-        self.all[:] = [worker for worker in self.all if not worker.gone]
-        self.idle[:] = [worker for worker in self.idle if not worker.gone]
-        worker = self.idle.pop() if self.idle else self._another()
-        worker.begin(job)
-        return worker.handle
-
-    def close(self) -> None:
-        for worker in self.all:
-            worker.close()
-
-    def _another(self) -> _Worker:
-        taken = {worker.slot for worker in self.all}
-        slot = next(slot for slot in range(len(self.all) + 1) if slot not in taken)
-        worker = _Worker(slot, self.environments[slot % self.slots], self.logs, self.idle.append)
-        self.all.append(worker)
-        return worker
-
-
-class _Worker:
-    """A process that runs one cell after another, so that torch is loaded once."""
-
-    def __init__(
-        self, slot: int, environment: dict[str, str], logs: Path | None, free: Callable[[_Worker], None]
-    ) -> None:
-        self.slot, self.free, self.gone = slot, free, False
-        self.handle = _LocalHandle(self)
-        self.log = None
-        if logs is not None:
-            self.log = files.open_to_write(files.folder(logs) / f"worker-{os.getpid()}-{slot}.log")
-        self.process: subprocess.Popen[str] = workers.launch(self._event, 1, environment, self.log)
-
-    def begin(self, job: Job) -> None:
-        self.handle = _LocalHandle(self)
-        workers.give(self.process, "tps_lab.ablate.cell:run", job.plain())
-
-    def close(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        if self.handle.ended() is None:
-            self.process.kill()
-        self.process.wait()
-        if self.log is not None:
-            self.log.close()
-
-    def _event(self, event: dict[str, Any] | None) -> None:
-        if event is None:
-            code = self.process.wait()
-            self.gone = True
-            why = f"killed by signal {-code}" if code < 0 else f"exit code {code}{self._last_words()}"
-            if self.handle.how is None:
-                self.handle.how = Ended("died", f"its process died: {why}")
-        elif event["event"] == "done":
-            handle = self.handle  # once it is free, it may be given another job at once
-            self.free(self)
-            handle.how = outcome_of(event["result"])
-
-    def _last_words(self) -> str:
-        if self.log is None:
-            return ""
-        lines = Path(self.log.name).read_text(errors="replace").strip().splitlines()
-        return f" ({lines[-1]})" if lines else ""
-
-
-@dataclass
-class _LocalHandle:
-    worker: _Worker
-    how: Ended | None = None
-
-    def ended(self) -> Ended | None:
-        return self.how
-
-    def kill(self) -> None:
-        self.worker.process.kill()
-        self.worker.process.wait()
-
-
-def _gpus() -> list[str]:
-    """GPUs that jobs may have, as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given:
-        return given.split(",")
-    return [str(i) for i in range(torch.cuda.device_count())]
-
-
 EXECUTORS = ("inline", "local", "ray", "slurm")
 # What `--executor-set` takes, by executor. Those of Slurm are submitit's.
 OPTIONS: dict[str, dict[str, str]] = {
@@ -223,12 +115,6 @@ def checked(name: str, jobs: int | None, options: Mapping[str, Any]) -> dict[str
     return found
 
 
-def _pickles() -> Path:
-    """Where submitit's pickles lie: at home, which machines of a cluster share, and not in a group's results."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "tps-lab" / "submitit"
-
-
 def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     """An executor by name.
 
@@ -252,5 +138,7 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
     if name == "slurm":
         from tps_lab.ablate.clusters import OnSlurm
 
-        return OnSlurm(jobs, Path(options.pop("folder", "") or _pickles()), **options)
+        # submitit's pickles lie at home, which machines of a cluster share, and not in a group's results
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return OnSlurm(jobs, Path(options.pop("folder", "") or cache / "tps-lab" / "submitit"), **options)
     raise unknown("executor", name, EXECUTORS)

@@ -1,5 +1,5 @@
-"""Grid files: one question, what varies (`cells.py` makes the runs of it), and whether all of it makes sense; and which of
-the values that were tried each case runs with."""
+"""Grid files: one question, what varies (`cells.py` makes the runs of it), and whether all of it makes sense; and with
+which of the values that were tried each case runs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tps_lab.backbones import PAPER, SMALL, family_class
 from tps_lab.training.config import Recipe, RunConfig
-from tps_lab.training.weights import shipped_file
+from tps_lab.training.model import shipped_file
 
 
 def cell_hash(config: RunConfig, is_trial: bool = False) -> str:

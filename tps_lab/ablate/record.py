@@ -3,26 +3,31 @@
 Grids overlap: patch shift with pattern C stands in half of them. A cell's folder is named after its
 run alone, so that grids which share a results folder share the cell; what a grid calls the cell stands
 here. It is also what a report of last year's runs goes by: cells are looked up by the identity that
-they had when they ran, whatever the code has become.
+they had when they ran, whatever the code has become. What was proved about a cell stands here too, and whether
+results keep to it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tps_lab import files, plugins
 from tps_lab.ablate.grid import Cell, GridFile, RunGrid
-from tps_lab.ablate.proofs import proved
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
 from tps_lab.results.runs import LeftOut, OnDamaged, warn
+from tps_lab.training.config import RunConfig
 from tps_lab.training.model import named
 
 FOLDER = "grids"
+# Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
+# great while that decides which of two classes is ahead: one test clip in a thousand.
+SLACK_PCT = 0.1
 
 
 @dataclass(frozen=True)
@@ -152,3 +157,67 @@ def _recorded(cell: Cell) -> RecordedCell:
         **proved(config),
     }
     return RecordedCell(cell.id, cell.case, cell.seed, dict(cell.values), row, dict(cell.tuned))
+
+
+# ---------------------------------------------------------------------- proved before any training
+
+
+def proved(config: RunConfig) -> dict[str, Any]:
+    """`proved_ceiling_pct` and `proved_reason` for a cell's row; empty if nothing is proved (see `tps_lab.explain`)."""
+    names = ("attention", "backbone", "data", "tubelet", "temporal_position")
+    return dict(_proved(RunConfig(**{name: getattr(config, name) for name in names})))
+
+
+@lru_cache(maxsize=1000)
+def _proved(config: RunConfig) -> Mapping[str, Any]:
+    from tps_lab.explain import explain
+
+    try:
+        found = explain(config).ceiling
+    except InputError:  # no such data here; what cannot work is refused elsewhere
+        return {}
+    if found.ceiling_pct is None:
+        return {}
+    return {"proved_ceiling_pct": found.ceiling_pct, "proved_reason": found.reason}
+
+
+@dataclass(frozen=True)
+class Confronted:
+    """A proved ceiling beside the runs that it is about.
+
+    Args:
+        highest_pct: the best test accuracy of the finished runs.
+        runs: how many there are.
+    """
+
+    name: str
+    ceiling_pct: float
+    reason: str
+    highest_pct: float
+    runs: int
+
+    @property
+    def kept(self) -> bool:
+        return self.highest_pct <= self.ceiling_pct + SLACK_PCT
+
+
+def confront(rows: Iterable[Mapping[str, Any]], name: str = "case") -> list[Confronted]:
+    """One entry for every name whose finished runs have a proved ceiling.
+
+    Args:
+        name: the key of a row that runs of one variant share.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("status") == "done" and row.get("proved_ceiling_pct") is not None:
+            groups.setdefault(str(row.get(name)), []).append(row)
+    return [
+        Confronted(
+            label,
+            min(float(row["proved_ceiling_pct"]) for row in group),
+            str(group[0].get("proved_reason", "")),
+            max(float(row["top1_pct"]) for row in group),
+            len(group),
+        )
+        for label, group in groups.items()
+    ]

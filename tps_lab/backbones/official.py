@@ -88,7 +88,10 @@ def load_official(
         InputError: not such a checkpoint, or names and shapes do not match.
     """
     report = LoadReport()
-    weights = {_stripped(name): (name, value) for name, value in _given(source).items()}
+    given = _weights.tensors_in(source) if isinstance(source, Mapping) else _weights.read(Path(source))
+    weights = {
+        re.sub(r"^(module\.)?(backbone\.|cls_head\.)?", "", name): (name, value) for name, value in given.items()
+    }
     for short, (name, _) in list(weights.items()):
         if _BUFFER.search(short):
             report.skipped[name] = "a buffer, computed from shapes"
@@ -171,14 +174,6 @@ class _Architecture:
             )
         except (AssertionError, RuntimeError, ValueError) as error:
             raise InputError(f"timm cannot make this Swin: {error}") from error
-
-
-def _given(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    return _weights.tensors_in(source) if isinstance(source, Mapping) else _weights.read(Path(source))
-
-
-def _stripped(name: str) -> str:
-    return re.sub(r"^(module\.)?(backbone\.|cls_head\.)?", "", name)
 
 
 def _converted(tensors: Mapping[str, tuple[str, Tensor]], report: LoadReport) -> dict[str, tuple[str, Tensor]]:

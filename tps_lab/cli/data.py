@@ -20,11 +20,6 @@ data = App(
 app.add_typer(data, name="data")
 
 
-@data.callback()
-def _data() -> None:
-    """Check a collection of videos; render a simulated data set."""
-
-
 @data.command("check", epilog="tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The collection's folder; nothing in it is changed.")],

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.errors import unknown
-from tps_lab.patterns import BORDERS, Border, ShiftPattern, gallery
+from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.specs import Spec
 
 
@@ -115,7 +114,7 @@ def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:
 
 def pattern_facts(pattern: ShiftPattern, height: int, width: int, frames: int, border: Any) -> dict[str, Any]:
     """What a pattern is and does on a grid of patches and a clip length."""
-    source = pattern.source_frames(frames, height, width, _border(border))
+    source = pattern.source_frames(frames, height, width, border)
     middle = source[frames // 2]
     return {
         "name": str(pattern) if str(pattern) in gallery else "custom",
@@ -178,9 +177,3 @@ def pattern_text(
             + ", ".join(map(str, facts["frames_in_middle_frame"])),
         ]
     )
-
-
-def _border(given: str) -> Border:
-    if given not in BORDERS:
-        raise unknown("border", given, BORDERS)
-    return given  # type: ignore[return-value]

@@ -15,13 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 from tps_lab import children, data, files, plugins
@@ -116,60 +115,35 @@ def _say_before(spec: Simulated, folder: Path, scenes: int, jobs: int, progress:
 
 
 def _render(spec: Simulated, surroundings: dict[str, str], shares: list[list[Shard]], progress: Progress) -> None:
-    """Let a process render each share, and show how far they are."""
-    lines: Queue[str | None] = Queue()
-    scenes = sum(end - first for share in shares for _, first, end in share)
-    news = max(1, scenes // 20)
-    began = time.perf_counter()
-    with _processes(spec, surroundings, shares, lines) as running, progress.run("scenes", scenes) as advance:
-        done, ended = 0, 0
-        while ended < len(running):
-            if lines.get() is None:
-                ended += 1
-                continue
-            done += 1
-            left = (time.perf_counter() - began) / done * (scenes - done) / 60
-            advance(done, None if done % news else f"{left:.1f} min left")
-    for process, errors in running:
-        if process.wait():
-            raise InputError(_last_line("".join(errors)) or f"a process ended with {process.returncode}")
-
-
-@contextmanager
-def _processes(
-    spec: Simulated, surroundings: dict[str, str], shares: list[list[Shard]], lines: Queue[str | None]
-) -> Iterator[list[tuple[subprocess.Popen[str], list[str]]]]:
-    """Processes that render; each line that one prints comes to `lines`, and None when it has ended."""
+    """Let a process render each share, and show how far they are; if one fails or we are stopped, all end."""
     environment = children.environment(OMP_NUM_THREADS="1", **surroundings)
-    running: list[tuple[subprocess.Popen[str], list[str]]] = []
+    every, running = shards(spec), list[subprocess.Popen[str]]()
+    scenes = sum(end - first for share in shares for _, first, end in share)
+    began, rendered, done = time.perf_counter(), threading.Lock(), 0
 
-    def listen(process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
+    def render(share: list[Shard]) -> None:
+        nonlocal done
+        command = _command(",".join(str(every.index(shard)) for shard in share), spec)
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors)
+            running.append(process)
+            for _ in process.stdout or ():  # a line a scene
+                with rendered:
+                    done += 1
+                    left = (time.perf_counter() - began) / done * (scenes - done) / 60
+                    advance(done, None if done % max(1, scenes // 20) else f"{left:.1f} min left")
+            if process.wait():
+                errors.seek(0)
+                raise InputError(_last_line(errors.read()))
 
-    def gather(process: subprocess.Popen[str], errors: list[str]) -> None:
-        assert process.stderr is not None
-        errors.extend(process.stderr)
-
-    try:
-        every = shards(spec)
-        for share in shares:
-            which = ",".join(str(every.index(shard)) for shard in share)
-            process = subprocess.Popen(
-                _command(which, spec), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            errors: list[str] = []
-            running.append((process, errors))
-            threading.Thread(target=listen, args=(process,), daemon=True).start()
-            threading.Thread(target=gather, args=(process, errors), daemon=True).start()
-        yield running
-    finally:
-        for process, _ in running:
-            if process.poll() is None and sys.exc_info()[0] is not None:
+    with progress.run("scenes", scenes) as advance, ThreadPoolExecutor(len(shares)) as pool:
+        try:
+            for one in as_completed([pool.submit(render, share) for share in shares]):
+                one.result()
+        except BaseException:
+            for process in running:
                 process.terminate()
-            process.wait()
+            raise
 
 
 def _finish(spec: Simulated, folder: Path, about: dict[str, str]) -> dict[str, Any]:

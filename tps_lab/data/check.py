@@ -24,7 +24,7 @@ from tps_lab.data._frames import pictures_in, read_pictures
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Entry, Listing
 from tps_lab.data._seek import look
-from tps_lab.data._video import UnreadableVideo
+from tps_lab.data._video import UnreadableVideo, decoded
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
 from tps_lab.text import table
@@ -214,8 +214,6 @@ def _look(path: Path, entry: Entry, least: int, decode: bool) -> tuple[int, tupl
 
 
 def _video_length(path: Path, decode: bool) -> tuple[int, float]:
-    from tps_lab.data._video import decoded
-
     packets = look(path)
     if packets.problem:
         raise UnreadableVideo(path, packets.problem)
@@ -264,7 +262,8 @@ def text(facts: dict[str, Any]) -> str:
     for split, about in facts["splits"].items():
         if balance := about["balance"]:
             lines.append(f"clips a class in {split}: {balance['fewest']} to {balance['most']}, "
-                         f"median {balance['median']:g}" + _none(balance["empty"]))  # fmt: skip
+                         f"median {balance['median']:g}"
+                         + (f"; none of {_few(balance['empty'])}" if balance["empty"] else ""))  # fmt: skip
     if facts["in_train_and_elsewhere"]:
         lines.append(f"in train and in another split: {_few(facts['in_train_and_elsewhere'])}")
     for split, names in facts["missing"].items():
@@ -274,10 +273,6 @@ def text(facts: dict[str, Any]) -> str:
         if named := [f"{p['name']} ({p['why']})" for p in facts["problems"] if p["what"] == what]:
             lines.append(f"{said}: {_few(named)}")
     return "\n".join([*lines, *facts["notes"]])
-
-
-def _none(classes: list[str]) -> str:
-    return f"; none of {_few(classes)}" if classes else ""
 
 
 def _few(items: list[str], most: int = 10) -> str:

@@ -31,6 +31,7 @@ from tps_lab.explain.ceilings import Ceiling, ceiling, needed_reach
 from tps_lab.explain.certificates import Certificate, certify
 from tps_lab.explain.mixing import Mixing, mixing
 from tps_lab.explain.symmetry import Symmetry
+from tps_lab.training.model import build
 
 if TYPE_CHECKING:
     from tps_lab.data import Clips
@@ -130,8 +131,6 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
     Raises:
         InputError: the configuration cannot work.
     """
-    from tps_lab.training.train import build
-
     clips = config.data.opened()
     found = mixing(build(config, clips))
     if depth is not None and not found.outside:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tps_lab.data import Clips, opened
+from tps_lab.data import opened
 from tps_lab.errors import InputError
 from tps_lab.explain.bench import SAFETY, Bench, Layout, coarsest, floor, randomise, ready
 from tps_lab.explain.ceilings import Tried, ceiling
@@ -262,13 +262,10 @@ def certify(
         faults=faults,
         as_given=as_given,
     )
-    return found if clips is None else _on(found, model, clips, data or "", trained)
-
-
-def _on(found: Certificate, model: Any, data: Clips, name: str, trained: bool) -> Certificate:
-    highest = ceiling(Tried(found.symmetry), data).ceiling_pct
-    tried = time_use.facts(time_use.rearrangements(model, data), data) if trained else None
-    return replace(found, ceiling_pct=highest, data=name, trained=tried)
+    if clips is None:
+        return found
+    tried = time_use.facts(time_use.rearrangements(model, clips), clips) if trained else None  # type: ignore[arg-type]
+    return replace(found, ceiling_pct=ceiling(Tried(found.symmetry), clips).ceiling_pct, data=data or "", trained=tried)
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,7 @@ def label(name: str) -> str:
     """ "encoder.layer.3" → "block 3"; other names as they are."""
     head, _, last = name.rpartition(".")
     plain = last.isdigit() and not any(p.isdigit() for p in head.split("."))
-    return f"block {last}" if plain and _is_row(head) else name
-
-
-def _is_row(head: str) -> bool:
-    return head.rpartition(".")[2] in ("blocks", "layers", "layer")
+    return f"block {last}" if plain and head.rpartition(".")[2] in ("blocks", "layers", "layer") else name
 
 
 class _Watch:

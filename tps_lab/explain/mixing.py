@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from timm.models.vision_transformer import VisionTransformer
 
 from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
+from tps_lab.backbones.vit import VideoViT
 from tps_lab.explain.symmetry import Order, Symmetry, swaps
 
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
@@ -195,10 +197,6 @@ def _keeps(mixer: Mixer, grid: Grid, before_head: bool, order: np.ndarray) -> bo
 
 def mixing(model: Any) -> Mixing:
     """A video model of `create_model`, as far as proofs go."""
-    from timm.models.vision_transformer import VisionTransformer
-
-    from tps_lab.backbones.vit import VideoViT
-
     variant, image_model = model.variant, model.image_model
     if not isinstance(model, VideoViT) or type(image_model) is not VisionTransformer:
         outside = f"a {type(image_model).__name__} has positions or windows of its own, which proofs do not cover"

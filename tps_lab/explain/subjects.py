@@ -18,11 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from tps_lab import plugins
+from tps_lab.attention import parse
 from tps_lab.backbones import create_model
 from tps_lab.data import opened
 from tps_lab.errors import InputError, unknown
 from tps_lab.explain import certificates
 from tps_lab.explain.certificates import Certificate
+from tps_lab.results import runs
+from tps_lab.training.model import restore
 
 
 @dataclass(frozen=True)
@@ -275,8 +278,6 @@ def find(text: str, frames: int | None = None) -> Subject:
             raise unknown("timm model", name, timm.list_models(f"{name[:3]}*") or ["resnet18"])
         return _timm(name, text.endswith(":max"))
     if own:
-        from tps_lab.attention import parse
-
         return _ours(str(parse(text)), "", "", frames or 8, temporal_position=False)
     raise unknown("model", text, SUBJECTS)
 
@@ -322,9 +323,6 @@ def certify(
 
 
 def _of_run(folder: Path, data: str | None) -> Certificate:
-    from tps_lab.results import runs
-    from tps_lab.training.model import restore
-
     run = runs.open_run(folder)
     on = data or str(run.config["data"])
     model: Any = restore(run, opened(on))

@@ -12,14 +12,14 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from tps_lab.data import Clips, Split
 from tps_lab.errors import InputError
-from tps_lab.measure.macs import count_macs
+from tps_lab.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,8 @@ def evaluate_views(
     Raises:
         InputError: the data set has no such views.
     """
+    from tps_lab.measure.macs import count_macs
+
     if clips < 1 or crops < 1 or batch < 1:
         raise InputError(f"clips, crops and batch must be 1 or more, got {clips}, {crops} and {batch}")
     logits, labels = predict_views(model, data, split, clips, crops, batch)
@@ -152,15 +154,15 @@ def predict_views(
 def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
     """The figures from logits (N, classes) and labels (N,)."""
     ranked = logits.argsort(dim=1, descending=True)
-    right = ranked[:, 0] == labels
+    right, right_of_five = ranked[:, 0] == labels, (ranked[:, :5] == labels[:, None]).any(1)
+    everything = torch.ones_like(right)
 
-    def share(of: Tensor) -> float:
+    def share(of: Tensor, right: Tensor = right) -> float:
         return round(100 * right[of].float().mean().item(), 4)
 
-    everything = torch.ones_like(right)
     return Accuracy(
         top1_pct=share(everything),
-        top5_pct=_top5(ranked, labels) if logits.shape[1] > 5 else None,
+        top5_pct=share(everything, right_of_five) if logits.shape[1] > 5 else None,
         per_class_pct={name: share(labels == i) for i, name in enumerate(clips.classes) if (labels == i).any()},
         per_pair_pct={
             f"{clips.classes[a]} / {clips.classes[b]}": share((labels == a) | (labels == b)) for a, b in clips.pairs
@@ -168,10 +170,6 @@ def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
         clips=len(labels),
         loss=torch.nn.functional.cross_entropy(logits, labels).item(),
     )
-
-
-def _top5(ranked: Tensor, labels: Tensor) -> float:
-    return round(100 * (ranked[:, :5] == labels[:, None]).any(1).float().mean().item(), 4)
 
 
 # ---------------------------------------------------------------------- of frozen features

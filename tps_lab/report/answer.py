@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from tps_lab.ablate.proofs import SLACK_PCT
+from tps_lab.ablate.record import SLACK_PCT
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
 from tps_lab.results.groups import Group

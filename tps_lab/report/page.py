@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files, viz
-from tps_lab.ablate.proofs import Confronted, confront
+from tps_lab.ablate.record import Confronted, confront
 from tps_lab.errors import InputError, unknown
 from tps_lab.patterns import ShiftPattern
 from tps_lab.report import answer as words

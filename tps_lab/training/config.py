@@ -264,19 +264,14 @@ def keys() -> dict[str, str]:
     return found
 
 
-def is_text(key: str) -> bool:
-    """Whether a key's value is meant as text, so that "no", "007" and "2024-01-01" stay what they are."""
-    return key in _text_keys()
-
-
 def means_text(path: tuple[str | int, ...]) -> bool:
-    """Whether what stands at a path of a YAML file is text by the key that it belongs to (see `is_text`).
+    """Whether what stands at a path of a YAML file is text by the key that it belongs to.
 
     The path may go on behind the key: to a place in a list, or to what a case is called.
     """
     names = [part for i, part in enumerate(path) if isinstance(part, str) and not (i == 2 and path[1] == "cases")]
     pairs = (f"{head}.{name}" for head, name in pairwise(names))
-    return any(name in _PROSE or is_text(name) for name in (*names, *pairs))
+    return any(name in _PROSE or name in _text_keys() for name in (*names, *pairs))
 
 
 _PROSE = ("title", "question", "about", "like", "source", "baseline", "compare", "measures")
@@ -290,7 +285,7 @@ def typed(key: str, text: str) -> Any:
     >>> typed("recipe.precision", "no"), typed("recipe.lr", "1e-3"), typed("data.frames", "8")
     ('no', 0.001, 8)
     """
-    if is_text(key):
+    if key in _text_keys():
         return str(text)
     head, _, option = key.partition(".")
     if head == "backbone" and option:
@@ -318,7 +313,10 @@ def typed(key: str, text: str) -> Any:
 
 @cache
 def _text_keys() -> frozenset[str]:
-    """Keys of text. Of one option's name in several variants or data sets, text in one of them decides."""
+    """Keys whose values are meant as text, so that "no", "007" and "2024-01-01" stay what they are.
+
+    Of one option's name in several variants or data sets, text in one of them decides.
+    """
     found = {
         key for key, field in _fields(RunConfig) if "str" in str(field.annotation) or "Lit" in str(field.annotation)
     }

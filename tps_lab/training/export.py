@@ -8,14 +8,15 @@ beside the model; if they differ, nothing is left.
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,6 @@ from tps_lab import files
 from tps_lab.errors import InputError, unknown
 from tps_lab.results import runs
 from tps_lab.training.inference import load
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SUFFIX = {"torch": ".pt2", "onnx": ".onnx"}
 _TOLERANCE = 1e-3  # of the largest logit: float32 in another order of sums
@@ -123,7 +121,9 @@ def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _write_onnx(model: nn.Module, clip: Tensor, path: Path) -> None:
-    _need("onnx", "onnxscript", "onnxruntime")
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tps_lab[onnx]'")
     torch.onnx.export(
         model, (clip,), str(path), dynamo=True, external_data=False, input_names=["clip"], output_names=["logits"],
         verbose=False,
@@ -141,14 +141,6 @@ _WAYS: dict[str, tuple[Callable[..., None], Callable[[Path], Callable[[Tensor], 
     "torch": (_write_torch, _read_torch),
     "onnx": (_write_onnx, _read_onnx),
 }
-
-
-def _need(*packages: str) -> None:
-    import importlib.util
-
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tps_lab[onnx]'")
 
 
 @contextmanager

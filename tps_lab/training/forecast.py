@@ -19,8 +19,11 @@ import torch
 
 from tps_lab import children, data, measure
 from tps_lab.errors import InputError
+from tps_lab.measure.fake import fake_mode, weightless
+from tps_lab.measure.predicted_memory import predict
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
 from tps_lab.training.config import RunConfig
+from tps_lab.training.model import build
 
 TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
 FULL = 0.95  # of a device's memory; more is not counted on
@@ -85,8 +88,6 @@ def forecast(
     Raises:
         InputError: the model cannot be built.
     """
-    from tps_lab.training.model import build
-
     notes = ""
     if clips is None:
         try:
@@ -97,7 +98,9 @@ def forecast(
         config = config.resolved(clips.size("train"))
     recipe, device = config.recipe, measure.best_device()
     part = math.ceil(recipe.batch / processes / recipe.compute.accumulate)
-    memory, memory_here = _peak_memory(config, clips, part), device_bytes() // (1 if device.type == "cuda" else jobs)
+    target: Any = device.type  # whose kernels the prediction is of
+    memory = predict(_bare(config, clips), step_of(config, part), target).training
+    memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
     model: Any = build(config, clips)
     weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     macs = macs_of(model)
@@ -140,15 +143,11 @@ def macs_of(model: Any) -> int:
 
 def weightless_macs(config: RunConfig, clips: Any) -> int:
     """The same of a run's model, which is not given any memory."""
-    from tps_lab.measure.fake import fake_mode, weightless
-
     return macs_of(weightless(_bare(config, clips), fake_mode()))
 
 
 def _bare(config: RunConfig, clips: Any) -> Callable[[], Any]:
     """What makes a run's model, with no weights to begin with."""
-    from tps_lab.training.model import build
-
     bare = config.model_copy(update={"weights": ""})
     return lambda: build(bare, clips)
 
@@ -167,14 +166,6 @@ class _AbsentClips:
         # of a collection that is taken whole, what its owners list; `val` is a small part of that
         official = {"train": "train", "test": getattr(self.spec, "evaluated", "")}.get(split, "")
         return int(getattr(self.spec, split, 0) or getattr(self.spec, "official", {}).get(official, 0))
-
-
-def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
-    """Bytes of a training step on this kind of device: the one place that asks for them."""
-    from tps_lab.measure.predicted_memory import predict
-
-    target: Any = measure.best_device().type
-    return predict(_bare(config, clips), step_of(config, part), target).training
 
 
 def step_of(config: RunConfig, clips: int) -> Step:

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tps_lab.data import transforms
 from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
+from tps_lab.data._video import decoded, pixels_of
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 from tps_lab.results import runs
@@ -105,10 +107,10 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
         raise InputError(f"no such video: {path}")
     spec = data_sets.parse(run.config["data"])
     clips = _clips_of(spec, path, moment_s)
-    first = next(clips)  # what is wrong with the video is said before the model is built
+    clips = chain([next(clips)], clips)  # what is wrong with the video is said before the model is built
     model = load(run)
     moments = []
-    for group in _grouped(first, clips):
+    while group := list(islice(clips, _CLIPS_AT_A_TIME)):
         with torch.no_grad():
             x = torch.stack([clip for _, _, clip in group])
             answers = model(x).float().softmax(1).tolist()
@@ -150,13 +152,9 @@ def _channels(run: runs.Run) -> int:
     return min(shape[1] for shape in first) // int(run.row.get("tubelet", 1))
 
 
-def _is_video(spec: Any) -> bool:
-    return hasattr(spec, "path")
-
-
 def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
     """(start, stop, clip (C, T, H, W)) one after another, as the data set makes them."""
-    if not _is_video(spec):
+    if not hasattr(spec, "path"):
         raise InputError(f"the run was trained on '{spec.name}', drawn clips: it cannot classify a video")
     if hasattr(spec, "sampling"):
         return _labelled(spec, path, moment_s)
@@ -168,8 +166,6 @@ def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
 def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
     """Clips of frames `stride` apart, each beginning half a clip after the one before; decoded once."""
     from av.video.reformatter import VideoReformatter
-
-    from tps_lab.data._video import decoded, pixels_of
 
     about = look(path)
     span = (spec.frames - 1) * spec.stride + 1
@@ -206,15 +202,3 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
         frames = read(path, frames_to_test(spec), spec.short, start, stop, spec.decoder)
         clip = views_to_test(spec, torch.from_numpy(frames).permute(0, 3, 1, 2))
         yield start_s, stop_s, transforms.normalised(clip)[0]
-
-
-def _grouped(
-    first: tuple[float, float, Tensor], rest: Iterator[tuple[float, float, Tensor]]
-) -> Iterator[list[tuple[float, float, Tensor]]]:
-    group = [first]
-    for clip in rest:
-        if len(group) == _CLIPS_AT_A_TIME:
-            yield group
-            group = []
-        group.append(clip)
-    yield group

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.data.transforms import mix
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
-from tps_lab.training import trackers
+from tps_lab.measure.accuracy import accuracy
 from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.training.feed import ClipOrder, Feed, how_many_workers
-from tps_lab.training.processes import NoWriter, Team
+from tps_lab.training.processes import NoWriter, Team, track
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -123,8 +123,6 @@ class Loop:
 
     def _report(self, step: int, steps: int, sums: Sums, lr: float) -> dict[str, float]:
         """Validate and log; returns the figures."""
-        from tps_lab.measure.accuracy import accuracy
-
         mean, right, seen = sums.take(self.team, steps)
         if not math.isfinite(mean):
             raise FloatingPointError(f"the loss is {mean} at step {step}")
@@ -133,7 +131,7 @@ class Loop:
         val = accuracy(*self.team.predict(self.result, self.clips, "val"), self.clips)
         self.writer.log(**common, split="val", loss=val.loss, top1_pct=val.top1_pct)
         figures = {"train_loss": mean, "val_loss": val.loss, "val_top1_pct": val.top1_pct, "lr": lr}
-        trackers.log(self.team.accelerator, step, **figures)
+        track(self.team.accelerator, step, **figures)
         return figures
 
     # ------------------------------------------------------------------ where it stands

@@ -1,7 +1,11 @@
-"""One process or several that train together: who speaks, who decides, and how figures are put together.
+"""What of a training is Accelerate's: one process or several that train together, and trackers that are told as well.
 
 Devices, precision and gradients of several processes are Accelerate's. With one process everything
 here hands back what it was given.
+
+Metrics also go to TensorBoard, MLflow, W&B, Trackio and others. A tracker that cannot start is an error before anything
+is trained. One that fails on the way (its server is gone, its disk is full) is said once and left out: figures are in
+the run's folder anyway, and days of training are worth more.
 """
 
 from __future__ import annotations
@@ -9,11 +13,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, one_line, unknown
 from tps_lab.lazy import torch
+from tps_lab.measure.accuracy import predict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,8 +91,6 @@ class Team:
 
     def predict(self, model: nn.Module, clips: Clips, split: Split) -> tuple[Tensor, Tensor]:
         """Logits and labels of a split in its order, each process computing its share."""
-        from tps_lab.measure.accuracy import predict
-
         values = math.prod(clips.clip_shape)
         batch = max(1, min(256, _VALUES_AT_A_TIME // values))
         if self.count == 1:
@@ -133,3 +138,51 @@ class NoWriter:
 
     def log(self, **line: Any) -> None:
         pass
+
+
+# ---------------------------------------------------------------------- trackers
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Refuse names that Accelerate has no tracker for, and those whose package is not installed."""
+    if not names:
+        return
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise unknown("tracker", name, LOGGER_TYPE_TO_CLASS)
+        if name not in {str(getattr(found, "value", found)) for found in get_available_trackers()}:
+            raise InputError(f"tracker '{name}' is not installed: pip install {name}")
+
+
+def begin_trackers(accelerator: Any, settings: Mapping[str, Any]) -> None:
+    """Start the trackers that the accelerator was made with, and tell them the run's settings.
+
+    Raises:
+        InputError: one cannot start, and why.
+    """
+    plain = {key: value if isinstance(value, int | float) else str(value) for key, value in settings.items()}
+    try:
+        accelerator.init_trackers("tps_lab", plain)
+    except Exception as error:  # each service has its own
+        names = ", ".join(str(getattr(name, "value", name)) for name in accelerator.log_with)
+        raise InputError(f"the tracker ({names}) cannot start: {one_line(error)}") from error
+
+
+def track(accelerator: Any, step: int, **figures: float) -> None:
+    """Tell the trackers figures of a step. Letters, digits and _ make names that every service takes."""
+    for tracker in list(accelerator.trackers):
+        try:
+            tracker.log(figures, step=step)
+        except Exception as error:
+            accelerator.trackers.remove(tracker)
+            print(f"{tracker.name} failed and is left out from here on: {one_line(error)}", file=sys.stderr)
+
+
+def end_trackers(accelerator: Any) -> None:
+    """Finish with all trackers, whatever they say to it."""
+    try:
+        accelerator.end_training()
+    except Exception as error:
+        print(f"a tracker did not end well: {one_line(error)}", file=sys.stderr)

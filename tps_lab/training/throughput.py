@@ -22,6 +22,7 @@ from tps_lab.measure.step import prepared, synchronise
 from tps_lab.training.config import RunConfig
 from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.forecast import step_of
+from tps_lab.training.model import build
 
 ENOUGH = 0.9
 
@@ -134,8 +135,6 @@ def _core_seconds(config: RunConfig, clips: Any, seconds: float) -> float:
 
 
 def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
-    from tps_lab.training.model import build
-
     recipe, device = config.recipe, measure.best_device()
     part = max(1, recipe.batch // recipe.compute.accumulate)
     if device.type == "cpu":  # a whole batch of a large model would take minutes; per clip it is no faster

@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab import data, files, measure
 from tps_lab.errors import InputError, one_line
+from tps_lab.measure.accuracy import accuracy
 from tps_lab.progress import Progress
 from tps_lab.results import runs
-from tps_lab.training import model_cards, trackers
+from tps_lab.training import model_cards
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
 from tps_lab.training.loop import Loop, learning_rate
 from tps_lab.training.model import build, describe, restore
-from tps_lab.training.processes import NoWriter, Team, accelerator_for
+from tps_lab.training.processes import (
+    NoWriter,
+    Team,
+    accelerator_for,
+    begin_trackers,
+    check_trackers,
+    end_trackers,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +73,7 @@ def train(
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
-    trackers.check(config.trackers)
+    check_trackers(config.trackers)
     accelerator = accelerator_for(
         mixed_precision={"fp32": "no"}.get(config.recipe.precision, config.recipe.precision),
         log_with=list(config.trackers) or None,
@@ -82,7 +90,7 @@ def train(
         writer = runs.RunWriter(folder, keep_bytes=saved[1]["metrics_bytes"] if saved else None)
     if config.trackers:
         try:  # in the run's folder, once it is there
-            trackers.begin(accelerator, {"run": folder.name, **runs.flat(content)})
+            begin_trackers(accelerator, {"run": folder.name, **runs.flat(content)})
         except InputError:
             writer.discard()
             raise
@@ -112,7 +120,7 @@ def train(
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:
-            trackers.end(accelerator)
+            end_trackers(accelerator)
     if checkpoints and checkpoints.problem:
         row["checkpoint_problem"] = checkpoints.problem
     if not isinstance(writer, runs.RunWriter):
@@ -139,8 +147,6 @@ def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: Team) ->
 
 
 def _validated(loop: Loop) -> dict[str, Any]:
-    from tps_lab.measure.accuracy import accuracy
-
     val = accuracy(*loop.team.predict(loop.result, loop.clips, "val"), loop.clips)
     return {"val_top1_pct": val.top1_pct, "val_loss": val.loss}
 
@@ -148,8 +154,6 @@ def _validated(loop: Loop) -> dict[str, Any]:
 def _tested(loop: Loop) -> dict[str, Any]:
     """The accuracy columns; predictions and weights go into the run's folder."""
     from safetensors.torch import save_file
-
-    from tps_lab.measure.accuracy import accuracy
 
     model, clips, folder = loop.result, loop.clips, loop.writer.folder
     found = _validated(loop)
