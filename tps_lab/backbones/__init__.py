@@ -13,18 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.attention import Variant, parse
-from tps_lab.backbones import _weights
-from tps_lab.backbones._options import (
-    cannot_convert,
-    check_buildable,
-    check_numbers,
-    check_options,
-    check_sizes,
-    check_tokens,
-    copy_of,
-    set_size,
-    size_argument,
-)
+from tps_lab.backbones import _options, _weights
 from tps_lab.backbones._paper import PAPER, Preset
 from tps_lab.errors import InputError, one_line, unknown
 from tps_lab.lazy import timm, torch
@@ -117,12 +106,12 @@ def create_model(
     added = preset.added | {key: options.pop(key) for key in list(options) if key in _added()}
     timm_name, given = preset.timm_name, preset.arguments
     family = _family_by_name(name, timm_name)
-    check_options(options, family, chosen)
-    check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
-    check_sizes(options)
-    arguments = given | size_argument(family, size) | options
+    _options.check_options(options, family, chosen)
+    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    _options.check_sizes(options)
+    arguments = given | _options.size_argument(family, size) | options
     try:
-        check_buildable(lambda: timm.create_model(timm_name, **arguments), options | {"size": size})
+        _options.check_buildable(lambda: timm.create_model(timm_name, **arguments), options | {"size": size})
         if isinstance(pretrained, bool):
             image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
         else:
@@ -162,10 +151,10 @@ def videoize(
     position embedding starts at zero, so that the image model's function is undisturbed at first.
     """
     if not any(isinstance(image_model, family) for family in _families()):
-        raise cannot_convert(image_model, backbones())
+        raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
-    check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
-    copied = set_size(copy_of(image_model), size)
+    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    copied = _options.set_size(_options.copy_of(image_model), size)
     model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
     card = getattr(image_model, "pretrained_cfg", None) or {}
     model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
@@ -192,11 +181,11 @@ def _convert(
         if isinstance(image_model, family):
             if foreign := added.keys() - inspect.signature(make).parameters.keys():
                 raise InputError(f"{', '.join(sorted(foreign))}: not for a {family.__name__}, which has no windows")
-            check_tokens(frames // tubelet, image_model)
+            _options.check_tokens(frames // tubelet, image_model)
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
             return make(image_model, variant, frames, tubelet, temporal_position, **added)
-    raise cannot_convert(image_model, backbones())
+    raise _options.cannot_convert(image_model, backbones())
 
 
 def _families() -> dict[type, Callable[..., nn.Module]]:
@@ -270,7 +259,7 @@ def _family_by_name(name: str, timm_name: str) -> type:
         image_model = timm.create_model(timm_name)
     if isinstance(image_model, tuple(_families())):  # some members of a family differ: it says in what
         _convert(image_model, parse("spatial"), 8, 1, None, None, {})
-    raise cannot_convert(image_model, backbones(), name)
+    raise _options.cannot_convert(image_model, backbones(), name)
 
 
 def _nearest(name: str) -> list[str]:

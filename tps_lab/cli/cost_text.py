@@ -1,11 +1,11 @@
-"""What models cost, as text for a terminal of 80 columns or more: one in detail, or several side by side."""
+"""What models cost, as text: one in detail, or several side by side. Who prints it breaks its longest lines."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
+
+from tps_lab.text import table
 
 if TYPE_CHECKING:
     from tps_lab.measure.timing import Compared
@@ -28,8 +28,8 @@ def one(facts: Facts, parts: Sequence[Part] | None = None) -> str:
         f"{name} {count:,}" if count else f"{name} –" for name, count in facts["macs_by_counter"].items()
     )
     lines = [
-        _line(f"{facts['backbone']}, {facts['attention']}"),
-        _line(_setting(facts)),
+        f"{facts['backbone']}, {facts['attention']}",
+        _setting(facts),
         "",
         _fact("parameters", f"{facts['params'] / 1e6:.3f} M"),
         _fact("multiply-adds", f"{macs} ({facts['macs_status']}: {counters})"),
@@ -63,37 +63,37 @@ def several(rows: Sequence[Facts], impossible: Mapping[str, str]) -> str:
     if rows:
         first = rows[0]
         names = [_name(row, rows) for row in rows]
-        lines += [_line(f"{first['backbone']}, {_setting(first, rows)}"), ""]
+        lines += [f"{first['backbone']}, {_setting(first, rows)}", ""]
         if any("predicted_memory_bytes" in row for row in rows):
             lines += ["measured"]
-        lines += _table(
+        lines.append(_table(
             ["parameters", "multiply-adds", f"× {names[0]}" if len(names[0]) < 12 else "× first", "training",
              "inference", "reserved"],
             {name: [f"{row['params'] / 1e6:.2f} M", _giga(row["macs"]), _ratio(row["macs"], first["macs"]),
                     *(_gib(row["peak_memory_bytes"], what) for what in ("training", "inference", "training_reserved"))]
              for name, row in zip(names, rows, strict=True)},
-        )  # fmt: skip
+        ))  # fmt: skip
         memory = first["peak_memory_bytes"]
-        lines += [_line(f"multiply-adds of one clip; peak memory in GiB, {memory['how'] if memory else 'unknown'}"), ""]
+        lines += [f"multiply-adds of one clip; peak memory in GiB, {memory['how'] if memory else 'unknown'}", ""]
         shown = {name: row for name, row in zip(names, rows, strict=True) if row.get("largest_batch")}
         if shown:
-            lines += [_line("predicted for a GPU: GiB at the training step's peak")]
-            lines += _table(_PARTS, {name: [f"{row['training_parts_bytes'][part] / 2**30:.3f}" for part in _PARTS]
-                                     for name, row in shown.items()})  # fmt: skip
-            lines += ["", _line("largest batch that trains on a GPU of")]
+            lines += ["predicted for a GPU: GiB at the training step's peak"]
+            lines.append(_table(_PARTS, {name: [f"{row['training_parts_bytes'][part] / 2**30:.3f}" for part in _PARTS]
+                                         for name, row in shown.items()}))  # fmt: skip
+            lines += ["", "largest batch that trains on a GPU of"]
             sizes = list(next(iter(shown.values()))["largest_batch"])
-            lines += _table(sizes, {name: [str(row["largest_batch"][size] or "none") for size in sizes]
-                                    for name, row in shown.items()})  # fmt: skip
+            lines.append(_table(sizes, {name: [str(row["largest_batch"][size] or "none") for size in sizes]
+                                        for name, row in shown.items()}))  # fmt: skip
         for device in first.get("roofline") or ():
-            lines += ["", _line(f"roofline on {device}, batch {first['batch']}, ms: {_bound(first, device)}")]
+            lines += ["", f"roofline on {device}, batch {first['batch']}, ms: {_bound(first, device)}"]
             kinds = ("inference", "training")
             best = {name: [str(row["roofline"][device][kind]["ms"]) for kind in kinds]
                     for name, row in zip(names, rows, strict=True)}  # fmt: skip
-            lines += _table(kinds, best)
+            lines.append(_table(kinds, best))
         missing = {name: _not_the_usual(row) for name, row in zip(names, rows, strict=True)}
-        lines += [_line(f"{name}: {figure}: {why}") for name, all_ in missing.items() for figure, why in all_.items()]
+        lines += [f"{name}: {figure}: {why}" for name, all_ in missing.items() for figure, why in all_.items()]
     lines += [""] * bool(rows and impossible)
-    return "\n".join([*lines, *(_line(f"{name}: {why}") for name, why in impossible.items())])
+    return "\n".join([*lines, *(f"{name}: {why}" for name, why in impossible.items())])
 
 
 def timings(timed: Mapping[str, Compared], batch: int) -> str:
@@ -104,7 +104,7 @@ def timings(timed: Mapping[str, Compared], batch: int) -> str:
             continue
         what = _TIMED[figure] + ("" if figure == "latency_ms" else f", batch {batch}")
         first = next(iter(found.timings.values()), None)
-        lines += [_line(f"{what}, ms" + (f": {first.how}" if first else ""))]
+        lines += [f"{what}, ms" + (f": {first.how}" if first else "")]
         baseline = f"× {found.baseline}" if len(found.baseline) < 12 else "× first"
         compiled = any(timing.compile_seconds is not None for timing in found.timings.values())
         rows = {}
@@ -113,13 +113,13 @@ def timings(timed: Mapping[str, Compared], batch: int) -> str:
             known = ratio is not None and ratio.low == ratio.low
             rows[name] = [f"{timing.median:.2f}", f"{timing.iqr:.2f}", f"{ratio.median:.3f}" if ratio else "–",
                           f"{ratio.low:.3f} to {ratio.high:.3f}" if ratio and known else "–"]  # fmt: skip
-            rows[name] += [f"{timing.compile_seconds:.1f}"] if timing.compile_seconds is not None else []
-        lines += _table(["median", "IQR", baseline, "95 %", *["compiled, s"] * compiled], rows)
-        lines += [*(_line(f"{name}: {why}") for name, why in found.failures.items()), ""]
+            rows[name] += ["–" if timing.compile_seconds is None else f"{timing.compile_seconds:.1f}"] * compiled
+        lines.append(_table(["median", "IQR", baseline, "95 %", *["compiled, s"] * compiled], rows))
+        lines += [*(f"{name}: {why}" for name, why in found.failures.items()), ""]
     around = next(iter(timed.values())).conditions
     now = [f"{key} {value}" for key, value in around["after"].items() if value is not None]
-    lines += [_line(f"{around['gpu'] or around['cpu']}, {around['threads']} threads, torch {around['torch']}")]
-    return "\n".join([*lines, _line("afterwards: " + ", ".join(now))])
+    lines += [f"{around['gpu'] or around['cpu']}, {around['threads']} threads, torch {around['torch']}"]
+    return "\n".join([*lines, "afterwards: " + ", ".join(now)])
 
 
 # ---------------------------------------------------------------------- parts of these
@@ -160,8 +160,8 @@ def _by_part(facts: Facts) -> list[str]:
         for part, size in facts["training_parts_bytes"].items()
     }
     return [
-        *_table(["at the peak, GiB", "at most, GiB"], rows, first="of training"),
-        _line("overhead: cuBLAS's workspaces, and what memory blocks have beyond what was asked for"),
+        _table(["at the peak, GiB", "at most, GiB"], rows, first="of training"),
+        "overhead: cuBLAS's workspaces, and what memory blocks have beyond what was asked for",
     ]
 
 
@@ -193,13 +193,13 @@ def _work(work: Facts, views: int) -> list[str]:
     if work.get("recomputed_by_checkpointing"):
         extra["backward, blocks again"] = work["recomputed_by_checkpointing"]
     disputed = [
-        _line(f"{name}: " + ", ".join(f"{counter} {count:,}" for counter, count in work["by_counter"][name].items()))
+        f"{name}: " + ", ".join(f"{counter} {count:,}" for counter, count in work["by_counter"][name].items())
         for name, status in work["status"].items()
         if status == "disputed"
     ]
     return [
-        *_table(["needed", "executed", "counters"], rows, first="multiply-adds per clip"),
-        *(_line(f"executed, not needed: {why} {macs / 1e9:.4f} G") for why, macs in extra.items()),
+        _table(["needed", "executed", "counters"], rows, first="multiply-adds per clip"),
+        *(f"executed, not needed: {why} {macs / 1e9:.4f} G" for why, macs in extra.items()),
         *disputed,
     ]
 
@@ -207,7 +207,7 @@ def _work(work: Facts, views: int) -> list[str]:
 def _traffic(moved: Facts) -> list[str]:
     kinds = ("inference", "forward", "backward", "optimizer")
     title = f"moved, MiB, batch {moved['batch']}, {moved['precision']}"
-    return [*_table(kinds, {title: [f"{moved[kind] / 2**20:.1f}" for kind in kinds]}), _line(f"({moved['how']})")]
+    return [_table(kinds, {title: [f"{moved[kind] / 2**20:.1f}" for kind in kinds]}), f"({moved['how']})"]
 
 
 def _roofline(facts: Facts) -> list[str]:
@@ -217,8 +217,8 @@ def _roofline(facts: Facts) -> list[str]:
         shares = [f"{100 * found['memory_bound_share']:.0f} %" for found in (one_, other)]
         rows[one_["device"]] = [str(one_["ms"]), str(other["ms"]), " / ".join(shares)]
     head = ["inference", "training", "waiting for memory"]
-    how = [_line(f"({name}: {_bound(facts, name)})") for name in facts["roofline"]]
-    return [*_table(head, rows, first=f"roofline, ms, batch {facts['batch']}"), *how]
+    how = [f"({name}: {_bound(facts, name)})" for name in facts["roofline"]]
+    return [_table(head, rows, first=f"roofline, ms, batch {facts['batch']}"), *how]
 
 
 def _bound(facts: Facts, device: str) -> str:
@@ -230,12 +230,12 @@ def where_it_goes(parts: Sequence[Part], batch: int) -> str:
     from tps_lab.measure.trace import OPERATIONS
 
     whole = _sums(parts)
-    lines = [_line(f"Where it goes, batch {batch}: multiply-adds (G), MiB moved, MiB kept for backward; shares in %")]
+    lines = [f"Where it goes, batch {batch}: multiply-adds (G), MiB moved, MiB kept for backward; shares in %"]
     for what, order in (("operation", OPERATIONS), ("stage", tuple(dict.fromkeys(part.stage for part in parts)))):
         grouped = {name: [part for part in parts if getattr(part, what) == name] for name in order}
         rows = {name: _shares(chosen, whole) for name, chosen in [*grouped.items(), ("all", list(parts))] if chosen}
         heads = ["forward", "+ back", "%", "forward", "+ back", "%", "kept", "%"]
-        lines += ["", *_table(heads, rows, first=what, gap=1)]
+        lines += ["", _table(heads, rows, first=what)]
     return "\n".join(lines)
 
 
@@ -271,29 +271,10 @@ def _gib(memory: Facts | None, what: str) -> str:
 # ---------------------------------------------------------------------- lines and tables
 
 
-def _width() -> int:
-    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 140))
-
-
-def _line(text: str, indent: str = "  ") -> str:
-    return fill(text, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
 def _fact(label: str, text: str) -> str:
-    return _line(f"{label:<16}{text}", " " * 16) if label else " " * 16 + _line(text, " " * 16).lstrip()
+    return f"{label:<16}{text}"
 
 
-def _table(head: Sequence[str], rows: Mapping[str, Sequence[str]], first: str = "", gap: int = 2) -> list[str]:
-    """Names at the left, figures at the right; a name too long for a line with its figures has one of its own."""
-    cells = list(rows.values())
-    wide = [max(map(len, column)) + gap for column in zip(head, *cells, strict=False)]
-    room = max(8, _width() - sum(wide))
-    names = min(room, max(map(len, (first, *rows)), default=0))
-    lines = []
-    for name, figures in {first: head, **rows}.items() if first not in rows else rows.items():
-        aligned = "".join(f"{figure:>{width}}" for figure, width in zip(figures, wide, strict=False))
-        if len(name) > names:
-            lines.append(name)
-            name = ""
-        lines.append(f"{name:<{names}}{aligned}".rstrip())
-    return lines
+def _table(head: Sequence[str], rows: Mapping[str, Sequence[str]], first: str = "") -> str:
+    """Names at the left, figures at the right."""
+    return table([first, *head], [[name, *figures] for name, figures in rows.items()])

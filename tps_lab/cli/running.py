@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,11 +31,17 @@ from tps_lab.cli._shared import (
     writing,
 )
 from tps_lab.errors import InputError
+from tps_lab.patterns import ShiftPattern, gallery
 
 if TYPE_CHECKING:
     from tps_lab.data import Clips
     from tps_lab.progress import Progress
+    from tps_lab.results.runs import Run
     from tps_lab.training.config import RunConfig
+
+
+# of the quickstart's cases; the others only with --full
+_FEW = ("Spatial", "TPS-A", "TPS-C", "TPS+TCS", "Joint", "Divided (T+S)")
 
 
 @app.command(epilog="tps-lab quickstart --seeds 3 --out reports/mine")
@@ -52,12 +60,65 @@ def quickstart(
 
     Trains and measures each, and writes a report.
     """
-    from tps_lab.cli.quickstart import quickstart as run
+    from tps_lab import ablate as ablations
+    from tps_lab import files, report
+    from tps_lab.report import render
+    from tps_lab.results import runs
 
-    outcome = run(out, seeds, full, again, jobs, quiet or json_, timing_seconds, **settings(set_))
-    finish(outcome.runs, outcome.page, json_)
-    if outcome.stopped:
+    longer = {"recipe.steps": 1000, "recipe.validate_every": 200} if full else {}
+    asked = ablations.Asked(
+        Path(ablations.__file__).with_name("quickstart.yaml"),
+        out=out / "runs",
+        only=() if full else _FEW,
+        jobs=jobs,
+        settings={"seeds": seeds} | longer | settings(set_),
+        quiet=quiet or json_,
+        timing_seconds=timing_seconds,
+    )
+    _, cells = asked.grid()
+    render.check(out)
+    with writing(out):
+        files.folder(asked.folder)
+    for cell in cells if again else ():
+        shutil.rmtree(asked.folder / cell.id, ignore_errors=True)
+    stopped = False
+    try:
+        ablations.run(asked)
+    except KeyboardInterrupt:  # what ran is kept and reported
+        stopped = True
+    finished = [runs.Run(asked.folder / cell.id) for cell in cells if runs.is_done(asked.folder / cell.id)]
+    if not finished:
+        raise KeyboardInterrupt
+    if not asked.quiet:
+        print("writing the report …", file=sys.stderr)
+    title = "What does a way of mixing space and time buy, and what does it cost?"
+    page = report.build(finished, out, title=title, command=runs.command(), extra_figures=_mixed_clip(finished))
+    finish(finished, page, json_)
+    if stopped:
         raise typer.Exit(130)
+
+
+def _mixed_clip(finished: Sequence[Run]) -> list[tuple[str, Any]]:
+    """A real clip mixed by each pattern, if the package that brings clips is installed."""
+    from tps_lab import viz
+    from tps_lab.data._sample_clips import SAMPLE_CLIPS, sample_clips
+    from tps_lab.data._video import read_frames
+
+    used = dict.fromkeys(run.row["pattern"] for run in finished if run.row.get("pattern"))
+    names = dict.fromkeys([*(name for name in gallery if name not in ("none", "C-without-4")), *used])
+    try:
+        path = sample_clips()["bikes.mp4"]
+    except InputError:  # the extra [clips] is not installed; the report does without
+        return []
+    clip = read_frames(path, indices=range(40, 104, 4), size=196)
+    patterns = [ShiftPattern.parse(name) for name in names]
+    about = SAMPLE_CLIPS[path.name]
+    caption = (
+        "Real video frames, and what a frame becomes under each pattern before attention sees it: every patch "
+        "keeps its place and brings the content of another moment. "
+        f"The clip: {about.description} ({about.source}, {about.licence})."
+    )
+    return [(caption, viz.mixed_frames(clip, patterns, patch=28))]
 
 
 @app.command(epilog="tps-lab train --attention tps --pattern A, tps-lab train --config pst_tiny_ssv2 --preflight")

@@ -16,19 +16,11 @@ from tps_lab.errors import InputError, one_line
 from tps_lab.measure.accuracy import accuracy
 from tps_lab.progress import Progress
 from tps_lab.results import runs
-from tps_lab.training import model_cards
+from tps_lab.training import model_cards, processes
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
 from tps_lab.training.loop import Loop, learning_rate
 from tps_lab.training.model import build, describe, restore
-from tps_lab.training.processes import (
-    NoWriter,
-    Team,
-    accelerator_for,
-    begin_trackers,
-    check_trackers,
-    end_trackers,
-)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,24 +65,24 @@ def train(
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
-    check_trackers(config.trackers)
-    accelerator = accelerator_for(
+    processes.check_trackers(config.trackers)
+    accelerator = processes.accelerator_for(
         mixed_precision={"fp32": "no"}.get(config.recipe.precision, config.recipe.precision),
         log_with=list(config.trackers) or None,
         project_dir=folder,
     )
-    team = Team(accelerator)
+    team = processes.Team(accelerator)
     team.check(config.recipe)
     model = build(config, clips).to(accelerator.device)
     facts = describe(config, clips, model)
     saved = checkpoints.newest() if checkpoints else None
     accelerator.wait_for_everyone()  # until all have read what the first is about to change
-    writer: runs.RunWriter | NoWriter = NoWriter(folder)
+    writer: runs.RunWriter | processes.NoWriter = processes.NoWriter(folder)
     if team.is_first:
         writer = runs.RunWriter(folder, keep_bytes=saved[1]["metrics_bytes"] if saved else None)
     if config.trackers:
         try:  # in the run's folder, once it is there
-            begin_trackers(accelerator, {"run": folder.name, **runs.flat(content)})
+            processes.begin_trackers(accelerator, {"run": folder.name, **runs.flat(content)})
         except InputError:
             writer.discard()
             raise
@@ -120,7 +112,7 @@ def train(
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:
-            end_trackers(accelerator)
+            processes.end_trackers(accelerator)
     if checkpoints and checkpoints.problem:
         row["checkpoint_problem"] = checkpoints.problem
     if not isinstance(writer, runs.RunWriter):
@@ -137,7 +129,7 @@ def train(
     return done
 
 
-def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: Team) -> dict[str, Any]:
+def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: processes.Team) -> dict[str, Any]:
     """The cost columns, measured by the first process while the others wait."""
     found = (
         measure.cost(model, clips.clip_shape, measure.Step(config.recipe.batch), measured=True) if team.is_first else {}
