@@ -53,6 +53,17 @@ def listed(words: Sequence[str], most: int | None = None, what: str = "") -> str
     return " and ".join(words) if len(words) < 3 else f"{separator.join(words[:-1])} and {words[-1]}"
 
 
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(95), duration(600), duration(9000)
+    ('95 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal, or as COLUMNS says; None where output goes into a file or another program."""
     return shutil.get_terminal_size((0, 0)).columns or None

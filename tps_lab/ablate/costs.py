@@ -17,9 +17,10 @@ from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import runs, schema
+from tps_lab.text import duration
 from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import Forecast, duration, forecast
+from tps_lab.training.forecast import Forecast, forecast
 from tps_lab.training.model import build
 
 

@@ -68,8 +68,7 @@ class _Over:
         pass
 
 
-EXECUTORS = ("inline", "local", "ray", "slurm")
-# What `--executor-set` takes, by executor. Those of Slurm are submitit's.
+# The executors, and what `--executor-set` takes for each. Those of Slurm are submitit's.
 OPTIONS: dict[str, dict[str, str]] = {
     "inline": {},
     "local": {},
@@ -96,7 +95,7 @@ def checked(name: str, jobs: int | None, options: Mapping[str, Any]) -> dict[str
         InputError: unknown executor or option, or a number that is none.
     """
     if name not in OPTIONS:
-        raise unknown("executor", name, EXECUTORS)
+        raise unknown("executor", name, OPTIONS)
     most = max(64, 4 * children.cores()) if name == "local" else _MOST_JOBS
     if jobs is not None and not 1 <= jobs <= most:
         raise InputError(f"jobs must be from 1 to {most} with executor {name}, got {jobs}")
@@ -135,10 +134,8 @@ def make(name: str, jobs: int | None, out: Path, **options: Any) -> Executor:
         from tps_lab.ablate.clusters import OnRay
 
         return OnRay(jobs, **options)
-    if name == "slurm":
-        from tps_lab.ablate.clusters import OnSlurm
+    from tps_lab.ablate.clusters import OnSlurm
 
-        # submitit's pickles lie at home, which machines of a cluster share, and not in a group's results
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return OnSlurm(jobs, Path(options.pop("folder", "") or cache / "tps-lab" / "submitit"), **options)
-    raise unknown("executor", name, EXECUTORS)
+    # submitit's pickles lie at home, which machines of a cluster share, and not in a group's results
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return OnSlurm(jobs, cache / "tps-lab" / "submitit", **options)

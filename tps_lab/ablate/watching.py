@@ -15,6 +15,10 @@ from tps_lab.ablate.grid import RunGrid
 from tps_lab.ablate.scheduler import State, Watch
 from tps_lab.progress import in_words
 from tps_lab.results.axes import short
+from tps_lab.results.groups import figure
+from tps_lab.results.metrics import METRICS
+from tps_lab.results.units import Unit, unit_for
+from tps_lab.text import duration
 from tps_lab.text import table as columns
 
 _SHOWN = 30  # rows of the table; the rest is counted
@@ -96,7 +100,7 @@ class Table:
             now = claims.progress(self.out, state.cell.id) if state.status == "running" else {}
             step, steps = now.get("step", 0), now.get("steps", 0)
             spent = time.monotonic() - state.since
-            left = f"{_clock(spent / step * (steps - step))}" if step else ""
+            left = duration(spent / step * (steps - step)) if step else ""
             table.add_row(
                 state.cell.case,
                 str(state.cell.seed),
@@ -116,7 +120,7 @@ class Table:
         fresh = sum(state.status == "done" and not state.kept for state in states)
         left = len(states) - count["done"] - count["failed"]
         if fresh and left:
-            text += f"; about {_clock((time.monotonic() - self.started) / fresh * left)} left"
+            text += f"; about {duration((time.monotonic() - self.started) / fresh * left)} left"
         return text
 
 
@@ -133,11 +137,6 @@ def _result(state: State, short: bool = False) -> str:
         text = "done" if top1 is None else f"{top1:.1f} % on test"
         return f"{text}, kept" if state.kept else text
     return "another process works on it" if state.status == "elsewhere" else state.status
-
-
-def _clock(seconds: float) -> str:
-    minutes, hours = round(seconds) // 60, round(seconds) // 3600
-    return f"{hours}:{minutes % 60:02d} h" if hours else f"{minutes}:{round(seconds) % 60:02d} min"
 
 
 # ---------------------------------------------------------------------- what it found
@@ -164,16 +163,8 @@ def summary(grid: RunGrid, states: Sequence[State]) -> list[dict[str, Any]]:
     return entries
 
 
-def value(row: Mapping[str, Any], measure: str) -> float | None:
-    """A measure by its dotted name; None where a row has none."""
-    found: Any = row
-    for part in measure.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found if isinstance(found, (int, float)) else None
-
-
-def _figures(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float]:
-    values = [found for row in rows if (found := value(row, measure)) is not None]
+def _figures(rows: Sequence[dict[str, Any]], measure: str) -> dict[str, float]:
+    values = [found for row in rows if (found := figure(row, measure)) is not None]
     return {"mean": fmean(values), "low": min(values), "high": max(values)} if values else {}
 
 
@@ -184,6 +175,9 @@ def table(grid: RunGrid, states: Sequence[State]) -> str:
     printed = [name for name in shown if any(name in entry["paper"] for entry in entries)]
     several = len(grid.scale.budgets) > 1
     tuned = list(grid.scale.tune.over) if grid.scale.tune else []
+    kinds = {one.key: one.kind for one in METRICS.values()}
+    units = {name: unit_for(kinds.get(name, "count"), [entry["measures"][name]["mean"] for entry in entries
+                                                       if name in entry["measures"]]) for name in shown}  # fmt: skip
     heads = ["case", *(["steps"] if several else []), *map(short, tuned), "seeds"]
     for name in shown:
         heads.append(name.replace("_pct", " %").replace("_bytes", ""))
@@ -195,20 +189,17 @@ def table(grid: RunGrid, states: Sequence[State]) -> str:
         cells += [str(entry["tuned"].get(key, "")) for key in tuned]
         cells += [f"{entry['seeds']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")]
         for name in shown:
-            cells.append(_printed(name, entry["measures"].get(name)))
+            cells.append(_printed(units[name], entry["measures"].get(name)))
             if name in printed:
                 cells.append(f"{entry['paper'][name]:g}" if name in entry["paper"] else "–")
         rows.append(cells)
     return f"{grid.file.question}\n\n{columns(heads, rows)}"
 
 
-def _printed(name: str, figures: Mapping[str, float] | None) -> str:
+def _printed(unit: Unit, figures: Mapping[str, float] | None) -> str:
     if figures is None:
         return "–"
-    mean, spread = figures["mean"], figures["high"] > figures["low"]
-    if name.startswith("peak_memory"):
-        return f"{mean / 2**30:.3f} GiB"
-    if name in ("macs", "params"):
-        return f"{mean / 1e9:.4f} G" if name == "macs" else f"{mean / 1e6:.3f} M"
-    between = f" ({figures['low']:.1f} to {figures['high']:.1f})" if spread and name.endswith("_pct") else ""
-    return f"{mean:.1f}{between}"
+    mean, low, high = (unit.number(figures[name]) for name in ("mean", "low", "high"))
+    if unit.name == "%":  # as the head says
+        return mean if low == high else f"{mean} ({low} to {high})"
+    return unit.text(figures["mean"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -38,12 +39,17 @@ class Data(Spec):
     licence: ClassVar[str] = "Whose the videos are, and on which terms, their owner says."
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no machine can make clips of. A subclass calls this first.
+        """Refuse numbers that no machine can make clips of, and paths that are none. A subclass calls this first.
 
         Raises:
-            InputError: which number, and what it would take.
+            InputError: which, and what it would take.
         """
         has: dict[str, Any] = {name: getattr(self, name) for name in self.options()}
+        for name, what in (("path", "a folder"), ("only", "a file")):
+            if not isinstance(has.get(name, ""), (str, os.PathLike)):
+                raise InputError(f"{name} must be {what}, got {has[name]!r}")
+            if name in has:
+                object.__setattr__(self, name, os.fspath(has[name]))
         self.check_ranges("data set", has)
         sizes = {name: has[name] for name in ("frames", "size", "short", "margin", "tiles") if name in has}
         side = max(sizes.get("short", 0), sizes.get("size", 0) + 2 * sizes.get("margin", 0)) * sizes.get("tiles", 1)

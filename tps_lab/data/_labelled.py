@@ -98,10 +98,6 @@ class Labelled(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("path", "only"):
-            if not isinstance(getattr(self, name), (str, os.PathLike)):
-                raise InputError(f"{name} must be a path, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, os.fspath(getattr(self, name)))
         if self.sampling not in SAMPLINGS:
             raise unknown("sampling", str(self.sampling), SAMPLINGS)
         if self.decoder not in DECODERS:

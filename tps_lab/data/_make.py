@@ -37,6 +37,7 @@ from tps_lab.data._simulated import (
 )
 from tps_lab.errors import InputError
 from tps_lab.progress import Progress
+from tps_lab.text import duration
 
 
 def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> dict[str, Any]:
@@ -102,8 +103,7 @@ def _done(folder: Path, name: str) -> bool:
 def _say_before(spec: Simulated, folder: Path, scenes: int, jobs: int, progress: Progress) -> None:
     needed = scenes * spec.scene_bytes
     free = shutil.disk_usage(folder).free
-    minutes = scenes * spec.seconds_each / jobs / 60
-    took = f"{60 * minutes:.0f} s" if minutes < 2 else f"{minutes:.0f} minutes"
+    took = duration(scenes * spec.seconds_each / jobs)
     progress.say(
         f"{scenes:,} scenes of {spec.stored} frames of {spec.size}×{spec.size} pixels: {needed / 2**20:,.0f} MiB in "
         f"{folder}, about {took} on {jobs} {'core' if jobs == 1 else 'cores'}"

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,9 +99,6 @@ class VideoFolder(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise InputError(f"path must be a folder, got {self.path!r}")
-        object.__setattr__(self, "path", os.fspath(self.path))
         if self.task not in TASKS:
             raise unknown("task of video-folder", str(self.task), TASKS)
         check(self.task, self.frames)

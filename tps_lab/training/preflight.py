@@ -17,8 +17,9 @@ import torch
 
 from tps_lab import data, measure
 from tps_lab.errors import InputError
+from tps_lab.text import duration
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import TRAINING, duration, forecast, weightless_macs
+from tps_lab.training.forecast import TRAINING, forecast, weightless_macs
 
 LONG_MACS = 1e15  # a training of more than this is looked at before it starts: an hour of a slow GPU
 
