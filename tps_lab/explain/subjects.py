@@ -7,6 +7,7 @@ Positions that a library fixes at training size are kept as that library makes t
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,18 +102,13 @@ class VideoAndText(nn.Module):
             video = int(grid.prod()) // self.cut.merge**2
             ids = torch.tensor([[3, self.config.vision_start_token_id, *[self.config.video_token_id] * video, 4, 5]])
             kinds = 2 * (ids == self.config.video_token_id).int()  # 0 text, 1 image, 2 video
-            known = {"mm_token_type_ids": kinds} if "mm_token_type_ids" in _arguments(self.model) else {}
+            takes_kinds = "mm_token_type_ids" in inspect.signature(self.model.forward).parameters
+            known = {"mm_token_type_ids": kinds} if takes_kinds else {}
             out = self.model(
                 input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values_videos=x, video_grid_thw=grid, **known
             )
             answers.append(out.last_hidden_state[:, -1])
         return torch.cat(answers)
-
-
-def _arguments(model: Any) -> set[str]:
-    import inspect
-
-    return set(inspect.signature(model.forward).parameters)
 
 
 _SEES, _BLIND = "sees order", "order-blind"

@@ -15,7 +15,8 @@ the head.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -58,65 +59,47 @@ class Published:
     explained: str = ""
 
 
-def _swins() -> list[Published]:
-    # (window, name, attention, printed and expected G by size)
-    printed: dict[tuple[str, int], tuple[float, str]] = {
-        ("tiny", 1): (72, ""),
-        ("tiny", 2): (74, ""),
-        ("tiny", 8): (88, ""),
-        ("tiny", 16): (106, ""),
-        ("base", 1): (247, ""),
-        ("base", 2): (252, ""),
-        ("base", 8): (282, _NORMS),
-        ("base", 16): (321, _NORMS),
-    }
-    expected = {
-        "tiny": (72.1, 74.3, 87.8, 105.7),
-        "small": (140.1, 143.7, 165.7, 194.9),
-        "base": (247.2, 252.1, 281.3, 320.4),
-        "large": (552.1, 559.4, 603.3, 661.8),
-    }
-    rows = []
-    for letter, size in zip("TSBL", ("tiny", "small", "base", "large"), strict=True):
+# Swin's letter and size; G for windows of 1, 2, 8 and 16 frames by hand, and as the TPS paper prints them; and what
+# Video Swin's paper prints for 8
+_SWINS: tuple[tuple[str, str, tuple[float, ...], tuple[float | None, ...], float | None], ...] = (
+    ("T", "tiny", (72.1, 74.3, 87.8, 105.7), (72, 74, 88, 106), 87.9),
+    ("S", "small", (140.1, 143.7, 165.7, 194.9), (None,) * 4, 165.9),
+    ("B", "base", (247.2, 252.1, 281.3, 320.4), (247, 252, 282, 321), 281.6),
+    ("L", "large", (552.1, 559.4, 603.3, 661.8), (None,) * 4, None),
+)
+_WINDOWS = (1, 2, 8, 16)
+
+
+def _swins() -> Iterator[Published]:
+    for letter, size, expected, printed, video_swin in _SWINS:
+        backbone, clip = f"swin_{size}_patch4_window7_224", (32, 2)
         names = (f"PST-{letter}", f"PST-{letter}†", f"Swin-{letter} local", f"Swin-{letter} joint")
-        for i, (window, name) in enumerate(zip((1, 2, 8, 16), names, strict=True)):
-            figure, why = printed.get((size, window), (None, ""))
-            rows.append(
-                Published(
-                    f"{name} {window}×7×7",
-                    PST,
-                    f"swin_{size}_patch4_window7_224",
-                    "tps+tcs(order=tcs-tps)" if window < 8 else "spatial",
-                    (32, 2),
-                    figure,
-                    expected[size][i],
-                    temporal_window=window,
-                    views="3×1",
-                    classes=174,
-                    explained=why,
-                )
-            )
-        if letter != "L":
-            figure = {"T": 87.9, "S": 165.9, "B": 281.6}[letter]
-            backbone = f"swin_{size}_patch4_window7_224"
-            row = Published(f"Video Swin-{letter}", VIDEO_SWIN, backbone, "spatial", (32, 2), figure)
-            rows.append(Published(**{**asdict(row), "temporal_window": 8, "views": "3×4", "explained": _NORMS}))
-    return rows
+        for name, window, by_hand, figure in zip(names, _WINDOWS, expected, printed, strict=True):
+            attention = "tps+tcs(order=tcs-tps)" if window < 8 else "spatial"
+            why = _NORMS if letter == "B" and window >= 8 else ""
+            yield Published(f"{name} {window}×7×7", PST, backbone, attention, clip, figure, by_hand, window,
+                            views="3×1", classes=174, explained=why)  # fmt: skip
+        if video_swin is not None:
+            yield Published(f"Video Swin-{letter}", VIDEO_SWIN, backbone, "spatial", clip, video_swin,
+                            temporal_window=8, views="3×4", explained=_NORMS)  # fmt: skip
 
 
-def _vits() -> list[Published]:
-    vit = "vit_base_patch16_224"
-    explained = {"views": "3×1", "explained": _NORMS}
-    four = {"views": "3×4", "explained": _NORMS}
-    return [
-        Published("space-only", TIMESFORMER, vit, "spatial", (8, 1), 141, **explained),  # type: ignore[arg-type]
-        Published("joint", TIMESFORMER, vit, "joint", (8, 1), 180, **explained),  # type: ignore[arg-type]
-        Published("divided", TIMESFORMER, vit, "divided", (8, 1), 196, **explained),  # type: ignore[arg-type]
-        Published("model 1, joint", VIVIT, vit, "joint", (32, 2), 455.2, **four),  # type: ignore[arg-type]
-        Published("model 2, encoder", VIVIT, vit, "factorised-encoder", (32, 2), 284.4, **four),  # type: ignore[arg-type]
-        Published("model 3, self", VIVIT, vit, "factorised-self", (32, 2), 372.3, class_token=False, **four),  # type: ignore[arg-type]
-        Published("model 4, dot", VIVIT, vit, "factorised-dot", (32, 2), 277.1, class_token=False, **four),  # type: ignore[arg-type]
-    ]
+# ViT-B's paper and row, attention, (frames, tubelet), printed G, class token, views
+_VITS: tuple[tuple[str, str, str, tuple[int, int], float, bool, str], ...] = (
+    (TIMESFORMER, "space-only", "spatial", (8, 1), 141, True, "3×1"),
+    (TIMESFORMER, "joint", "joint", (8, 1), 180, True, "3×1"),
+    (TIMESFORMER, "divided", "divided", (8, 1), 196, True, "3×1"),
+    (VIVIT, "model 1, joint", "joint", (32, 2), 455.2, True, "3×4"),
+    (VIVIT, "model 2, encoder", "factorised-encoder", (32, 2), 284.4, True, "3×4"),
+    (VIVIT, "model 3, self", "factorised-self", (32, 2), 372.3, False, "3×4"),
+    (VIVIT, "model 4, dot", "factorised-dot", (32, 2), 277.1, False, "3×4"),
+)
+
+
+def _vits() -> Iterator[Published]:
+    for source, name, attention, clip, printed, class_token, views in _VITS:
+        yield Published(name, source, "vit_base_patch16_224", attention, clip, printed, class_token=class_token,
+                        views=views, explained=_NORMS)  # fmt: skip
 
 
 def published() -> list[Published]:
