@@ -90,8 +90,9 @@ def several(rows: Sequence[Facts], impossible: Mapping[str, str]) -> str:
             best = {name: [str(row["roofline"][device][kind]["ms"]) for kind in kinds]
                     for name, row in zip(names, rows, strict=True)}  # fmt: skip
             lines.append(_table(kinds, best))
-        missing = {name: _not_the_usual(row) for name, row in zip(names, rows, strict=True)}
-        lines += [f"{name}: {figure}: {why}" for name, all_ in missing.items() for figure, why in all_.items()]
+        missing = [(name, *one) for name, row in zip(names, rows, strict=True) for one in row["missing"].items()]
+        # but for what is so wherever nothing was run
+        lines += [f"{name}: {figure}: {why}" for name, figure, why in missing if not why.startswith("not measured")]
     lines += [""] * bool(rows and impossible)
     return "\n".join([*lines, *(f"{name}: {why}" for name, why in impossible.items())])
 
@@ -249,11 +250,6 @@ def _shares(parts: Sequence[Part], whole: Sequence[int]) -> list[str]:
     share = [f"{100 * mine / all_:.1f}" if all_ else "–" for mine, all_ in zip(_sums(parts), whole, strict=True)]
     mib = [f"{size / 2**20:.1f}" for size in (moved, moved_both, kept)]
     return [f"{forward / 1e9:.3f}", f"{both / 1e9:.3f}", share[1], mib[0], mib[1], share[3], mib[2], share[4]]
-
-
-def _not_the_usual(row: Facts) -> dict[str, str]:
-    """What is missing, but for what is so wherever nothing was run."""
-    return {figure: why for figure, why in row["missing"].items() if not why.startswith("not measured")}
 
 
 def _giga(count: int | None) -> str:

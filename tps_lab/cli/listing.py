@@ -11,62 +11,46 @@ import numpy as np
 from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.specs import Spec
 
-
-def _patterns() -> list[dict[str, Any]]:
-    return [{"name": p.name, "about": p.note, "tile": p.text, "frames_mixed": p.frames_mixed} for p in gallery.values()]
+KINDS = ("patterns", "attention", "data", "backbones", "ablations", "recipes", "settings", "executors")
 
 
-def _attention() -> list[dict[str, Any]]:
-    from tps_lab.attention import variants
+def entries(kind: str) -> list[dict[str, Any]]:
+    """What there is of one of `KINDS`: name, about, and what such a thing has besides."""
+    if kind == "patterns":
+        return [
+            {"name": p.name, "about": p.note, "tile": p.text, "frames_mixed": p.frames_mixed} for p in gallery.values()
+        ]
+    if kind == "attention":
+        from tps_lab.attention import variants
 
-    return [{**entry, "stated": cls.stated} for entry, cls in zip(_specs(variants()), variants().values(), strict=True)]
+        return [_spec(name, cls) | {"stated": cls.stated} for name, cls in variants().items()]
+    if kind == "data":
+        from tps_lab.data import data_sets
 
+        return [_spec(name, cls) for name, cls in data_sets().items()]
+    if kind == "backbones":
+        from tps_lab.backbones import PAPER, SMALL, backbones
 
-def _data() -> list[dict[str, Any]]:
-    from tps_lab.data import data_sets
+        about = dict.fromkeys(SMALL, "small, ours") | dict.fromkeys(PAPER, "the TPS paper's, 32 frames, tubelet 2")
+        return [{"name": name, "about": about.get(name, "timm")} for name in backbones()]
+    if kind == "ablations":
+        from tps_lab.ablate import grid
 
-    return _specs(data_sets())
+        return [{"name": str(file), "about": grid.about(file)} for file in grid.find()]
+    if kind == "recipes":
+        from tps_lab import recipes
 
+        return [{"name": name, "about": recipes.about(name)} for name in recipes.names()]
+    if kind == "settings":
+        from tps_lab.training.config import keys
 
-def _specs(known: Mapping[str, type[Spec]]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
-        for name, cls in known.items()
-    ]
-
-
-def _backbones() -> list[dict[str, Any]]:
-    from tps_lab.backbones import PAPER, SMALL, backbones
-
-    about = dict.fromkeys(SMALL, "small, ours") | dict.fromkeys(PAPER, "the TPS paper's, 32 frames, tubelet 2")
-    return [{"name": name, "about": about.get(name, "timm")} for name in backbones()]
-
-
-def _ablations() -> list[dict[str, Any]]:
-    from tps_lab.ablate import grid
-
-    return [{"name": str(file), "about": grid.about(file)} for file in grid.find()]
-
-
-def _recipes() -> list[dict[str, Any]]:
-    from tps_lab import recipes
-
-    return [{"name": name, "about": recipes.about(name)} for name in recipes.names()]
-
-
-def _settings() -> list[dict[str, Any]]:
-    from tps_lab.training.config import keys
-
-    inside = "every option of the {}, such as {}; see: tps-lab list {}"
-    more = {
-        "attention.…": inside.format("variant", "attention.pattern=A", "attention"),
-        "data.…": inside.format("data set", "data.frames=8", "data"),
-        "backbone.…": inside.format("backbone", "backbone.depth=6", "backbones"),
-    }
-    return [{"name": key, "about": about} for key, about in (keys() | more).items()]
-
-
-def _executors() -> list[dict[str, Any]]:
+        inside = "every option of the {}, such as {}; see: tps-lab list {}"
+        more = {
+            "attention.…": inside.format("variant", "attention.pattern=A", "attention"),
+            "data.…": inside.format("data set", "data.frames=8", "data"),
+            "backbone.…": inside.format("backbone", "backbone.depth=6", "backbones"),
+        }
+        return [{"name": key, "about": about} for key, about in (keys() | more).items()]
     from tps_lab.ablate.executors import OPTIONS
 
     return [
@@ -75,16 +59,8 @@ def _executors() -> list[dict[str, Any]]:
     ]
 
 
-KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
-    "patterns": _patterns,
-    "attention": _attention,
-    "data": _data,
-    "backbones": _backbones,
-    "ablations": _ablations,
-    "recipes": _recipes,
-    "settings": _settings,
-    "executors": _executors,
-}
+def _spec(name: str, cls: type[Spec]) -> dict[str, Any]:
+    return {"name": name, "about": cls.summary(), "options": {k: str(f.default) for k, f in cls.options().items()}}
 
 
 def text(found: Mapping[str, list[dict[str, Any]]], short: bool) -> str:

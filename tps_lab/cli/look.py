@@ -40,8 +40,7 @@ def list_(
     """
     from tps_lab.cli import listing
 
-    kinds = list(listing.KINDS) if what == "all" else [what]
-    found = {kind: listing.KINDS[kind]() for kind in kinds}
+    found = {kind: listing.entries(kind) for kind in (listing.KINDS if what == "all" else (what,))}
     if json_:
         print_json(found if what == "all" else found[what])
     else:

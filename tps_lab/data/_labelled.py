@@ -270,16 +270,9 @@ class LabelledClips(Clips):
                 continue
             if not options.augment:
                 return _packed(transforms.crops_of(frames, options.size)), entry.label
-            clip = transforms.train_clip(
-                frames,
-                rng,
-                options.size,
-                0.0 if entry.label in self.fixed else options.flip,
-                options.randaugment,
-                options.magnitude,
-                options.erasing,
-            )
-            return _packed([clip]), entry.label
+            flip = 0.0 if entry.label in self.fixed else options.flip
+            changes = options.randaugment, options.magnitude, options.erasing
+            return _packed([transforms.train_clip(frames, rng, options.size, flip, *changes)]), entry.label
         raise InputError(f"{_TRIES} training clips in a row cannot be read: {'; '.join(self.notes[-1:])}")
 
     def _test_clip(self, split: Split, i: int, clips: int, crops: int) -> tuple[Tensor, int]:

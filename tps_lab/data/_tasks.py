@@ -27,6 +27,7 @@ from tps_lab.errors import InputError
 
 SPEEDS = (1, 2, 4)
 _PARTS = 3
+_ORDERS = tuple(itertools.permutations(range(_PARTS)))
 _QUARTERS = 4
 
 
@@ -54,19 +55,6 @@ class Task:
         return REVERSED if len(self.classes) == 2 else reordered(len(self.classes))
 
 
-def _direction(frames: int) -> tuple[tuple[int, ...], ...]:
-    forwards = tuple(range(frames))
-    return forwards, forwards[::-1]
-
-
-def _speed(frames: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(speed * t for t in range(frames)) for speed in SPEEDS)
-
-
-def _orders() -> list[tuple[int, ...]]:
-    return list(itertools.permutations(range(_PARTS)))
-
-
 def _parts(frames: int) -> list[range]:
     """Parts whose lengths differ by one at most, the longer ones first."""
     cuts = [-(-frames * k // _PARTS) for k in range(_PARTS + 1)]
@@ -75,7 +63,7 @@ def _parts(frames: int) -> list[range]:
 
 def _order(frames: int) -> tuple[tuple[int, ...], ...]:
     parts = _parts(frames)
-    return tuple(tuple(t for k in order for t in parts[k]) for order in _orders())
+    return tuple(tuple(t for k in order for t in parts[k]) for order in _ORDERS)
 
 
 def _shift(frames: int) -> tuple[tuple[int, ...], ...]:
@@ -95,10 +83,14 @@ def _fits_shift(frames: int) -> str:
 
 
 TASKS: Mapping[str, Task] = {
-    "direction": Task(("forwards", "backwards"), _direction),
-    "speed": Task(tuple(f"{speed}x" for speed in SPEEDS), _speed, same_frames=False),
+    "direction": Task(("forwards", "backwards"), lambda frames: (tuple(range(frames)), tuple(range(frames))[::-1])),
+    "speed": Task(
+        tuple(f"{speed}x" for speed in SPEEDS),
+        lambda frames: tuple(tuple(speed * t for t in range(frames)) for speed in SPEEDS),
+        same_frames=False,
+    ),
     "order": Task(
-        tuple(" ".join(str(k + 1) for k in order) for order in _orders()),
+        tuple(" ".join(str(k + 1) for k in order) for order in _ORDERS),
         _order,
         fits=lambda frames: "" if frames >= _PARTS else f"{_PARTS} or more",
     ),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,17 +88,31 @@ class _Watch:
     def __call__(self, clips: Tensor) -> list[_Seen]:
         seen: list[_Seen] = []
         self.positions = []
-        parts = dict(self.module.named_modules())
-        handles = []
+
+        def note(where: str, passed: Any) -> None:
+            if (value := _tensor(passed)) is not None:
+                seen.append(_Seen(where, value.detach().clone()))
+
+        def before(where: str, _: nn.Module, args: Any, kwargs: Any) -> None:
+            note(where, [*args, *kwargs.values()])
+
+        def after(where: str, _: nn.Module, args: Any, output: Any) -> None:
+            note(where, output)
+
+        def position(name: str, _: nn.Module, args: Any, kwargs: Any) -> None:
+            for value in [kwargs["position_ids"]] if "position_ids" in kwargs else args:
+                if isinstance(value, Tensor) and not value.is_floating_point() and value.ndim == 3:
+                    self.positions.append((name, value.detach().clone()))
+
+        parts, handles = dict(self.module.named_modules()), []
         for name in self.names:
-            handles.append(parts[name].register_forward_hook(self._after(name, seen)))
+            handles.append(parts[name].register_forward_hook(partial(after, label(name))))
             if name.endswith(".0") and label(name) != name:
-                handles.append(
-                    parts[name].register_forward_pre_hook(self._before(f"before {label(name)}", seen), with_kwargs=True)
-                )
+                begin = partial(before, f"before {label(name)}")
+                handles.append(parts[name].register_forward_pre_hook(begin, with_kwargs=True))
         for name, part in parts.items():
             if "rotary" in type(part).__name__.lower() or "decoderlayer" in type(part).__name__.lower():
-                handles.append(part.register_forward_pre_hook(self._position(name), with_kwargs=True))
+                handles.append(part.register_forward_pre_hook(partial(position, name), with_kwargs=True))
         try:
             with torch.no_grad():
                 self.bench.call(clips)
@@ -105,31 +120,6 @@ class _Watch:
             for handle in handles:
                 handle.remove()
         return seen
-
-    def _after(self, name: str, seen: list[_Seen]) -> Any:
-        def hook(_: nn.Module, args: Any, output: Any) -> None:
-            value = _tensor(output)
-            if value is not None:
-                seen.append(_Seen(label(name), value.detach().clone()))
-
-        return hook
-
-    def _before(self, where: str, seen: list[_Seen]) -> Any:
-        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
-            value = _tensor([*args, *kwargs.values()])
-            if value is not None:
-                seen.append(_Seen(where, value.detach().clone()))
-
-        return hook
-
-    def _position(self, name: str) -> Any:
-        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
-            given = [kwargs["position_ids"]] if "position_ids" in kwargs else args
-            for value in given:
-                if isinstance(value, Tensor) and not value.is_floating_point() and value.ndim == 3:
-                    self.positions.append((name, value.detach().clone()))
-
-        return hook
 
 
 def _tensor(output: Any) -> Tensor | None:

@@ -88,59 +88,38 @@ def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> E
     with torch.no_grad():
         wanted = [model(clip) for clip in clips]
         try:
-            half = files.new_beside(path)
+            with files.whole(path) as half:
+                with _quiet():
+                    run = _written(model, clips[0], half, format)
+                found = [run(clip) for clip in clips]
+                difference = max((a - b).abs().max().item() for a, b in zip(wanted, found, strict=True))
+                largest = max(a.abs().max().item() for a in wanted)
+                if not difference <= _TOLERANCE * max(largest, 1e-3):
+                    raise InputError(
+                        f"the exported {format} model gives other answers: logits differ by {difference:.3g}, "
+                        f"the largest is {largest:.3g}; nothing was written"
+                    )
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-        try:
-            write, read = _WAYS[format]
-            with _quiet():
-                write(model, clips[0], half)
-                run = read(half)
-            found = [run(clip) for clip in clips]
-            difference = max((a - b).abs().max().item() for a, b in zip(wanted, found, strict=True))
-            largest = max(a.abs().max().item() for a in wanted)
-            if not difference <= _TOLERANCE * max(largest, 1e-3):
-                raise InputError(
-                    f"the exported {format} model gives other answers: logits differ by {difference:.3g}, "
-                    f"the largest is {largest:.3g}; nothing was written"
-                )
-            half.replace(path)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-        finally:
-            half.unlink(missing_ok=True)
     return Exported(path, format, shape, batch, difference, largest)
 
 
-def _write_torch(model: nn.Module, clip: Tensor, path: Path) -> None:
-    torch.export.save(torch.export.export(model, (clip,)), path)
-
-
-def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
-    return torch.export.load(path).module()  # type: ignore[return-value]
-
-
-def _write_onnx(model: nn.Module, clip: Tensor, path: Path) -> None:
+def _written(model: nn.Module, clip: Tensor, path: Path, format: str) -> Callable[[Tensor], Tensor]:
+    """Write a file that takes such clips; what runs it, read from the file again."""
+    if format == "torch":
+        torch.export.save(torch.export.export(model, (clip,)), path)
+        return torch.export.load(path).module()  # type: ignore[return-value]
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tps_lab[onnx]'")
+    import onnxruntime
+
     torch.onnx.export(
         model, (clip,), str(path), dynamo=True, external_data=False, input_names=["clip"], output_names=["logits"],
         verbose=False,
     )  # fmt: skip
-
-
-def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda clip: torch.from_numpy(session.run(None, {"clip": clip.numpy()})[0])
-
-
-_WAYS: dict[str, tuple[Callable[..., None], Callable[[Path], Callable[[Tensor], Tensor]]]] = {
-    "torch": (_write_torch, _read_torch),
-    "onnx": (_write_onnx, _read_onnx),
-}
 
 
 @contextmanager
