@@ -98,8 +98,7 @@ def forecast(
         config = config.resolved(clips.size("train"))
     recipe, device = config.recipe, measure.best_device()
     part = math.ceil(recipe.batch / processes / recipe.compute.accumulate)
-    target: Any = device.type  # whose kernels the prediction is of
-    memory = predict(_bare(config, clips), step_of(config, part), target).training
+    memory = _peak_memory(config, clips, part)
     memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
     model: Any = build(config, clips)
     weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -166,6 +165,12 @@ class _AbsentClips:
         # of a collection that is taken whole, what its owners list; `val` is a small part of that
         official = {"train": "train", "test": getattr(self.spec, "evaluated", "")}.get(split, "")
         return int(getattr(self.spec, split, 0) or getattr(self.spec, "official", {}).get(official, 0))
+
+
+def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
+    """Bytes of a training step on this kind of device: the one place that asks for them."""
+    target: Any = measure.best_device().type
+    return predict(_bare(config, clips), step_of(config, part), target).training
 
 
 def step_of(config: RunConfig, clips: int) -> Step:
