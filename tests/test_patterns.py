@@ -260,7 +260,7 @@ def test_a_pattern_of_ones_own_is_an_entry_like_any_other(monkeypatch):
     assert str(stairs) == "stairs"
     assert patterns.add("stairs", [[0, 1], [2, 3]]) == stairs
     for name, tile, says in (
-        ("c", "0 1", "stands for the tile -4 1 2"),
+        ("c", "0 1", "already stands for the tile -4 1 2"),
         ("Bayer", "0 1", "already"),
         ("2nd", "0", "letter"),
     ):

@@ -291,7 +291,7 @@ def add(name: str, tile: str | Sequence[Sequence[int]], note: str = "") -> Shift
     pattern = ShiftPattern(ShiftPattern.parse(tile).tile, name, note)
     folded = {known.casefold(): known for known in gallery} | _ALIASES
     if (known := folded.get(name.casefold())) and gallery[known] != pattern:
-        raise InputError(f"the name '{name}' stands for the tile {gallery[known].text} already: take another")
+        raise InputError(f"the name '{name}' already stands for the tile {gallery[known].text}: choose another")
     gallery[name] = pattern
     return pattern
 

@@ -212,7 +212,7 @@ def test_bad_options_are_refused(text, message):
 
 
 def test_heads_that_two_kinds_cannot_share_are_refused():
-    with pytest.raises(InputError, match="shares the heads out among 2 relations, and this model has 3"):
+    with pytest.raises(InputError, match="divides the heads among 2 relations, and this model has 3"):
         install(Block(12, 3), parse("svg"), GRID, 0, 1)
 
 

@@ -132,7 +132,7 @@ def partition(grid: Grid, group: Labels, region: Labels | None = None, pad: bool
     labels = np.broadcast_to(np.asarray(group(t, h, w)), t.shape)
     _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(set(sizes)) > 1 and not pad:
-        raise InputError(f"groups of unequal sizes {sorted(set(sizes.tolist()))}: not one batched attention")
+        raise InputError(f"one batched attention needs groups of equal size, got sizes {sorted(set(sizes.tolist()))}")
     order = np.argsort(labels, kind="stable")
     # the slot of each token: where its group begins, and its place among the tokens of the group
     place = np.arange(t.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -1,4 +1,4 @@
-"""AIM: a frozen image model whose own attention is used once more, along time; adapters learn.
+"""AIM: a frozen image model whose own attention is used once more, along time; only adapters learn.
 
 Source: Yang et al., ICLR 2023, arXiv 2302.03024, and taoyang1122/adapt-image-models. In every block the attention, its
 weights unchanged, first runs over a patch's place in all frames, with an adapter behind it that starts at zero; then
@@ -18,8 +18,8 @@ from tps_lab.attention._look import Look
 
 @dataclass(frozen=True)
 class AIM(ScheduledVariant):
-    """Each patch attends to its place in all frames, then to its frame, with the same frozen weights; small adapters
-    behind both and beside the MLP learn, and the last norm and the classifier. frozen=false: all weights do.
+    """Each patch attends to its place in all frames, then to its frame, with the same frozen weights. Small adapters
+    behind both and beside the MLP learn, as do the last norm and the classifier; with frozen=false all weights do.
     """
 
     name, title, temporal_position = "aim", "AIM", True

@@ -42,7 +42,7 @@ class Areas(Variant):
     def __post_init__(self) -> None:
         full = (self.full,) if isinstance(self.full, int) else tuple(self.full)
         if not set(full) <= {1, 2, 3, 4} or min(self.time, self.space) < 1:
-            raise InputError(f"{self}: time and space are 1 or more parts, full some of the quarters 1, 2, 3, 4")
+            raise InputError(f"{self}: time and space must be 1 or more, full some of the quarters 1, 2, 3, 4")
         object.__setattr__(self, "full", full)
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:

@@ -29,8 +29,8 @@ class Divided(PositionedVariant):
     The group of token (t, h, w) is (h, w), then t.
 
     Args:
-        class_token: takes part in "space" (the code) or in "both" steps (the formula), where in
-            time, too, it joins every group and its copies are averaged.
+        class_token: takes part in the step in "space" (the code) or in "both" steps (the formula); along time it then
+            joins every group, and its copies are averaged.
     """
 
     name = "divided"

@@ -1,4 +1,4 @@
-"""First and previous frame: what a frame needs to go on as the clip began.
+"""First and previous frame: a frame sees itself, the frame before it and the clip's first frame.
 
 Source: the sparse-causal attention of Wu et al. (Tune-A-Video), ICCV 2023, arXiv 2212.11565, section 3.2, equation
 (4): keys and values come from frame 0 and from the frame before. There the frame itself is no key of its own; here

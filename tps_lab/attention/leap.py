@@ -21,7 +21,7 @@ from tps_lab.attention.channel_shift import channel_shift, channels_shifted
 @dataclass(frozen=True)
 class Leap(ScheduledVariant):
     """Each patch attends to its own frame and to one at a distance that halves from block to block; then some
-    channels of what it found come from the frames beside it.
+    channels of the result come from the frames beside it.
 
     Before the shift, the group of token (t, h, w) at distance s is (t // 2s)·s + t mod s."""
 

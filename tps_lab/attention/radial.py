@@ -22,11 +22,11 @@ from tps_lab.attention.relations import Place, Relation
 
 @dataclass(frozen=True)
 class Radial(Relation):
-    """Each patch attends to its own frame and the two beside it, and of frames further away to a band around its
-    own place, half as wide with every doubling of the distance.
+    """Each patch attends to its own frame and the two beside it, and in frames further away to a band around its
+    own place, which halves in width each time the distance doubles.
 
     Args:
-        sink: frame 0 is seen whole by all.
+        sink: all patches see the whole of frame 0.
     """
 
     name = "radial"

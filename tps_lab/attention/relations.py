@@ -94,8 +94,8 @@ class RelationMixer(Mixer):
             if not (sees_some := seen.any(1)).all():
                 t, h, w = places[:, patches[np.argmin(sees_some)]]
                 raise InputError(
-                    f"{self.name} lets the patch in frame {t}, row {h}, column {w} see nobody, and a softmax needs "
-                    f"somebody: let every patch see itself at least"
+                    f"{self.name} lets the patch in frame {t}, row {h}, column {w} see no patch, and a softmax needs "
+                    f"at least one: let every patch see itself"
                 )
             found[kind, queries >= p, p:] = seen
         return found
@@ -125,8 +125,8 @@ class RelationMixer(Mixer):
         heads, kinds = getattr(attention, "num_heads", 1), len(self.kinds)
         if heads % kinds:
             raise InputError(
-                f"{self.name} shares the heads out among {kinds} relations, and this model has {heads}: take a model "
-                f"whose number of heads {kinds} divides"
+                f"{self.name} divides the heads among {kinds} relations, and this model has {heads}: choose a model "
+                f"whose number of heads is a multiple of {kinds}"
             )
 
     # ------------------------------------------------------------------ as a module

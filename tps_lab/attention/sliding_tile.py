@@ -1,4 +1,4 @@
-"""Sliding tile attention (STA): NATTEN's window, by whole tiles instead of patches.
+"""Sliding tile attention (STA): a window as in NATTEN, but made of whole tiles instead of patches.
 
 Source: Zhang et al., "Fast Video Generation with Sliding Tile Attention", arXiv 2502.04507. All patches of a tile
 see the same tiles, so a mask sorted by tiles has full and empty blocks only, and a block-sparse kernel runs

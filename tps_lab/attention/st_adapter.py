@@ -19,7 +19,7 @@ from tps_lab.attention._look import Look
 @dataclass(frozen=True)
 class STAdapter(ScheduledVariant):
     """A small convolution mixes each patch with its place in the frames before and after, then it attends to its frame
-    with frozen weights; the convolutions learn, and the last norm and the classifier. frozen=false: all weights do.
+    with frozen weights. The convolutions, the last norm and the classifier learn; with frozen=false all weights do.
     """
 
     name, title = "st-adapter", "ST-Adapter"

@@ -1,4 +1,4 @@
-"""Trajectory attention: where has this patch gone in every frame, and what happened on the way?
+"""Trajectory attention: a patch finds its match in every frame, then attends along the path of these matches.
 
 Source: Patrick et al. (Motionformer), NeurIPS 2021, arXiv 2106.05392, section 3 and its released
 code. Per query (s, t) a softmax over the patches of each frame t' gives a trajectory ỹ(s, t, t');
@@ -28,7 +28,7 @@ from tps_lab.errors import unknown
 
 @dataclass(frozen=True)
 class Trajectory(ScheduledVariant):
-    """Each patch looks for its like in every frame by itself, then attends along the path found.
+    """Each patch looks for its match in each frame separately, then attends along the path of these matches.
 
     Args:
         values: the second attention adds up points of the path "projected" (the paper's formula)

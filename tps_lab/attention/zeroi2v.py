@@ -26,7 +26,7 @@ class ZeroI2V(ScheduledVariant):
 
     Args:
         fraction: one n-th of the channels comes from each of them.
-        far: 1 takes from three frames with its own, 2 from five."""
+        far: 1 takes from three frames, its own included; 2 from five."""
 
     name, title, temporal_position = "zeroi2v", "ZeroI2V", True
     rank, looks = 60, {"": Look("#8e6fc1", "p", "dashdot")}
@@ -37,7 +37,7 @@ class ZeroI2V(ScheduledVariant):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.far < 1 or self.fraction <= 2 * self.far:
-            raise InputError(f"{self}: far is 1 or more, fraction more than {2 * self.far}, to keep some of its own")
+            raise InputError(f"{self}: far must be 1 or more, fraction more than {2 * self.far}")
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (KeysFromNearby(fraction=self.fraction, far=self.far),)

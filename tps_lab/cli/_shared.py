@@ -69,7 +69,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 def _plugins(
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A Python file with variants, patterns, data sets or metrics of yours."),
+        typer.Option(metavar="FILE", help="A Python file with your own variants, patterns, data sets or metrics."),
     ] = None,
 ) -> None:
     for file in plugin or []:

@@ -33,7 +33,7 @@ def cost(
         list[str] | None, typer.Argument(metavar="[ATTENTION]...", help="See: tps-lab list attention; or all.")
     ] = None,
     backbone: Annotated[str, typer.Option(help="See: tps-lab list backbones.")] = "vit_micro",
-    same: Annotated[list[str] | None, typer.Option("--attention", help="A variant, as in other commands.")] = None,
+    same: Annotated[list[str] | None, typer.Option("--attention", help="The same as ATTENTION.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Shift pattern, for patch-shift variants.")] = None,
     frames: Annotated[int | None, count("Frames per clip. [default: the backbone's]")] = None,
     tubelet: Annotated[int | None, count("Frames per token along time.")] = None,
@@ -43,9 +43,9 @@ def cost(
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
-    unfused: Annotated[bool, typer.Option("--unfused", help="Attention that keeps its scores in memory.")] = False,
+    unfused: Annotated[bool, typer.Option("--unfused", help="Attention that stores its scores in memory.")] = False,
     every_way: Annotated[
-        bool, typer.Option("--every-way", help="Fused and unfused, with and without checkpointing.")
+        bool, typer.Option("--every-way", help="Every combination of fused or unfused, with or without checkpointing.")
     ] = False,
     views: Annotated[
         str | None, typer.Option(help="Crops x clips of a test, such as 3x4; their total is shown separately.")
@@ -56,12 +56,12 @@ def cost(
     breakdown: Annotated[bool, typer.Option("--breakdown", help="Show costs by operation and by stage.")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="Only compare published multiply-adds with ours.")] = False,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run the models: latency, memory and a third count.")
+        bool, typer.Option("--measure", help="Run the models: latency, memory and a third count of multiply-adds.")
     ] = False,
     compile_: Annotated[
         bool, typer.Option("--compile", help="Measure with torch.compile; compile time is shown separately.")
     ] = False,
-    graphs: Annotated[bool, typer.Option("--graphs", help="Measure CUDA graphs, replayed.")] = False,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Measure replayed CUDA graphs.")] = False,
     rounds: Annotated[int, count("Measured rounds at most.", low=2)] = 40,
     seconds: Annotated[float, amount("About how long each of the three timings may take.")] = 20.0,
     save: Annotated[

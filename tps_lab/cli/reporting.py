@@ -21,7 +21,7 @@ def report(
         list[Path] | None,
         typer.Argument(
             metavar="RUNS",
-            help="Run folders, or folders that hold them; none with --grids makes the overview again from its pages.",
+            help="Run folders, or folders that hold them. With --grids and no folder, only the overview is rewritten.",
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
@@ -36,7 +36,7 @@ def report(
     ] = None,
     scale: Annotated[str, typer.Option(help="Scale of the grids: small or paper.")] = "small",
     baseline: Annotated[str | None, typer.Option(help="Label or case that the others are compared with.")] = None,
-    fewer: Annotated[bool, typer.Option("--fewer", help="Replace a grid's page that shows more runs, too.")] = False,
+    fewer: Annotated[bool, typer.Option("--fewer", help="Also replace pages that show more runs.")] = False,
     force: Force = False,
     json_: Json = False,
 ) -> None:
@@ -76,8 +76,8 @@ def report(
 
 @app.command(epilog="tps-lab compare reports/before/runs reports/after/runs --out reports/difference")
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Runs, of one commit or machine.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Runs of another.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="Runs from one commit or machine.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Runs from another commit or machine.")],
     out: Annotated[Path | None, typer.Option(help="Also write a page, Markdown and CSV to this folder.")] = None,
     force: Force = False,
     json_: Json = False,

@@ -136,7 +136,7 @@ def train(
     again: Annotated[bool, typer.Option("--again", help="Run again even if it is done.")] = False,
     preflight: Annotated[
         bool,
-        typer.Option("--preflight", help="Only check: data, memory, time, disk, one step. Long runs do it anyway."),
+        typer.Option("--preflight", help="Only check data, memory, time, disk and one step; long runs do so anyway."),
     ] = False,
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Only measure which is slower: the model, or reading clips.")
