@@ -21,7 +21,7 @@ const CHALLENGES = [
   {
     title: "Far with few shifts",
     task: "Reach all 16 frames within 4 blocks (shift in every second one) with at most half of the patches shifted.",
-    hints: ["Four blocks hold two layers of patch shift, and what they reach adds up.",
+    hints: ["Four blocks have two layers of patch shift, and their reaches add up.",
       "From frame t a layer reaches t + k − k' for every two offsets k, k' of the tile. Which few offsets differ from each other by many different amounts?",
       "0, 1 and 4 differ by 1, 3 and 4. Try 0, 1, 4 and 6 on a 2×4 tile."],
     check(s) {
@@ -40,9 +40,9 @@ const CHALLENGES = [
     },
   },
   {
-    title: "Half of the clip stays silent",
+    title: "Half of the clip stays out of reach",
     task: "Use at least three different offsets, so that half of the 16 frames is never reached, however many blocks there are.",
-    hints: ["An offset leads from a frame to another, some steps away. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
+    hints: ["The difference of two offsets is a step from one frame to another. Which steps never lead from an even frame to an odd one?", "Use even offsets only, and an even number of frames."],
     check(s, facts) {
       const unreached = facts.unreached.length, offsets = facts.frames_mixed;
       return { solved: s.frames === 16 && s.blocks >= 8 && unreached >= 8 && offsets >= 3,
@@ -51,15 +51,15 @@ const CHALLENGES = [
   },
   {
     title: "Four moments, evenly",
-    task: "Mix exactly four frames so evenly that the unevenness is 0: every 3×3 neighbourhood holds each offset in its overall share.",
-    hints: ["A 2×2 tile cannot: a 3×3 neighbourhood holds some cells of it twice, some once and one four times.", "In a 3×3 tile every 3×3 neighbourhood is the whole tile, only moved."],
+    task: "Mix exactly four frames so evenly that the unevenness is 0: each offset has the same share of every 3×3 neighbourhood as of the whole.",
+    hints: ["A 2×2 tile cannot do it: a 3×3 neighbourhood holds one of its cells four times, two of them twice and one once.", "In a 3×3 tile every 3×3 neighbourhood is the whole tile, only moved."],
     check(s, facts) {
       return { solved: facts.frames_mixed === 4 && facts.unevenness < 1e-9, said: `${facts.frames_mixed} frames are mixed, and the unevenness is ${(100 * facts.unevenness).toFixed(0)} points.` };
     },
   },
   {
     title: "Where does the clip begin?",
-    task: "On a circular border a model of this kind cannot tell which frame is the first. Make one that can, and let every patch still be in its receptive field after 6 blocks.",
+    task: "With a circular border such a model cannot tell which frame is the first. Make one that can, and whose receptive field still covers every patch after 6 blocks.",
     hints: ["A circle has no beginning. Which borders do not wrap around?", "Choose the border “edge” in the settings, and a tile that reaches far, such as C or D."],
     check(s, facts) {
       const share = shareOf(receptiveFieldAfter(s, 6));
@@ -68,12 +68,12 @@ const CHALLENGES = [
   },
   {
     title: "Time runs backwards",
-    task: "Leave clips as they are, and change only the mosaic so that the model TPS-C takes most motions for their reverse: right for left, grow for shrink.",
+    task: "Leave clips as they are, and change only the mosaic, so that the model TPS-C mistakes most motions for their reverse: right for left, grow for shrink.",
     hints: ["With tile C, a patch with offset +1 shows the frame before. In a clip played backwards, that is the frame after.", "Flip the sign of every offset of C."],
     check(s, facts, accuracy) {
       if (!accuracy || accuracy.model !== "opposites/tps" || accuracy.order !== "filmed") return { solved: false, said: "Choose the model TPS-C and frames as filmed, and let it go through the clips." };
       const reverse = accuracy.reverse / accuracy.done;
-      return { solved: accuracy.done >= 60 && reverse > 0.8, said: `Of ${accuracy.done} clips it takes ${percent(reverse)} for their reverse.` };
+      return { solved: accuracy.done >= 60 && reverse > 0.8, said: `Of ${accuracy.done} clips it mistakes ${percent(reverse)} for their reverse.` };
     },
   },
 ];

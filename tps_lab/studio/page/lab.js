@@ -96,7 +96,7 @@ function lastMixing(kind, depth) {
   return depth - 1;
 }
 
-/** The clip's frames in a row; with `seen`, how much the patch that asks looks at each patch of its mixed frame. */
+/** The clip's frames in a row; with `seen`, how much the query patch looks at each patch of its mixed frame. */
 function drawStrip(canvas, state, tile, seen, kind) {
   const wide = canvas.clientWidth > 700 || !seen, across = wide ? 16 : 8, scale = 3, cell = SIZE * scale, gap = 4, place = PATCH * scale;
   canvas.width = across * (cell + gap) - gap;

@@ -287,7 +287,7 @@ function drawSide(k, found) {
   drawPicture(k);
   if (!found) return;
   const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
-  const means = { "any order": "nothing can be learnt from motion: frames never meet", turning: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
+  const means = { "any order": "frames never meet, so nothing can be learnt from motion", turning: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
     ["Frames mixed", found.frames_mixed, "distinct frames in one mixed frame"],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
@@ -330,7 +330,7 @@ function drawReceptiveFields(found) {
   });
 }
 
-/** The patch that asks, in a layer of each pattern and in a block of every other way. */
+/** The query patch, in a layer of each pattern and in a block of every other way. */
 function drawWays() {
   const token = (state.frame * state.rows + state.asks.h) * state.columns + state.asks.w, total = state.frames * state.rows * state.columns;
   $("ways-said").textContent = `It is patch (${state.asks.h}, ${state.asks.w}) of frame ${state.frame}.`;

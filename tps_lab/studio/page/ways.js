@@ -1,4 +1,4 @@
-// Other ways of mixing space and time: whom the patch that asks meets in a block. Tests hold them equal to the package's.
+// Other ways of mixing space and time: whom the query patch meets in a block. Tests hold them equal to the package's.
 "use strict";
 
 /** Whether `key` is in a window around `query` that covers about half of the axis, pushed inside at its ends. */
@@ -24,7 +24,7 @@ const WAYS = {
   natten: ["NATTEN", "a window around it, in space and time", (s, q, k) => near(q.t, k.t, s.frames) && near(q.h, k.h, s.rows) && near(q.w, k.w, s.columns)],
   causal: ["Frame-causal", "its own frame and all earlier ones", (s, q, k) => k.t <= q.t],
   "first-and-previous": ["First and previous frame", "its own frame, the one before, and the first", (s, q, k) => k.t === q.t || k.t === q.t - 1 || k.t === 0],
-  radial: ["Radial", "the further away a frame, the less of it", radial],
+  radial: ["Radial", "frames nearby, and ever narrower bands of frames further away", radial],
 };
 
 /** The patches, one byte each, that patch `asks` of frame s.frame meets; `meets` is (s, query, key) → whether it does. */
