@@ -147,6 +147,10 @@ class LiveBytes(TorchDispatchMode):
         self._known: dict[int, tuple[Part, int, int]] = {}  # storage → part, bytes as rounded, number
         self._storages = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would tell its compiler at every call to stay out, which takes longer than most of them
+
     def track(self, tensors: Iterable[Any]) -> None:
         """Count the storages of these tensors until they are freed; each once."""
         for tensor in tensors:

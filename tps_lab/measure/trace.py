@@ -136,6 +136,10 @@ class Recorder(TorchDispatchMode):
         self._paths: list[str] = [""]
         self._alive: list[Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in LiveBytes
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is WHICH_DEVICE:
             return args[0].device
