@@ -55,7 +55,8 @@ def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
             labels = named.setdefault(line, [])
             labels += [group.label] if group.label not in labels else []
             titles[line] = variant.title
-    return [(", ".join(labels) if len(labels) < 7 else titles[line], line) for line, labels in named.items()]
+    short = {line: len(labels) < 7 and not any("," in label for label in labels) for line, labels in named.items()}
+    return [(", ".join(labels) if short[line] else titles[line], line) for line, labels in named.items()]
 
 
 def known_variant(group: Group) -> Variant | None:
