@@ -18,7 +18,7 @@ def make(made: Made) -> None:
     parts = [
         "# Command line",
         "",
-        f"Written from the commands as they are. {len(program.commands)} commands; each has `--help`. "
+        f"This page is made from the commands. There are {len(program.commands)}; each has `--help`. "
         "Exit codes: 0 done, 1 some runs failed (the rest is kept), 2 bad input, 130 interrupted.",
         "",
         *_options(program),

@@ -28,7 +28,7 @@ def make(made: Made) -> None:
     about = {
         "Partitions": "Tokens fall into groups, and those of one group meet. The formula is the group's number.",
         "Relations": "A rule for every pair: may this query look at that key? The formula is the code.",
-        "Neither": "They move channels, split heads or nest softmaxes. Facts that no formula gives are stated by hand.",
+        "Neither": "Channels move, heads split or softmaxes nest. Facts that no formula gives are stated by hand.",
     }
     parts = [
         "---\nhide: [toc]\n---\n",
@@ -38,7 +38,7 @@ def make(made: Made) -> None:
         "the code. One of your own [is one file](../how/variant.md).",
         "",
         "A picture shows two blocks of a small model, and below them the receptive field after both. A box is a frame, "
-        "a filled cell a patch that the outlined one looks at. Pale patches come in through others.",
+        "a filled cell a patch that the outlined one looks at. Pale patches are reached through other patches.",
         "",
     ]
     spatial = known["spatial"]()
@@ -217,8 +217,8 @@ def _patterns(made: Made) -> None:
             f"{100 * judge.evenness_gap(p):.0f} |"
             for name, p in gallery.items()
         ), "",
-        "*Unevenness* is how far an offset's share of some 3×3 neighbourhood is from its share of the whole. Shifting "
-        "costs no multiply-add: all of these cost O(N²T), as spatial attention does.", "",
+        "*Unevenness* is the largest gap between an offset's share of a 3×3 neighbourhood and its share of the whole. "
+        "Shifting costs no multiply-add: all of these cost O(N²T), as spatial attention does.", "",
     ]  # fmt: skip
     for name, pattern in gallery.items():
         figure = Figure(figsize=(6.4, 3.1), layout="constrained")
@@ -234,7 +234,7 @@ def _patterns(made: Made) -> None:
             "```", pattern.text.replace(" / ", "\n"), "```", "",
         ]  # fmt: skip
     parts += [
-        "## Your own", "", "Write a tile where a name is asked for:", "",
+        "## Your own", "", "Write a tile in place of a name:", "",
         "```sh", 'tps-lab pattern "0 2 / -2 0" --frames 8',
         'tps-lab studio "0 2 / -2 0"', "```", "",
     ]  # fmt: skip

@@ -124,45 +124,47 @@ def _torchinfo(model: Any, clip: Any) -> float:
 COUNTERS: dict[str, Counter] = {
     "closed form (tps_lab)": Counter(
         "tps_lab", 1, _closed,
-        "The reference: linear layers, convolutions and attention products, padded places included.",
+        "The reference: linear layers, convolutions and attention products, including those on padding.",
     ),
     "fvcore with tps_lab's handlers": Counter(
-        "fvcore", 1, _fvcore_ours, "The same: fused attention gets a formula, norms and pooling are left out."
+        "fvcore", 1, _fvcore_ours,
+        "The same, because we add a formula for fused attention and leave out norms and pooling."
     ),
     "torch FlopCounterMode with tps_lab's formulas": Counter(
-        "torch", 2, _torch_ours, "The same: the fused CPU kernel gets a formula; its unit is twice the multiply-add."
+        "torch", 2, _torch_ours,
+        "The same, because we add a formula for the fused CPU kernel; a multiply-add counts as two here."
     ),
     "fvcore as it comes": Counter(
         "fvcore", 1, _fvcore_plain,
-        "Fused attention has no formula there and counts 0, while norms (and pooling), which others leave out, count.",
+        "It has no formula for fused attention, which counts 0. It counts norms and pooling, which others leave out.",
     ),
     "torch FlopCounterMode as it comes": Counter(
         "torch", 2, _torch_plain,
-        "Before torch 2.15 the fused CPU kernel has no formula and counts 0; where the CPU does without it (TinyViT's "
-        "bias), and on CUDA, whose kernels have formulas, it is right.",
+        "Before torch 2.15 the fused CPU kernel has no formula and counts 0. It is right where the CPU uses another "
+        "kernel (TinyViT's bias), and on CUDA, whose kernels have formulas.",
     ),
     "torch.profiler with_flops": Counter(
         "torch", 2, _profiler,
-        "It knows matrix products and convolutions, and elementwise sums and products besides, but no fused attention.",
+        "It counts matrix products, convolutions, and elementwise sums and products, but no fused attention.",
     ),
     "thop": Counter(
         "thop", 1, _thop,
-        "It hooks modules of known classes, so attention products count 0; norms of torch's own classes are added, "
-        "those of timm's are not.",
+        "It hooks modules of known classes, so attention products count 0. It adds norms of torch's own classes but "
+        "not timm's.",
     ),
     "ptflops, pytorch backend": Counter(
         "ptflops", 1, _ptflops("pytorch"),
-        "It hooks modules and patches functions, but not fused attention, which counts 0; norms, activations, biases "
-        "and sums are added.",
+        "It hooks modules and patches functions, but not fused attention, which counts 0. It adds norms, activations, "
+        "biases and sums.",
     ),
     "ptflops, aten backend": Counter(
         "ptflops", 1, _ptflops("aten"),
-        "It counts the dispatcher's matrix products and convolutions, and elementwise operators; fused attention is 0.",
+        "It counts the dispatcher's matrix products, convolutions and elementwise operators; fused attention counts 0.",
     ),
     "torchinfo": Counter(
         "torchinfo", 1, _torchinfo,
-        "For a linear layer it multiplies the weights by the batch and not by the tokens, and what has no weights "
-        "(attention products) counts 0; convolutions are right.",
+        "For a linear layer it multiplies the weights by the batch, not by the tokens. What has no weights, such as "
+        "attention products, counts 0. Convolutions are right.",
     ),
 }  # fmt: skip
 

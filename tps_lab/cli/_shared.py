@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = App(
     cls=Groups,
     name="tps-lab",
-    help="What does a way of mixing space and time buy, and what does it cost?",
+    help="What does each way of mixing space and time buy, and what does it cost?",
     epilog="Begin with: tps-lab quickstart",
     no_args_is_help=True,
     add_completion=False,

@@ -91,7 +91,7 @@ def quickstart(
         raise KeyboardInterrupt
     if not asked.quiet:
         print("writing the report …", file=sys.stderr)
-    title = "What does a way of mixing space and time buy, and what does it cost?"
+    title = "What does each way of mixing space and time buy, and what does it cost?"
     page = report.build(finished, out, title=title, command=runs.command(), extra_figures=_mixed_clip(finished))
     finish(finished, page, json_)
     if stopped:
