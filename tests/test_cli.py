@@ -257,7 +257,7 @@ def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
     import time
 
     code = "from tps_lab.cli import main; main()"
-    steps = ["--set", "recipe.steps=150", *TINY[2:]]
+    steps = ["--set", "recipe.steps=60", *TINY[2:]]
     arguments = ["quickstart", "--out", str(tmp_path), "--timing-seconds", "0", "--jobs", "1", *steps]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],

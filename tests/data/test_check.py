@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from here import here
 from layouts import LAYOUTS, clip
 from small_videos import encode
 
@@ -47,9 +48,8 @@ def test_everything_wrong_is_named_and_counted(damaged: Path) -> None:
 
 def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> None:
     file = tmp_path / "usable.txt"
-    command = [sys.executable, "-m", "tps_lab.cli", "data", "check", str(damaged), "--frames", "8", "--json",
-               "--fix-list", str(file)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["data", "check", str(damaged), "--frames", "8", "--json", "--fix-list", str(file)]
+    done = subprocess.run([sys.executable, "-m", "tps_lab.cli", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["fix_list"] == {"file": str(file), "clips": 6}
     clips = data.parse("ucf101", path=str(damaged), only=str(file), holdout=0, frames=4, size=16, short=16).opened()
@@ -57,7 +57,7 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
     clips.batch("train", torch.arange(5))
     assert not clips.broken
     content = file.read_text()
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = here(*command)
     assert again.returncode == 2
     assert "is not overwritten" in again.stderr
     assert file.read_text() == content
@@ -156,8 +156,6 @@ def test_errors(tmp_path: Path) -> None:
         check(tmp_path, "ssv3")
     with pytest.raises(InputError, match="unknown option of data set 'ucf101' 'fld'; did you mean 'fold'"):
         check(LAYOUTS["ucf101"](tmp_path / "set"), fld=2)
-    done = subprocess.run(
-        [sys.executable, "-m", "tps_lab.cli", "data", "check", str(tmp_path / "gone")], capture_output=True, text=True
-    )
+    done = here("data", "check", tmp_path / "gone")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tps-lab: cannot open the folder")

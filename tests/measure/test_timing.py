@@ -2,12 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from here import here
 
 from tps_lab import create_model, measure
 from tps_lab.errors import InputError
@@ -184,13 +183,9 @@ def test_conditions_are_read_and_what_is_not_told_is_none():
 
 
 def test_the_command_prints_only_json_and_saves_all_calls(tmp_path):
-    run = [sys.executable, "-W", "ignore", "-m", "tps_lab.cli", "cost", "spatial", "tps", "--measure"]
-    done = subprocess.run(
-        [*run, "--rounds", "6", "--seconds", "2", "--json", "--save", str(tmp_path / "new" / "calls.json")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = ["cost", "spatial", "tps", "--measure", "--rounds", 6, "--seconds", 2, "--json"]
+    done = here(*run, "--save", tmp_path / "new" / "calls.json")
+    assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert all(row["latency_ms"]["median"] > 0 for row in facts["rows"])
     assert facts["ratio"]["latency_ms"]["tps"]["median"] > 0

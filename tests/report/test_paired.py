@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from here import here
 from made_up import VARIANTS, MadeUp, made_up
 
 from tps_lab import report, viz
@@ -152,12 +151,7 @@ def test_compare_from_the_command_line(tmp_path: Path) -> None:
         (folder / "row.json").write_text(json.dumps(made.row))
         runs.write_predictions(folder, *made.predictions)  # type: ignore[attr-defined]
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    code = "from tps_lab.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "compare", tmp_path / "a", tmp_path / "b", "--json"],
-        capture_output=True,
-        text=True,
-    )
+    done = here("compare", tmp_path / "a", tmp_path / "b", "--json")
     assert json.loads(done.stdout)["compared"][0]["verdict"] == "same answers"
 
 

@@ -129,8 +129,9 @@ def test_an_unfinished_folder_is_set_aside_not_lost(tmp_path):
 
 
 def test_results_read_back_as_a_frame(tmp_path):
+    measured = COST | {"latency_ms": {"median": 2.0, "iqr": 0.1}, "peak_memory_bytes": {"training": 9, "inference": 5}}
     for seed in (0, 1):
-        train(make(SMALL | {"seed": seed}), tmp_path)
+        train(make(SMALL | {"seed": seed}), tmp_path, cost=measured)
     frame = runs.load(tmp_path)
     assert frame["seed"].tolist() == [0, 1]
     assert {"top1_pct", "latency_ms.median", "peak_memory_bytes.training"} <= set(frame.columns)
