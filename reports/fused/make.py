@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tps_lab.errors import InputError
-from tps_lab.viz.style import INK, QUIET, looks, plain_log, styled
+from tps_lab.viz.style import INK, QUIET, looks, plain_log, points, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -308,18 +308,13 @@ def over_frames(rows: Sequence[Mapping[str, Any]], time: str, clock: str, memory
                 for fused in (True, False):
                     chosen = [r for r in rows if (r["label"], r["size"], r["fused"]) == (label, size, fused)]
                     chosen = [r for r in chosen if r.get(key)]
-                    look = used[label]
-                    ax.plot(
-                        [row["frames"] for row in chosen],
-                        [row[key] / divisor for row in chosen],
-                        color=look.colour,
-                        linestyle="-" if fused else (0, (2, 2)),
-                        marker=look.marker,
-                        markersize=look.marker_size(5.5),
-                        markerfacecolor=look.colour if fused else "white",
-                        linewidth=1.4,
-                        clip_on=False,
-                    )
+                    look, lengths = used[label], [row["frames"] for row in chosen]
+                    how = points(look, 5.5, look.colour) | {
+                        "linestyle": "-" if fused else (0, (2, 2)),
+                        "linewidth": 1.4,
+                    }
+                    how["markerfacecolor"] = look.colour if fused else "white"
+                    ax.plot(lengths, [row[key] / divisor for row in chosen], **how, clip_on=False)
             if key == memory:
                 _gpu_sizes(ax)
         panels[0].set_ylabel(title)

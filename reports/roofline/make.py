@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.viz.style import QUIET, looks, new_axes, plain_log, styled
+from tps_lab.viz.style import QUIET, looks, new_axes, plain_log, points, styled
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
@@ -164,12 +164,9 @@ def picture(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> Any:
     for name, used in zip(names, looks(names), strict=True):
         for work in ("inference", "training"):
             chosen = [row for row in rows if row["attention"] == name and row["work"] == work]
-            ax.plot(
-                [row["estimated_ms"] for row in chosen], [row["measured_ms"] for row in chosen], linestyle="none",
-                marker=used.marker, markersize=used.marker_size(6.5), markeredgecolor=used.colour,
-                markerfacecolor=used.colour if work == "inference" else "white",
-                label=name if work == "inference" else None,
-            )  # fmt: skip
+            fill, label = (used.colour, name) if work == "inference" else ("white", None)
+            both = [row["estimated_ms"] for row in chosen], [row["measured_ms"] for row in chosen]
+            ax.plot(*both, **points(used, 6.5, used.colour), markerfacecolor=fill, label=label)
     everything = [row[key] for row in rows for key in ("estimated_ms", "measured_ms")]
     ends = (min(everything) / 1.5, max(everything) * 1.5)
     ax.plot(ends, ends, color=QUIET, linewidth=1)

@@ -8,7 +8,31 @@ from scipy import stats
 
 from tps_lab import InputError
 from tps_lab.results import statistics as statistics_of
-from tps_lab.results.statistics import bootstrap, compare, compare_all, coverage, simulate
+from tps_lab.results.statistics import compare, compare_all, simulate
+
+
+def bootstrap(right_a, right_b, draws=1000, seed=0):
+    """The percentile interval of a bootstrap over seeds and clips: (low, high) in points."""
+    d = np.asarray(right_a, float) - np.asarray(right_b, float)
+    rng = np.random.default_rng(seed)
+    # how often each seed and each clip is drawn; the mean over both is then one product
+    by_seed = rng.multinomial(d.shape[0], np.full(d.shape[0], 1 / d.shape[0]), draws) / d.shape[0]
+    by_clip = rng.multinomial(d.shape[1], np.full(d.shape[1], 1 / d.shape[1]), draws) / d.shape[1]
+    means = np.einsum("rs,rs->r", by_seed, by_clip @ d.T)
+    return tuple(100 * np.quantile(means, [0.025, 0.975]))
+
+
+def coverage(seeds, studies=2000, clips=200):
+    """How often nothing is found where nothing is (A against A), by the bootstrap and by `compare`."""
+    rng = np.random.default_rng(seeds)
+    inside = {"bootstrap": 0, "compare": 0}
+    for study in range(studies):
+        a, b = simulate(rng, seeds, clips)
+        low, high = bootstrap(a, b, draws=400, seed=study)
+        inside["bootstrap"] += low <= 0 <= high
+        found = compare(a, b)
+        inside["compare"] += found.low <= 0 <= found.high
+    return {name: count / studies for name, count in inside.items()}
 
 
 def test_with_clips_that_do_not_vary_it_is_the_paired_t_test():

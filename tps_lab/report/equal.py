@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tps_lab.attention import parse
-from tps_lab.errors import InputError
 from tps_lab.results.groups import Group, setting_text
 from tps_lab.text import listed
 
@@ -91,7 +89,7 @@ def _is_asked(key: str, asked: set[str]) -> bool:
 
 def _settings(group: Group) -> dict[str, Any]:
     row = group.first
-    found = {key: row.get(key) for key in ("temporal_position", *_PLAIN)} | {"ends": _ends(str(row.get("attention")))}
+    found = {key: row.get(key) for key in ("temporal_position", *_PLAIN)} | {"ends": _ends(group)}
     config = group.runs[0].config or {}
     recipe = config.get("recipe")
     tuned = {str(key).removeprefix("recipe.") for key in row.get("tuned") or {}}
@@ -100,14 +98,12 @@ def _settings(group: Group) -> dict[str, Any]:
     return found
 
 
-def _ends(attention: str) -> str | None:
+def _ends(group: Group) -> str | None:
     """What enters at the ends of the clip under a shift; None where nothing is shifted."""
-    try:
-        variant = parse(attention)
-    except (InputError, TypeError):
+    if group.variant is None:
         return None
-    border = getattr(variant, "border", None)
-    return str(border) if border else _OWN_CONTENT.get(variant.name)
+    border = getattr(group.variant, "border", None)
+    return str(border) if border else _OWN_CONTENT.get(group.variant.name)
 
 
 def _level(key: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tps_lab.attention import Grid, Variant, parse
+from tps_lab.attention import Grid
 from tps_lab.backbones import SMALL
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
@@ -33,12 +33,12 @@ def described(groups: Sequence[Group]) -> list[Described]:
     """One paragraph per variant, with a line per group of it."""
     found: dict[str, Described] = {}
     for group in groups:
-        variant = known_variant(group)
+        variant = group.variant
         name = variant.name if variant else str(group.first.get("variant") or group.attention)
         if name not in found:
             unknown = "This installation does not know the variant, so nothing is derived about it."
             found[name] = Described(variant.title if variant else name, variant.summary() if variant else unknown)
-        facts = [*_mixing(variant, group), _relative_cost(group, groups)]
+        facts = [*_mixing(group), _relative_cost(group, groups)]
         found[name].groups.append((group, [fact for fact in facts if fact]))
     return list(found.values())
 
@@ -48,7 +48,7 @@ def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
     named: dict[str, list[str]] = {}
     titles = {}
     for group in groups:
-        if (variant := known_variant(group)) is None:
+        if (variant := group.variant) is None:
             continue
         line = next(iter((inspect.getdoc(inspect.getmodule(type(variant))) or "").splitlines()), "")
         if line:
@@ -59,17 +59,9 @@ def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
     return [(", ".join(labels) if short[line] else titles[line], line) for line, labels in named.items()]
 
 
-def known_variant(group: Group) -> Variant | None:
-    """The variant object behind a row's text; None for one that lives elsewhere (a plugin's)."""
-    try:
-        return parse(group.attention)
-    except (InputError, TypeError):
-        return None
-
-
 def pattern_of(group: Group) -> ShiftPattern | None:
     """The shift pattern of a group, if it has one."""
-    pattern = getattr(known_variant(group), "pattern", None)
+    pattern = getattr(group.variant, "pattern", None)
     if isinstance(pattern, ShiftPattern):
         return pattern
     try:
@@ -85,7 +77,8 @@ def pattern_text(pattern: ShiftPattern) -> str:
     return f"{frames} in a mixed frame, {100 * share:.0f} % of the patches shifted, reach {span} frames a layer"
 
 
-def _mixing(variant: Variant | None, group: Group) -> list[str]:
+def _mixing(group: Group) -> list[str]:
+    variant = group.variant
     if variant is None:
         return []
     facts = []

@@ -200,11 +200,6 @@ class Overview:
         return "\n".join([*said, str(self.out / "index.html")])
 
 
-def _weight(line: OverviewLine) -> int:
-    """What was tuned first, what was not run last."""
-    return 2 if line.card is None else int(not line.card.tuned)
-
-
 def build_all(
     folders: Sequence[Path],
     grids: Path,
@@ -252,7 +247,10 @@ def build_all(
                 why = f"{error}; it stays (--fewer replaces it)"
         cells = len(grid.runs if grid else now.runs or now.expected().runs)
         lines.append(OverviewLine(now.name, now.file.title, now.file.question, cards.read(folder), cells, why))
-    overview = Overview(files.folder(out), scale, sorted(lines, key=_weight))
+    # what was tuned first, what was not run last
+    overview = Overview(
+        files.folder(out), scale, sorted(lines, key=lambda line: 2 if line.card is None else int(not line.card.tuned))
+    )
     for template, file in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
         files.write_whole(out / file, render(template, {"overview": overview, "command": command}))
     return overview

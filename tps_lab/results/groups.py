@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tps_lab import specs
-from tps_lab.attention import Variant, variants
+from tps_lab.attention import Variant, parse, variants
 from tps_lab.errors import InputError
 from tps_lab.patterns import gallery
 from tps_lab.results.axes import spoken
@@ -99,6 +99,14 @@ class Group:
     @property
     def attention(self) -> str:
         return str(self.first.get("attention") or self.label)
+
+    @cached_property
+    def variant(self) -> Variant | None:
+        """Its attention as an object; None for one that lives elsewhere (a plugin's)."""
+        try:
+            return parse(self.attention)
+        except (InputError, TypeError):
+            return None
 
     @property
     def done(self) -> tuple[RunLike, ...]:

@@ -24,8 +24,7 @@ much, how often the interval holds the true difference (2,000 studies)::
     t, Satterthwaite          88.3 %  92.5 %  95.0 %  95.1 %
     this interval             95.6 %  95.7 %  96.3 %  95.5 %
 
-`coverage` makes the first and the last line; a test repeats a part of them. All agree once there are
-many seeds, and `bootstrap` gives the bootstrap's interval to look at.
+Tests make the first and the last line, with fewer studies. All agree once there are many seeds.
 
 The p value that a claim rests on belongs to the same interval, but is never below 2^(1 - N): with N test
 clips, or scenes, that all differ alike, a coin for each would say as much. So fewer than six of
@@ -39,7 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -169,22 +168,6 @@ def compare_all(
     return [replace(one, permutation_floor=min(1.0, one.permutation_floor * tested)) for one in found]
 
 
-def bootstrap(
-    right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, draws: int = 1000, seed: int = 0
-) -> Any:
-    """The percentile interval of a bootstrap over seeds and clips: (low, high) in points.
-
-    For comparison only: see the module's text for how much it misses with few seeds.
-    """
-    d = _differences(right_a, right_b, clips_per_scene)
-    rng = np.random.default_rng(seed)
-    # how often each seed and each clip is drawn; the mean over both is then one product
-    by_seed = rng.multinomial(d.shape[0], np.full(d.shape[0], 1 / d.shape[0]), draws) / d.shape[0]
-    by_clip = rng.multinomial(d.shape[1], np.full(d.shape[1], 1 / d.shape[1]), draws) / d.shape[1]
-    means = np.einsum("rs,rs->r", by_seed, by_clip @ d.T)
-    return tuple(100 * np.quantile(means, [ALPHA / 2, 1 - ALPHA / 2]))
-
-
 # ---------------------------------------------------------------------- parts
 
 
@@ -290,16 +273,3 @@ def simulate(
         return rng.random((seeds, clips)) < 1 / (1 + np.exp(-chances))
 
     return rights(base + gap), rights(base)
-
-
-def coverage(seeds: int, studies: int = 2000, clips: int = 200) -> dict[str, float]:
-    """How often nothing is found where nothing is (A against A), by the bootstrap and by `compare`."""
-    rng = np.random.default_rng(seeds)
-    inside = {"bootstrap": 0, "compare": 0}
-    for study in range(studies):
-        a, b = simulate(rng, seeds, clips)
-        low, high = bootstrap(a, b, draws=400, seed=study)
-        inside["bootstrap"] += low <= 0 <= high
-        found = compare(a, b)
-        inside["compare"] += found.low <= 0 <= found.high
-    return {name: count / studies for name, count in inside.items()}
