@@ -203,7 +203,6 @@ NO_PICTURES = {
     "group_runs",
     "look",
     "looks",
-    "marker",
     "player",
     "sliders",
     "studio",

@@ -78,7 +78,6 @@ def texts(ax: Any) -> list[str]:
 def test_text_form_and_label_look_the_same(text: str, label: str) -> None:
     assert viz.look(text) == viz.look(label)
     assert viz.colour(text) == viz.look(label).colour
-    assert viz.marker(text) == viz.look(label).marker
 
 
 def test_known_variants_differ_in_colour_and_marker() -> None:

@@ -22,7 +22,7 @@ from tps_lab.viz.on_clips import attention_maps, exploded_cube, mixed_frames
 from tps_lab.viz.plots import complexity, learning_curves, tradeoff
 from tps_lab.viz.reach import attended_sets, coverage, reach_animation, receptive_field, who_sees_whom
 from tps_lab.viz.sliders import player, sliders
-from tps_lab.viz.style import Look, colour, look, looks, marker
+from tps_lab.viz.style import Look, colour, look, looks
 from tps_lab.viz.tuning_curves import best_of_trials, tuning
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "look",
     "looks",
     "main_effects",
-    "marker",
     "memory_over_step",
     "mixed_frames",
     "mosaic",

@@ -85,15 +85,6 @@ def colour(text: str) -> str:
     return look(text).colour
 
 
-def marker(text: str) -> str:
-    """The marker of a variant, by its text form or its label.
-
-    >>> marker("TPS-C")
-    's'
-    """
-    return look(text).marker
-
-
 def looks(texts: Iterable[str]) -> list[Look]:
     """Looks for things that share a picture, all of them different while there are enough.
 
