@@ -22,7 +22,7 @@ from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.results import groups
 from tps_lab.results.groups import by_data, group_runs, student, wilson
-from tps_lab.results.units import unit_for
+from tps_lab.results.metrics import unit_for
 from tps_lab.viz import style
 from tps_lab.viz.labels import place_labels, spread
 from tps_lab.viz.on_clips import mix

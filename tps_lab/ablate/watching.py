@@ -16,8 +16,7 @@ from tps_lab.ablate.scheduler import State, Watch
 from tps_lab.progress import in_words
 from tps_lab.results.axes import short
 from tps_lab.results.groups import figure
-from tps_lab.results.metrics import METRICS
-from tps_lab.results.units import Unit, unit_for
+from tps_lab.results.metrics import METRICS, Unit, unit_for
 from tps_lab.text import duration
 from tps_lab.text import table as columns
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tps_lab.results.groups import SETTINGS, Group, setting_text
-from tps_lab.results.metrics import METRICS, Metric
-from tps_lab.results.units import Unit, unit_for
+from tps_lab.results.metrics import METRICS, Metric, Unit, unit_for
 from tps_lab.text import listed
 from tps_lab.viz.style import Look, looks, marker_path
 

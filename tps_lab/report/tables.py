@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
 from tps_lab.results.groups import SETTINGS, Group, Interval, RunLike, group_runs
-from tps_lab.results.metrics import METRICS
+from tps_lab.results.metrics import METRICS, unit_for
 from tps_lab.results.paired import paper_number
-from tps_lab.results.units import unit_for
 from tps_lab.text import printable, short
 from tps_lab.text import table as as_columns
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tps_lab.results.units import Kind, Unit, unit_for
+from tps_lab.results.metrics import Kind, Unit, unit_for
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import INK, QUIET, insets, new_axes, nothing, styled
 

@@ -11,7 +11,7 @@ import numpy as np
 from tps_lab.results.aggregate import THRESHOLDS, Aggregate
 from tps_lab.results.axes import lines
 from tps_lab.results.groups import Group
-from tps_lab.results.units import Kind, unit_for
+from tps_lab.results.metrics import Kind, unit_for
 from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import (
     CEILING,

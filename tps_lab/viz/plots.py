@@ -13,7 +13,7 @@ import numpy as np
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import unknown
 from tps_lab.results.groups import RunLike, figure, group_runs
-from tps_lab.results.units import Kind, unit_for
+from tps_lab.results.metrics import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
 from tps_lab.viz.style import (
     CEILING,
