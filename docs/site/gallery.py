@@ -79,7 +79,7 @@ def _variant(made: Made, cls: Any, spatial: Any) -> None:
         "## Reach", "", _reach(cls), "",
         *_options(cls),
         "## Source", "", _tidy(_with_links(source)), "",
-        "## File", "", f"`{origin}`, whole:", "", "```python", file.read_text(encoding="utf-8").rstrip(), "```", "",
+        "## File", "", f"All of `{origin}`:", "", "```python", file.read_text(encoding="utf-8").rstrip(), "```", "",
         "## Use", "", "```python", f'model = tps_lab.create_model("vit_tiny_patch16_224", "{cls.name}", frames=8)',
         f'tps_lab.viz.who_sees_whom("{cls.name}")', "```", "",
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def _cost(cls: Any, spatial: Any, source: str) -> list[str]:
         "|---|---:|---:|",
         f"| multiply-adds | {macs / 1e9:.2f} G | {macs / least:.2f} |",
         f"| pairs that may meet | {pairs['allowed'] / 1e6:.1f} M | {pairs['allowed'] / least_pairs['allowed']:.2f} |",
-        f"| pairs that the plain kernel computes | {pairs['executed'] / 1e6:.1f} M "
+        f"| pairs that the plain kernel executes | {pairs['executed'] / 1e6:.1f} M "
         f"| {pairs['executed'] / least_pairs['executed']:.2f} |",
     ]
 

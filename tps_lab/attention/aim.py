@@ -3,7 +3,7 @@
 Source: Yang et al., ICLR 2023, arXiv 2302.03024, and taoyang1122/adapt-image-models. In every block the attention, its
 weights unchanged, first runs over a patch's place in all frames, with an adapter behind it that starts at zero; then
 over the frame, with an adapter behind; and half of an adapter's result is added beside the MLP. Cost O(NT² + N²T).
-With random image weights it means nothing.
+Frozen, it makes sense only with trained image weights.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Space-time areas: the clip in a few large boxes, and joint attention in the last quarter of the blocks.
 
 Source: pull request 121 of facebookresearch/vjepa2 (open, 2026), which has no comparison with pretrained weights.
-The number of areas is ours. Cost O(N²T²) divided by the number of areas, plus that of joint attention in a quarter.
+The number of areas is ours. Cost O(N²T²) divided by the number of areas, plus that of joint attention in a quarter of
+the blocks.
 """
 
 from __future__ import annotations

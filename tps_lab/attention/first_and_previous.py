@@ -1,8 +1,8 @@
 """First and previous frame: a frame sees itself, the frame before it and the clip's first frame.
 
 Source: the sparse-causal attention of Wu et al. (Tune-A-Video), ICCV 2023, arXiv 2212.11565, section 3.2, equation
-(4): keys and values come from frame 0 and from the frame before. There the frame itself is no key of its own; here
-it is, so that a model with image weights keeps what it saw in the frame.
+(4): keys and values come from frame 0 and from the frame before. There a frame does not attend to
+itself; here it does, so that a model with image weights still sees in the frame what it saw before.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Source: Zhang et al., ACM Multimedia 2022, arXiv 2207.05526, and VideoNetworks/LAPS-transformer: frames half a clip
 apart attend as pairs, in the next block a quarter, and so on; then a quarter of the channels of each head's result
 comes from the frame after and a quarter from the one before, zeros at the ends. Cost O(2N²T), twice spatial's.
-The code's levels for 8 frames are 1, 2, 3, 1; ours go round all. Frames without a partner attend by themselves.
+The code's levels for 8 frames are 1, 2, 3, 1; ours take all in turn. Frames without a partner attend by themselves.
 """
 
 from dataclasses import dataclass

@@ -6,10 +6,11 @@ O(NT·P·M²) for windows of P frames and M×M patches.
 
 Moved windows are rolled around the ends of the clip, so that all stay full, and a mask keeps apart
 what does not belong together, as in Swin. Where windows do not divide the clip, we fill them up
-with holes that nobody sees; the released code fills them with zeros that are seen, because it masks
-moved windows only. A clip's class token (Video Swin has none) joins every window and is averaged.
-A plain ViT has no relative position bias, so its windows have none. In a Swin the windows' places
-and moves in space are the model's own, this adds P frames: that is Video Swin, bias table included.
+with padding that no token sees; the released code fills them with zeros that are seen, because it
+masks moved windows only. A clip's class token (Video Swin has none) joins every window and is averaged.
+A plain ViT has no relative position bias, so its windows have none. In a Swin model, the windows' places
+and moves in space are the model's own, and this variant extends them over P frames: that is Video
+Swin, bias table included.
 
 Image weights are kept to float precision where a window holds the whole frame; smaller windows
 see less than the image model did.

@@ -2,10 +2,10 @@
 
 Source: Li et al., "Radial Attention", arXiv 2506.19852, and its code, mit-han-lab/radial-attention, which we
 follow: frames at a distance of 0 or 1 are seen whole, and then the band around a patch's own place, counted along
-the rows of patches one after the other, is half as wide with every doubling of the distance. Where it would fall
-below one patch, the same place is seen in every 2nd, 4th, … frame only. O(M log M) pairs are allowed. The
-code rounds frames up to powers of two and bands to blocks of 128 tokens, which we do not. That all see frame
-0 (`sink`) is in the code.
+the rows of patches one after the other, halves in width each time the distance doubles. Where it would be
+narrower than one patch, the same place is seen in every 2nd, 4th, … frame only. O(M log M) pairs are allowed. The
+code rounds frames up to powers of two and bands to blocks of 128 tokens, which we do not. `sink`, which lets all
+patches see frame 0, is from the code.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ Source: Bertasius et al. (TimeSformer), ICML 2021, arXiv 2102.05095, section 3: 
 F × H/2 × W/2 patches, then a stride of 2 along time and both space axes. The paper gives no code
 for it. "Neighbouring" could mean a window around each patch; here it is the quarter of the frame
 that holds the patch, so that both steps are partitions. Where a number is odd, groups are of
-unequal size and filled up with holes that nobody sees. The first step has weights of its own and a
+unequal size and filled up with padding that no token sees. The first step has weights of its own and a
 zero-initialised output, as the temporal step of divided attention has. Cost O(N²T²·(1/4 + 1/8)).
 
-Image weights are not kept, not even for one frame: the step that has them sees every second patch.
+The image model's answers are not kept, not even for one frame: the step that has the image weights
+sees only every second patch.
 """
 
 from dataclasses import dataclass

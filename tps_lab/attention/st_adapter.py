@@ -1,9 +1,9 @@
-"""ST-Adapter: a frozen image model with small convolutions over time. The control without attention along time.
+"""ST-Adapter: a frozen image model with small convolutions over time. A control: no attention along time.
 
 Source: Pan et al., NeurIPS 2022, arXiv 2206.13559, and linziyi96/st-adapter. Before the attention of every block a
 bottleneck of half the channels with a depthwise convolution over (t, h, w) is added to the patches; its kernel, 3
-frames and 1×1 patches, starts at zero. Cost O(N²T) and C² + 3·C/2 multiply-adds per patch. With random image weights
-it means nothing. The code freezes the last norm too; here it learns.
+frames and 1×1 patches, starts at zero. Cost O(N²T) and C² + 3·C/2 multiply-adds per patch. Frozen, it
+makes sense only with trained image weights. The code freezes the last norm too; here it learns.
 """
 
 from dataclasses import dataclass

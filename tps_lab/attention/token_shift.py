@@ -4,8 +4,8 @@ Source: Zhang et al., ACM Multimedia 2021, arXiv 2108.02432, and its released co
 class token's channels from the frame after and a quarter from the frame before, zeros at the ends
 of the clip, before the attention and again before the MLP of every block. Unlike the channel shifts
 of TSM and TCS it moves the residual stream itself. Then every frame attends by itself, and patches
-learn of other frames from their class token. Cost O(N²T), that of spatial attention, and no
-multiply-add more.
+learn about other frames from their class token. Cost O(N²T), that of spatial attention, without
+an extra multiply-add.
 
 Image weights are not kept, even for equal frames, because of the zeros at the ends; away from them
 equal frames give what the image model does.

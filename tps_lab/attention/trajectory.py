@@ -7,10 +7,10 @@ of joint attention, and projections of every point of every trajectory. The pape
 (Orthoformer) is left out.
 
 The paper projects the values of the second attention; its code, by what it calls a typo, does not.
-`values` has both; the formula is the default, its projection starting as the identity, so that
-equal frames give at first what the image model does. With a class token they do not: as in the
-code, patches do not see it, while it sees the patches as they were, not their trajectories. So in
-the last block a model that reads out its class token has no use for the added projections.
+`values` offers both. The formula is the default, and its projection starts as the identity, so that
+equal frames at first give what the image model gives. With a class token they do not: as in the
+code, patches do not see it, and it sees the patches as they were, not their trajectories. So in the
+last block, a model that reads out its class token makes no use of the added projections.
 """
 
 from __future__ import annotations
