@@ -55,7 +55,7 @@ BUG = """
 ## A released bug
 
 In transformers 5.3.0 the language models of Qwen2-VL and Qwen2.5-VL were given the same temporal position for every
-frame of a video ([issue 45381](https://github.com/huggingface/transformers/issues/45381), mended in [pull request
+frame of a video ([issue 45381](https://github.com/huggingface/transformers/issues/45381), fixed in [pull request
 45400](https://github.com/huggingface/transformers/pull/45400)). Because they read from left to right, they could still
 tell orders apart. So shuffling frames would not have shown the bug; the certificate also checks the positions.
 `python reports/certificates/released_bug.py` installs both versions into separate folders and prints:
