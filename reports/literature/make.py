@@ -64,17 +64,26 @@ def verdict(gap: float, found: Found | None) -> str:
 def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     """Every pair of every table, put to finished runs: once for each setting that answers it."""
     from tps_lab.attention import parse
-    from tps_lab.results.groups import group_runs
+    from tps_lab.results.groups import group_runs, with_trials
     from tps_lab.results.paired import compare_groups
 
+    def setting_of(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["data"], row["backbone"], row.get("weights") or ""
+
+    def model_of(row: dict[str, Any]) -> tuple[str, bool]:
+        return str(parse(row["attention"])), bool(row["temporal_position"])
+
     settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
+    runs = list(runs)
     # trials of a tuning have no test accuracy
-    for group in group_runs(run for run in runs if run.row.get("top1_pct") is not None):
+    tested = [run for run in runs if run.row.get("top1_pct") is not None]
+    trials = [run for run in runs if run.row.get("trial")]
+    for group in group_runs(with_trials(tested, trials, lambda row: (*setting_of(row), *model_of(row), row["steps"]))):
         row = group.first
         if not group.done:
             continue
-        setting = (row["data"], row["backbone"], row.get("weights") or "")
-        settings[setting][str(parse(row["attention"])), bool(row["temporal_position"])][int(row["steps"])] = group
+        setting = setting_of(row)
+        settings[setting][model_of(row)][int(row["steps"])] = group
     rows: list[dict[str, Any]] = []
     # what our runs are compared in, once each, however many papers print it: one family of comparisons a setting
     families: dict[tuple[Any, ...], dict[frozenset[Any], tuple[Any, Any]]] = defaultdict(dict)

@@ -56,7 +56,7 @@ def test_the_one_line_form_of_patch_shift_gives_the_same_groups(tile, grid):
 
 
 def test_groups_of_unequal_sizes_are_refused():
-    with pytest.raises(InputError, match=r"unequal sizes \[10, 20\]"):
+    with pytest.raises(InputError, match=r"equal size, got sizes \[10, 20\]"):
         partition(GRID, lambda t, h, w: np.minimum(w, 1))
 
 

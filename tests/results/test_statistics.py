@@ -1,6 +1,7 @@
 """Paired statistics: known values, honest intervals, and few false claims where there is nothing to find."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from scipy import stats
 
 from tps_lab import InputError
 from tps_lab.results import statistics as statistics_of
-from tps_lab.results.statistics import compare, compare_all, simulate
+from tps_lab.results.groups import group_runs, with_trials
+from tps_lab.results.paired import compare_groups
+from tps_lab.results.statistics import choice_cost, compare, compare_all, simulate
+
+
+class RunOf(SimpleNamespace):
+    """A run of which a comparison reads the row and the answers."""
+
+    def __init__(self, row, **more):
+        super().__init__(row=row, environment={}, path=None, **more)
 
 
 def bootstrap(right_a, right_b, draws=1000, seed=0):
@@ -139,29 +149,32 @@ def test_the_least_permutation_p_is_corrected_as_the_p_beside_it():
         assert found.permutation_p_holm >= found.permutation_floor
 
 
-def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart():
+@pytest.mark.parametrize("curve", [(0.8, 1.6, 1.6, 0.7), (0.8, 1.4, 1.6, 1.1), (1.3, 1.5, 1.6, 1.4)], ids=str)
+@pytest.mark.parametrize("luck", [0.1, 0.3, 0.8])
+def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart(curve, luck):
     """A/A through the tuning: each copy takes the learning rate that validates best, by a seed of its own, and
-    is then compared by fresh seeds. The curve over the rate is the same for both, and steep enough to matter.
+    is then compared by fresh seeds, which both have. The curve over the rate is the same for both, and steep enough
+    to matter.
     """
-    from tps_lab.ablate.grid import choose
-
-    rates, curve = (3e-4, 1e-3, 3e-3, 1e-2), np.array([0.8, 1.6, 1.6, 0.7])
-    studies, seeds, clips = 300, 5, 150
+    studies, seeds, clips = 200, 5, 150
     rng = np.random.default_rng(5)
-    claims = 0
+    claims = {"as chosen": 0, "with the choice's cost": 0}
     for _ in range(studies):
         hard = rng.normal(0, 1.5, clips)
-        luck = rng.normal(0, 0.3, (2, len(rates)))
-        copies = []
-        for copy in range(2):
-            validation = [100 / (1 + np.exp(-(logit + luck[copy, i]))) for i, logit in enumerate(curve)]
-            chosen = choose([((("lr", rate),), pct) for rate, pct in zip(rates, validation, strict=True)]).values
-            logit = curve[rates.index(chosen["lr"])]
-            copies.append(
-                rng.random((seeds, clips)) < 1 / (1 + np.exp(-(logit + hard + rng.normal(0, 0.3, (seeds, 1)))))
-            )
-        claims += compare(*copies).settled
-    assert claims <= stats.binom.ppf(0.999, studies, 0.05)
+        of_seed = rng.normal(0, luck, seeds)  # what is easy for a seed is so for both copies
+        copies, costs = [], []
+        for _ in range(2):
+            found = [100 * np.mean(1 / (1 + np.exp(-(logit + hard + rng.normal(0, luck))))) for logit in curve]
+            logit = curve[int(np.argmax(found))]
+            own = (0.9 * of_seed + 0.4 * rng.normal(0, luck, seeds))[:, None]
+            rights = rng.random((seeds, clips)) < 1 / (1 + np.exp(-(logit + hard + own)))
+            copies.append(rights)
+            costs.append((choice_cost(found, float(100 * rights.mean(1).std(ddof=1))) / 100) ** 2)
+        claims["as chosen"] += compare(*copies).settled
+        claims["with the choice's cost"] += compare(*copies, choices=sum(costs)).settled
+    if luck == 0.8 and curve[0] == 0.8:  # what it is for: one study in six and more claims a difference without it
+        assert claims["as chosen"] > 30
+    assert claims["with the choice's cost"] <= stats.binom.ppf(0.999, studies, 0.05)
 
 
 def test_false_claims_are_rare_where_there_is_nothing_to_find(monkeypatch):
@@ -238,3 +251,31 @@ def test_no_difference_is_no_negative_zero():
     assert str(-same) == str(same) == "+0.0 (+0.0 to +0.0)"
     tiny = compare([[1] * 999 + [0]] * 3, [[1] * 999 + [1]] * 3)
     assert "-0.0" not in str(compare(np.full((3, 4), 0.5), np.full((3, 4), 0.5002))), tiny
+
+
+def test_runs_told_of_their_trials_are_compared_with_the_choice_in_mind():
+    def run(case, seed, right, **more):
+        answers = np.arange(400) % 4
+        said = np.where(np.random.default_rng(seed).random(400) < right, answers, (answers + 1) % 4)
+        row = {"attention": case, "label": case, "seed": seed, "steps": 150, "status": "done", "test_clips": 400}
+        row["top1_pct"] = 100 * float(np.mean(said == answers))
+        return RunOf(row | more, predictions=(said, answers))
+
+    rights = {"spatial": (0.5, 0.56, 0.6, 0.53, 0.64), "joint": (0.42, 0.48, 0.52, 0.45, 0.56)}
+    runs = [run(case, seed, right) for case, some in rights.items() for seed, right in enumerate(some)]
+    trials = [
+        RunOf({"attention": case, "steps": 150, "status": "done", "tuned": {"recipe.lr": lr}, "val_top1_pct": found})
+        for case, curve in {"spatial": (48.0, 50.0), "joint": (50.0, 48.5)}.items()
+        for lr, found in zip((1e-3, 3e-3), curve, strict=True)
+    ]
+    plain = {group.attention: group for group in group_runs(runs)}
+    told = {group.attention: group for group in group_runs(with_trials(runs, trials, lambda row: row["attention"]))}
+    assert plain["spatial"].choice_variance == 0
+    spread = float(np.std(told["spatial"].values("top1_pct"), ddof=1))
+    assert told["spatial"].choice_variance == pytest.approx((choice_cost([48.0, 50.0], spread) / 100) ** 2)
+    before, after = (compare_groups([(groups["joint"], groups["spatial"])])[0].found for groups in (plain, told))
+    assert before.settled
+    assert not after.settled
+    assert after.low < before.low < after.difference == before.difference < before.high < after.high
+    elsewhere = with_trials(runs, trials, lambda row: (row["attention"], row.get("seed")))  # trials of nobody here
+    assert all(group.choice_variance == 0 for group in group_runs(elsewhere))

@@ -20,7 +20,7 @@ from tps_lab.report.about import About
 from tps_lab.report.cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
-from tps_lab.results.groups import As, RowAlone, RunLike
+from tps_lab.results.groups import As, RowAlone, RunLike, with_trials
 from tps_lab.results.runs import OnDamaged, warn
 
 
@@ -123,6 +123,7 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     shown, open_yet = budgets.whole(grid.runs)
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
+    shown = with_trials(shown, trials, lambda row: (row["case"], row.get("steps")))
     said["left_out"] = (*said.get("left_out", ()), *open_yet)
     said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)

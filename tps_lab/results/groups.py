@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from tps_lab.errors import InputError
 from tps_lab.patterns import gallery
 from tps_lab.results.axes import spoken
 from tps_lab.results.metrics import METRICS
+from tps_lab.results.statistics import choice_cost
 from tps_lab.text import short
 
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
@@ -46,6 +47,32 @@ class As:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.run, name)
+
+
+def with_trials(
+    runs: Iterable[RunLike], trials: Iterable[RunLike], case: Callable[[dict[str, Any]], Hashable]
+) -> list[RunLike]:
+    """Runs whose rows hold what the trials found by which their settings were chosen: see `Group.choice_variance`.
+
+    Args:
+        case: from a row what a run and its trials have in common.
+    """
+    found: dict[Hashable, dict[str, list[float]]] = {}
+    for trial in trials:
+        accuracy = figure(trial.row, "val_top1_pct")
+        if trial.row.get("status") == "done" and accuracy is not None:
+            found.setdefault(case(trial.row), {}).setdefault(str(trial.row.get("tuned")), []).append(accuracy)
+    told: list[RunLike] = []
+    for run in runs:
+        by_setting = list(found.get(case(run.row), {}).values())
+        if not by_setting:
+            told.append(run)
+            continue
+        more = {
+            "trials": {"found": [statistics.fmean(some) for some in by_setting], "seeds": min(map(len, by_setting))}
+        }
+        told.append(As(run, run.row | more, run.environment))
+    return told
 
 
 @dataclass(frozen=True)
@@ -175,6 +202,15 @@ class Group:
         if len(values) > 1:
             return student(values)
         return wilson(values[0], int(clips)) if clips else Interval(values[0], values[0], values[0], "")
+
+    @cached_property
+    def choice_variance(self) -> float:
+        """What choosing its settings by trials may have cost: a variance of accuracies from 0 to 1; 0 untuned."""
+        trials, found = self.first.get("trials"), self.values("top1_pct")
+        if not trials or len(found) < 2:
+            return 0.0
+        spread = statistics.stdev(found) / trials["seeds"] ** 0.5
+        return (choice_cost(trials["found"], spread) / 100) ** 2
 
     @property
     def over(self) -> str:

@@ -97,7 +97,15 @@ def compare_groups(pairs: Sequence[tuple[Group, Group]], of: int | None = None) 
     rights = [_rights(one, other) for one, other in pairs]
     sizes = {size for *_, size, why in rights if not why}
     clips_per_scene = sizes.pop() if len(sizes) == 1 else 1
-    found = iter(compare_all([(a, b) for a, b, _, why in rights if not why], clips_per_scene, of))
+    choices = [one.choice_variance + other.choice_variance for one, other in pairs]
+    found = iter(
+        compare_all(
+            [(a, b) for a, b, _, why in rights if not why],
+            clips_per_scene,
+            of,
+            choices=[cost for cost, (*_, why) in zip(choices, rights, strict=True) if not why],
+        )
+    )
     made = [
         Pair(one, other, None if why else next(found), why)
         for (one, other), (*_, why) in zip(pairs, rights, strict=True)

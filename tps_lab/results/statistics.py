@@ -26,6 +26,10 @@ much, how often the interval holds the true difference (2,000 studies)::
 
 Tests make the first and the last line, with fewer studies. All agree once there are many seeds.
 
+Where each variant chose a setting first, such as its learning rate, by trials of few seeds, the choice may not be its
+best: two copies of one variant that choose apart then differ by more than seeds and clips tell. `choice_cost` estimates
+from the trials what that may cost, and its square stands among the shares (t(S-1), as it rests on the spread of seeds).
+
 The p value that a claim rests on belongs to the same interval, but is never below 2^(1 - N): with N test
 clips, or scenes, that all differ alike, a coin for each would say as much. So fewer than six of
 them settle nothing. Beside it stands the exact paired
@@ -102,7 +106,32 @@ class Comparison:
         return f"{self.difference:+z.1f} ({self.low:+z.1f} to {self.high:+z.1f})"
 
 
-def compare(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, over_clips: bool = True) -> Comparison:
+def choice_cost(validation: Sequence[float], spread: float) -> float:
+    """By how much the chosen setting may fall short of the best one that was tried: root mean square, as `spread`.
+
+    The highest validation accuracy is the choice. The true means are taken to lie around what each trial found as
+    accuracies of single seeds lie around theirs, normally with standard deviation `spread`, and nothing else is
+    assumed of them.
+
+    Args:
+        validation: what the trials found, one for each setting.
+        spread: standard deviation of what a trial finds.
+
+    >>> choice_cost([90.0, 50.0], 1.0)
+    0.0
+    >>> round(choice_cost([50.0, 50.0], 1.0), 1)
+    1.0
+    """
+    found = np.asarray(validation, float)
+    if len(found) < 2 or spread <= 0:
+        return 0.0
+    true = np.random.default_rng(0).normal(found, spread, (20_000, len(found)))
+    return float(np.sqrt(np.mean((true.max(1) - true[:, found.argmax()]) ** 2)))
+
+
+def compare(
+    right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, over_clips: bool = True, choices: float = 0.0
+) -> Comparison:
     """Compare two variants on the same seeds and the same test clips.
 
     Args:
@@ -110,6 +139,8 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, ov
         clips_per_scene: so many clips in a row belong together (`Clips.clips_per_scene`).
         over_clips: False says that columns are no clips but accuracies on them, so that nothing can be
             said about other clips; the interval is over seeds alone.
+        choices: what choosing settings beforehand may have cost, as a variance of the difference: the sum of both
+            variants' squared `choice_cost`, accuracies from 0 to 1.
 
     Raises:
         InputError: the shapes differ, or there are no clips.
@@ -119,7 +150,7 @@ def compare(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int = 1, ov
     """
     d = _differences(right_a, right_b, clips_per_scene)
     (seeds, clips), mean = d.shape, float(d.mean())
-    shares = _shares(d)
+    shares = _shares(d) + ([(choices, max(seeds - 1, 1))] if choices else [])
     half = _half(shares, ALPHA)
     floor_of_clips = _floor(clips) if over_clips else 0.0
     if floor_of_clips > ALPHA:
@@ -152,14 +183,17 @@ def compare_all(
     clips_per_scene: int = 1,
     of: int | None = None,
     over_clips: bool = True,
+    choices: Sequence[float] = (),
 ) -> list[Comparison]:
     """`compare` for each pair, the p values corrected for making all of these comparisons (Holm).
 
     Args:
         of: how many comparisons could have been made, if these were chosen by looking at more.
         over_clips: see `compare`.
+        choices: of each pair, see `compare`; none were made where empty.
     """
-    found = [compare(a, b, clips_per_scene, over_clips) for a, b in pairs]
+    costs = choices or [0.0] * len(pairs)
+    found = [compare(a, b, clips_per_scene, over_clips, cost) for (a, b), cost in zip(pairs, costs, strict=True)]
     for index, value in zip(*holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
     for index, value in zip(*holm([one.permutation_p for one in found], of), strict=True):
