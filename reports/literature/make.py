@@ -122,12 +122,11 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     for row in rows:
         one, other = row.pop("both")
         pair = compared[row.pop("family"), frozenset((id(one), id(other)))]
-        if (found := pair.found) is None:
+        if pair.found is None:
             continue
-        ends = [found.difference, found.low, found.high]
-        if pair.group is not one:  # the other paper has them the other way round
-            ends = [-found.difference, -found.high, -found.low]
-        answer = {key: round(value, 2) + 0.0 for key, value in zip(("difference", "low", "high"), ends, strict=True)}
+        found = pair.found if pair.group is one else -pair.found  # another paper has them the other way round
+        ends = {"difference": found.difference, "low": found.low, "high": found.high}
+        answer: Found = {key: round(value, 2) + 0.0 for key, value in ends.items()}
         answer |= {"settled": found.settled, "seeds": found.seeds}
         answered.append(row | answer | {"verdict": verdict(row["gap"], answer)})
     return answered

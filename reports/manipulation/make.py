@@ -103,7 +103,7 @@ def asked(grid: str, sources: Sequence[Path]) -> dict[str, Any] | None:
     """What a grid has found so far at each budget; None: nothing of it ran."""
     from tps_lab.errors import InputError
     from tps_lab.report import grids
-    from tps_lab.results.groups import group_runs, with_trials
+    from tps_lab.results.groups import group_runs
 
     if not sources:
         return None
@@ -112,8 +112,7 @@ def asked(grid: str, sources: Sequence[Path]) -> dict[str, Any] | None:
     except InputError:
         return None
     assert found is not None
-    told = with_trials(found.runs, found.trials, lambda row: (row["case"], row.get("steps")))
-    done = [run for run in told if run.row.get("status") == "done"]
+    done = [run for run in found.told if run.row.get("status") == "done"]
     if not done:
         return None
     budgets = []

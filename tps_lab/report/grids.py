@@ -47,6 +47,11 @@ class GridRuns:
     def _with_status(self, wanted: str) -> int:
         return sum(run.row.get("status") == wanted for run in self.runs)
 
+    @property
+    def told(self) -> list[RunLike]:
+        """Its runs, each with what its case's trials found at its budget, so that comparisons count the choice."""
+        return with_trials(self.runs, self.trials, lambda row: (row["case"], row.get("steps")))
+
     def packed(self) -> bytes:
         """The archive of all that its cells and trials left, and of its record: the grid can go on from it."""
         found = {one.run.path.name: one.run for one in (*self.trials, *self.runs) if isinstance(one, As)}
@@ -120,10 +125,9 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     Raises:
         Fewer: there is such a page.
     """
-    shown, open_yet = budgets.whole(grid.runs)
+    shown, open_yet = budgets.whole(grid.told)
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
-    shown = with_trials(shown, trials, lambda row: (row["case"], row.get("steps")))
     said["left_out"] = (*said.get("left_out", ()), *open_yet)
     said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
