@@ -236,7 +236,7 @@ def _write_png(figure: Figure, file: Path, all_colours: bool) -> None:
     from PIL import Image
 
     written = io.BytesIO()
-    figure.savefig(written, format="png")
+    figure.savefig(written, format="png", pil_kwargs={"compress_level": 0})
     drawn = Image.open(written).convert("RGB")
     with files.whole(file, to_disk=False) as half:
         (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(half)

@@ -62,34 +62,38 @@ def place_labels(
     dot = figure.dpi / 72
     extents = [note.get_window_extent() for note in notes]
     sizes = [(box.width + 2 * dot, box.height + 1 * dot) for box in extents]
-    places = [tuple(map(float, spot)) for spot in ax.transData.transform(np.asarray(points, float))]
-    frame = ax.get_window_extent()
+    places = ax.transData.transform(np.asarray(points, float))
+    frame = _boxes([ax.get_window_extent().extents])
     radius = marker_size / 2 * dot
     markers = [_around(x, y, 2 * radius, 2 * radius) for x, y in places]
-    markers += [_corners(text.get_window_extent()) for text in avoid]
-    strokes = [box for line in lines for box in _beads(ax.transData.transform(np.asarray(line, float)), 2 * dot)]
+    taken = _boxes([*markers, *(text.get_window_extent().extents for text in avoid)])
+    paths = [ax.transData.transform(np.asarray(line, float)) for line in lines]
+    strokes = _boxes([bead for path in paths for bead in _beads(path, 2 * dot)])
 
-    options = [_options(place, wide_high, radius, dot) for place, wide_high in zip(places, sizes, strict=True)]
-    fixed = [[_fixed_cost(box, frame, markers, strokes, far) for box, far in choices] for choices in options]
-    chosen = [min(range(len(costs)), key=costs.__getitem__) for costs in fixed]
+    options = [_boxes(_options(place, wide_high, radius, dot)) for place, wide_high in zip(places, sizes, strict=True)]
+    far = np.repeat(_STEPS, len(_ANGLES)) * dot
+    fixed = [
+        100 * (wide * high - _overlap(boxes, frame))
+        + 60 * _overlap(boxes, taken)
+        + 15 * _overlap(boxes, strokes)
+        + 4 * (far + 1e-3 * np.tile(range(len(_ANGLES)), len(_STEPS)))
+        for boxes, (wide, high) in zip(options, sizes, strict=True)
+    ]
+    chosen = [int(costs.argmin()) for costs in fixed]
     for _ in range(6):
         before = list(chosen)
         for i, costs in enumerate(fixed):
-            others = [options[j][chosen[j]][0] for j in range(len(options)) if j != i]
-            totals = [
-                cost + 40 * sum(_overlap(box, other) for other in others)
-                for (box, _), cost in zip(options[i], costs, strict=True)
-            ]
-            chosen[i] = min(range(len(totals)), key=totals.__getitem__)
+            others = _boxes([options[j][chosen[j]] for j in range(len(options)) if j != i])
+            chosen[i] = int((costs + 40 * _overlap(options[i], others)).argmin())
         if chosen == before:
             break
 
     for i, note in enumerate(notes):
-        box, far = options[i][chosen[i]]
+        box = options[i][chosen[i]]
         x, y = places[i]
         # corner of the text, as an offset from its point
         note.set_position(((box[0] + dot - x) / dot, (box[1] + 0.5 * dot - y) / dot))
-        if far > 12 * dot:
+        if far[chosen[i]] > 12 * dot:
             _leader(ax, box, places[i], radius)
     return notes
 
@@ -114,32 +118,19 @@ def spread(wanted: Sequence[float], gap: float | Sequence[float], low: float, hi
     return [round(float(place), 9) for place in places]
 
 
-def _options(place: Any, wide_high: tuple[float, float], radius: float, dot: float) -> list[tuple[_Box, float]]:
-    """Boxes around a point, each with how far its edge is from the point's marker."""
+def _options(place: Any, wide_high: tuple[float, float], radius: float, dot: float) -> list[_Box]:
+    """Boxes around a point: at every step from its marker, in every direction."""
     (x, y), (wide, high) = place, wide_high
     found = []
     for step in _STEPS:
         for angle in _ANGLES:
-            far = step * dot
-            out = radius + 2 * dot + far
+            out = radius + (2 + step) * dot
             dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             # the box touches the circle of radius `out` from outside, in that direction
             centre_x = x + dx * out + (0 if abs(dx) < 0.1 else math.copysign(wide / 2, dx))
             centre_y = y + dy * out + (0 if abs(dy) < 0.1 else math.copysign(high / 2, dy))
-            found.append((_around(centre_x, centre_y, wide, high), far + 1e-3 * _ANGLES.index(angle)))
+            found.append(_around(centre_x, centre_y, wide, high))
     return found
-
-
-def _fixed_cost(box: _Box, frame: Any, markers: list[_Box], strokes: list[_Box], far: float) -> float:
-    inside = (frame.x0, frame.y0, frame.x1, frame.y1)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    outside = area - _overlap(box, inside)
-    return (
-        100 * outside
-        + 60 * sum(_overlap(box, other) for other in markers)
-        + 15 * sum(_overlap(box, other) for other in strokes)
-        + 4 * far
-    )
 
 
 def _beads(path: np.ndarray, size: float) -> list[_Box]:
@@ -153,20 +144,23 @@ def _beads(path: np.ndarray, size: float) -> list[_Box]:
     return boxes
 
 
-def _corners(box: Any) -> _Box:
-    return float(box.x0), float(box.y0), float(box.x1), float(box.y1)
+def _boxes(boxes: Sequence[Any]) -> np.ndarray:
+    """(N, 4), also of none."""
+    return np.asarray(boxes, float).reshape(-1, 4)
 
 
 def _around(x: float, y: float, wide: float, high: float) -> _Box:
     return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
 
 
-def _overlap(a: _Box, b: _Box) -> float:
-    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return wide * high if wide > 0 and high > 0 else 0.0
+def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The area that each of the boxes (N, 4) shares with the others (M, 4), one after the other: (N,)."""
+    one = boxes[:, None]
+    sides = np.minimum(one[..., 2:], others[:, 2:]) - np.maximum(one[..., :2], others[:, :2])
+    return np.asarray(sides.clip(min=0).prod(-1).sum(-1))
 
 
-def _leader(ax: Axes, box: _Box, place: Any, radius: float) -> None:
+def _leader(ax: Axes, box: Any, place: Any, radius: float) -> None:
     """A thin line from the nearest edge of a label to its point's marker."""
     x, y = place
     near = np.array([min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])])
