@@ -41,7 +41,7 @@ def kept_cells(
         fresh_without: compute in a fresh process each; the argument that a failed cell's row leaves out.
         jobs: how many fresh processes at once.
     """
-    known = _read(file)
+    known = _read(_in_a_folder(file))
     wanted = list(cells)
     todo = list({_key(given): given for given in wanted if _key(given) not in known}.values())
     pool = ThreadPoolExecutor(jobs)
@@ -116,17 +116,23 @@ def write_page(template: Path, out: Path, **values: Any) -> Path:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    page = out / "report.md"
+    page = _in_a_folder(out / "report.md")
     page.write_text(environment.from_string(template.read_text()).render(values))
     return page
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
     """All rows; without columns those that any row has."""
-    with file.open("w", newline="") as opened:
+    with _in_a_folder(file).open("w", newline="") as opened:
         writer = csv.DictWriter(opened, columns or list(dict.fromkeys(column for row in rows for column in row)))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _in_a_folder(file: Path) -> Path:
+    """The file, in a folder that is there by now."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
 def advancing(what: str, total: int, quiet: bool) -> Any:

@@ -229,7 +229,6 @@ def publish(rows: list[dict[str, Any]], out: Path) -> Path:
 
     from tps_lab import create_model
 
-    out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "counters.csv", rows)
     with torch.device("meta"):
         known = {name: left_out(create_model(**given)) for name, given in MODELS.items()}

@@ -150,7 +150,6 @@ def build(
     """
     if jobs < 1:
         raise InputError(f"jobs must be 1 or more, got {jobs}")
-    out.mkdir(parents=True, exist_ok=True)
     wanted = [{**given, "measure": True} if measure else dict(given) for given in cells]
     rows = []
     for row in kept_cells(out / "cells.jsonl", wanted, cell, "measure" if measure or jobs > 1 else None, jobs):

@@ -220,7 +220,6 @@ def validate(
     """
     if jobs < 1 or (jobs > 1 and device != "cuda"):
         raise InputError(f"jobs must be 1 or more, and 1 without a GPU, got {jobs}")
-    out.mkdir(parents=True, exist_ok=True)
     wanted = [{**given, "device": device} for given in cells]
     rows = []
     for row in kept_cells(out / "cells.jsonl", wanted, cell, "device" if device == "cuda" else None, jobs):

@@ -187,7 +187,6 @@ def publish(found: dict[str, Any], out: Path) -> Path:
     """report.md, roofline.png and cells.csv."""
     import torch
 
-    out.mkdir(parents=True, exist_ok=True)
     rows, cpu = found["rows"], found["device"]
     write_csv(out / "cells.csv", rows)
     drawn: Any = picture(rows).figure

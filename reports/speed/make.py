@@ -402,7 +402,6 @@ def main(
     if wrong := [part for part in only or () if part not in PARTS]:
         raise unknown("part", wrong[0], PARTS)
     out = HERE.parents[1] / "build" / "speed" if quick else HERE
-    out.mkdir(parents=True, exist_ok=True)
     file, costs_kernels = out / "cells.jsonl", False
     wanted = [each for each in cells(quick) if not only or each["part"] in only]
     if not page_only:

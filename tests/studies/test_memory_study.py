@@ -91,7 +91,7 @@ def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path)
 
 
 def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path):
-    file = tmp_path / "cells.jsonl"
+    file = tmp_path / "new" / "cells.jsonl"  # the folder is made before the first cell is computed
     cells = [{"number": number, "device": "cpu"} for number in (1, 2)]
     whole = list(kept_cells(file, cells, squared))
     text = file.read_text()
