@@ -20,23 +20,6 @@ FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", TEXT, re.S))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.strip().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("contributor")
-    for name, text in FILES.items():
-        (made / name).parent.mkdir(parents=True, exist_ok=True)
-        (made / name).write_text(text)
-    shutil.copy(ROOT / "reports/study.py", made / "reports")
-    return made
-
-
-@pytest.fixture(scope="module")
-def typed(folder):
-    """What a command prints, typed in the folder of the files; it must end well."""
-    with forks.commands(folder) as run:
-        yield lambda command: run(*shlex.split(command))
-
-
 def test_it_has_a_file_of_every_kind():
     assert set(FILES) == {
         *("columns.py", "diagonal.py", "stairs.py", "blink.py", "bar.py", "balanced.py", "question.yaml"),
@@ -45,51 +28,39 @@ def test_it_has_a_file_of_every_kind():
     assert len(COMMANDS) >= 6
 
 
-@pytest.fixture(scope="module")
-def said(typed):
-    """Command → what it printed, all of them run one after the other."""
-    return {command: typed(command) for command in COMMANDS}
+def test_every_command_does_what_is_said_of_it(tmp_path):
+    """One test, for the commands build on each other, and take a while."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copy(ROOT / "reports/study.py", tmp_path / "reports")
+    with forks.commands(tmp_path) as run:
+        said = {command: run(*shlex.split(command)) for command in COMMANDS}
+        page = (tmp_path / "page/report.md").read_text()
+        printed = re.search(r"`(tps-lab [^`]*--only CASE/SEED --out NEW)`", page).group(1)
+        run(*shlex.split(printed.replace("CASE/SEED", "columns/1").replace("NEW", "again")))
 
-
-@pytest.fixture(scope="module")
-def rows(said, folder):
-    return [json.loads(file.read_text()) for file in (folder / "runs/question").glob("*/row.json")]
-
-
-def test_every_command_runs_and_a_pattern_has_its_note(said):
+    # a pattern has its note
     assert "each patch of a square a frame later" in said["tps-lab --plugin stairs.py pattern stairs --frames 8"]
-
-
-def test_a_question_has_its_runs_and_its_page(rows, folder):
+    # a question has its runs and its page
+    rows = [json.loads(file.read_text()) for file in (tmp_path / "runs/question").glob("*/row.json")]
     assert sorted((row["case"], row["seed"]) for row in rows) == [
         (case, i) for case in ("columns", "spatial") for i in (0, 1)
     ]
-    assert (folder / "page/index.html").exists()
-
-
-def test_a_metric_is_in_the_table_the_page_and_the_file(said, rows, folder):
+    assert (tmp_path / "page/index.html").exists()
+    # a metric is in the table, on the page, and in the file
     (asked,) = (text for command, text in said.items() if "ablate" in command and "--out" in command)
     assert "balanced %" in asked
-    head = next(line for line in (folder / "page/report.md").read_text().splitlines() if line.startswith("| Variant"))
-    assert "Balanced (%)" in head
-    written = csv.DictReader((folder / "page/results.csv").open())
+    assert "Balanced (%)" in next(line for line in page.splitlines() if line.startswith("| Variant"))
+    written = csv.DictReader((tmp_path / "page/results.csv").open())
     found = {line["id"]: float(line["balanced_pct"]) for line in written}
     assert found == {row["id"]: pytest.approx(fmean(row["per_class_pct"].values())) for row in rows}
-
-
-def test_a_study_makes_its_page(said, folder):
-    lines = (folder / "reports/sizes/report.md").read_text().splitlines()
+    # a study makes its page
+    lines = (tmp_path / "reports/sizes/report.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines[4:]] == ["| spatial", "| joint", "| tps"]
-    assert len((folder / "reports/sizes/cells.jsonl").read_text().splitlines()) == 3
-
-
-def test_the_printed_command_makes_a_row_again(typed, rows, folder):
-    """The page says how its runs are made again, with grid file and plugins."""
-    printed = re.search(r"`(tps-lab [^`]*--only CASE/SEED --out NEW)`", (folder / "page/report.md").read_text()).group(
-        1
-    )
+    assert len((tmp_path / "reports/sizes/cells.jsonl").read_text().splitlines()) == 3
+    # the page says how its runs are made again, with grid file and plugins
     assert "--plugin columns.py --plugin blink.py --plugin balanced.py ablate question.yaml" in printed
-    typed(printed.replace("CASE/SEED", "columns/1").replace("NEW", "again"))
-    (row,) = (json.loads(file.read_text()) for file in (folder / "again").glob("*/row.json"))
+    (row,) = (json.loads(file.read_text()) for file in (tmp_path / "again").glob("*/row.json"))
     (first,) = (one for one in rows if one["id"] == row["id"])
     assert (row["status"], row["top1_pct"], row["seed"]) == ("done", first["top1_pct"], 1)

@@ -151,13 +151,15 @@ def test_the_least_permutation_p_is_corrected_as_the_p_beside_it():
 
 @pytest.mark.parametrize("curve", [(0.8, 1.6, 1.6, 0.7), (0.8, 1.4, 1.6, 1.1), (1.3, 1.5, 1.6, 1.4)], ids=str)
 @pytest.mark.parametrize("luck", [0.1, 0.3, 0.8])
-def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart(curve, luck):
+def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart(curve, luck, monkeypatch):
     """A/A through the tuning: each copy takes the learning rate that validates best, by a seed of its own, and
     is then compared by fresh seeds, which both have. The curve over the rate is the same for both, and steep enough
     to matter.
     """
+    monkeypatch.setattr(statistics_of, "_permutation", lambda by_seed: 1.0)  # claims do not rest on it
     studies, seeds, clips = 200, 5, 150
     rng = np.random.default_rng(5)
+    needed = luck == 0.8 and curve[0] == 0.8  # where one study in six and more claims a difference without the cost
     claims = {"as chosen": 0, "with the choice's cost": 0}
     for _ in range(studies):
         hard = rng.normal(0, 1.5, clips)
@@ -170,10 +172,9 @@ def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart(curve, luck):
             rights = rng.random((seeds, clips)) < 1 / (1 + np.exp(-(logit + hard + own)))
             copies.append(rights)
             costs.append((choice_cost(found, float(100 * rights.mean(1).std(ddof=1))) / 100) ** 2)
-        claims["as chosen"] += compare(*copies).settled
+        claims["as chosen"] += needed and compare(*copies).settled
         claims["with the choice's cost"] += compare(*copies, choices=sum(costs)).settled
-    if luck == 0.8 and curve[0] == 0.8:  # what it is for: one study in six and more claims a difference without it
-        assert claims["as chosen"] > 30
+    assert claims["as chosen"] > 30 or not needed
     assert claims["with the choice's cost"] <= stats.binom.ppf(0.999, studies, 0.05)
 
 

@@ -93,6 +93,9 @@ def test_a_tag_of_timm_is_taken() -> None:
 # ---------------------------------------------------------------------- text is text
 
 
+SAID = ("title", "question", "command", "remake", "paper_source")
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -102,17 +105,17 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-@pytest.mark.parametrize(
-    "text", [EVIL, "x" * 20_000, "_hidden", "a\n\\input{/etc/passwd}", "\udcff", "javascript:alert(1)"]
-)
-def test_every_field_of_a_page_is_text(tmp_path: Path, text: str) -> None:
-    fields: dict[str, Any] = dict.fromkeys(("label", "name", "case", "reason", "backbone", "ceiling_reason"), text)
-    fields |= {"data_notes": [text], "per_class_pct": {text: 50.0}, "per_pair_pct": {f"{text} / b": 50.0}}
-    fields |= {"varied": {text: text}, "macs_by_counter": {text: 1}, "missing": {"top5_pct": text}, "id": text}
-    fields["classes"] = [text, "b", "c", "d"]
-    for seed in range(2):
+TEXTS = (EVIL, "x" * 20_000, "_hidden", "a\n\\input{/etc/passwd}", "\udcff", "javascript:alert(1)")
+
+
+@pytest.mark.parametrize("said", [dict(zip(SAID, texts, strict=False)) for texts in (TEXTS, TEXTS[::-1])])
+def test_every_field_of_a_page_is_text(tmp_path: Path, said: dict[str, str]) -> None:
+    for seed, text in enumerate(TEXTS):
+        fields: dict[str, Any] = dict.fromkeys(("label", "name", "case", "reason", "backbone", "ceiling_reason"), text)
+        fields |= {"data_notes": [text], "per_class_pct": {text: 50.0}, "per_pair_pct": {f"{text} / b": 50.0}}
+        fields |= {"varied": {text: text}, "macs_by_counter": {text: 1}, "missing": {"top5_pct": text}, "id": text}
+        fields["classes"] = [text, "b", "c", "d"]
         change_row(run_folder(tmp_path / "runs", seed=seed), **fields)
-    said = {"title": text, "question": text, "command": text, "remake": text, "paper_source": text}
     left_out: list[runs.LeftOut] = []
     page = build(runs.find(tmp_path / "runs", on_damaged=left_out.append), tmp_path / "page", **said)
     assert not left_out

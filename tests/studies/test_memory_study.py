@@ -69,14 +69,20 @@ def test_several_at_once_only_on_a_gpu(tmp_path):
             memory.validate(tmp_path, device, [], lambda *news: None, jobs)
 
 
-def squared(number, device):
-    """A cell for the tests below, found by fresh processes in this file."""
-    if number == 3:
-        raise ValueError("three")
-    return {"number": number, "squared": number**2}
+@pytest.fixture
+def squared(tmp_path):
+    """A cell for the tests below, in a file that a fresh process has read at once."""
+    file = tmp_path / "make.py"
+    file.write_text(
+        "def squared(number, device):\n"
+        "    if number == 3:\n"
+        "        raise ValueError('three')\n"
+        "    return {'number': number, 'squared': number**2}\n"
+    )
+    return load(file).squared
 
 
-def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path):
+def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path, squared):
     file = tmp_path / "cells.jsonl"
     file.write_text(
         json.dumps({"cell": {"number": 2, "device": "cuda"}, "row": {"number": 2, "squared": "kept"}}) + "\n"
@@ -90,7 +96,7 @@ def test_cells_in_fresh_processes_come_in_order_and_a_failure_is_a_row(tmp_path)
     assert len(file.read_text().splitlines()) == 5  # only the one that failed was tried again
 
 
-def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path):
+def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path, squared):
     file = tmp_path / "new" / "cells.jsonl"  # the folder is made before the first cell is computed
     cells = [{"number": number, "device": "cpu"} for number in (1, 2)]
     whole = list(kept_cells(file, cells, squared))
@@ -101,7 +107,7 @@ def test_a_line_that_a_kill_cut_short_is_done_again(tmp_path):
     assert text.splitlines()[1] in file.read_text().splitlines()
 
 
-def test_who_stops_listening_leaves_what_came(tmp_path):
+def test_who_stops_listening_leaves_what_came(tmp_path, squared):
     coming = kept_cells(
         tmp_path / "cells.jsonl", [{"number": n, "device": "cuda"} for n in range(50)], squared, "device"
     )

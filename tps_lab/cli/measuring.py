@@ -13,6 +13,7 @@ import typer
 from tps_lab import files
 from tps_lab.cli._shared import Json, Quiet, amount, app, check_picture, count, print_json, save_picture, say
 from tps_lab.errors import InputError
+from tps_lab.lazy import uncollected
 
 if TYPE_CHECKING:
     from tps_lab.attention import Variant
@@ -140,6 +141,7 @@ def _chosen(names: list[str], pattern: str | None) -> list[Variant]:
     return [parse(variant, pattern=pattern) if i in patterned else variant for i, variant in enumerate(found)]
 
 
+@uncollected()
 def _counted(
     chosen: list[Variant], maker: Any, step: Step, ways: list[tuple[bool, bool]], devices: tuple[str, ...],
     quiet: bool, strict: bool,

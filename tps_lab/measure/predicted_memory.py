@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from tps_lab.errors import InputError, unknown
+from tps_lab.lazy import uncollected
 from tps_lab.measure.caching_allocator import OPTIMIZER_TENSORS, Recording, in_order, matmul_workspace, play, round_up
 from tps_lab.measure.cuda_kernels import gpu_at_hand
-from tps_lab.measure.fake import AsOnCuda, FakeModel, Maker, backward, fake, uncollected
+from tps_lab.measure.fake import AsOnCuda, FakeModel, Maker, backward, fake
 from tps_lab.measure.memory import PARTS, LiveBytes
 from tps_lab.measure.step import Step, run
 

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tps_lab.measure.fake import Attention, FakeModel, Maker, backward, fake, uncollected
+from tps_lab.lazy import uncollected
+from tps_lab.measure.fake import Attention, FakeModel, Maker, backward, fake
 from tps_lab.measure.memory import WHICH_DEVICE
 from tps_lab.measure.operators import formulas, is_reviewed, refuse
 from tps_lab.measure.step import Step, run
