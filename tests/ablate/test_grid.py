@@ -70,6 +70,15 @@ def test_settings_from_the_command_line_replace_the_bases(tmp_path):
     assert str(grid.cells[2].config.data) == "opposites(frames=9, size=16)"
 
 
+def test_what_has_a_name_of_its_own_is_called_by_it(tmp_path):
+    """On tables and in a row's `varied`; what has none is called by its key and value."""
+    product = {"weights": {"from scratch": ""}, "attention": {"PST": "tps+tcs"}, "data.frames": {"8": 8, "long": 32}}
+    text = {"title": "t", "question": "q", "scales": {"small": {"seeds": 1}}}
+    cells = load(written(tmp_path, yaml.safe_dump(text | {"vary": {"product": product}}, sort_keys=False))).cells
+    assert [cell.case for cell in cells] == ["from scratch, PST, frames=8", "from scratch, PST, long"]
+    assert cells[1].values == (("weights", "from scratch"), ("attention", "PST"), ("data.frames", "long"))
+
+
 def test_cells_are_chosen_by_name(tmp_path):
     grid = load(written(tmp_path, GOOD))
     assert [c.case for c in grid.chosen(["pattern=A*"])] == 2 * ["pattern=A, steps=10", "pattern=A, steps=20"]

@@ -179,14 +179,14 @@ def test_a_question_along_an_axis_is_answered_by_cases_that_are_alike_in_all_els
     labels = {(pair.group.label, pair.against.label) for pair in found.pairs}
     assert labels == {(f"{name}, edge border", f"{name}, zero border") for name in ("spatial", "joint")}
     said = answer_of(ranking, found)
-    assert said.text == "Joint is more accurate than with a zero border; one cannot be told apart."
+    assert said.text == "With an edge border, joint is more accurate than with a zero border; one cannot be told apart."
     assert said.open == "edge border against zero border: spatial."
     report.build(crossed(), tmp_path, compare="attention.border")
     text = (tmp_path / "report.md").read_text()
     assert "| edge border against zero border |" in text
     assert "| joint | +" in text
     assert "what enters at the ends of a clip" in text
-    assert "difference to the same with zero border" in (tmp_path / "results.tex").read_text()
+    assert "difference to the same with a zero border" in (tmp_path / "results.tex").read_text()
 
 
 def test_an_axis_that_the_runs_do_not_have_is_named(tmp_path: Path) -> None:
@@ -279,10 +279,13 @@ def test_three_seeds_that_succeed_all_or_nothing_settle_nothing_among_many() -> 
 
 
 def test_what_an_axis_is_compared_with_is_said_as_people_say_it() -> None:
-    along = Comparisons([], "the same with circular border", "", True)
+    along = Comparisons([], "the same with a circular border", "", True)
     assert (along.plain, along.noun) == ("with a circular border", "the same with a circular border")
     two = Comparisons([], "x", "", True, "with an embedding of time against without an embedding of time")
     assert (two.plain, two.noun) == ("without an embedding of time", "the same without an embedding of time")
+    assert two.common == "with an embedding of time"
+    two = Comparisons([], "x", "", True, "from image weights against circular border")
+    assert (two.common, two.plain) == ("from image weights", "with a circular border")
     assert (Comparisons([], "PST", "", True).plain, Comparisons([], "PST", "", True).noun) == ("PST", "PST")
 
 

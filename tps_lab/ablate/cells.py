@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ class Cell:
 
     Args:
         case: what tables call it; cells that differ only in their seed share it.
-        values: what varies, as the grid file says it.
+        values: what varies, by the names that the grid file gives.
         config: the whole run.
         tuned: what was chosen for it, or is tried by it.
         is_trial: its seed is the tuning's, and it sees no test clip.
@@ -163,8 +164,14 @@ class Cells:
             config = configuration({**self.base, **values, **steps, **tuned} | {"seed": seed, "name": label})
         except InputError as error:
             raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
-        plain = tuple((key, _plain(value)) for key, value in values.items())
-        return Cell(label, plain, config, tuple((key, _plain(value)) for key, value in tuned.items()), is_trial)
+        said = tuple((key, self._said(key, value)) for key, value in values.items())
+        return Cell(label, said, config, tuple((key, _plain(value)) for key, value in tuned.items()), is_trial)
+
+    def _said(self, key: str, value: Any) -> Any:
+        """A value of an axis by its name, if it was given one."""
+        axis = self.vary.product.get(key) or self.vary.zip.get(key)
+        names = [name for name, other in axis.items() if other == value] if isinstance(axis, dict) else []
+        return names[0] if names else _plain(value)
 
     def _check_count(self) -> None:
         """Refuse what nobody could run, before any of it is made."""
@@ -200,9 +207,20 @@ class Cells:
             self.used |= set(map(id, fitting))
             if fitting:
                 continue
-            yield _label(labels), self._conditioned(values), self.vary_at["product" if vary.product else "zip"]
+            yield self._label(labels), self._conditioned(values), self.vary_at["product" if vary.product else "zip"]
         for label, values in vary.cases.items():
             yield label, self._conditioned(values), (*self.vary_at["cases"], label)
+
+    def _label(self, labels: Mapping[str, str]) -> str:
+        """What tables call a case: frames need a key before their number, variants and names of one's own need none."""
+        if len(labels) == 1:
+            return next(iter(labels.values()))
+        axes = self.vary.product | self.vary.zip
+        alone = {key for key in labels if key in _TEXT_FORMS or isinstance(axes[key], dict)}
+        return ", ".join(
+            name if key in alone and re.search("[a-z]", name, re.I) else f"{short(key)}={name}"
+            for key, name in labels.items()
+        )
 
     def _combinations(self) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
         axes = [[(key, name, value) for name, value in _named(values)] for key, values in self.vary.product.items()]
@@ -313,13 +331,6 @@ def _named(axis: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
     else:
         for value in axis:
             yield level_text(value), value
-
-
-def _label(labels: Mapping[str, str]) -> str:
-    if len(labels) == 1:
-        return next(iter(labels.values()))
-    # a variant's name needs no "attention=" before it, a number of frames needs its key
-    return ", ".join(name if key in _TEXT_FORMS else f"{short(key)}={name}" for key, name in labels.items())
 
 
 def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -95,7 +95,7 @@ class Comparisons:
 
     Args:
         pairs: what was compared.
-        against: with what, in words: a label, or "the same with border=circular".
+        against: with what, in words: a label, or "the same with a circular border".
         corrected_for: what p values are corrected for, in words.
         asked: whether the question names what to compare with; else it asks for the best.
         heading: of the list of pairs; None says "Against …".
@@ -112,11 +112,12 @@ class Comparisons:
     @property
     def plain(self) -> str:
         """With what, after "than": "PST", "with a circular border"."""
-        base = self.heading.partition(" against ")[2] if self.heading else self.against.removeprefix("the same ")
-        if self.heading and not base.startswith("with"):
-            base = f"with {base}"
-        # "circular border" is one of several
-        return re.sub(r"^with (?=(\w)\w* border$)", lambda m: f"with {'an' if m[1] in 'aeio' else 'a'} ", base)
+        return _with(self.heading.partition(" against ")[2]) if self.heading else self.against.removeprefix("the same ")
+
+    @property
+    def common(self) -> str:
+        """What the pairs' first have in common, if they have: "with an edge border", "from image weights"."""
+        return _with(self.heading.partition(" against ")[0]) if self.heading else ""
 
     @property
     def noun(self) -> str:
@@ -158,14 +159,19 @@ def compared(ranking: Ranking, baseline: str | None = None, axis: str | None = N
     return Comparisons(ranking.against(base), base.label, why if ranking.every > 1 else "this comparison", False)
 
 
+def _with(said: str) -> str:
+    """A value of an axis after "the same": "with a zero border", "without an embedding of time", "from scratch"."""
+    said = said if said.startswith(("with", "from ")) else f"with {said}"
+    # "circular border" is one of several
+    return re.sub(r"^with (?=(\w)\w* border$)", lambda m: f"with {'an' if m[1] in 'aeio' else 'a'} ", said)
+
+
 def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Comparisons:
     def said(group: Group) -> str:
         return phrase(axis, level_text(group.first["varied"][axis]))
 
     first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
-    found = Comparisons(
-        pairs, f"the same {first}" if first.startswith("with") else f"the same with {first}", _IN_THE_TABLE, True
-    )
+    found = Comparisons(pairs, f"the same {_with(first)}", _IN_THE_TABLE, True)
     if len(levels) > 1:
         return found
     # with two values, they are said once for all

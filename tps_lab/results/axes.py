@@ -96,6 +96,7 @@ _SPOKEN: dict[str, str | dict[str, str]] = {
     "stages": "stages {}",
     "shift_back": {"on": "shifted back", "off": "not shifted back"},
     "mirror": {"on": "mirrored clips", "off": "no mirrored clips"},
+    **dict.fromkeys(("attention", "backbone", "data", "weights"), "{}"),
 }
 _AXES = {
     "temporal_position": "embedding of time",
