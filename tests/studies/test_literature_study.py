@@ -17,7 +17,7 @@ TABLES = yaml.safe_load((literature.HERE / "tables.yaml").read_text())
 
 
 def found(difference, low, high, settled):
-    return {"difference": difference, "low": low, "high": high, "settled": settled}
+    return {"difference": difference, "low": low, "high": high, "settled": settled, "learnt": True}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,18 @@ def test_runs_are_put_to_the_pairs_that_they_answer():
     assert row["difference"] == pytest.approx(40, abs=5)
     assert row["verdict"] == "agree"
     assert {row["table"] for row in rows} > {"vivit_t2_k400", "tps_t2e_ssv1"}
+
+
+def test_a_pair_of_which_neither_learnt_the_order_is_open():
+    rights = {"spatial": 0.3, "joint": 0.45, "divided": 0.9}
+    rows = literature.asked([run(n, seed, r, ceiling_pct=50.0) for n, r in rights.items() for seed in range(4)])
+    said = {
+        (row["ours_ahead"], row["ours_behind"]): (row["settled"], row["learnt"], row["verdict"])
+        for row in rows
+        if row["table"] == "timesformer_t1_ssv2"
+    }
+    assert said["joint", "spatial"] == (True, False, "open")
+    assert said["divided", "spatial"] == (True, True, "agree")
 
 
 def test_a_pair_is_compared_once_however_many_papers_print_it_and_either_way_round():

@@ -285,3 +285,18 @@ def test_grey_print_keeps_apart_what_colour_does(name: str) -> None:
     grey = np.asarray(drawn(name).convert("L"))
     levels = [int((np.abs(grey.astype(int) - level) <= 8).sum()) for level in range(16, 250, 24)]
     assert sum(count > 12 for count in levels) >= 3
+
+
+def test_a_legend_of_many_long_names_has_room_below_the_panels() -> None:
+    """It once covered them, and ended above and below the picture."""
+    names = [f"{name}, {how} an embedding of time" for name in "abcdefghijkl" for how in ("with", "without")]
+    trials = [trial(name, rate, 100, 60.0) for name in names for rate in (1e-3, 3e-3)]
+    for one in trials:
+        one.row["attention"] = "tps"
+    ax = viz.tuning(tuned(trials), "learning rate")
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    legend, panel = figure.legends[0].get_window_extent(), ax.get_tightbbox()
+    assert panel is not None
+    assert figure.bbox.y0 <= legend.y0 < legend.y1 <= panel.y0

@@ -20,14 +20,12 @@ from tps_lab import files, plugins
 from tps_lab.ablate.grid import Cell, GridFile, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
+from tps_lab.results.groups import SLACK_PCT
 from tps_lab.results.runs import LeftOut, OnDamaged, warn
 from tps_lab.training.config import RunConfig
 from tps_lab.training.model import named
 
 FOLDER = "grids"
-# Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
-# great while that decides which of two classes is ahead: one test clip in a thousand.
-SLACK_PCT = 0.1
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from tps_lab.ablate.record import SLACK_PCT
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
-from tps_lab.results.groups import Group
+from tps_lab.results.groups import SLACK_PCT, Group
 from tps_lab.results.paired import Pair, heaps
 from tps_lab.results.statistics import FEWEST_SEEDS
 from tps_lab.text import listed
@@ -270,22 +269,20 @@ def remarks(ranking: Ranking) -> list[str]:
     """What should be read together with the answer: who beats the ceiling, all or nothing, what did not run."""
     groups, scored = ranking.groups, ranking.scored
     said: list[str] = []
-    bounded = [(group, top1, ceiling) for group, top1 in scored if (ceiling := group.one("ceiling_pct")) is not None]
-    within = [group.label for group, top1, ceiling in bounded if not top1.over or top1.low <= ceiling + SLACK_PCT]
-    if bounded and within:
-        ceiling = bounded[0][2]
+    bounded = [group for group, _ in scored if group.is_above_ceiling is not None]
+    within = [group for group in bounded if not group.is_above_ceiling]
+    ceiling = f"{bounded[0].one('ceiling_pct'):.0f} %" if bounded else ""
+    if within:
         said.append(
-            f"A model blind to the order of frames reaches at most {ceiling:.0f} %. Not shown to use the order "
-            f"(interval not above that): {listed(within)}."
+            f"A model blind to the order of frames reaches at most {ceiling}. Not shown to use the order "
+            f"(interval not above that): {listed([group.label for group in within])}."
         )
-        if single := _single_runs_above([group for group, *_ in bounded if group.label in within]):
+        if single := _single_runs_above(within):
             why = "where each test clip has a counterpart, no model blind to the order can be"
             said.append(f"Single runs are above it all the same; {why}: {listed(single)}.")
     elif bounded:
-        them = "All variants are" if len(bounded) > 1 else f"{bounded[0][0].label} is"
-        said.append(
-            f"{them} above {bounded[0][2]:.0f} %, the most that a model blind to the order of frames can reach."
-        )
+        them = "All variants are" if len(bounded) > 1 else f"{bounded[0].label} is"
+        said.append(f"{them} above {ceiling}, the most that a model blind to the order of frames can reach.")
     if luck := [text for group, _ in scored if (text := all_or_nothing(group))]:
         said.append(f"Runs succeed all or nothing, so a mean says little: {'; '.join(luck)}.")
     for missing in (False, True):

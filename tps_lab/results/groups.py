@@ -20,6 +20,9 @@ from tps_lab.results.statistics import choice_cost
 from tps_lab.text import short
 
 SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
+# Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
+# great while that decides which of two classes is ahead: one test clip in a thousand.
+SLACK_PCT = 0.1
 
 
 class RunLike(Protocol):
@@ -202,6 +205,14 @@ class Group:
         if len(values) > 1:
             return student(values)
         return wilson(values[0], int(clips)) if clips else Interval(values[0], values[0], values[0], "")
+
+    @property
+    def is_above_ceiling(self) -> bool | None:
+        """Whether its interval is above what models blind to the order of frames can reach; None: nothing caps them."""
+        ceiling, top1 = self.one("ceiling_pct"), self.top1
+        if ceiling is None or top1 is None:
+            return None
+        return bool(top1.over) and top1.low > ceiling + SLACK_PCT
 
     @cached_property
     def choice_variance(self) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.results.aggregate import THRESHOLDS, Aggregate
-from tps_lab.results.axes import lines
+from tps_lab.results.axes import axis_name, lines, phrase
 from tps_lab.results.groups import Group
 from tps_lab.results.metrics import Kind, unit_for
 from tps_lab.viz.labels import in_legend, wrap
@@ -64,7 +64,7 @@ def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
         places = [left + i for i in range(len(effect.levels))]
         ax.plot(places, list(effect.levels.values()), **curve(used, 7))
         ax.annotate(
-            f"{wrap(effect.name, 22)}\n{100 * effect.share:.0f} % of the variance",
+            f"{wrap(axis_name(effect.name), 22)}\n{100 * effect.share:.0f} % of the variance",
             ((places[0] + places[-1]) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 5),
             textcoords="offset points", ha="center", va="bottom", fontsize=8.5, linespacing=1.2,
         )  # fmt: skip
@@ -155,10 +155,9 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
     ceilings = {group.one("ceiling_pct") for line in drawn for group in line.at.values()}
     if len(ceilings) == 1 and (ceiling := ceilings.pop()) is not None:
         ax.axhline(ceiling, **CEILING_LINE, label="order-blind ceiling")
-    ax.set_xticks(range(len(levels)), [wrap(level, 16) for level in levels])
+    ax.set_xticks(range(len(levels)), [wrap(phrase(axis, level), 16) for level in levels])
     ax.set_xlim(-0.4, len(levels) - 0.6)
     ax.grid(axis="x", visible=False)
-    ax.set_xlabel(axis)
     ax.set_ylabel("test top-1 (%)")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax

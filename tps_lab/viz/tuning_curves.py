@@ -60,7 +60,7 @@ def tuning(tuned: Sequence[TunedCase], name: str = "", ax: Axes | None = None) -
         axes.set_xticks([], minor=True)
         axes.set_xlabel(name)
         axes.set_title(f"{steps:,} steps")
-    _finish(drawn, "validation top-1 (%)")
+    _finish(drawn, "validation top-1 (%)", ours=ax is None)
     return drawn[0]
 
 
@@ -111,13 +111,19 @@ def _panels(ax: Axes | None, count: int, height: float = 3.4) -> list[Axes]:
     return list(found[:count])
 
 
-def _finish(drawn: Sequence[Axes], name: str, legend: bool = True) -> None:
+def _finish(drawn: Sequence[Axes], name: str, legend: bool = True, ours: bool = False) -> None:
+    """Names of the values, and a legend below all panels; a figure that is `ours` grows by it."""
     for axes in drawn:
         if axes.get_subplotspec() is None or axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.set_ylabel(name)
-    if legend:
-        handles, names = drawn[0].get_legend_handles_labels()
-        figure = drawn[0].get_figure(root=True)
-        assert figure is not None
-        fits = int(figure.get_figwidth() / (0.6 + 0.085 * max(map(len, names))))
-        figure.legend(handles, names, loc="outside lower center", ncols=max(min(fits, 4), 1), fontsize=8.5)
+    if not legend:
+        return
+    handles, names = drawn[0].get_legend_handles_labels()
+    figure = drawn[0].get_figure(root=True)
+    assert figure is not None
+    lines = [line for name in names for line in name.split("\n")]
+    fits = int(figure.get_figwidth() / (0.6 + 0.085 * max(map(len, lines))))
+    columns = max(min(fits, 4), 1)
+    if ours:  # a line is 0.17 inches high, with what is between
+        figure.set_figheight(figure.get_figheight() + 0.17 * len(lines) / columns + 0.1)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8.5)
