@@ -48,9 +48,11 @@ def verdict(gap: float, found: Found | None) -> str:
     """Whether a published gap of so many points (0 or more) and our comparison say the same.
 
     Args:
-        found: ours, the row first that is ahead in print: difference, low, high (points) and settled; None: not asked.
+        found: ours, the row first that is ahead in print: difference, low, high (points), settled, and learnt: whether
+            one of the two is above what a model blind to the order of frames can reach. Where neither is, they learnt
+            nothing about time that could be compared. None: not asked.
     """
-    if found is None:
+    if found is None or not found["learnt"]:
         return OPEN
     if gap < TIE:
         if abs(found["low"]) <= TIE and abs(found["high"]) <= TIE:
@@ -127,7 +129,8 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
         found = pair.found if pair.group is one else -pair.found  # another paper has them the other way round
         ends = {"difference": found.difference, "low": found.low, "high": found.high}
         answer: Found = {key: round(value, 2) + 0.0 for key, value in ends.items()}
-        answer |= {"settled": found.settled, "seeds": found.seeds}
+        learnt = one.is_above_ceiling is not False or other.is_above_ceiling is not False
+        answer |= {"settled": found.settled, "seeds": found.seeds, "learnt": learnt}
         answered.append(row | answer | {"verdict": verdict(row["gap"], answer)})
     return answered
 
@@ -213,7 +216,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [
         row
         | {key: kind(row[key]) for key, kind in numbers.items()}
-        | {key: row[key] == "True" for key in ("settled", "tuned")}
+        | {key: row[key] == "True" for key in ("settled", "tuned", "learnt")}
         for row in rows
     ]
 
