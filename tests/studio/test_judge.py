@@ -53,7 +53,7 @@ def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
             plain = model(clip)
             turned = torch.allclose(model(clip.roll(2, dims=2)), plain, atol=1e-9)
             mixed_up = torch.allclose(model(clip[:, :, [3, 1, 4, 0, 5, 2]]), plain, atol=1e-9)
-        assert (turned, mixed_up) == {"any order": (True, True), "turning": (True, False), "none": (False, False)}[kind]
+        assert (turned, mixed_up) == {"any order": (True, True), "cyclic": (True, False), "none": (False, False)}[kind]
 
 
 def test_the_memory_by_hand_is_the_predicted_one(monkeypatch):

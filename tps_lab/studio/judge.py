@@ -38,14 +38,14 @@ def evenness_gap(pattern: ShiftPattern) -> float:
 
 
 def symmetry(pattern: ShiftPattern, border: Border) -> str:
-    """Which changes of the order of frames leave such a model's answer as it is: "any order", "turning" (a clip
+    """Which changes of the order of frames leave such a model's answer as it is: "any order", "cyclic" (a clip
     that starts at another frame and goes on around) or "none".
 
     Of a model without a temporal position embedding, whose other parts treat frames alike.
     """
     if len(pattern.offsets) == 1 and (pattern.offsets == (0,) or border == "circular"):
         return "any order"
-    return "turning" if border == "circular" else "none"
+    return "cyclic" if border == "circular" else "none"
 
 
 def receptive_fields(

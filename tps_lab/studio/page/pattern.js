@@ -82,7 +82,7 @@ function unevenness(tile) {
 /** Which changes of the frames' order leave the answer as it is, of a model without a temporal position embedding. */
 function symmetry(tile, border) {
   if (offsetsOf(tile).length === 1 && (tile[0][0] === 0 || border === "circular")) return "any order";
-  return border === "circular" ? "turning" : "none";
+  return border === "circular" ? "cyclic" : "none";
 }
 
 const isShiftBlock = (index, every) => index % every === every - 1;

@@ -287,7 +287,7 @@ function drawSide(k, found) {
   drawPicture(k);
   if (!found) return;
   const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
-  const means = { "any order": "frames never meet, so nothing can be learnt from motion", turning: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
+  const means = { "any order": "frames never meet, so nothing can be learnt from motion", cyclic: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
     ["Frames mixed", found.frames_mixed, "distinct frames in one mixed frame"],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
