@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,16 @@ def test_forward_and_backward_of_every_family(family):
     for fused in (True, False) if family in ("vit", "swin v2", "differential") else (True,):
         counted, formula = forward_and_backward(without_weights(model), fused)
         assert counted == formula
+
+
+@pytest.mark.parametrize("name", ["maxvit_tiny_tf_224", "maxvit_rmlp_pico_rw_256"])
+def test_a_position_bias_that_is_computed_is_counted(name):
+    """Looked up by products, or a network's output: neither had been in the closed form as it runs."""
+    small = FAMILIES["maxvit"][1] | {"img_size": (64, 64)}
+    model = videoize(timm.create_model(name, **small), "tps(pattern=A)", frames=3)
+    assert count_macs(model, model.clip_shape).agreed
+    counted, formula = forward_and_backward(without_weights(model))
+    assert counted == formula
 
 
 def forward_and_backward(make, fused=True):

@@ -69,25 +69,48 @@ class VideoMaxViT(FramewiseModel):
     def closed_form_macs(self) -> dict[str, int]:
         model = self.image_model
         height, width = before = [strided(side, 2) for side in self.image_size]
-        convolutions, attention, mlp = convs_macs(model.stem, height, width), 0, 0
+        convolutions, attention, mlp, bias = convs_macs(model.stem, height, width), 0, 0, 0
         for block, height, width in self.maps():
             convolutions += _mbconv_macs(block.conv, before, (height, width))
             before = [height, width]
         for part, h, w, windows in self.partitions():
             attn, slots = part.attn.attention, h * w
-            attention += windows * (slots * linear_macs(attn) + 2 * slots**2 * attn.num_heads * attn.dim_head)
+            linears, products, _ = self.widths(attn)
+            attention += windows * (slots * linears + slots**2 * products)
             mlp += windows * slots * linear_macs(part.mlp)
+            bias += sum(_bias_macs(attn.rel_pos))
         head = linear_macs(model.head) - linear_macs(self.get_classifier())
         return {
             "convolutions": self.steps * convolutions,
             "attention": self.steps * attention,
             "mlp": self.steps * mlp,
+            "position bias": bias,
             "head": self.steps * head + linear_macs(self.get_classifier()),
         }
 
+    def macs_without_input_gradient(self) -> int:
+        biases = (_bias_macs(part.attn.attention.rel_pos) for part, *_ in self.partitions())
+        return super().macs_without_input_gradient() + sum(first for first, _ in biases)
+
     def widths(self, attention: Any) -> tuple[int, int, int]:
         width = attention.num_heads * attention.dim_head
-        return linear_macs(attention), 2 * width, width
+        return linear_macs(attention.qkv) + linear_macs(attention.proj), 2 * width, width
+
+
+def _bias_macs(rel_pos: Any) -> tuple[int, int]:
+    """Of a position bias, worked out once for all windows and frames: whose input wants no gradient, and the rest.
+
+    The `rmlp` models have a network from offsets to biases. The `tf` models look up a table's rows and columns by
+    products with matrices of zeros and ones. The others index a table, without a multiply-add.
+    """
+    if not hasattr(rel_pos, "height_lookup") and not hasattr(rel_pos, "mlp"):
+        return 0, 0
+    h, w = rel_pos.window_size
+    rows, columns = 2 * h - 1, 2 * w - 1
+    if hasattr(rel_pos, "mlp"):
+        first = rows * columns * linear_macs(rel_pos.mlp.fc1)
+        return first, rows * columns * linear_macs(rel_pos.mlp.fc2)
+    return rel_pos.num_heads * columns * h**2 * (rows + w**2), 0
 
 
 def _mbconv_macs(block: Any, before: list[int], after: tuple[int, int]) -> int:

@@ -99,6 +99,7 @@ def by_fvcore(model: nn.Module, clip: torch.Tensor) -> int:
     analysis = FlopCountAnalysis(model, clip).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     analysis.set_op_handle("aten::scaled_dot_product_attention", _fused_attention)
+    analysis.set_op_handle("aten::einsum", _einsum)
     for norm in ("layer_norm", "group_norm", "batch_norm", "adaptive_avg_pool2d"):
         # A handle of None would leave fvcore's own in place.
         analysis.set_op_handle(f"aten::{norm}", _nothing)
@@ -117,6 +118,14 @@ def _fused_attention(inputs: list[Any], outputs: list[Any]) -> int:
     q, k, v = (value.type().sizes() for value in inputs[:3])
     # batch·heads × queries × keys × (channels of the scores + channels of the values)
     return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+
+def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
+    """One multiply-add for each combination of its letters; fvcore itself rounds to four digits."""
+    terms = inputs[0].toIValue().partition("->")[0].split(",")
+    shapes = (value.type().sizes() for value in inputs[1].node().inputs())
+    lengths = {k: v for term, shape in zip(terms, shapes, strict=True) for k, v in zip(term, shape, strict=True)}
+    return math.prod(lengths.values())
 
 
 def by_torch(model: nn.Module, clip: torch.Tensor) -> int:

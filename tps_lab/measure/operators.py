@@ -21,7 +21,7 @@ NO_MACS_TRACED = frozenset(
     embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
     full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
     rms_norm avg_pool2d max_pool2d relu_ silu_ gelu_ hardtanh_ sin cos meshgrid repeat_interleave outer
-    clamp_min linalg_vector_norm amax max adaptive_max_pool2d
+    clamp_min linalg_vector_norm amax max adaptive_max_pool2d ceil
 """.split()
 )
 
@@ -30,7 +30,7 @@ NO_MACS = frozenset(
     """
     empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones full
     full_like new_full fill fill_ zero_ arange scalar_tensor lift_fresh
-    alias as_strided detach detach_ expand permute select slice split split_with_sizes squeeze unsqueeze t transpose
+    alias as_strided as_strided_ detach detach_ expand permute select slice split split_with_sizes squeeze unsqueeze t transpose
     unbind view _unsafe_view _reshape_alias diagonal unfold
     clone copy_ _to_copy contiguous cat stack repeat roll flip constant_pad_nd
     index index_select embedding gather index_put index_put_ _unsafe_index index_add index_add_ scatter scatter_add
