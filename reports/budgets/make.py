@@ -115,7 +115,8 @@ def main(
     for row in rows:
         if "val_top1_pct" in row:
             branches[row["case"]].append(row["val_top1_pct"])
-    table, taus = [], []
+    table: list[dict[str, Any]] = []
+    taus = []
     for budget in budgets:
         long = {case: fmean(found[str(budget)] for found in several) for case, several in branches.items()}
         short = {case: fmean(cosine[case][budget].values()) for case in long}

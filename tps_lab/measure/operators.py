@@ -30,8 +30,8 @@ NO_MACS = frozenset(
     """
     empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones full
     full_like new_full fill fill_ zero_ arange scalar_tensor lift_fresh
-    alias as_strided as_strided_ detach detach_ expand permute select slice split split_with_sizes squeeze unsqueeze t transpose
-    unbind view _unsafe_view _reshape_alias diagonal unfold
+    alias as_strided as_strided_ detach detach_ expand permute select slice split split_with_sizes squeeze unsqueeze t
+    transpose unbind view _unsafe_view _reshape_alias diagonal unfold
     clone copy_ _to_copy contiguous cat stack repeat roll flip constant_pad_nd
     index index_select embedding gather index_put index_put_ _unsafe_index index_add index_add_ scatter scatter_add
     select_backward slice_backward diagonal_backward embedding_dense_backward
