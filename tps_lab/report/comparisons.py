@@ -171,7 +171,8 @@ def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Comparisons
         return phrase(axis, level_text(group.first["varied"][axis]))
 
     first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
-    found = Comparisons(pairs, f"the same {_with(first)}", _IN_THE_TABLE, True)
+    against = first if axis == "attention" else f"the same {_with(first)}"
+    found = Comparisons(pairs, against, _IN_THE_TABLE, True)
     if len(levels) > 1:
         return found
     # with two values, they are said once for all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,7 @@ def build(
     members = [group_runs(run for group in of_data for run in group.runs) for of_data in by.values()]
     sections = [
         _section(data, of_data, number, figures, about)
-        for number, (data, of_data) in enumerate(zip(spoken_data(list(by)), members, strict=True), 1)
+        for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
     ]
     if depends := about.budgets.depends:
         sections[0].remarks.insert(0, depends)
@@ -198,6 +198,13 @@ def _check(about: About, groups: Sequence[Group]) -> None:
         if not axes:
             raise InputError(f"no axis to compare along, such as {about.compare!r}: the runs are not of a grid")
         raise unknown("axis", about.compare, sorted(axes))
+
+
+def _data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
+    """Data sets as the grid calls them, if it does; else by what tells their text forms apart."""
+    asked = [{str((group.first.get("varied") or {}).get("data")) for group in groups} for groups in by.values()]
+    named = [names.pop() if len(names) == 1 else "None" for names in asked]
+    return spoken_data(list(by)) if "None" in named or len(set(named)) < len(named) else spoken_data(named)
 
 
 def _section(data: str, groups: list[Group], number: int, figures: Path, about: About) -> Section:
