@@ -173,7 +173,7 @@ def _along(pairs: list[Pair], axis: str, groups: Sequence[Group]) -> Comparisons
     first, levels = said(pairs[0].against), {said(pair.group) for pair in pairs}
     against = first if axis == "attention" else f"the same {_with(first)}"
     found = Comparisons(pairs, against, _IN_THE_TABLE, True)
-    if len(levels) > 1:
+    if len(levels) > 1 or axis == "attention":
         return found
     # with two values, they are said once for all
     names = {group.label: line.name for line in lines(groups, axis) for group in line.at.values()}
