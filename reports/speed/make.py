@@ -195,7 +195,7 @@ def start(name: str, seconds: float) -> list[Figure]:
 
 def whole(name: str, seconds: float) -> list[Figure]:
     if name == "make test":
-        os.environ["OMP_NUM_THREADS"] = "1"  # as the Makefile has it, for two workers
+        os.environ["OMP_NUM_THREADS"] = "1"  # as the Makefile has it
     with tempfile.TemporaryDirectory() as folder:
         return processes((*WHOLE[name], f"{folder}/out"), seconds, most=1)
 

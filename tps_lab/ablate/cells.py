@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,7 +217,7 @@ class Cells:
         axes = self.vary.product | self.vary.zip
         alone = {key for key in labels if key in _TEXT_FORMS or isinstance(axes[key], dict)}
         return ", ".join(
-            name if key in alone and re.search("[a-z]", name, re.I) else f"{short(key)}={name}"
+            name if key in alone and any(map(str.isalpha, name)) else f"{short(key)}={name}"
             for key, name in labels.items()
         )
 

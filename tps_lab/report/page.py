@@ -202,9 +202,9 @@ def _check(about: About, groups: Sequence[Group]) -> None:
 
 def _data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
     """Data sets as the grid calls them, if it does; else by what tells their text forms apart."""
-    asked = [{str((group.first.get("varied") or {}).get("data")) for group in groups} for groups in by.values()]
-    named = [names.pop() if len(names) == 1 else "None" for names in asked]
-    return spoken_data(list(by)) if "None" in named or len(set(named)) < len(named) else spoken_data(named)
+    asked = [{(group.first.get("varied") or {}).get("data") for group in groups} for groups in by.values()]
+    named = [str(*names) for names in asked if len(names) == 1 and None not in names]
+    return spoken_data(named if len(set(named)) == len(by) else list(by))
 
 
 def _section(data: str, groups: list[Group], number: int, figures: Path, about: About) -> Section:
