@@ -377,3 +377,23 @@ def test_every_variant_has_a_paragraph_that_says_what_is_stated(name: str) -> No
     assert label == variants()[name].title
     assert 20 < len(meaning) < 130
     assert meaning[-1] in ".?"
+
+
+def test_a_section_does_not_repeat_its_data_in_every_name(tmp_path: Path) -> None:
+    """On a page of several data sets a heading says which: names below it say the rest; the list of runs says all."""
+    runs = [
+        made_up(
+            *given, seed=seed, case=f"{speed}, {given[1]}", varied={"data": speed, "attention": given[0]}, data=data
+        )
+        for speed, data in (("slow", "direction(step=1)"), ("fast, far", "direction(step=4)"))
+        for given in VARIANTS[:3]
+        for seed in range(2)
+    ]
+    out = report.build(runs, tmp_path / "page").parent
+    text, page = (out / "report.md").read_text(), (out / "index.html").read_text()
+    tables, listed = text.split("## Runs")
+    assert "| TPS-A |" in tables
+    assert not re.search("(slow|far), TPS-A", tables)
+    assert re.search(r"\| slow, TPS-A \|.*\| fast, far, TPS-A \|", listed, re.DOTALL)
+    assert page.count("data-chip=") == 3
+    assert set(re.findall('<tr data-of="([^"]+)"', page)) == set(re.findall('data-chip="(of-[^"]+)"', page))

@@ -107,7 +107,8 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     figures = files.folder(out / "figures")
     by = by_data(groups)
-    members = [group_runs(run for group in of_data for run in group.runs) for of_data in by.values()]
+    called = _called(by.values())
+    members = [_as_called(of_data, called) for of_data in by.values()]
     sections = [
         _section(data, of_data, number, figures, about)
         for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
@@ -129,6 +130,8 @@ def build(
         "meanings": facts.meanings([group for of_data in members for group in of_data]),
         "measured": facts.measured(groups),
         "groups": groups,
+        "called": called,
+        "chips": list({row.label: row for section in sections for row in section.results.rows}.values()),
         "top1": lambda run: run.row.get("top1_pct") if run.row.get("status") == "done" else None,
     }
     tables.write_csv(runs, out / "results.csv")
@@ -205,6 +208,28 @@ def _data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
     asked = [{(group.first.get("varied") or {}).get("data") for group in groups} for groups in by.values()]
     named = [str(*names) for names in asked if len(names) == 1 and None not in names]
     return spoken_data(named if len(set(named)) == len(by) else list(by))
+
+
+def _called(by_data: Iterable[Sequence[Group]]) -> dict[str, str]:
+    """A label in a grid → what it is called where a heading says its data set: the rest of it."""
+    found: dict[str, str] = {}
+    for groups in by_data:
+        here = {}
+        for group in groups:
+            data = (group.first.get("varied") or {}).get("data")
+            here[group.label] = group.label.removeprefix(f"{data}, ").removesuffix(f", {data}")
+        if len(set(here.values())) == len(here):
+            found |= here
+    return found
+
+
+def _as_called(groups: Iterable[Group], called: Mapping[str, str]) -> list[Group]:
+    """The groups of a section, under the names that it gives them; all that is drawn of their runs has these, too."""
+    return group_runs(
+        As(run, run.row | {"called": called[group.label]}, run.environment) if group.label in called else run
+        for group in groups
+        for run in group.runs
+    )
 
 
 def _section(data: str, groups: list[Group], number: int, figures: Path, about: About) -> Section:

@@ -345,7 +345,7 @@ def _seed(run: RunLike) -> tuple[bool, int, str]:
 
 def _label(run: RunLike) -> str:
     if run.row.get("case"):
-        return short(spoken(str(run.row["case"])))
+        return short(spoken(str(run.row.get("called") or run.row["case"])))
     keys = ("label", "attention", "name", "id")
     return next((short(run.row[key]) for key in keys if run.row.get(key)), "run")
 
