@@ -280,6 +280,17 @@ def test_ceiling_is_beaten_only_by_a_whole_interval() -> None:
     assert any("(interval not above that): Spatial." in line for line in words.remarks(Ranking(groups)))
 
 
+def test_a_task_that_several_have_solved_says_so() -> None:
+    runs = []
+    for i, top1 in ((0, 60.0), (3, 98.0), (5, 99.5)):
+        runs += [made_up(*VARIANTS[i], seed=seed) for seed in range(3)]
+        for run in runs[-3:]:
+            run.row["top1_pct"] = top1 + 0.1 * run.row["seed"]
+    easy = "The task is too easy to rank those whose intervals lie above 95 %: TPS+TCS-C and TPS-C."
+    assert easy in words.remarks(Ranking(group_runs(runs)))
+    assert not [said for said in words.remarks(Ranking(group_runs(runs[:6]))) if "too easy" in said]
+
+
 def test_a_column_without_a_figure_is_a_sentence_instead(tmp_path: Path) -> None:
     why = {"latency_ms": "withdrawn", "clips_per_second": "withdrawn"}
     runs = [made_up(*VARIANTS[i], latency_ms=None, clips_per_second=None, missing=why) for i in (0, 3)]

@@ -24,6 +24,7 @@ MOST_WORDS = 20
 _MOST = 4  # variants named in a sentence
 _CHEAPER = 0.95  # what costs so much of another counts as cheaper
 _KEEPS_UP = 3.0  # points of mean accuracy
+_SOLVED_PCT = 95  # from here on a task tells who can learn it, not who is better
 _COSTS = {"training_memory_bytes": "memory to train", "latency_ms": "time per clip", "macs": "multiply-adds"}
 
 
@@ -283,6 +284,8 @@ def remarks(ranking: Ranking) -> list[str]:
     elif bounded:
         them = "All variants are" if len(bounded) > 1 else f"{bounded[0].label} is"
         said.append(f"{them} above {ceiling}, the most that a model blind to the order of frames can reach.")
+    if len(solved := [group.label for group, top1 in scored if top1.low >= _SOLVED_PCT]) > 1:
+        said.append(f"The task is too easy to rank those whose intervals lie above {_SOLVED_PCT} %: {listed(solved)}.")
     if luck := [text for group, _ in scored if (text := all_or_nothing(group))]:
         said.append(f"Runs succeed all or nothing, so a mean says little: {'; '.join(luck)}.")
     for missing in (False, True):
