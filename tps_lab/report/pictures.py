@@ -100,9 +100,9 @@ class Pictures:
         ]
 
     def differences(self, compared: Comparisons, paper: Mapping[str, Mapping[str, float]]) -> list[Picture]:
-        """What was compared, as intervals; beside the table from two comparisons on."""
+        """What was compared, as intervals."""
         pairs = compared.comparable
-        if len(pairs) < 2:
+        if not pairs:
             return []
         gaps = {}
         for pair in pairs:
@@ -110,10 +110,8 @@ class Pictures:
             if own and base:
                 gaps[pair.group.label] = float(own) - float(base)
         shown = pairs[:_MOST_DIFFERENCES]
-        caption = (
-            f"Filled: settled, after a correction for all {len(pairs)} comparisons; hollow: open. "
-            "Bars: the 95 % interval of each difference by itself."
-        )
+        corrected = f", after a correction for all {len(pairs)} comparisons" if len(pairs) > 1 else ""
+        caption = f"Filled: settled{corrected}; hollow: open. Bars: the 95 % interval of each difference by itself."
         if len(shown) < len(pairs):
             caption += f" The first {len(shown)} of {len(pairs)}."
         return [self._plot("differences", viz.differences(shown, gaps, against=compared.against), caption)]
