@@ -48,7 +48,8 @@ def pack(runs: Iterable[Packable], record: Mapping[str, Any] | None = None) -> b
     """
     lines = [{"archive": _VERSION, "grid": record}, *map(_plain, runs)]
     text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
-    return lzma.compress(text.encode("utf-8", "backslashreplace"))
+    # a sixth larger than by the usual preset 6, and packed in a quarter of the time: a page of 500 runs waits for it
+    return lzma.compress(text.encode("utf-8", "backslashreplace"), preset=3)
 
 
 def unpack(file: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
