@@ -28,6 +28,7 @@ import study  # noqa: E402
 TIE, CLEAR = 1.0, 2.0  # points: below the first a published gap counts as none, from the second on as clear
 DRAWS = 2000
 AGREE, DISAGREE, OPEN = "agree", "disagree", "open"
+VARIES, PRINTED = "varies", "as printed"
 Found = dict[str, Any]
 
 
@@ -93,26 +94,26 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
         for ahead, behind in pairs(table):
             gap = round(table["rows"][ahead]["top1_pct"] - table["rows"][behind]["top1_pct"], 2)
             rows_of = [table["rows"][name] for name in (ahead, behind)]
-            # where a table does not vary it, both sides have an embedding of time, or neither
-            asks = [row["temporal_position"] for row in rows_of if "temporal_position" in row]
-            for embedded, (setting, known) in itertools.product([None] if asks else [True, False], settings.items()):
-                keys = [
-                    (str(parse(row["ours"])), row["temporal_position"] if embedded is None else embedded)
-                    for row in rows_of
-                ]
+            # where a table does not vary it: an embedding of time on both sides, on neither, and as in the paper
+            varied = [row["temporal_position"] for row in rows_of if "temporal_position" in row]
+            ways = {VARIES: varied} if varied else {"with": [True, True], "without": [False, False]}
+            printed = [row.get("time", table.get("time")) for row in rows_of]
+            if not varied and None not in printed:
+                ways[PRINTED] = printed
+            for (embedding, times), (setting, known) in itertools.product(ways.items(), settings.items()):
+                keys = [(str(parse(row["ours"])), time) for row, time in zip(rows_of, times, strict=True)]
                 budgets = known[keys[0]].keys() & known[keys[1]].keys() if keys[0] != keys[1] else ()
                 if not budgets:
                     continue
                 steps = max(budgets)
                 both = known[keys[0]][steps], known[keys[1]][steps]
-                family = (*setting, embedded)
+                family = (*setting, embedding)
                 families[family].setdefault(frozenset(map(id, both)), both)
                 rows.append(
                     {"table": table["id"], "ahead": ahead, "behind": behind, "gap": gap}
                     | {"ours_ahead": keys[0][0], "ours_behind": keys[1][0]}
                     | dict(zip(("data", "backbone", "weights"), setting, strict=True))
-                    | {"embedding": {None: "varies", True: "with", False: "without"}[embedded]}
-                    | {"steps": steps, "tuned": bool(both[0].first.get("tuned"))}
+                    | {"embedding": embedding, "steps": steps, "tuned": bool(both[0].first.get("tuned"))}
                     | {"both": both, "family": family}
                 )
     compared = {
@@ -203,7 +204,11 @@ def main(
         papers=len({table["arxiv"] for table in tables}),
         printed=sum(len(list(t.get("pairs") or itertools.combinations(t["rows"], 2))) for t in tables),
         possible=sum(map(len, answerable.values())),
-        settings=[(key, found, summary(found, tables)) for key, found in sorted(settings.items())],
+        settings=[
+            (key, found, summary(found, tables))
+            for key, found in sorted(settings.items())
+            if any(row["gap"] >= CLEAR for row in found)
+        ],
     )
     print(page)
 

@@ -78,6 +78,15 @@ def test_runs_are_put_to_the_pairs_that_they_answer():
     assert {row["table"] for row in rows} > {"vivit_t2_k400", "tps_t2e_ssv1"}
 
 
+def test_as_printed_each_side_has_the_embedding_that_its_paper_gives_it():
+    """TimeSformer's space-only model has no embedding of time, and joint attention beside it has one."""
+    runs = [run("joint", seed, 0.8) for seed in range(4)]
+    for embedded, right in ((True, 0.9), (False, 0.4)):
+        runs += [run("spatial", seed, right, temporal_position=embedded) for seed in range(4)]
+    rows = [row for row in literature.asked(runs) if row["table"] == "timesformer_t1_ssv2"]
+    assert {row["embedding"]: row["verdict"] for row in rows} == {"with": "disagree", "as printed": "agree"}
+
+
 def test_a_pair_of_which_neither_learnt_the_order_is_open():
     rights = {"spatial": 0.3, "joint": 0.45, "divided": 0.9}
     rows = literature.asked([run(n, seed, r, ceiling_pct=50.0) for n, r in rights.items() for seed in range(4)])
