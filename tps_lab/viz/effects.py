@@ -103,8 +103,10 @@ def differences(
     shown = [(pair, pair.found) for pair in pairs if pair.found is not None]
     if not shown:
         return nothing(ax or new_axes(), "nothing could be compared")
-    against = against or shown[0][0].against.label
-    ax = ax or new_axes(6.4, 0.9 + 0.36 * len(shown))
+    xlabel = f"test top-1 minus {wrap(against or shown[0][0].against.label, 60)} (points)"
+    names = [wrap(pair.group.label, 30) for pair, _ in shown]
+    tallest = max(name.count("\n") for name in names)
+    ax = ax or new_axes(6.4, 0.9 + max(0.36, 0.15 * (1 + tallest)) * len(shown) + 0.15 * xlabel.count("\n"))
     ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
     for row, ((pair, found), used) in enumerate(
         zip(shown, looks(pair.group.attention for pair, _ in shown), strict=True)
@@ -114,12 +116,12 @@ def differences(
         ax.plot(found.difference, row, **points(used, 7.5, used.colour), markerfacecolor=fill, zorder=3, gid=gid)
         if published and pair.group.label in published:
             ax.plot(published[pair.group.label], row + 0.24, "D", color=INK, markersize=5.5, markerfacecolor="none")
-    ax.set_yticks(range(len(shown)), [wrap(pair.group.label, 30) for pair, _ in shown], color=INK)
+    ax.set_yticks(range(len(shown)), names, color=INK)
     for name, (pair, _) in zip(ax.get_yticklabels(), shown, strict=True):
         name.set_gid(tag(pair.group.label))
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(f"test top-1 minus {wrap(against, 60)} (points)")
+    ax.set_xlabel(xlabel)
     if published:
         ax.plot([], [], "D", color=INK, markersize=5.5, markerfacecolor="none", label="the paper (one seed)")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8.5)
