@@ -263,6 +263,16 @@ def test_settings_that_are_not_equal_are_said_and_decide_nothing() -> None:
     assert any("ends of the clip" in line for line in equal.unequal(group_runs(shifted)))
     said = words.answer(Ranking(groups), compared(Ranking(groups), "TPS-C"))
     assert "is more accurate" not in said.text
+    # beside what is settled at equal settings it is named, with its place
+    runs, labels = [], np.arange(2000) % 12
+    for i, top1 in ((3, 90), (1, 60), (6, 99)):
+        for seed in range(5):
+            right = np.random.default_rng((i, seed)).random(2000) < top1 / 100
+            runs.append(made_up(*VARIANTS[i], seed=seed, top1_pct=100 * right.mean()))
+            runs[-1].predictions = np.where(right, labels, labels + 1), labels
+    ranking = Ranking(group_runs(runs))
+    said = words.answer(ranking, compared(ranking, "TPS-C"))
+    assert said.text == "TPS-A is less accurate than TPS-C; Joint is ahead at unequal settings."
 
 
 def test_runs_that_succeed_all_or_nothing_are_counted() -> None:

@@ -180,14 +180,18 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
         return texts, sure, unequal
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
     mixed = f"; {_number(len(unequal))} differ{'s' * (len(unequal) == 1)} in more" if unequal else ""
+    told = mixed
+    if len(verdicts := {pair.verdict for pair in unequal}) == 1:
+        names = listed([compared.name(pair) for pair in unequal])
+        place = "ahead" if verdicts == {"better"} else "behind"
+        told = f"; {names} {'is' if len(unequal) == 1 else 'are'} {place} at unequal settings"
     common = f"{compared.common}, " if compared.common else ""
     named, counted = "; ".join(parts), f"Of {_number(len(pairs))}, {', '.join(counts)}"
     for kind, word in (("better", "more"), ("worse", "less")):
         if len(kinds[kind]) == len(pairs) > 1:
             counted = f"All {_number(len(pairs))} are {word} accurate than {base}"
     texts = [
-        f"{common}{named}{after}{mixed}.",
-        f"{named}{after}{mixed}.",
+        *(f"{start}{named}{after}{end}." for end in (told, mixed) for start in (common, "")),
         f"{named}.",
         f"{counted}{after}{mixed}.",
         f"{counted}.",
