@@ -7,12 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import keep
-import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = keep.notebooks()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RENDERED = ROOT / "build" / "notebooks"
 MOST = 10 << 20  # bytes of all notebooks together
 
@@ -27,6 +25,9 @@ def outputs(notebook: Any) -> list[Any]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_is_stored_with_outputs_and_teaches(path: Path) -> None:
+    import keep  # brings nbformat, which takes seconds: not while tests are collected
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -55,6 +56,8 @@ def test_all_together_stay_small() -> None:
 @pytest.mark.notebook
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_runs_from_top_to_bottom_and_says_what_is_stored(path: Path) -> None:
+    import keep
+    import nbformat
     from nbconvert import HTMLExporter
 
     notebook = keep.run(path)

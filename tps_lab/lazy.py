@@ -6,17 +6,21 @@ and what makes such waits shorter.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 
 class _WhenUsed(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
+        with uncollected():
+            module = importlib.import_module(self.__name__)
+        return getattr(module, name)
 
 
 if TYPE_CHECKING:
@@ -37,3 +41,10 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@cache
+def end_quickly() -> None:
+    """Let this process end without looking for cycles among the half million objects of torch and timm, none of which
+    need any: that takes longer than a second."""
+    atexit.register(gc.freeze)

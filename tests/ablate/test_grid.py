@@ -188,6 +188,18 @@ def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
     assert len(load(file, "paper").cells) >= 10
 
 
+def test_cells_that_differ_in_no_cost_are_forecast_once(tmp_path, monkeypatch):
+    asked = []
+    real = costs.forecast
+    monkeypatch.setattr(costs, "forecast", lambda config, **more: asked.append(config) or real(config, **more))
+    monkeypatch.setattr(forecast, "_try", lambda *a, **k: forecast._Tried(0.0, 0.01))
+    grid = load(Path(__file__).parents[2] / "ablations" / "parts.yaml")  # four cases, four rates, three budgets
+    assert len({(cell.case, cell.config.recipe.lr) for cell in grid.cells}) == 16
+    plan = costs.plan(grid, grid.cells, tmp_path)
+    assert len(asked) == len({(one.attention, one.recipe.steps) for one in asked}) == 12
+    assert len(plan.entries) == len(grid.cells)
+
+
 def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
     grid = load(Path(__file__).parents[2] / "ablations" / "patterns.yaml", "paper")
     forecasts = [f for _, _, f in costs.plan(grid, grid.chosen(limit=1), tmp_path).entries]

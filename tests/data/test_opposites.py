@@ -5,13 +5,21 @@ import pytest
 import torch
 
 from tps_lab import InputError
-from tps_lab.data import parse
+from tps_lab.data import _digits, parse
 from tps_lab.data.opposites import PAIRS, Opposites
 
 
 @pytest.fixture(scope="module")
 def clips():
     return Opposites(train=64, val=24, test=48).opened()
+
+
+def test_the_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    (ink, what), theirs = _digits.load(), load_digits()
+    assert torch.equal(ink, torch.from_numpy(theirs.images).float() / 16)
+    assert torch.equal(what, torch.from_numpy(theirs.target).long())
 
 
 def test_every_second_clip_is_the_one_before_reversed(clips):

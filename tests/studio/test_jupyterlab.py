@@ -5,10 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import nbformat
 import pytest
 from browser import HOST, free_port, new_page, wait_for
-from nbformat.v4 import new_code_cell, new_notebook
 
 SOURCES = [
     "from tps_lab import viz\nviz.studio('C')",
@@ -19,6 +17,9 @@ SOURCES = [
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
+    import nbformat  # takes seconds, and most who collect this file do not run it
+    from nbformat.v4 import new_code_cell, new_notebook
+
     folder = tmp_path_factory.mktemp("lab")
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(new_notebook(cells=[new_code_cell(s) for s in SOURCES], metadata=kernel), folder / "studio.ipynb")

@@ -23,6 +23,12 @@ from tps_lab.training.config import RunConfig
 from tps_lab.training.forecast import Forecast, forecast
 from tps_lab.training.model import build
 
+# what changes neither a model nor its cost: of a tuned grid most cells differ in nothing else
+_OF_NO_COST: Any = {
+    **dict.fromkeys(("seed", "name", "trackers"), True),
+    "recipe": {"lr", "weight_decay", "beta2", "warmup", "clip_norm", "rates"},
+}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -103,7 +109,7 @@ def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = Non
     entries = []
     for cell in cells:
         config = cell.config
-        key = config.model_dump_json(exclude={"seed", "name", "trackers"})
+        key = config.model_dump_json(exclude=_OF_NO_COST)
         if key not in known:
             earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
             try:

@@ -28,7 +28,7 @@ from typing import IO
 from tps_lab import children, files, plugins
 from tps_lab.ablate import cell
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
-from tps_lab.lazy import torch
+from tps_lab.lazy import end_quickly, torch
 from tps_lab.progress import Advance, Progress
 from tps_lab.results import runs
 
@@ -65,6 +65,8 @@ class LocalWorkers:
         return worker.handle
 
     def close(self) -> None:
+        for worker in self.all:  # all of them, before any is waited for
+            worker.ask_to_end()
         for worker in self.all:
             worker.close()
 
@@ -103,9 +105,12 @@ class _Worker:
         with suppress(BrokenPipeError):  # if it died, its end of file says so
             print(json.dumps(job.plain()), file=self.process.stdin, flush=True)
 
-    def close(self) -> None:
+    def ask_to_end(self) -> None:
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+    def close(self) -> None:
+        self.ask_to_end()
         if self.handle.ended() is None:
             self.process.kill()
         self.process.wait()
@@ -178,6 +183,7 @@ class _Reporter(Progress):
 
 
 def _serve() -> None:
+    end_quickly()
     # stdout carries those lines only: whatever else prints goes to stderr
     reporter = _Reporter(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -16,6 +16,7 @@ import typer
 from tps_lab.children import LARGE_PAGES
 from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest
+from tps_lab.lazy import end_quickly
 from tps_lab.text import short
 
 # isort: off
@@ -29,6 +30,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
+    end_quickly()
     for name, value in LARGE_PAGES.items():
         os.environ.setdefault(name, value)
     try:

@@ -7,6 +7,8 @@ that order: test digits, and nearly all of their writers, are never seen in trai
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tps_lab.data._base import Split
@@ -26,10 +28,12 @@ MEAN, SPREAD = 0.05, 0.13
 
 def load() -> tuple[Tensor, Tensor]:
     """All digits (1797, 8, 8), ink = 1, and what they are (1797,), 0 to 9."""
-    from sklearn.datasets import load_digits
+    import numpy as np
 
-    digits = load_digits()
-    return torch.from_numpy(digits.images).float() / 16, torch.from_numpy(digits.target).long()
+    # as `sklearn.datasets.load_digits` reads them; importing that takes a second, in every process that trains
+    package = Path(find_spec("sklearn").origin).parent  # type: ignore[union-attr, arg-type]
+    table = torch.from_numpy(np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=","))
+    return table[:, :64].reshape(-1, 8, 8).float() / 16, table[:, 64].long()
 
 
 def of_split(split: Split, total: int) -> tuple[int, int]:

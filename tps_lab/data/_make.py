@@ -36,6 +36,7 @@ from tps_lab.data._simulated import (
     shards,
 )
 from tps_lab.errors import InputError
+from tps_lab.lazy import end_quickly
 from tps_lab.progress import Progress
 from tps_lab.text import duration
 
@@ -200,6 +201,7 @@ def _work(spec: Simulated, todo: list[Shard]) -> None:
 
 
 def _main(what: str, text: str, *plugin_files: str) -> None:
+    end_quickly()
     for file in plugin_files:
         plugins.load(Path(file))
     spec = data.parse(text)

@@ -288,7 +288,7 @@ def pixels_of(frame: av.VideoFrame, size: int | None, reformatter: Any, square: 
         height, width = max(size, round(height * scale)), max(size, round(width * scale))
     # enlarged, area averaging would show blocks
     way = "AREA" if square or height <= frame.height else "BILINEAR"
-    pixels = reformatter.reformat(frame, width, height, format="rgb24", interpolation=way).to_ndarray()
+    pixels = reformatter.reformat(frame, width, height, format="rgb24", interpolation=way, threads=1).to_ndarray()
     if size is not None and square:
         top, left = (height - size) // 2, (width - size) // 2
         pixels = pixels[top : top + size, left : left + size]

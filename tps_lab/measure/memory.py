@@ -34,6 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tps_lab import children
+from tps_lab.lazy import end_quickly
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import Gpu, Sum, as_sum
 from tps_lab.measure.step import Step, batch_for, configured, optimizer_for, run, set_fused, synchronise
@@ -273,4 +274,5 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    end_quickly()
     print(json.dumps(measure(Path(sys.argv[1]))))
