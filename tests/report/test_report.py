@@ -258,6 +258,9 @@ def test_settings_that_are_not_equal_are_said_and_decide_nothing() -> None:
     assert equal.beyond(*groups, groups) == ["embedding of time"]
     runs += [made_up(*VARIANTS[0], seed=s, params=1_400_000) for s in range(3)]
     assert any(line.startswith("Parameters: Spatial +16 %") for line in equal.unequal(group_runs(runs)))
+    around = [made_up(*VARIANTS[i], params=count) for i, count in ((0, 955_000), (1, 1_000_000), (3, 1_045_000))]
+    (line,) = (line for line in equal.unequal(group_runs(around)) if line.startswith("Parameters"))
+    assert line == "Parameters: Spatial −4 % and TPS-C +4 % against the others’ 1,000,000."
     shifted = [made_up("tps", "TPS-C", "tps", "C", 90, 28, 131, 32, 22, seed=s) for s in range(3)]
     shifted += [made_up("tcs", "TCS", "tcs", "", 95, 28, 131, 32, 22, seed=s) for s in range(3)]
     assert any("ends of the clip" in line for line in equal.unequal(group_runs(shifted)))

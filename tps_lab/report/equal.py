@@ -57,8 +57,10 @@ def unequal(groups: Sequence[Group]) -> list[str]:
     counts = {group.label: count for group in groups if (count := group.one("params"))}
     if counts and not _is_asked("params", asked) and max(counts.values()) > _NEAR * min(counts.values()):
         usual = sorted(counts.values())[(len(counts) - 1) // 2]
-        off = {label: count for label, count in counts.items() if not usual / _NEAR <= count <= usual * _NEAR}
-        named = [f"{label} {100 * count / usual - 100:+.0f} %".replace("-", "−") for label, count in off.items()]
+        near = _NEAR**0.5  # where the least and the most are too far apart, one of them is as far from the usual
+        off = {label: count for label, count in counts.items() if not usual / near <= count <= usual * near}
+        more = {label: f"{100 * count / usual - 100:+.0f} %".replace("-", "−") for label, count in off.items()}
+        named = [f"{label} {percent}" for label, percent in more.items()]
         said.append(f"Parameters: {listed(named, _MOST)} against the others’ {usual:,.0f}.")
     return said
 
