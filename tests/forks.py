@@ -9,7 +9,9 @@ from pathlib import Path
 
 FORKS = """
 import json, os, runpy, sys
-import tps_lab.cli, tps_lab.ablate.scheduler, tps_lab.report, tps_lab.training.train, timm
+import tps_lab.children, tps_lab.cli, tps_lab.ablate.scheduler, tps_lab.report, tps_lab.training.train, timm
+
+tps_lab.children.cores = lambda: 1  # one worker for a grid, for each spends seconds on imports, too
 
 def run(program, *arguments):
     sys.argv = [program, *arguments]
