@@ -25,7 +25,7 @@ quickstart: $(VENV)/.base
 	@$(BIN)/tps-lab quickstart $(ARGS)
 
 test: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 notebooks: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
