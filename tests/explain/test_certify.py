@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 T, C = 8, 12
 SHAPE = (3, T, 8, 8)
-# the page of certificates (reports/certificates) looks at these too; here they would take long, and r3d_18 is of their kind
+# the page of certificates (reports/certificates) looks at these too; they take long, and r3d_18 is of their kind
 LONG = {"torchvision:mc3_18", "torchvision:r2plus1d_18", "torchvision:s3d"}
 
 
