@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 class _WhenUsed(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        with uncollected():
-            module = importlib.import_module(self.__name__)
-        return getattr(module, name)
+        if self.__name__ not in sys.modules:  # only the first use waits, and is worth hurrying
+            with uncollected():
+                importlib.import_module(self.__name__)
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 if TYPE_CHECKING:

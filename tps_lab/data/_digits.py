@@ -7,11 +7,10 @@ that order: test digits, and nearly all of their writers, are never seen in trai
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tps_lab.data._base import Split
+from tps_lab.data._files import package_folder
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ def load() -> tuple[Tensor, Tensor]:
     import numpy as np
 
     # as `sklearn.datasets.load_digits` reads them; importing that takes a second, in every process that trains
-    package = Path(find_spec("sklearn").origin).parent  # type: ignore[union-attr, arg-type]
+    package = package_folder("sklearn")
+    assert package is not None, "scikit-learn comes with tps_lab"
     table = torch.from_numpy(np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=","))
     return table[:, :64].reshape(-1, 8, 8).float() / 16, table[:, 64].long()
 

@@ -59,8 +59,7 @@ def unequal(groups: Sequence[Group]) -> list[str]:
         usual = sorted(counts.values())[(len(counts) - 1) // 2]
         near = _NEAR**0.5  # where the least and the most are too far apart, one of them is as far from the usual
         off = {label: count for label, count in counts.items() if not usual / near <= count <= usual * near}
-        more = {label: f"{100 * count / usual - 100:+.0f} %".replace("-", "−") for label, count in off.items()}
-        named = [f"{label} {percent}" for label, percent in more.items()]
+        named = [f"{label} " + f"{100 * count / usual - 100:+.0f} %".replace("-", "−") for label, count in off.items()]
         said.append(f"Parameters: {listed(named, _MOST)} against the others’ {usual:,.0f}.")
     return said
 
