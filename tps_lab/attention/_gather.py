@@ -1,10 +1,10 @@
 """Rows of a matrix in another order: the one kernel that a patch shift costs.
 
-`index_select` is the reference, and what runs nearly everywhere, on a CPU in shorter rows. Its kernel on CUDA
-takes its time by the row, however narrow: on an H100 a shift of 2×16×56×56 tokens of 96 channels took 2.3 times a
-plain copy in float32 and 4.2 times in bfloat16. A Triton kernel that moves 16 bytes a load took 1.05 and 1.08
-times, but starting it costs 50 µs of Python more. So it runs where rows are narrow and many (`_suits_triton`).
-Both were held equal bit for bit on that GPU; TPS_LAB_GATHER=plain or =triton asks for one of them.
+`index_select` is the reference, and what runs nearly everywhere; a large one on a CPU is a sum of one row each
+(`_prefetched`). Its kernel on CUDA takes its time by the row, however narrow: on an H100 a shift of 2×16×56×56 tokens
+of 96 channels took 2.3 times a plain copy in float32 and 4.2 times in bfloat16. A Triton kernel that moves 16 bytes a
+load took 1.05 and 1.08 times, but starting it costs 50 µs of Python more. So it runs where rows are narrow and many
+(`_suits_triton`). Both were held equal bit for bit on that GPU; TPS_LAB_GATHER=plain or =triton asks for one of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from functools import cache
 from importlib.util import find_spec
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tps_lab.errors import unknown
 
 WAYS = ("auto", "plain", "triton")
-_LONGEST_COPY = 2048  # bytes; see `_in_shorter_rows`
+_FRESH = 2**25  # bytes; see `_prefetched`
 _NARROW, _MANY = 512, 2**17  # bytes of a row, rows
 
 
@@ -35,8 +36,8 @@ def gather_rows(x_RC: Tensor, rows: Tensor) -> Tensor:
         from tps_lab.attention._gather_triton import copy_rows
 
         return copy_rows(x_RC, rows.view(-1)).view(*rows.shape, -1)
-    if x_RC.is_cpu and x_RC.shape[1] * x_RC.element_size() > _LONGEST_COPY:
-        return _in_shorter_rows(x_RC, rows)
+    if x_RC.is_cpu and _suits_prefetching(x_RC, rows):
+        return _prefetched(x_RC, rows)
     return torch.embedding(x_RC, rows)
 
 
@@ -56,20 +57,26 @@ def _has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def _in_shorter_rows(x_RC: Tensor, rows: Tensor) -> Tensor:
-    """The same, a long row in equal parts.
+def _suits_prefetching(x_RC: Tensor, rows: Tensor) -> bool:
+    return (
+        rows.numel() * x_RC.shape[1] * x_RC.element_size() >= _FRESH
+        and x_RC.dtype == torch.float32
+        and x_RC.is_contiguous()
+        and type(x_RC) is Tensor  # no stand-in without memory
+        and not torch.compiler.is_compiling()
+        and way() != "plain"
+        and "fbgemm" in torch.backends.quantized.supported_engines
+    )
 
-    index_select copies row by row with memcpy, and from 2 KiB on the C library leaves that to the
-    processor's own string copy, which is slow where the target's pages are fresh: for 37 MiB of
-    tokens of 3 KiB it took 1.3 times a plain copy, in halves 1.1 times.
+
+def _prefetched(x_RC: Tensor, rows: Tensor) -> Tensor:
+    """The same as bags of one row, summed: FBGEMM's kernel for them asks for the rows ahead of time; -0 becomes 0.
+
+    From 32 MiB on, the C library takes memory from the system anew each time. On an AMD EPYC copying row by row into
+    such fresh pages took 1.3 to 1.4 times a plain copy of 37 MiB, and this 1.0 to 1.15 times; where the memory is used
+    again it is no faster.
     """
-    channels = x_RC.shape[1]
-    longest = _LONGEST_COPY // x_RC.element_size()
-    parts = next((n for n in range(2, 9) if channels % n == 0 and channels // n <= longest), 1)
-    if parts == 1 or not x_RC.is_contiguous() or torch.compiler.is_compiling():
-        return torch.embedding(x_RC, rows)
-    of_parts = rows[..., None] * parts + torch.arange(parts, device=rows.device)
-    return torch.embedding(x_RC.view(-1, channels // parts), of_parts).view(*rows.shape, channels)
+    return F.embedding_bag(rows.view(-1, 1), x_RC, mode="sum").view(*rows.shape, -1)
 
 
 def way() -> str:

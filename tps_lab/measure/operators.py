@@ -18,8 +18,8 @@ NO_MACS_TRACED = frozenset(
     """
     add add_ sub rsub mul mul_ div neg pow sqrt exp sigmoid tanh softmax gelu silu relu clone copy_ expand
     expand_as repeat mean sum pad floor_divide remainder arange stack cat index_select index select slice
-    embedding where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor full
-    full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
+    embedding embedding_bag where clamp ge gt lt le eq ne zeros ones zeros_like ones_like fill_ roll flip scalar_tensor
+    full full_like masked_fill masked_fill_ bernoulli_ div_ rand unflatten fill new_zeros type_as bitwise_not diagonal
     rms_norm avg_pool2d max_pool2d relu_ silu_ gelu_ hardtanh_ sin cos meshgrid repeat_interleave outer
     clamp_min linalg_vector_norm amax max adaptive_max_pool2d ceil
 """.split()
@@ -33,8 +33,8 @@ NO_MACS = frozenset(
     alias as_strided as_strided_ detach detach_ expand permute select slice split split_with_sizes squeeze unsqueeze t
     transpose unbind view _unsafe_view _reshape_alias diagonal unfold
     clone copy_ _to_copy contiguous cat stack repeat roll flip constant_pad_nd
-    index index_select embedding gather index_put index_put_ _unsafe_index index_add index_add_ scatter scatter_add
-    select_backward slice_backward diagonal_backward embedding_dense_backward
+    index index_select embedding _embedding_bag_forward_only gather index_put index_put_ _unsafe_index index_add
+    index_add_ scatter scatter_add select_backward slice_backward diagonal_backward embedding_dense_backward
     add add_ sub sub_ rsub mul mul_ div div_ neg pow sqrt rsqrt exp log log2 sin cos abs sign reciprocal where clamp
     floor_divide remainder
     clamp_min masked_fill masked_fill_ minimum maximum

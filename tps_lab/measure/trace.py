@@ -39,7 +39,7 @@ _FORWARD = Step(training=False)
 Phase = Literal["forward", "backward"]
 
 # Of the first only the rows that are taken are read, of the others nothing of what they make or overwrite.
-_GATHERS = frozenset("index_select embedding index gather _unsafe_index".split())
+_GATHERS = frozenset("index_select embedding _embedding_bag_forward_only index gather _unsafe_index".split())
 _ALLOCATES = frozenset("empty empty_like empty_strided new_empty new_empty_strided".split())
 _OVERWRITES = frozenset("zero_ fill_ copy_ bernoulli_ uniform_ normal_".split())
 _MAKES = re.compile(r"(new_)?(zeros|ones|full)(_like)?|randn?_like")
