@@ -22,6 +22,8 @@ STORED = Path(__file__).with_name("outcomes.json")
 # Losses of another CPU's kernels differ by 1e-5 after so few steps; two variants, or a step of the
 # recipe left out, by far more.
 TOLERANCE = 3e-4
+# Of one family an AMD EPYC's second loss is 6e-4 from a Xeon's; of the others, none is 3e-4 away.
+LOOSER = {"family tiny_vit": 1e-3}
 CLIPS = "train=32, val=24, test=24"
 TINY = "embed_dim=16, depth=2, num_heads=2"
 SWIN = "img_size=24, patch_size=4, embed_dim=16, depths=(2,2), num_heads=(1,2), window_size=3)"
@@ -75,7 +77,7 @@ def test_same_numbers_or_a_new_version(name):
     assert name in stored, "new: store its losses with python tests/test_outcomes.py"
     now, then = outcome(RUNS[name]), stored[name]
     assert now["versions"] == then["versions"], "a new version: store its losses with python tests/test_outcomes.py"
-    assert now["losses"] == pytest.approx(then["losses"], rel=TOLERANCE), (
+    assert now["losses"] == pytest.approx(then["losses"], rel=LOOSER.get(name, TOLERANCE)), (
         "other numbers than this version had: raise `version` of what changed, then python tests/test_outcomes.py"
     )
 

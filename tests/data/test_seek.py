@@ -155,6 +155,9 @@ def numbers(pixels: np.ndarray) -> list[int]:
     return (bits[:, :8] << np.arange(8)).sum(1).tolist()
 
 
+ALONE = (
+    "log-level=none:pools=none:frame-threads=1"  # with threads of its own the encoder once took a worker down with it
+)
 OPEN = {"x264-params": "keyint=10:open-gop=1:bframes=5:b-pyramid=strict"}
 KINDS = [
     *((suffix, "libx264", options) for suffix in ("avi", "asf", "wmv", "flv", "mkv", "mp4", "mov", "m4v", "3gp", "mpg",
@@ -163,9 +166,8 @@ KINDS = [
     *((suffix, "mpeg2video", {"bf": "2"}) for suffix in ("avi", "asf", "mpg", "vob", "m2ts", "mkv")),
     *((suffix, "mpeg4", {}) for suffix in ("avi", "mp4")),
     ("mpg", "mpeg1video", {"bf": "2"}), ("avi", "mjpeg", {}), ("wmv", "wmv2", {}), ("asf", "msmpeg4v2", {}),
-    ("avi", "msmpeg4v2", {}), ("flv", "flv", {}), ("mkv", "libx265", {"x265-params": "log-level=none:keyint=12"}),
-    ("mp4", "libx265", {"x265-params": "log-level=none:keyint=12"}),
-    ("m2ts", "libx265", {"x265-params": "log-level=none"}),
+    ("avi", "msmpeg4v2", {}), ("flv", "flv", {}), ("mkv", "libx265", {"x265-params": f"{ALONE}:keyint=12"}),
+    ("mp4", "libx265", {"x265-params": f"{ALONE}:keyint=12"}), ("m2ts", "libx265", {"x265-params": ALONE}),
 ]  # fmt: skip
 
 
