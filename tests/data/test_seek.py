@@ -155,9 +155,8 @@ def numbers(pixels: np.ndarray) -> list[int]:
     return (bits[:, :8] << np.arange(8)).sum(1).tolist()
 
 
-ALONE = (
-    "log-level=none:pools=none:frame-threads=1"  # with threads of its own the encoder once took a worker down with it
-)
+# with threads of its own the encoder once took a test process down with it
+ALONE = "log-level=none:pools=none:frame-threads=1"
 OPEN = {"x264-params": "keyint=10:open-gop=1:bframes=5:b-pyramid=strict"}
 KINDS = [
     *((suffix, "libx264", options) for suffix in ("avi", "asf", "wmv", "flv", "mkv", "mp4", "mov", "m4v", "3gp", "mpg",
