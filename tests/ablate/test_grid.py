@@ -1,6 +1,7 @@
 """Grid files: what they mean, what is refused and on which line, and that all shipped ones are sound."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tps_lab import InputError
-from tps_lab.ablate import check, costs
+from tps_lab.ablate import Asked, check, costs, plan
 from tps_lab.ablate.grid import configuration, find, load
 from tps_lab.training import forecast
 
@@ -198,6 +199,17 @@ def test_cells_that_differ_in_no_cost_are_forecast_once(tmp_path, monkeypatch):
     plan = costs.plan(grid, grid.cells, tmp_path)
     assert len(asked) == len({(one.attention, one.recipe.steps) for one in asked}) == 12
     assert len(plan.entries) == len(grid.cells)
+
+
+def test_a_dry_run_knows_what_is_finished_elsewhere_trials_and_runs_at_their_choices(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "_try", lambda *a, **k: forecast._Tried(0.0, 0.01))
+    root = Path(__file__).parents[2]
+    asked = Asked(root / "ablations/order.yaml", out=tmp_path / "out", settings={"budgets": [150]})
+    alone = plan(asked).plain()["total"]
+    assert alone["cells"] == alone["to_run"] == 18
+    shared = plan(replace(asked, take_from=(root / "reports/ablations/order",))).plain()["total"]
+    assert (shared["cells"], shared["to_run"], shared["seconds"]) == (18, 0, 0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):

@@ -212,8 +212,8 @@ def test_cells_are_taken_only_from_folders_that_are_named(tmp_path: Path) -> Non
     secret = tmp_path / "secret"
     secret.write_text("x")
     (theirs / "leak").symlink_to(secret)
-    assert scheduler._finished_in([tmp_path / "mine"]) == {}
-    assert list(scheduler._finished_in([tmp_path / "mine", tmp_path / "theirs"]).values()) == [runs.Run(theirs)]
+    assert scheduler.finished_in([tmp_path / "mine"]) == {}
+    assert list(scheduler.finished_in([tmp_path / "mine", tmp_path / "theirs"]).values()) == [runs.Run(theirs)]
     scheduler._copy(runs.Run(theirs), tmp_path / "mine" / "new", {"case": "x"})
     assert runs.Run(tmp_path / "mine" / "new").row["copied_from"] == str(theirs)
     assert not (tmp_path / "mine/new/leak").exists()

@@ -91,14 +91,19 @@ class Outcome:
 
 def plan(asked: Asked) -> Plan:
     """What the cells are and what they will take, on this device; nothing is trained."""
-    from tps_lab.ablate import executors
+    from tps_lab.ablate import executors, scheduler
     from tps_lab.ablate.costs import plan
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
-    expected = {cell.case for cell in cells} if grid.scale.tune and asked.limit is None else set()
-    cells += tuple(cell for cell in grid.expected().runs if cell.case in expected)
-    return plan(grid, cells, asked.folder, asked.jobs)
+    finished = scheduler.finished_in([asked.folder, *asked.take_from])
+    if grid.scale.tune and asked.limit is None:
+        open_ = {(cell.case, cell.budget) for cell in cells if cell.digest not in finished}
+        trials = [scheduler.State(c, "done", row=finished[c.digest].row) for c in cells if c.digest in finished]
+        made = {at: choice for at, choice in tuned(grid, trials).choices.items() if at not in open_ and choice.values}
+        cases = {cell.case for cell in cells}
+        cells += tuple(cell for cell in grid.expected(made).runs if cell.case in cases)
+    return plan(grid, cells, asked.folder, asked.jobs, finished)
 
 
 def run(asked: Asked) -> Outcome:

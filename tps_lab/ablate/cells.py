@@ -59,15 +59,20 @@ class Cell:
         return self.config.seed
 
     @cached_property
+    def digest(self) -> str:
+        """Its identity (see `identity.cell_hash`), the last part of `id`."""
+        return cell_hash(self.config, self.is_trial)
+
+    @cached_property
     def id(self) -> str:
-        """The folder's name: the variant and the seed for people, and its identity (see `identity.cell_hash`).
+        """The folder's name: the variant and the seed for people, and `digest`.
 
         What a grid calls the cell is no part of it: another grid may have the same cell.
         """
         readable = f"{self.config.attention.label[:50]}-seed{self.seed}"
         safe = "".join(c if c.isalnum() or c in "+-." else "_" for c in readable)
         trial = "-trial" if self.is_trial else ""
-        return f"{safe.strip('_.')}{trial}-{cell_hash(self.config, self.is_trial)}"
+        return f"{safe.strip('_.')}{trial}-{self.digest}"
 
 
 class Cells:

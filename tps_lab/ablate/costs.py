@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +97,13 @@ class Plan:
         return "\n\n".join([title, columns(heads, rows, left=(0, 5, 6)), below])
 
 
-def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = None) -> Plan:
+def plan(
+    grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = None, finished: Container[str] = ()
+) -> Plan:
     """Forecast every cell; cells of equal cost are looked at once.
+
+    Args:
+        finished: digests of cells that are done, here or where they will be copied from.
 
     Raises:
         InputError: a cell's model cannot be built.
@@ -118,7 +123,7 @@ def plan(grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = Non
             except InputError as error:
                 where = grid.where(cell.case, _works)
                 raise InputError(f"{where}: case '{cell.case}': {error}") from None
-        entries.append((cell, runs.is_done(out / cell.id), known[key]))
+        entries.append((cell, cell.digest in finished, known[key]))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {children.cores()} cores"
     return Plan(grid, tuple(entries), jobs, device)
 

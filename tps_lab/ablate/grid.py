@@ -68,10 +68,10 @@ class RunGrid:
         """The cells that verdicts are about."""
         return tuple(cell for cell in self.cells if not cell.is_trial)
 
-    def expected(self) -> RunGrid:
-        """The grid with runs at choices that are still to be made, for a forecast: the first of what is tried."""
+    def expected(self, made: Mapping[tuple[str, int], Choice] | None = None) -> RunGrid:
+        """The grid with runs at choices, for a forecast: those that are `made`, else the first of what is tried."""
         trials = {(cell.case, cell.budget): Choice(dict(cell.tuned), ()) for cell in reversed(self.cells)}
-        return self.tuned(trials) if self.scale.tune else self
+        return self.tuned(trials | dict(made or {})) if self.scale.tune else self
 
     def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> RunGrid:
         """The grid with its trials, and the runs of every case at its choice."""

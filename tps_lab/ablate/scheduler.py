@@ -120,11 +120,11 @@ def look(cells: Sequence[Cell], out: Path, grid: RunGrid, take_from: Sequence[Pa
     Args:
         take_from: results folders whose finished cells are copied over; nobody else's are ever taken.
     """
-    elsewhere = _finished_in([out, *take_from])
+    elsewhere = finished_in([out, *take_from])
     states = []
     for cell in cells:
         folder = out / cell.id
-        same = elsewhere.get(cell.id.rpartition("-")[2])
+        same = elsewhere.get(cell.digest)
         if same and not runs.is_done(folder):
             _copy(same, folder, more(cell, grid))
         done = runs.is_done(folder)
@@ -201,7 +201,7 @@ def _failed_row(cell: Cell, reason: str, more: dict[str, Any]) -> dict[str, Any]
         return row
 
 
-def _finished_in(folders: Sequence[Path]) -> dict[str, runs.Run]:
+def finished_in(folders: Sequence[Path]) -> dict[str, runs.Run]:
     """Hash → the finished cell in these folders or in the archives of pages there, the first that has it."""
     found: dict[str, runs.Run] = {}
     for folder in map(Path.resolve, folders):
