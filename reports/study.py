@@ -61,6 +61,12 @@ def kept_cells(
         pool.shutdown(cancel_futures=True)
 
 
+def held(file: Path, cells: Iterable[Mapping[str, Any]]) -> list[bool]:
+    """Of each cell, whether `file` holds a row of it that did not fail."""
+    known = _read(file)
+    return [_key(given) in known for given in cells]
+
+
 def _read(file: Path) -> dict[str, Row]:
     """What is kept, without cells that failed, and without a last line that a kill cut short."""
     known: dict[str, Row] = {}

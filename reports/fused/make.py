@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tps_lab.errors import InputError
+from tps_lab.text import listed
 from tps_lab.viz.style import INK, QUIET, looks, plain_log, points, styled
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, kept_cells, write_csv, write_page  # noqa: E402
+from study import advancing, command, held, kept_cells, write_csv, write_page  # noqa: E402
 
 BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
 FRAMES, SIZES = (8, 16, 32, 64, 128), (224, 320)
@@ -150,9 +151,12 @@ def build(
     """
     if jobs < 1:
         raise InputError(f"jobs must be 1 or more, got {jobs}")
-    wanted = [{**given, "measure": True} if measure else dict(given) for given in cells]
+    # what a GPU measured stays on the page wherever it is made again
+    measured, file = [{**given, "measure": True} for given in cells], out / "cells.jsonl"
+    there = held(file, measured)
+    wanted = [one if measure or there[i] else dict(cells[i]) for i, one in enumerate(measured)]
     rows = []
-    for row in kept_cells(out / "cells.jsonl", wanted, cell, "measure" if measure or jobs > 1 else None, jobs):
+    for row in kept_cells(file, wanted, cell, "measure" if measure or jobs > 1 else None, jobs):
         rows.append(row)
         advance(len(rows), None)
     return write(out, rows)
@@ -221,8 +225,14 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
         verdict = f"Yes, but against joint attention TPS pays only {still}, no longer {no_more}."
     else:
         verdict = "No: joint attention costs hardly more than TPS, in time or in memory."
+    predicted = time_in != "measured_ms"
+    both = ("Joint", "TPS-C")
+    timed = [n for n in lengths if all(of[label, n, True].get("measured_ms") for label in both)]
+    times = [f"{ratio('measured_ms', n):.1f} at {n}" for n in timed]
+    on_a_gpu = f" Measured on a GPU, fused, it takes this many times as long, at so many frames: {listed(times)}."
+    takes = "is predicted to take" if predicted else "takes"
     figures = (
-        f" At {last} frames of {size}² joint takes {ratio(time_in, last):.1f} times as long as TPS with fused "
+        f" At {last} frames of {size}² joint {takes} {ratio(time_in, last):.1f} times as long as TPS with fused "
         f"attention ({unfused(time_in, last, 1)}) and {ratio(memory_in, last):.2f} times its memory "
         f"({unfused(memory_in, last, 1)}); at {first} frames "
         f"{ratio(time_in, first):.2f} times as long ({unfused(time_in, first, 2)}) and "
@@ -234,6 +244,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
         for label in ("Spatial", "Divided (T+S)", "Local")
         if (label, last, True) in of
     ]
+    figures += on_a_gpu if predicted and timed else ""
     return verdict + figures + (f" The others, fused, at {last} frames: {'; '.join(others)} of TPS." if others else "")
 
 

@@ -1,6 +1,7 @@
 """The report on fused attention: from made-up rows, and one real cell."""
 
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ def test_the_answer_follows_from_the_figures():
     assert answer(rows(10.5, 2)).startswith(
         "Yes, but against joint attention TPS pays only in time (from 16 frames on), no longer in memory."
     )
-    assert "At 16 frames of 224² joint takes 2.1 times as long" in answer(rows(10.5, 2))
+    assert "At 16 frames of 224² joint is predicted to take 2.1 times as long" in answer(rows(10.5, 2))
     assert answer(rows(5, 2)).startswith("No: joint attention costs hardly more")
     assert answer(rows(10.5, 3)).startswith(
         "Yes: against joint attention TPS still pays in time (from 16 frames on) and in memory (from 8 frames on)."
@@ -53,6 +54,13 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     assert "| Joint | 10.5 / 30 | 21 / 120 |" in page
     assert (tmp_path / "over_frames.png").stat().st_size > 10_000
     assert build(tmp_path, cells).read_text() == page  # from what is kept: `left` has nothing more
+    timed = [rows(10.5, 2)[i] | {"status": "measured", "measured_ms": 3e3, "measured_bytes": 2**30} for i in (0, 2)]
+    with (tmp_path / "cells.jsonl").open("a") as file:
+        for given, row in zip((cells[0], cells[2]), timed, strict=True):
+            file.write(json.dumps({"cell": given | {"measure": True}, "row": row}) + "\n")
+    page = build(tmp_path, cells).read_text()  # without a GPU again
+    assert "2 of 8 cells were measured on a GPU" in page
+    assert "Measured on a GPU, fused, it takes this many times as long, at so many frames: 1.0 at 8." in page
     starved = [
         r | ({"status": "out of memory"} if r["label"] == "Joint" else {"measured_ms": 12.0}) for r in rows(10, 2)
     ]
