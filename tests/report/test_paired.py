@@ -278,6 +278,17 @@ def test_three_seeds_that_succeed_all_or_nothing_settle_nothing_among_many() -> 
     assert (verdicts["v1"], verdicts["v2"]) == ("better", "open")
 
 
+def test_a_variant_that_varies_is_no_coin_because_another_succeeds_all_or_nothing() -> None:
+    tops = {
+        "spatial": (0.99, 0.985, 0.99, 0.985, 0.99),
+        "tps": (0.74, 0.8, 0.83, 0.87, 0.91),  # on both sides of the other's gap
+        "joint": (0.6, 0.58, 0.61, 0.98, 0.97),
+    }
+    made = [run(name, name, right, seed) for name, some in tops.items() for seed, right in enumerate(some)]
+    verdicts = {pair.group.label: pair.verdict for pair in paired(group_runs(made), "spatial")}
+    assert verdicts == {"tps": "worse", "joint": "open"}
+
+
 def test_what_an_axis_is_compared_with_is_said_as_people_say_it() -> None:
     along = Comparisons([], "the same with a circular border", "", True)
     assert (along.plain, along.noun) == ("with a circular border", "the same with a circular border")

@@ -14,7 +14,7 @@ from tps_lab.attention._look import Look
 @dataclass(frozen=True)
 class Spatial(Variant):
     """Each patch attends to the patches of its own frame; frames meet only in the average at the
-    end, so the model cannot tell any order of the frames from any other.
+    end, so without an embedding of time no order of the frames can be told from any other.
 
     The group of token (t, h, w) is t.
     """

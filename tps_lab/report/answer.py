@@ -179,7 +179,8 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
             ]
         return texts, sure, unequal
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
-    mixed = f"; {_number(len(unequal))} differ{'s' * (len(unequal) == 1)} in more" if unequal else ""
+    has = "has" if len(unequal) == 1 else "have"
+    mixed = f"; {_number(len(unequal))} {has} other settings as well" if unequal else ""
     told = mixed
     if len(verdicts := {pair.verdict for pair in unequal}) == 1:
         names = listed([compared.name(pair) for pair in unequal])
@@ -289,7 +290,10 @@ def remarks(ranking: Ranking) -> list[str]:
         them = "All variants are" if len(bounded) > 1 else f"{bounded[0].label} is"
         said.append(f"{them} above {ceiling}, the most that a model blind to the order of frames can reach.")
     if len(solved := [group.label for group, top1 in scored if top1.low >= _SOLVED_PCT]) > 1:
-        said.append(f"The task is too easy to rank those whose intervals lie above {_SOLVED_PCT} %: {listed(solved)}.")
+        said.append(
+            f"The task is nearly solved by those whose intervals lie above {_SOLVED_PCT} %; differences among them say "
+            f"little about harder tasks: {listed(solved)}."
+        )
     if luck := [text for group, _ in scored if (text := all_or_nothing(group))]:
         said.append(f"Runs succeed all or nothing, so a mean says little: {'; '.join(luck)}.")
     for missing in (False, True):

@@ -44,7 +44,10 @@ def described(groups: Sequence[Group]) -> list[Described]:
 
 
 def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """What the names of a page mean: those of one variant, and the first line of the module that defines it."""
+    """What the names of a page mean: those of one variant, and the first line of the module that defines it.
+
+    Where several axes make a label, such as "from scratch, patch only", a variant goes by what all its labels share.
+    """
     named: dict[str, list[str]] = {}
     titles = {}
     for group in groups:
@@ -55,8 +58,13 @@ def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
             labels = named.setdefault(line, [])
             labels += [group.label] if group.label not in labels else []
             titles[line] = variant.title
-    short = {line: len(labels) < 7 and not any("," in label for label in labels) for line, labels in named.items()}
-    return [(", ".join(labels) if short[line] else titles[line], line) for line, labels in named.items()]
+    found = []
+    for line, labels in named.items():
+        shared = [part for part in labels[0].split(", ") if all(part in label.split(", ") for label in labels)]
+        plain = len(labels) < 7 and not any("," in label for label in labels)
+        name = ", ".join(labels) if plain else shared[0] if len(shared) == 1 and len(labels) > 1 else titles[line]
+        found.append((name, line))
+    return found
 
 
 def pattern_of(group: Group) -> ShiftPattern | None:
@@ -202,7 +210,7 @@ def measured(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     for key, title in {"backbone": "Backbone", "data": "Data", "steps": "Steps", "batch": "Batch"}.items():
         said.append((title, _few(across(key))))
     said.append(("Accuracy", [_about_intervals(groups)]))
-    said.append(("Ceiling", across("ceiling_reason")))
+    said.append(("Blind to order", across("ceiling_reason")))
     said.append(("MACs", ["Multiply-adds per clip (one view); a multiplication and the addition after it count once."]))
     counters = sorted({counter for run in runs for counter in run.row.get("macs_by_counter") or {}})
     if counters:

@@ -60,7 +60,7 @@ def text_table(runs: Iterable[RunLike], width: int | None = None) -> str:
         "Variant",
         "Top-1 % (95 %)",
         "Over",
-        "Ceiling %",
+        "Blind to order %",
         f"MACs ({macs.name or 1})",
         f"Train mem ({memory.name})",
         "Latency ms",

@@ -45,7 +45,7 @@ class Metric:
 _OURS = (
     *(Metric(name, name) for name in ("top1_pct", "val_top1_pct", "per_class_pct", "per_pair_pct")),
     Metric("top5_pct", "top5_pct", head="Top-5"),
-    Metric("ceiling_pct", "ceiling_pct", head="Ceiling"),
+    Metric("ceiling_pct", "ceiling_pct", head="Blind to\norder"),
     Metric("test_loss", "test_loss", "count"),
     Metric("params", "params", "count", "Params"),
     Metric("macs", "macs", "count", "MACs"),
