@@ -1,4 +1,4 @@
-"""Our verdicts beside published ones: `python reports/literature/make.py --runs runs/ablations`.
+"""Our verdicts beside published ones: `python reports/literature/make.py --runs reports/ablations`.
 
 tables.yaml holds what papers print side by side. Every pair of its rows that variants here can answer is put to the
 finished runs of our grids: same data, seeds, clips and settings on both sides, the largest budget that both have run
