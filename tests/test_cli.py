@@ -27,6 +27,7 @@ def cli(*arguments, **kwargs):
     )
 
 
+ORDER = Path(__file__).parents[1] / "ablations/order.yaml"
 COMMANDS: dict = typer.main.get_command(app).commands
 
 
@@ -164,7 +165,7 @@ def test_cost_predicts_memory_with_no_gpu():
         (["list", "patternz"], "did you mean 'patterns'"),
         (["quickstar"], "Did you mean 'quickstart'"),
         (["pattern", "0 1 / 2"], "ragged tile"),
-        (["pattern", ""], "empty tile"),
+        (["pattern", ""], "an argument is empty"),
         (["pattern", "0 x / 1 2"], "'x' is not an integer"),
         (["pattern", "0 16"], "a clip of 16 frames cannot hold"),
         (["pattern", "C", "--border", "round"], "unknown border 'round'"),
@@ -186,6 +187,13 @@ def test_cost_predicts_memory_with_no_gpu():
         (["train", "--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         (["train", "--data", "video-folder"], "path"),
         (["report", "/nowhere", "--out", "x"], "no such folder"),
+        (["report", "", "--out", "x"], "an argument is empty; was a variable not set?"),
+        (["report", ".", "--out="], "--out= is empty"),
+        (["explain", "a" * 300], "File name too long"),
+        (["cost", "tps", "--size", "7"], "a picture must be as large as a patch, or larger"),
+        (["cost", "spatial", "--backbone", "vit_base_patch16_224", "--size", "8"], "as large as a patch"),
+        (["ablate", ORDER, "--dry-run", "--set", "seeds=[1,2"], "--set seeds:1: expected ',' or ']'"),
+        (["ablate", ORDER, "--dry-run", "--set", "seeds=!!python/object:os.system x"], "the tag !!python/object:os"),
         (["quickstart", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
         (["quickstart", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
         (["nonsense"], "nonsense"),
@@ -200,6 +208,16 @@ def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_cannot_be_written_or_shown_is_no_traceback():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "tps_lab.cli", "pattern", "C"], stdout=full, stderr=-1, text=True)
+    assert (done.returncode, done.stderr) == (2, "tps-lab: cannot write the output: No space left on device\n")
+    done = cli("pattern", "C", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?" in done.stdout
 
 
 def test_train_then_report(tmp_path):

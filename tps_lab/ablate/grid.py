@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from tps_lab.ablate.cells import Cell, Cells, Works, configuration
@@ -133,7 +132,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     chosen = read.scales[name]
     rest = dict(settings or {})
     own = {key: rest.pop(key) for key in ("seeds", "timeout_minutes", "budgets", "tune") if key in rest}
-    own = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in own.items()}
+    own = {key: _given(key, value) if isinstance(value, str) else value for key, value in own.items()}
     try:
         chosen = Scale.model_validate(chosen.model_dump(by_alias=True) | own)
     except ValidationError as error:
@@ -153,6 +152,11 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     _check_names(grid, document)
     made.check_used()
     return grid
+
+
+def _given(key: str, value: str) -> Any:
+    """What `--set key=value` means by its value, read as a grid file's would be."""
+    return Document(Path(f"--set {key}"), text=f"{key}: {value}").values.get(key)
 
 
 def _check_names(grid: RunGrid, document: Document) -> None:

@@ -43,6 +43,12 @@ class Grid:
     prefix: int = 0
     prefix_of: Literal["frame", "clip"] = "frame"
 
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise InputError(
+                f"a picture must be as large as a patch, or larger: this one holds {self.height}×{self.width} patches"
+            )
+
     @property
     def per_frame(self) -> int:
         """Tokens per frame that travel with it."""

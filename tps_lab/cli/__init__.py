@@ -15,7 +15,7 @@ import typer
 
 from tps_lab.children import LARGE_PAGES
 from tps_lab.cli._shared import app
-from tps_lab.errors import InputError, nearest
+from tps_lab.errors import InputError, nearest, shortened
 from tps_lab.lazy import end_quickly
 from tps_lab.text import short
 
@@ -31,9 +31,12 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line: exit 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
     end_quickly()
+    _open_output()
     for name, value in LARGE_PAGES.items():
         os.environ.setdefault(name, value)
     try:
+        if empty := [given for given in sys.argv[1:] if re.fullmatch(r"(--[\w-]+=)?", given)]:
+            raise InputError(f"{empty[0] or 'an argument'} is empty; was a variable not set?")
         # not standalone: what a command raises comes out here, and an exit code is returned
         code = app(standalone_mode=False)
     except InputError as error:
@@ -42,6 +45,8 @@ def main() -> None:
         _fail("stopped", 130)
     except typer.Exit as done:
         code = done.exit_code
+    except OSError as error:
+        _fail(_refused(error), 2)
     except Exception as error:
         # click's own usage errors: unknown options, commands and missing arguments
         if not hasattr(error, "format_message"):
@@ -50,7 +55,27 @@ def main() -> None:
             print(error.format_message())
             sys.exit(0)
         _fail(_usage(error), 2)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more, and complains
+        _fail(_refused(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_output() -> None:
+    """Output goes somewhere, and what a terminal cannot show is a question mark there, no end of the program."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _refused(error: OSError) -> str:
+    """What the system would not do, to a file or to the output."""
+    what = f"cannot use {shortened(str(error.filename))}" if error.filename else "cannot write the output"
+    return f"{what}: {error.strerror or error}"
 
 
 def _usage(error: Any) -> str:

@@ -470,7 +470,8 @@ def _commit() -> str | None:
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        asked = ["git", "--no-optional-locks", *arguments]  # looking changes nothing in anybody's repository
+        done = subprocess.run(asked, cwd=here, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
 
     try:
