@@ -97,3 +97,17 @@ def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_conve
     assert names[: len(SMALL) + len(PAPER)] == [*SMALL, *PAPER]
     assert {"vit_base_patch16_224", "swin_tiny_patch4_window7_224", "pvt_v2_b0"} <= set(names)
     assert not [name for name in names if name.startswith(("resnet", "vit_relpos"))]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: create_model(None), "a backbone is given by its name, such as 'vit_micro', got None"),
+        (lambda: create_model("vit_micro", temporal_position="no"), "temporal_position must be True, False or None"),
+        (lambda: create_model("vit_micro", size=4), "a picture must be as large as a patch, or larger"),
+        (lambda: videoize(3), "videoize takes an image model, got 3"),
+    ],
+)
+def test_what_is_no_name_model_or_truth_is_refused(make, says):
+    with pytest.raises(InputError, match=says):
+        make()

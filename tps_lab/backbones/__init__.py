@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tps_lab.attention import Variant, parse
 from tps_lab.backbones import _options, _weights
 from tps_lab.backbones._paper import PAPER, Preset
-from tps_lab.errors import InputError, one_line, unknown
+from tps_lab.errors import InputError, one_line, shortened, unknown
 from tps_lab.lazy import timm, torch
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ def create_model(
     """
     from tps_lab.backbones._video_model import start_with_sines
 
+    if not isinstance(name, str):
+        raise InputError(f"a backbone is given by its name, such as 'vit_micro', got {shortened(repr(name))}")
+    _check_truth("temporal_position", temporal_position)
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
     chosen = parse(attention or preset.attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
@@ -150,6 +153,9 @@ def videoize(
     input size. Another size resizes position embeddings and bias tables as timm does. A temporal
     position embedding starts at zero, so that the image model's function is undisturbed at first.
     """
+    if not isinstance(image_model, torch.nn.Module):
+        raise InputError(f"videoize takes an image model, got {shortened(repr(image_model))}")
+    _check_truth("temporal_position", temporal_position)
     if not any(isinstance(image_model, family) for family in _families()):
         raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
@@ -159,6 +165,11 @@ def videoize(
     card = getattr(image_model, "pretrained_cfg", None) or {}
     model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
     return model
+
+
+def _check_truth(name: str, value: Any) -> None:
+    if value not in (None, True, False):  # any text would count as true
+        raise InputError(f"{name} must be True, False or None, got {shortened(repr(value))}")
 
 
 def load_official(source: Any, **options: Any) -> nn.Module:
