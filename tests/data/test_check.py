@@ -15,6 +15,7 @@ from layouts import LAYOUTS, clip
 from small_videos import encode
 
 from tps_lab import data
+from tps_lab.data._listing import usable_names, write_usable
 from tps_lab.data.check import check, recognise, text
 from tps_lab.errors import InputError
 
@@ -63,9 +64,27 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
     assert file.read_text() == content
 
 
-def test_odd_names_survive_the_list(tmp_path: Path) -> None:
-    from tps_lab.data._listing import usable_names, write_usable
+def test_no_split_is_empty_where_a_list_leaves_clips_out(tmp_path: Path) -> None:
+    root = LAYOUTS["ucf101"](tmp_path / "set")
+    file = tmp_path / "usable.txt"
 
+    def opened(*splits: str) -> data.Clips:
+        file.unlink(missing_ok=True)
+        write_usable(file, [(split, entry) for split, entry in kept if split in splits])
+        return data.parse("ucf101", path=str(root), only=str(file), holdout=0.02, frames=4, size=16).opened()
+
+    first = data.parse("ucf101", path=str(root), frames=4, size=16).opened()
+    held = set(first.names("val"))
+    kept = [(split, entry) for split, entry in check(root).usable() if entry.name not in held]
+    clips = opened("train", "test")
+    assert all(clips.size(split) for split in data.SPLITS)
+    assert not set(clips.names("val")) & set(clips.names("test"))
+    for split, other in (("train", "test"), ("test", "train")):
+        with pytest.raises(InputError, match=rf"usable\.txt lists no {split} clip of '.*set'"):
+            opened(other)
+
+
+def test_odd_names_survive_the_list(tmp_path: Path) -> None:
     root = LAYOUTS["class-folders"](tmp_path / "set")
     odd = ["tab\there.mp4", os.fsdecode(b"\xfc.mp4"), '"quoted".mp4', " blank.mp4", "日本.mp4"]
     for name in odd:
