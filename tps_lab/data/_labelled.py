@@ -218,6 +218,7 @@ class LabelledClips(Clips):
             *(_missing(listing)),
             *said,
             *listing.notes,
+            *wanted.contradictions(),
             *options.warnings(),
         )
 

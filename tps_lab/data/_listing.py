@@ -71,6 +71,16 @@ class Listing:
         else:
             self.splits[split].append(Entry(name, label, **about))
 
+    def contradictions(self) -> list[str]:
+        """What a report says of clips that are listed with several labels; nothing where there are none."""
+        labels: dict[tuple[str, int, int], set[int]] = {}
+        for entry in (entry for entries in self.splits.values() for entry in entries if entry.label >= 0):
+            labels.setdefault((entry.name, entry.start, entry.stop), set()).add(entry.label)
+        each = [f"{printable(name)} ({', '.join(self.classes[i] for i in sorted(found))})"
+                for (name, _, _), found in labels.items() if len(found) > 1]  # fmt: skip
+        more = f"; and {len(each) - 10:,} more" if len(each) > 10 else ""
+        return [f"listed with several labels: {'; '.join(each[:10])}{more}"] if each else []
+
 
 _HEAD = "# usable clips of a collection: split, label and name below its folder; read with only=THIS FILE"
 

@@ -73,7 +73,9 @@ class ClassFolders(Labelled):
             notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({few})")
         classes = sorted({kind for _, kind, _ in known})
         if len(classes) < 2:
-            raise InputError(f"'{printable(root)}' has one class alone, {printable(classes[0])}; two or more are needed")
+            raise InputError(
+                f"'{printable(root)}' has one class alone, {printable(classes[0])}; two or more are needed"
+            )
         labels = {kind: label for label, kind in enumerate(classes)}
         listing = Listing(tuple(map(printable, classes)), notes)
         for split, kind, name in known:

@@ -69,7 +69,9 @@ class Kinetics400(Labelled):
                 cells = dict(zip(head, row, strict=False))
                 start, end = (number(cells.get(key)) for key in ("time_start", "time_end"))
                 if start is None or end is None or not cells.get("youtube_id"):
-                    raise InputError(f"{printable(file)}: no youtube_id, time_start and time_end in {','.join(row)!r:.80}")
+                    raise InputError(
+                        f"{printable(file)}: no youtube_id, time_start and time_end in {','.join(row)!r:.80}"
+                    )
                 stem = f"{cells['youtube_id']}_{int(start):06d}_{int(end):06d}"
                 clips.append((split, cells.get("label", ""), stem, end - start))
         classes = sorted({label for _, label, _, _ in clips if label})

@@ -47,7 +47,9 @@ class SomethingV2(Labelled):
         for template, given in numbers.items():
             number = whole_below(given, MOST_CLASSES)
             if number is None:
-                raise InputError(f"{printable(file)} must map templates to numbers, got {template!r:.80}: {given!r:.80}")
+                raise InputError(
+                    f"{printable(file)} must map templates to numbers, got {template!r:.80}: {given!r:.80}"
+                )
             labels[template] = number
         if sorted(labels.values()) != list(range(len(labels))):
             raise InputError(f"{printable(file)}: the numbers must be 0 to {len(labels) - 1}, each once")
