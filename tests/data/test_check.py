@@ -15,6 +15,9 @@ from layouts import LAYOUTS, clip
 from small_videos import encode
 
 from tps_lab import data
+from tps_lab.data._frames import read
+from tps_lab.data._listing import usable_names, write_usable
+from tps_lab.data._video import UnreadableVideo
 from tps_lab.data.check import check, recognise, text
 from tps_lab.errors import InputError
 
@@ -63,9 +66,27 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
     assert file.read_text() == content
 
 
-def test_odd_names_survive_the_list(tmp_path: Path) -> None:
-    from tps_lab.data._listing import usable_names, write_usable
+def test_no_split_is_empty_where_a_list_leaves_clips_out(tmp_path: Path) -> None:
+    root = LAYOUTS["ucf101"](tmp_path / "set")
+    file = tmp_path / "usable.txt"
 
+    def opened(*splits: str) -> data.Clips:
+        file.unlink(missing_ok=True)
+        write_usable(file, [(split, entry) for split, entry in kept if split in splits])
+        return data.parse("ucf101", path=str(root), only=str(file), holdout=0.02, frames=4, size=16).opened()
+
+    first = data.parse("ucf101", path=str(root), frames=4, size=16).opened()
+    held = set(first.names("val"))
+    kept = [(split, entry) for split, entry in check(root).usable() if entry.name not in held]
+    clips = opened("train", "test")
+    assert all(clips.size(split) for split in data.SPLITS)
+    assert not set(clips.names("val")) & set(clips.names("test"))
+    for split, other in (("train", "test"), ("test", "train")):
+        with pytest.raises(InputError, match=rf"usable\.txt lists no {split} clip of '.*set'"):
+            opened(other)
+
+
+def test_odd_names_survive_the_list(tmp_path: Path) -> None:
     root = LAYOUTS["class-folders"](tmp_path / "set")
     odd = ["tab\there.mp4", os.fsdecode(b"\xfc.mp4"), '"quoted".mp4', " blank.mp4", "日本.mp4"]
     for name in odd:
@@ -102,6 +123,27 @@ def test_pictures(tmp_path: Path) -> None:
         "2": "1 of 12 pictures are empty files, such as 00003.jpg",
         "3": "no picture in the folder",
     }
+
+
+def test_only_files_are_pictures(tmp_path: Path) -> None:
+    """A pipe would be waited for without an end."""
+    root = LAYOUTS["ssv1"](tmp_path / "set")
+    frames = root / "20bn-something-something-v1"
+    for clip_name in "0123":
+        (frames / clip_name / "00003.jpg").unlink()
+    (frames / "0" / "00003.jpg").symlink_to("nowhere")
+    os.mkfifo(frames / "1" / "00003.jpg")
+    (frames / "2" / "00003.jpg").mkdir()
+    (frames / "3" / "00003.jpg").symlink_to("00002.jpg")
+    why = {p.entry.name.split("/")[1]: p.why for p in check(root).problems}
+    assert why == {
+        "0": "picture 00003.jpg is a link to nothing",
+        "1": "picture 00003.jpg is no plain file",
+        "2": "picture 00003.jpg is no plain file",
+    }
+    for name in "012":
+        with pytest.raises(UnreadableVideo, match=r"picture 00003\.jpg is"):
+            read(frames / name, lambda total: [total - 1])
 
 
 @pytest.mark.parametrize(
@@ -147,6 +189,15 @@ def test_clips_in_two_splits_are_named(tmp_path: Path) -> None:
     with (root / "ucfTrainTestlist" / "trainlist01.txt").open("a") as out:
         out.write("Archery/v_Archery_g01_c01.avi 2\n")
     assert check(root).in_both == ["UCF-101/Archery/v_Archery_g01_c01.avi"]
+
+
+def test_clips_with_several_labels_are_named(tmp_path: Path) -> None:
+    root = LAYOUTS["video-list"](tmp_path / "set")
+    with (root / "mine_train_list_videos.txt").open("a") as out:
+        out.write("a/one.mp4 1\na/one.mp4 0\n")
+    said = "listed with several labels: videos/a/one.mp4 (first, second)"
+    assert said in check(root).facts()["notes"]
+    assert said in data.parse("video-list", path=str(root), frames=4, size=16).opened().notes
 
 
 def test_errors(tmp_path: Path) -> None:

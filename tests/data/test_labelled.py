@@ -198,6 +198,34 @@ def test_kinetics_by_folders(tmp_path: Path) -> None:
     assert "no list that says what is missing" in clips.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("files", "links", "message"),
+    [
+        ("train/x.mp4 test/x.mp4", {}, r"no train/CLASS/VIDEO: found test/ \(1 video\), train/ \(1 video\); expected"),
+        ("train/a/x.mp4 train/b/x.mp4", {"test": "train"}, "test and train in '.*' are one folder"),
+        ("train/a/x.mp4 train/b/x.mp4", {"val": "train"}, "train and val in '.*' are one folder"),
+        ("train/a/x.mp4 train/b/x.mp4 test/b/x.mp4", {"test/a": "../train/a"}, "test/a and train/a in '.*' are one"),
+        ("a/x.mp4 b/x.mp4 test/a/x.mp4 test/b/x.mp4", {}, r"has a folder test and no train/CLASS/VIDEO: found a/ \(1"),
+        ("a/x.mp4 a/y.mp4", {}, "has one class alone, a; two or more are needed"),
+        ("train/a/x.mp4 test/a/x.mp4", {}, "has one class alone, a; two or more are needed"),
+    ],
+)
+def test_no_split_is_taken_for_a_class(tmp_path: Path, files: str, links: dict[str, str], message: str) -> None:
+    for name in files.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target, target_is_directory=True)
+    with pytest.raises(InputError, match=message):
+        data.parse("class-folders", path=str(tmp_path)).listing()  # type: ignore[attr-defined]
+
+
+def test_videos_beside_the_class_folders_are_said(tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    (root / "train" / "x.mp4").touch()
+    assert "left out, as no folder says their class: 1 video (train/x.mp4)" in check(root).listing.notes
+
+
 def test_official_sizes() -> None:
     assert dict(kinds()["ssv2"].official) == {"train": 168_913, "validation": 24_777, "test": 27_157}
     assert sum(kinds()["ssv1"].official.values()) == 108_499
@@ -340,6 +368,42 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatc
         ("ucf101", "ucfTrainTestlist/trainlist01.txt", "NoSuch/a.avi 1\n", "line 1"),
         ("hmdb51", "testTrainMulti_7030_splits/wave_test_split1.txt", "a.avi 7\n", "is not VIDEO 0, 1 or 2"),
         ("video-list", "mine_train_list_videos.txt", "only-a-name.mp4\n", "neither VIDEO LABEL nor"),
+        ("diving48", "Diving48_V2_test.json", '[{"vid_name": "a", "label": 0.9}]', "a has label 0.9"),
+        ("diving48", "Diving48_V2_test.json", '[{"vid_name": "a", "label": true}]', "a has label True"),
+        (
+            "diving48",
+            "Diving48_V2_test.json",
+            '[{"vid_name": "a", "label": 0, "end_frame": Infinity}]',
+            "a has a frame number inf",
+        ),
+        ("diving48", "Diving48_V2_test.json", "[" * 100_000, "is nested too deeply"),
+        ("diving48", "Diving48_vocab.json", "[1, 2]", "every class must be a list of its parts, got 1"),
+        ("ssv2", "something-something-v2-labels.json", '{"A": 0.7}', "must map templates to numbers, got 'A': 0.7"),
+        ("ssv2", "something-something-v2-labels.json", '{"A": Infinity}', "got 'A': inf"),
+        ("ssv2", "something-something-v2-labels.json", '{"A": 0, "A": 1}', "'A' is listed twice"),
+        (
+            "kinetics400",
+            "train.csv",
+            "label,youtube_id,time_start,time_end\na,x,nan,11\n",
+            "no youtube_id, time_start and time_end in 'a,x,nan,11'",
+        ),
+        (
+            "kinetics400",
+            "train.csv",
+            "label,youtube_id,time_start,time_end\na,x,1,inf\n",
+            "no youtube_id, time_start and time_end",
+        ),
+        (
+            "video-list",
+            "mine_train_list_videos.txt",
+            "a.mp4 3000000000\n",
+            "line 1: 'a.mp4 3000000000' has a number beyond 1,000,000",
+        ),
+        ("video-list", "mine_train_list_videos.txt", "a.mp4 " + "9" * 5000, "has a number beyond"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "9" * 5000 + " A", "is not NUMBER CLASS"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "1 A\n1 B\n", "line 2: '1 B' has a number or class twice"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "1 A\n2 A\n", "line 2: '2 A' has a number or class twice"),
+        ("ucf101", "ucfTrainTestlist/trainlist01.txt", "Archery/a.avi 1\n", "classInd.txt gives Archery 2"),
     ],
 )
 def test_errors_in_annotations(tmp_path: Path, name: str, file: str, content: str, message: str) -> None:
@@ -350,6 +414,13 @@ def test_errors_in_annotations(tmp_path: Path, name: str, file: str, content: st
         data.parse(name, path=str(root)).opened()
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_name_too_long_for_a_file_is_a_missing_clip(tmp_path: Path) -> None:
+    root = LAYOUTS["video-list"](tmp_path / "set")
+    with (root / "mine_train_list_videos.txt").open("a") as out:
+        out.write("x" * 300 + ".mp4 0\n")
+    assert check(root).listing.missing == {"train": ["x" * 300 + ".mp4"]}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -79,11 +79,18 @@ def pictures_in(path: Path) -> list[str]:
     """The names of the pictures in a folder that are the frames of its video, in order.
 
     Raises:
-        UnreadableVideo: the folder cannot be looked into, holds none, or those of several videos.
+        UnreadableVideo: the folder cannot be looked into, holds none, or those of several videos, or what has the
+            name of a frame is no plain file.
     """
     try:
         with os.scandir(path) as entries:
-            names = frames_among(entry.name for entry in entries)
+            found = {entry.name: entry for entry in entries}
+        names = frames_among(found)
+        for name in names:
+            if not found[name].is_file():  # to open a named pipe would wait without an end
+                gone = found[name].is_symlink() and not os.path.exists(path / name)
+                why = "is a link to nothing" if gone else "is no plain file"
+                raise ValueError(f"picture {printable(name)} {why}")
     except (OSError, ValueError) as error:
         raise UnreadableVideo(path, said(error)) from error
     if not names:
@@ -107,7 +114,10 @@ def read_pictures(path: Path, choose: Callable[[int], Sequence[int]], size: int 
         except _UnknownWhite as error:
             raise UnreadableVideo(path, f"picture {printable(names[i])} {error}") from error
         except (OSError, ValueError, SyntaxError) as error:  # PIL: SyntaxError for broken PNGs
-            why = "cut off or damaged" if (path / names[i]).stat().st_size else "empty file"
+            try:
+                why = "cut off or damaged" if (path / names[i]).stat().st_size else "empty file"
+            except OSError as missing:  # taken away meanwhile
+                why = said(missing)
             raise UnreadableVideo(path, f"picture {printable(names[i])}: {why}") from error
         if size is not None and min(rgb.size) != size:
             scale = size / min(rgb.size)

@@ -20,7 +20,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -194,14 +194,15 @@ class LabelledClips(Clips):
         listing = options.listing()
         self.classes = listing.classes
         self.clip_shape = (3, options.frames, options.size, options.size)
-        parts = divided(options, listing)
         said: list[str] = []
-        if options.only:
+        wanted = listing
+        if options.only:  # before clips are held out: else all that are held out may be among those left out
             names = usable_names(options.only)
-            parts = {split: [entry for entry in entries if entry.name in names] for split, entries in parts.items()}
+            kept = {split: [entry for entry in each if entry.name in names] for split, each in listing.splits.items()}
+            wanted = replace(listing, splits=kept)
             said.append(f"only the {len(names)} clips that {printable(options.only)} lists")
-        self.entries = parts
-        for split in ("train", "test"):
+        self.entries = parts = divided(options, wanted)
+        for split in SPLITS:
             if not parts[split]:
                 raise InputError(self._nothing(split, listing))
         self.fixed = options.never_flipped(listing.classes)
@@ -217,6 +218,7 @@ class LabelledClips(Clips):
             *(_missing(listing)),
             *said,
             *listing.notes,
+            *wanted.contradictions(),
             *options.warnings(),
         )
 
@@ -318,6 +320,9 @@ class LabelledClips(Clips):
     def _nothing(self, split: Split, listing: Listing) -> str:
         options = self.options
         official = "train" if split == "train" else options.evaluated
+        there = any(entry.label >= 0 for entry in listing.splits.get(official, []))
+        if options.only and there:
+            return f"{options.name}: {printable(options.only)} lists no {split} clip of '{printable(options.path)}'"
         listed = len(listing.splits.get(official, [])) + len(listing.missing.get(official, []))
         missing = listing.missing.get(official, [])
         gone = f", {len(missing)} of them not there, such as {printable(missing[0])}" if missing else ""

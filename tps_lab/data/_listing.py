@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tps_lab.data._files import VIDEOS, is_data, not_looked_into, printable, walk
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
+from tps_lab.specs import whole
 
 
 class Entry(NamedTuple):
@@ -35,6 +37,10 @@ class Entry(NamedTuple):
     stop: int = 0
     frames: int = 0
     seconds: float = 0.0
+
+
+MOST_CLASSES = 1_000_000  # more make lists that fill the memory, and no collection has as many
+MOST_FRAMES = 2**31
 
 
 @dataclass
@@ -64,6 +70,16 @@ class Listing:
             self.missing.setdefault(split, []).append(listed)
         else:
             self.splits[split].append(Entry(name, label, **about))
+
+    def contradictions(self) -> list[str]:
+        """What a report says of clips that are listed with several labels; nothing where there are none."""
+        labels: dict[tuple[str, int, int], set[int]] = {}
+        for entry in (entry for entries in self.splits.values() for entry in entries if entry.label >= 0):
+            labels.setdefault((entry.name, entry.start, entry.stop), set()).add(entry.label)
+        each = [f"{printable(name)} ({', '.join(self.classes[i] for i in sorted(found))})"
+                for (name, _, _), found in labels.items() if len(found) > 1]  # fmt: skip
+        more = f"; and {len(each) - 10:,} more" if len(each) > 10 else ""
+        return [f"listed with several labels: {'; '.join(each[:10])}{more}"] if each else []
 
 
 _HEAD = "# usable clips of a collection: split, label and name below its folder; read with only=THIS FILE"
@@ -155,14 +171,32 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_json(file: Path, kind: type) -> Any:
-    """A JSON file that holds a list or an object."""
+    """A JSON file that holds a list or an object, no name in an object twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            name = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise InputError(f"{printable(file)}: {shortened(name)!r} is listed twice")
+        return found
+
     try:
-        value = json.loads(read_text(file))
+        value = json.loads(read_text(file), object_pairs_hook=once)
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{printable(file)} is nested too deeply") from None
     except ValueError as error:
-        raise InputError(f"{printable(file)} is not JSON: {error}") from error
+        raise InputError(f"{printable(file)} is not JSON: {error}".split(";")[0]) from error
     if not isinstance(value, kind):
         raise InputError(f"{printable(file)} must hold a {'list' if kind is list else 'mapping'}")
     return value
+
+
+def whole_below(given: Any, end: int = MOST_FRAMES, *, least: int = 0) -> int | None:
+    """A whole number of an annotation, from `least` to below `end`, or its text; None for anything else."""
+    value = whole(given)
+    return value if value is not None and least <= value < end else None
 
 
 def read_csv(file: Path, delimiter: str = ",") -> list[list[str]]:

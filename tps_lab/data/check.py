@@ -24,7 +24,7 @@ from tps_lab.data._frames import pictures_in, read_pictures
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Entry, Listing
 from tps_lab.data._seek import look
-from tps_lab.data._video import UnreadableVideo, decoded
+from tps_lab.data._video import UnreadableVideo, decoded, said
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
 from tps_lab.text import table
@@ -100,7 +100,7 @@ class Found:
                 {"split": p.split, "name": printable(p.entry.name), "what": p.what, "why": p.why} for p in self.problems
             ],
             "in_train_and_elsewhere": [printable(name) for name in self.in_both],
-            "notes": self.listing.notes,
+            "notes": [*self.listing.notes, *self.listing.contradictions()],
             "how": "every frame decoded" if self.decoded else "packets looked through, nothing decoded",
         }
 
@@ -224,7 +224,10 @@ def _video_length(path: Path, decode: bool) -> tuple[int, float]:
 
 def _folder_length(path: Path, decode: bool) -> tuple[int, float]:
     names = pictures_in(path)
-    empty = [name for name in names if not (path / name).stat().st_size]
+    try:
+        empty = [name for name in names if not (path / name).stat().st_size]
+    except OSError as error:  # taken away meanwhile
+        raise UnreadableVideo(path, said(error)) from error
     if empty:
         raise UnreadableVideo(path, f"{len(empty)} of {len(names)} pictures are empty files, such as {empty[0]}")
     if gone := _gaps(names):
@@ -269,9 +272,9 @@ def text(facts: dict[str, Any]) -> str:
     for split, names in facts["missing"].items():
         if names:
             lines.append(f"missing from {split}: {_few(names)}")
-    for what, said in (("unreadable", "unreadable"), ("short", "short"), ("length", "wrong length (usable)")):
+    for what, title in (("unreadable", "unreadable"), ("short", "short"), ("length", "wrong length (usable)")):
         if named := [f"{p['name']} ({p['why']})" for p in facts["problems"] if p["what"] == what]:
-            lines.append(f"{said}: {_few(named)}")
+            lines.append(f"{title}: {_few(named)}")
     return "\n".join([*lines, *facts["notes"]])
 
 

@@ -8,12 +8,14 @@ Without split folders a video goes to the test by its name and the seed, so that
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tps_lab.data._files import is_data, printable
+from tps_lab.data._files import counted, is_data, listed, printable
 from tps_lab.data._labelled import Labelled, in_share
-from tps_lab.data._listing import Files, Listing
+from tps_lab.data._listing import SPLIT_FOLDERS, Files, Listing
 from tps_lab.errors import InputError
 
 
@@ -38,12 +40,23 @@ class ClassFolders(Labelled):
             return False
 
     def listing(self) -> Listing:
-        files = Files(self.root)
+        root = self.root
+        named = [folder for folder in listed(root, "*") if folder.name.lower() in SPLIT_FOLDERS and folder.is_dir()]
+        _refuse_shared(root, named)
+        files = Files(root)
         notes = files.notes()
+        names = sorted(name for found in files.found.values() for name in found)
         known = files.in_split_folders()
         splits = {split for split, _, _ in known}
-        if "train" not in splits:
-            names = sorted(name for found in files.found.values() for name in found)
+        if named and "train" not in splits:
+            held = Counter(name.split("/")[0] for name in names if "/" in name)
+            each = [f"{printable(top)}/ ({counted(n, 'video')})" for top, n in held.items()]
+            found = ", ".join(each[:5]) + (", …" if len(each) > 5 else "") if each else "no video in a folder"
+            raise InputError(
+                f"'{printable(root)}' has a folder {printable(named[0].name)} and no train/CLASS/VIDEO: found {found}; "
+                "expected train/CLASS/VIDEO and test/CLASS/VIDEO, or CLASS/VIDEO with no class named as a split is"
+            )
+        if not named:
             known = [
                 ("test" if in_share(name, self.test_share, self.seed) else "train", name.split("/")[0], name)
                 for name in names
@@ -51,13 +64,32 @@ class ClassFolders(Labelled):
             ]
             notes.append(f"no folders train and test: {100 * self.test_share:g} % of the videos are the test, by name")
             if not known:
-                raise InputError(f"no CLASS/VIDEO in '{printable(self.root)}': found {len(names)} videos in no folder")
+                raise InputError(f"no CLASS/VIDEO in '{printable(root)}': found {len(names)} videos in no folder")
         elif "test" not in splits:
             notes.append("there is no folder test: the folder val is the test")
             known = [("test" if split == "val" else split, kind, name) for split, kind, name in known]
+        if beside := sorted(set(names) - {name for _, _, name in known}):
+            few = ", ".join(map(printable, beside[:3])) + (", …" if len(beside) > 3 else "")
+            notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({few})")
         classes = sorted({kind for _, kind, _ in known})
+        if len(classes) < 2:
+            raise InputError(
+                f"'{printable(root)}' has one class alone, {printable(classes[0])}; two or more are needed"
+            )
         labels = {kind: label for label, kind in enumerate(classes)}
         listing = Listing(tuple(map(printable, classes)), notes)
         for split, kind, name in known:
             listing.add(split, name, name, labels[kind])
         return listing
+
+
+def _refuse_shared(root: Path, named: list[Path]) -> None:
+    """Refuse folders of two splits that are one, as by a link: its clips would be read for one of them alone."""
+    seen: dict[tuple[int, int], Path] = {}
+    for folder in [folder for split in named for folder in (split, *listed(split, "*")) if folder.is_dir()]:
+        about = folder.stat()
+        first = seen.setdefault((about.st_dev, about.st_ino), folder)
+        splits = {SPLIT_FOLDERS[place.relative_to(root).parts[0].lower()] for place in (first, folder)}
+        if len(splits) > 1:
+            one, other = (printable(os.path.relpath(place, root)) for place in (first, folder))
+            raise InputError(f"{one} and {other} in '{printable(root)}' are one folder; each split needs its own clips")

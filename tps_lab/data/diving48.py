@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, needed, read_json, subfolder
+from tps_lab.data._listing import Files, Listing, find, needed, read_json, subfolder, whole_below
 from tps_lab.errors import InputError
 
 
@@ -35,20 +35,29 @@ class Diving48(Labelled):
 
     def listing(self) -> Listing:
         root = self.root
-        classes = [" ".join(map(str, parts)) for parts in read_json(needed(root, "Diving48_vocab.json"), list)]
+        file = needed(root, "Diving48_vocab.json")
+        vocab = read_json(file, list)
+        for parts in vocab:
+            if not isinstance(parts, list) or not parts:
+                raise InputError(f"{printable(file)}: every class must be a list of its parts, got {parts!r:.80}")
+        classes = [" ".join(map(str, parts)) for parts in vocab]
         files = Files(root, subfolder(root, "rgb", "videos"))
         listing = Listing(tuple(classes), files.notes())
         for split in ("train", "test"):
             file = needed(root, f"Diving48_V2_{split}.json")
             for clip in read_json(file, list):
-                try:
-                    name, label = str(clip["vid_name"]), int(clip["label"])
-                    length = int(clip.get("end_frame", 0)) - int(clip.get("start_frame", 0))
-                except (KeyError, TypeError, ValueError, AttributeError):
-                    raise InputError(f"{printable(file)}: not a clip with vid_name and label: {clip!r:.80}") from None
-                if not 0 <= label < len(classes):
+                if not isinstance(clip, dict) or not {"vid_name", "label"} <= clip.keys():
+                    raise InputError(f"{printable(file)}: not a clip with vid_name and label: {clip!r:.80}")
+                name, label = str(clip["vid_name"]), whole_below(clip["label"], len(classes))
+                if label is None:
                     raise InputError(
-                        f"{printable(file)}: {name} has label {label}, and there are {len(classes)} classes"
+                        f"{printable(file)}: {printable(name)} has label {clip['label']!r:.80}, "
+                        f"and there are {len(classes)} classes"
                     )
+                first, last = (whole_below(clip.get(key, 0)) for key in ("start_frame", "end_frame"))
+                if first is None or last is None:
+                    given = clip.get("start_frame" if first is None else "end_frame")
+                    raise InputError(f"{printable(file)}: {printable(name)} has a frame number {given!r:.80}")
+                length = last - first
                 listing.add(split, name, files.get(name), label, group=name.rpartition("_")[0], frames=max(0, length))
         return listing

@@ -20,6 +20,7 @@ from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Listing, find, read_csv
 from tps_lab.errors import InputError
+from tps_lab.specs import number
 
 _FILES = {
     "train": ("train.csv", "kinetics_train.csv", "kinetics-400_train.csv"),
@@ -66,14 +67,15 @@ class Kinetics400(Labelled):
                 raise InputError(f"{printable(file)}: no column youtube_id in {','.join(head)}")
             for row in rows:
                 cells = dict(zip(head, row, strict=False))
-                try:
-                    start, end = float(cells["time_start"]), float(cells["time_end"])
-                except (KeyError, ValueError):
-                    raise InputError(f"{printable(file)}: no time_start and time_end in {','.join(row)!r}") from None
+                start, end = (number(cells.get(key)) for key in ("time_start", "time_end"))
+                if start is None or end is None or not cells.get("youtube_id"):
+                    raise InputError(
+                        f"{printable(file)}: no youtube_id, time_start and time_end in {','.join(row)!r:.80}"
+                    )
                 stem = f"{cells['youtube_id']}_{int(start):06d}_{int(end):06d}"
                 clips.append((split, cells.get("label", ""), stem, end - start))
         classes = sorted({label for _, label, _, _ in clips if label})
-        labels = {name: number for number, name in enumerate(classes)}
+        labels = {name: i for i, name in enumerate(classes)}
         listing = Listing(tuple(classes), files.notes())
         for split, label, stem, seconds in clips:
             source = stem[:-14]  # without the two times

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, needed, read_json, subfolder
+from tps_lab.data._listing import MOST_CLASSES, Files, Listing, find, needed, read_json, subfolder, whole_below
 from tps_lab.errors import InputError
 
 _LONG = "something-something-v2-"
@@ -43,10 +43,14 @@ class SomethingV2(Labelled):
         root = self.root
         file = needed(root, f"{_LONG}labels.json", "labels.json")
         numbers = read_json(file, dict)
-        try:
-            labels = {template: int(number) for template, number in numbers.items()}
-        except (TypeError, ValueError):
-            raise InputError(f"{printable(file)} must map templates to numbers") from None
+        labels: dict[str, int] = {}
+        for template, given in numbers.items():
+            number = whole_below(given, MOST_CLASSES)
+            if number is None:
+                raise InputError(
+                    f"{printable(file)} must map templates to numbers, got {template!r:.80}: {given!r:.80}"
+                )
+            labels[template] = number
         if sorted(labels.values()) != list(range(len(labels))):
             raise InputError(f"{printable(file)}: the numbers must be 0 to {len(labels) - 1}, each once")
         files = Files(root, subfolder(root, "20bn-something-something-v2", "videos"))

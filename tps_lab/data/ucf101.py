@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Files, Listing, find, needed, read_lines
-from tps_lab.errors import InputError
+from tps_lab.data._listing import Files, Listing, find, needed, read_lines, whole_below
+from tps_lab.errors import InputError, shortened
 
 _SIZES = ({"train": 9_537, "test": 3_783}, {"train": 9_586, "test": 3_734}, {"train": 9_624, "test": 3_696})
 
@@ -52,9 +52,12 @@ class Ucf101(Labelled):
         numbers: dict[str, int] = {}
         for number, line in read_lines(index):
             first, _, name = line.partition(" ")
-            if not first.isdecimal() or not name.strip():
-                raise InputError(f"{printable(index)}, line {number}: {line!r} is not NUMBER CLASS")
-            numbers[name.strip()] = int(first)
+            given, name = whole_below(first), name.strip()
+            if given is None or not name:
+                raise InputError(f"{printable(index)}, line {number}: {shortened(line)!r} is not NUMBER CLASS")
+            if name in numbers or given in numbers.values():
+                raise InputError(f"{printable(index)}, line {number}: {shortened(line)!r} has a number or class twice")
+            numbers[name] = given
         classes = sorted(numbers, key=lambda name: numbers[name])
         labels = {name: label for label, name in enumerate(classes)}
         files = Files(root)
@@ -62,10 +65,14 @@ class Ucf101(Labelled):
         for split in ("train", "test"):
             file = needed(root, f"{split}list{self.fold:02d}.txt")
             for number, line in read_lines(file):
-                path = PurePosixPath(re.sub(r"\s+\d+$", "", line))  # the label stands in training lists alone
+                where = f"{printable(file)}, line {number}"
+                listed, given = re.fullmatch(r"(.*?)(?:\s+(\d+))?", line).groups()  # training lists alone have labels
+                path = PurePosixPath(listed)
                 kind = path.parent.name
                 if kind not in labels:
-                    raise InputError(f"{printable(file)}, line {number}: {line!r} is in no class of {index.name}")
+                    raise InputError(f"{where}: {shortened(line)!r} is in no class of {index.name}")
+                if given and whole_below(given) != numbers[kind]:
+                    raise InputError(f"{where}: {shortened(line)!r}, and {index.name} gives {kind} {numbers[kind]}")
                 # v_ApplyEyeMakeup_g01_c01: clips of a source are cut from one video
                 group = path.stem.rpartition("_c")[0]
                 listing.add(split, str(path), files.get(path.stem, [kind], classes), labels[kind], group=group)

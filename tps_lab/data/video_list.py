@@ -11,14 +11,15 @@ on. Names are below the root, or below one of the folders in it that hold videos
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tps_lab.data._files import VIDEOS, listed, printable
 from tps_lab.data._labelled import Labelled
-from tps_lab.data._listing import Listing, find, read_lines
-from tps_lab.errors import InputError
+from tps_lab.data._listing import MOST_CLASSES, Listing, find, read_lines, whole_below
+from tps_lab.errors import InputError, shortened
 
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 _BELOW = ("", "videos", "rawframes", "frames")
@@ -56,7 +57,7 @@ class VideoList(Labelled):
         for split, name, label, frames in clips:
             # a list's own folder first; another split's may hold another clip of the same name
             places = (*(f"{place}_{split}" for place in _BELOW[1:]), *_BELOW)
-            there = next((place for place in places if (root / place / name).exists()), None)
+            there = next((place for place in places if os.path.exists(root / place / name)), None)
             found = None if there is None else (Path(there) / name).as_posix()
             split = "test" if split == "val" and "test" not in lists else split
             listing.add(split, name, found, label, frames=frames)
@@ -77,11 +78,14 @@ def _lists(root: Path) -> dict[str, Path]:
 
 def _clip(file: Path, number: int, line: str) -> tuple[str, int, int]:
     """Name, label and frames (0: not said) of a line."""
-    match = re.fullmatch(r'(?:"([^"]+)"|(.+?))\s+(\d+)(?:\s+(\d+))?', line)
+    where = f"{printable(file)}, line {number}"
+    match = re.fullmatch(r'(?:"([^"]+)"|(.+?))\s+([0-9]+)(?:\s+([0-9]+))?', line)
     if match:
-        name, first, second = match[1] or match[2], int(match[3]), match[4]
-        if second is None:
-            return name, first, 0
-        if Path(name).suffix.lower() not in VIDEOS:
-            return name, int(second), first
-    raise InputError(f"{printable(file)}, line {number}: {line!r} is neither VIDEO LABEL nor FOLDER FRAMES LABEL")
+        name, first, second = match[1] or match[2], match[3], match[4]
+        if second is None or Path(name).suffix.lower() not in VIDEOS:
+            label = whole_below(first if second is None else second, MOST_CLASSES)
+            frames = 0 if second is None else whole_below(first)
+            if label is None or frames is None:
+                raise InputError(f"{where}: {shortened(line)!r} has a number beyond {MOST_CLASSES:,}")
+            return name, label, frames
+    raise InputError(f"{where}: {shortened(line)!r} is neither VIDEO LABEL nor FOLDER FRAMES LABEL")
