@@ -153,6 +153,44 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path, name: str) -> None:
         assert not runs.is_done(bad)
 
 
+def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A folder that cannot be looked into, for whoever runs the tests: root can look into any."""
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = run_folder(tmp_path, seed=0), run_folder(tmp_path, seed=1)
+    closed(monkeypatch, bad)
+    left_out: list[runs.LeftOut] = []
+    (found,) = runs.find(tmp_path, on_damaged=left_out.append)
+    assert found.path == good
+    assert list(map(str, left_out)) == [f"{bad}: the folder cannot be read: Permission denied"]
+    with pytest.warns(UserWarning, match="seed1.*Permission denied"):
+        assert not list(runs.archived([tmp_path]))
+    with pytest.raises(InputError, match=r"no run in .* can be read: .*Permission denied"):
+        runs.find(bad)
+
+
+def test_a_folder_inside_one_that_cannot_be_entered_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied"):
+        runs.find(tmp_path / "inside")
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied"):
+        runs.open_run(tmp_path / "inside")
+
+
 def test_what_is_whole_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = runs.Run(run_folder(tmp_path)).check()
     assert run.row["top1_pct"] == 50.0
