@@ -148,7 +148,15 @@ class _TimeUse(_Open):
 
 
 _Environment = TypeAdapter(dict[str, Scalar])
-_Config = TypeAdapter(dict[str, Any])
+
+
+class _Config(_Open):
+    """Of `config.yaml`, what is read before `training.config.make` has checked all of it."""
+
+    data: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
 # what is known of a cell that has not run: a row that need say nothing
 _Planned = create_model(
     "_Planned", __base__=_Open, **{k: (f.annotation, None) for k, f in Row.model_fields.items() if k != "status"}
