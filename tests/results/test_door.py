@@ -227,6 +227,26 @@ def test_a_row_of_a_run_that_failed_early_knows_little(tmp_path: Path) -> None:
     assert [run.row["reason"] for run in runs.find(tmp_path)] == ["killed"]
 
 
+def test_a_run_whose_figures_are_no_numbers_can_be_read_again(tmp_path: Path) -> None:
+    nan = float("nan")
+    changes = {"val_top1_pct": nan, "per_class_pct": {"left": nan}, "top5_pct": 101.0, "test_loss": nan}
+    path = run_folder(tmp_path, missing={"params": "why"}, **changes)
+    row = runs.open_run(path).row
+    assert (row["status"], row["top1_pct"]) == ("done", 50.0)
+    assert row["val_top1_pct"] is row["per_class_pct"] is row["top5_pct"] is None
+    assert row["missing"]["params"] == "why"
+    assert row["missing"]["val_top1_pct"] == "val_top1_pct is nan"
+    assert row["missing"]["top5_pct"].endswith("got 101.0")
+    failed = runs.open_run(run_folder(tmp_path, seed=1, top1_pct=nan)).row
+    assert failed["status"] == "failed"
+    assert failed["reason"] == "the run is done, but top1_pct is missing; top1_pct is nan"
+    abandoned = runs.finish_abandoned(tmp_path / "x", {"status": "failed", "reason": "killed", "macs": -1}).row
+    assert (abandoned["reason"], abandoned["macs"]) == ("killed", None)
+    said, labels = np.zeros(N, int), np.zeros(N, int)
+    runs.write_predictions(path, said, labels, np.full((N, 4), np.nan))
+    assert runs.open_run(path).scores is None
+
+
 def test_if_none_can_be_read_the_error_names_the_first(tmp_path: Path) -> None:
     change_row(run_folder(tmp_path), top1_pct=-1.0)
     with pytest.raises(InputError, match=r"no run in .* can be read: .*Spatial-seed0.*top1_pct"):

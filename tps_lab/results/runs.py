@@ -246,13 +246,14 @@ def write_predictions(
     """Keep what a model said of every test clip, in the order of the clips: runs are compared clip by clip.
 
     Args:
-        scores: probabilities (N, classes), kept in half precision.
+        scores: probabilities (N, classes), kept in half precision; not kept if one is no number, as of a model that
+            diverged: the run could not be read again.
         clips: their names.
     """
     from safetensors.numpy import save
 
     stored = {"predicted": predicted.astype(np.int16), "label": labels.astype(np.int16)}
-    if scores is not None:
+    if scores is not None and np.isfinite(scores).all():
         stored["scores"] = scores.astype(np.float16)
     if clips is not None:
         stored["clips"] = np.frombuffer(json.dumps(list(clips)).encode(), np.uint8)
@@ -420,15 +421,15 @@ class RunWriter:
         self._metrics.flush()
 
     def finish(self, row: dict[str, Any]) -> Run:
-        """Write the row, last of all."""
+        """Write the row, last of all; a figure that could not be read again is null, and `missing` says why."""
         self._metrics.close()
-        files.write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        files.write_whole(self.folder / "row.json", json.dumps(schema.readable(row), indent=2))
         return Run(self.folder)
 
 
 def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
     """Write the row of a run whose own process no longer can; what it logged stays."""
-    files.write_whole(files.folder(folder) / "row.json", json.dumps(row, indent=2))
+    files.write_whole(files.folder(folder) / "row.json", json.dumps(schema.readable(row), indent=2))
     return Run(folder)
 
 

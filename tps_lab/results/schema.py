@@ -233,6 +233,27 @@ def checked(value: Any, kind: str, name: str) -> Any:
     return value
 
 
+def readable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that is about to be written, so that it can be read: what `checked` refuses is null, `missing` says why.
+
+    A run that then lacks what a finished one has counts as failed.
+    """
+    refused = {}
+    for key, value in row.items():
+        try:
+            checked({key: value, "status": "failed"}, "row", "row")
+        except Damaged as error:
+            refused[key] = str(error).removeprefix("row: ")
+    if not refused:
+        return row
+    missing = {} if "missing" in refused else row.get("missing") or {}
+    row = row | dict.fromkeys(refused) | {"missing": missing | refused}
+    try:
+        return checked(row, "row", "row")  # type: ignore[no-any-return]
+    except Damaged as error:
+        return row | {"status": "failed", "reason": "; ".join([str(error).removeprefix("row: "), *refused.values()])}
+
+
 class Answers(NamedTuple):
     """What a model said of every test clip, and what is right: whole numbers (N,).
 
