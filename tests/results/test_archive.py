@@ -96,6 +96,20 @@ def test_a_run_takes_about_a_kilobyte() -> None:
         (lzma.compress(b'{"archive":1,"grid":null}\n{"id":"x","row":{"status":"done"}}\n'), "missing"),
         (lzma.compress(b'{"archive":1,"grid":null}\n{"id":"x","row":{"status":"failed"},"said":"1"}\n'), "one length"),
         (archive.pack([])[:-20], "cut"),
+        (archive.pack([]) + b"garbage", "behind its end, by 7 bytes"),
+        (archive.pack([]) + archive.pack([]), "behind its end"),
+        (lzma.compress(b'{"archive":1,"grid":null}\n' + 2 * b'{"id":"x","row":{"status":"failed"}}\n'), "x stands"),
+        *(
+            (
+                lzma.compress(b'{"archive":1,"grid":null}\n{"id":"%s","row":{"status":"failed"}}\n' % name),
+                "folder's name",
+            )
+            for name in (b"", b".", b"..", b"a\\u0000b", b"a\\ud800", b"a\\nb", b"x" * 256)
+        ),
+        (
+            lzma.compress(b'{"archive":1}\n{"id":"x","row":{"status":"failed"},"config":{"recipe":"pst"}}\n'),
+            "recipe",
+        ),
     ],
 )
 def test_a_damaged_archive_is_left_out_and_named(tmp_path: Path, content: bytes, why: str) -> None:

@@ -107,6 +107,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "environment nested": (put("environment.json", '{"cpu": {"a": 1}}'), "environment.json"),
     "config broken": (put("config.yaml", "a: [1,"), "config.yaml:1"),
     "config a list": (put("config.yaml", "[1]"), "config.yaml"),
+    "config of a recipe by name": (put("config.yaml", "recipe: pst"), "recipe.*got 'pst'"),
+    "config of a recipe in a list": (put("config.yaml", "recipe: [pst]"), "recipe"),
+    "config of a recipe of numbers": (put("config.yaml", "recipe: 3"), "recipe"),
+    "config of data in a list": (put("config.yaml", "data: [opposites]"), "data"),
     "config with code": (put("config.yaml", "a: !!python/object/apply:os.system ['true']"), "the tag"),
     "config of aliases": (put("config.yaml", "a: &a [*a]\n"), "alias"),
     "config nested": (put("config.yaml", "a: " + "[" * 5000 + "]" * 5000), "brackets inside brackets"),
@@ -153,6 +157,44 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path, name: str) -> None:
         assert not runs.is_done(bad)
 
 
+def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A folder that cannot be looked into, for whoever runs the tests: root can look into any."""
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = run_folder(tmp_path, seed=0), run_folder(tmp_path, seed=1)
+    closed(monkeypatch, bad)
+    left_out: list[runs.LeftOut] = []
+    (found,) = runs.find(tmp_path, on_damaged=left_out.append)
+    assert found.path == good
+    assert list(map(str, left_out)) == [f"{bad}: the folder cannot be read: Permission denied"]
+    with pytest.warns(UserWarning, match="seed1.*Permission denied"):
+        assert not list(runs.archived([tmp_path]))
+    with pytest.raises(InputError, match=r"no run in .* can be read: .*Permission denied"):
+        runs.find(bad)
+
+
+def test_a_folder_inside_one_that_cannot_be_entered_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied"):
+        runs.find(tmp_path / "inside")
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied"):
+        runs.open_run(tmp_path / "inside")
+
+
 def test_what_is_whole_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = runs.Run(run_folder(tmp_path)).check()
     assert run.row["top1_pct"] == 50.0
@@ -183,6 +225,26 @@ def test_what_a_newer_version_adds_is_let_through(tmp_path: Path, harmless: Dama
 def test_a_row_of_a_run_that_failed_early_knows_little(tmp_path: Path) -> None:
     runs.finish_abandoned(tmp_path / "x", {"status": "failed", "reason": "killed", "seed": 3})
     assert [run.row["reason"] for run in runs.find(tmp_path)] == ["killed"]
+
+
+def test_a_run_whose_figures_are_no_numbers_can_be_read_again(tmp_path: Path) -> None:
+    nan = float("nan")
+    changes = {"val_top1_pct": nan, "per_class_pct": {"left": nan}, "top5_pct": 101.0, "test_loss": nan}
+    path = run_folder(tmp_path, missing={"params": "why"}, **changes)
+    row = runs.open_run(path).row
+    assert (row["status"], row["top1_pct"]) == ("done", 50.0)
+    assert row["val_top1_pct"] is row["per_class_pct"] is row["top5_pct"] is None
+    assert row["missing"]["params"] == "why"
+    assert row["missing"]["val_top1_pct"] == "val_top1_pct is nan"
+    assert row["missing"]["top5_pct"].endswith("got 101.0")
+    failed = runs.open_run(run_folder(tmp_path, seed=1, top1_pct=nan)).row
+    assert failed["status"] == "failed"
+    assert failed["reason"] == "the run is done, but top1_pct is missing; top1_pct is nan"
+    abandoned = runs.finish_abandoned(tmp_path / "x", {"status": "failed", "reason": "killed", "macs": -1}).row
+    assert (abandoned["reason"], abandoned["macs"]) == ("killed", None)
+    said, labels = np.zeros(N, int), np.zeros(N, int)
+    runs.write_predictions(path, said, labels, np.full((N, 4), np.nan))
+    assert runs.open_run(path).scores is None
 
 
 def test_if_none_can_be_read_the_error_names_the_first(tmp_path: Path) -> None:

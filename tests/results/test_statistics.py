@@ -280,3 +280,22 @@ def test_runs_told_of_their_trials_are_compared_with_the_choice_in_mind():
     assert after.low < before.low < after.difference == before.difference < before.high < after.high
     elsewhere = with_trials(runs, trials, lambda row: (row["attention"], row.get("seed")))  # trials of nobody here
     assert all(group.choice_variance == 0 for group in group_runs(elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([[2, 3]] * 2, "from 0 to 1, got 2"),
+        ([[0, -0.5]] * 2, "got -0.5"),
+        ([[math.nan, 1]] * 2, "got nan"),
+        (None, "a table of numbers"),
+        ([["a", "b"]] * 2, "a table of numbers"),
+        ([[1, None]] * 2, "a table of numbers"),
+        ([[[1, 0]]] * 2, "a table of numbers"),
+        ([[1, 0], [1]], "different lengths"),
+    ],
+)
+def test_what_is_no_table_of_rights_and_wrongs_is_an_error(given, says):
+    for pair in ((given, [[0, 1]] * 2), ([[0, 1]] * 2, given), (given, given)):
+        with pytest.raises(InputError, match=says):
+            compare(*pair)

@@ -1,6 +1,7 @@
 """A trained model asked about videos, exported, and its card."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,42 @@ def test_a_moment_is_what_the_model_says_of_that_clip(run, videos):
         expected = inference.load(run)((frames - frames.mean()) / (frames.std(correction=0) + 3)).softmax(1)[0]
     moment = tps_lab.predict(videos / "a.mp4", run).moments[5]
     assert moment.probabilities == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("said", [None, "nothing"])
+@pytest.mark.parametrize("key", ["classes", "frames", "size"])
+def test_a_row_that_does_not_say_what_clips_it_saw_is_an_error(run, tmp_path, key, said):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    row = run.row | {key: None}
+    if said:
+        del row[key]
+    (copy / "row.json").write_text(json.dumps(row))
+    with pytest.raises(InputError, match=f"copy: row.json does not say the {key}"):
+        inference.load(runs.Run(copy))
+
+
+def test_a_config_without_data_is_an_error_where_a_video_is_asked_about(run, tmp_path, videos):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "config.yaml").write_text("seed: 0\n")
+    with pytest.raises(InputError, match=r"copy: config.yaml .* names no data"):
+        tps_lab.predict(videos / "a.mp4", copy)
+
+
+def test_a_row_of_clips_that_no_model_takes_is_an_error(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "row.json").write_text(json.dumps(run.row | {"size": 7}))
+    with pytest.raises(InputError, match=r"copy: no model takes clips of \(3, 4, 7, 7\)"):
+        inference.load(runs.Run(copy))
+
+
+def test_a_row_without_tubelets_means_single_frames(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "row.json").write_text(json.dumps(run.row | {"tubelet": None}))
+    assert inference.load(runs.Run(copy)).clip_shape == inference.load(run).clip_shape
 
 
 def test_whole_videos_are_cut_into_moments_if_long(videos):

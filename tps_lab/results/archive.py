@@ -67,6 +67,8 @@ def unpack(file: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         raise files.Damaged(f"{file.name} is damaged: {error}") from None
     if not unpacker.eof:
         raise files.Damaged(f"{file.name} is cut, or holds more than {_MOST_BYTES >> 20} MiB")
+    if unpacker.unused_data:
+        raise files.Damaged(f"{file.name} goes on behind its end, by {len(unpacker.unused_data):,} bytes")
     lines = text.removesuffix("\n").split("\n")
     first, *rest = (files.parse_json(line, f"{file.name}, line {i}") for i, line in enumerate(lines, 1))
     if not isinstance(first, dict) or first.get("archive") != _VERSION:
@@ -74,7 +76,12 @@ def unpack(file: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     record = first.get("grid")
     if record is not None:
         schema.checked(record, "record", file.name)
-    return record, [_checked(parts, f"{file.name}, line {i}") for i, parts in enumerate(rest, 2)]
+    found: dict[str, dict[str, Any]] = {}
+    for i, given in enumerate(rest, 2):
+        parts = _checked(given, f"{file.name}, line {i}")
+        if found.setdefault(parts["id"], parts) is not parts:
+            raise files.Damaged(f"{file.name}, line {i}: the run {parts['id']} stands there twice")
+    return record, list(found.values())
 
 
 def _plain(run: Packable) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def _here(entry: dict[str, Any], run: Packable) -> dict[str, Any]:
 
 
 def _checked(parts: Any, name: str) -> dict[str, Any]:
-    if not isinstance(parts, dict) or not isinstance(parts.get("id"), str) or Path(parts["id"]).name != parts["id"]:
+    if not isinstance(parts, dict) or not _is_name(parts.get("id")):
         raise files.Damaged(f"{name}: a run has a folder's name as its id")
     name = f"{name} ({parts['id'][:80]})"
     parts["row"] = schema.checked(parts.get("row"), "row", f"{name}, row")
@@ -114,6 +121,17 @@ def _checked(parts: Any, name: str) -> dict[str, Any]:
             schema.checked(entry, kind, f"{name}, {key}")
     parts["predictions"] = _answers(parts, name)
     return parts
+
+
+def _is_name(text: Any) -> bool:
+    """Whether a folder can be called so, and the name be printed on one line."""
+    return (
+        isinstance(text, str)
+        and text.isprintable()  # no zero byte, and no half of a character, which has no bytes
+        and "/" not in text
+        and text not in ("", ".", "..")
+        and len(text.encode()) <= 255
+    )
 
 
 def _answers(parts: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray] | None:

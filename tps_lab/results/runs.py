@@ -21,6 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -212,17 +213,27 @@ def open_run(folder: str | Path) -> Run:
         InputError: it is no run's folder, the run has not ended, or a part is damaged.
     """
     path = Path(folder)
-    if not path.is_dir():
-        raise InputError(f"no such run folder: {path}")
-    if not (path / "config.yaml").is_file():
-        inside = sorted(file.parent.name for file in path.glob("*/row.json"))
-        hint = f"; it holds runs, such as {path / inside[0]}" if inside else ""
-        raise InputError(f"{path} is no run's folder (no config.yaml){hint}")
+    with _readable(path):
+        if not path.is_dir():
+            raise InputError(f"no such run folder: {path}")
+        if not (path / "config.yaml").is_file():
+            inside = sorted(file.parent.name for file in path.glob("*/row.json"))
+            hint = f"; it holds runs, such as {path / inside[0]}" if inside else ""
+            raise InputError(f"{path} is no run's folder (no config.yaml){hint}")
     if not os.path.lexists(path / "row.json"):
         raise InputError(
             f"the run in {path} is not finished (no row.json): run the same tps-lab train again to continue it"
         )
     return Run(path).check()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """What the system says of a folder that we may not look into, as an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror or error}") from None
 
 
 def write_predictions(
@@ -235,13 +246,14 @@ def write_predictions(
     """Keep what a model said of every test clip, in the order of the clips: runs are compared clip by clip.
 
     Args:
-        scores: probabilities (N, classes), kept in half precision.
+        scores: probabilities (N, classes), kept in half precision; not kept if one is no number, as of a model that
+            diverged: the run could not be read again.
         clips: their names.
     """
     from safetensors.numpy import save
 
     stored = {"predicted": predicted.astype(np.int16), "label": labels.astype(np.int16)}
-    if scores is not None:
+    if scores is not None and np.isfinite(scores).all():
         stored["scores"] = scores.astype(np.float16)
     if clips is not None:
         stored["clips"] = np.frombuffer(json.dumps(list(clips)).encode(), np.uint8)
@@ -277,7 +289,7 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
     Runs that a page keeps in its archive are among them, unless their folders are there, too.
 
     Args:
-        on_damaged: called with every run that is damaged, which is left out.
+        on_damaged: called with every run that is damaged and every folder that cannot be read: they are left out.
 
     Raises:
         InputError: a folder does not exist, or there is no run in any of them that can be read.
@@ -285,9 +297,10 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
     found: dict[Path, Run] = {}
     damaged: list[LeftOut] = []
     for folder in map(Path, folders):
-        if not folder.exists():
-            raise InputError(f"no such folder: {folder}")
-        for path in _that_hold(folder, "row.json"):
+        with _readable(folder):
+            if not folder.exists():
+                raise InputError(f"no such folder: {folder}")
+        for path in _that_hold(folder, "row.json", damaged.append):
             try:
                 found[path.resolve()] = Run(path).check()
             except files.Damaged as error:
@@ -297,6 +310,7 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
         if run.path.name not in there_already:
             there_already.add(run.path.name)
             found[run.path.resolve()] = run
+    damaged = list(dict.fromkeys(damaged))  # a folder that cannot be read is met on both ways
     if not found:
         there = ", ".join(map(str, folders))
         if damaged:
@@ -312,9 +326,9 @@ def archived(folders: Iterable[str | Path], on_damaged: OnDamaged = warn) -> Ite
     """The runs that pages in these folders keep in their archives.
 
     Args:
-        on_damaged: called with every archive that is damaged, which is left out.
+        on_damaged: called with every archive that is damaged and every folder that cannot be read: they are left out.
     """
-    for file in archives(folders):
+    for file in archives(folders, on_damaged):
         try:
             _, several = archive.unpack(file)
         except files.Damaged as error:
@@ -323,14 +337,23 @@ def archived(folders: Iterable[str | Path], on_damaged: OnDamaged = warn) -> Ite
         yield from (Archived(file.parent / parts["id"], parts) for parts in several)
 
 
-def archives(folders: Iterable[str | Path]) -> Iterator[Path]:
-    """The archives in these folders, at any depth."""
-    return (place / archive.FILE for folder in folders for place in _that_hold(Path(folder), archive.FILE))
+def archives(folders: Iterable[str | Path], on_damaged: OnDamaged = lambda _: None) -> Iterator[Path]:
+    """The archives in these folders, at any depth.
+
+    Args:
+        on_damaged: called with every folder that cannot be read; nothing is said if whoever looks for runs says it.
+    """
+    for folder in folders:
+        yield from (place / archive.FILE for place in _that_hold(Path(folder), archive.FILE, on_damaged))
 
 
-def _that_hold(folder: Path, name: str) -> Iterator[Path]:
+def _that_hold(folder: Path, name: str, on_damaged: OnDamaged) -> Iterator[Path]:
     """Folders that hold something of that name; links to other folders are not followed."""
-    for place, inside, names in os.walk(folder):
+
+    def closed(error: OSError) -> None:
+        on_damaged(LeftOut(Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
+
+    for place, inside, names in os.walk(folder, onerror=closed):
         if name in names or name in inside:
             yield Path(place)
         inside[:] = sorted(name for name in inside if not name.startswith("."))
@@ -398,15 +421,15 @@ class RunWriter:
         self._metrics.flush()
 
     def finish(self, row: dict[str, Any]) -> Run:
-        """Write the row, last of all."""
+        """Write the row, last of all; a figure that could not be read again is null, and `missing` says why."""
         self._metrics.close()
-        files.write_whole(self.folder / "row.json", json.dumps(row, indent=2))
+        files.write_whole(self.folder / "row.json", json.dumps(schema.readable(row), indent=2))
         return Run(self.folder)
 
 
 def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
     """Write the row of a run whose own process no longer can; what it logged stays."""
-    files.write_whole(files.folder(folder) / "row.json", json.dumps(row, indent=2))
+    files.write_whole(files.folder(folder) / "row.json", json.dumps(schema.readable(row), indent=2))
     return Run(folder)
 
 

@@ -148,7 +148,15 @@ class _TimeUse(_Open):
 
 
 _Environment = TypeAdapter(dict[str, Scalar])
-_Config = TypeAdapter(dict[str, Any])
+
+
+class _Config(_Open):
+    """Of `config.yaml`, what is read before `training.config.make` has checked all of it."""
+
+    data: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
 # what is known of a cell that has not run: a row that need say nothing
 _Planned = create_model(
     "_Planned", __base__=_Open, **{k: (f.annotation, None) for k, f in Row.model_fields.items() if k != "status"}
@@ -223,6 +231,27 @@ def checked(value: Any, kind: str, name: str) -> Any:
     if kind == "config" and (value.get("recipe") or {}).get("precision") == "no":
         return value | {"recipe": value["recipe"] | {"precision": "fp32"}}
     return value
+
+
+def readable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that is about to be written, so that it can be read: what `checked` refuses is null, `missing` says why.
+
+    A run that then lacks what a finished one has counts as failed.
+    """
+    refused = {}
+    for key, value in row.items():
+        try:
+            checked({key: value, "status": "failed"}, "row", "row")
+        except Damaged as error:
+            refused[key] = str(error).removeprefix("row: ")
+    if not refused:
+        return row
+    missing = {} if "missing" in refused else row.get("missing") or {}
+    row = row | dict.fromkeys(refused) | {"missing": missing | refused}
+    try:
+        return checked(row, "row", "row")  # type: ignore[no-any-return]
+    except Damaged as error:
+        return row | {"status": "failed", "reason": "; ".join([str(error).removeprefix("row: "), *refused.values()])}
 
 
 class Answers(NamedTuple):

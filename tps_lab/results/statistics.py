@@ -143,7 +143,7 @@ def compare(
             variants' squared `choice_cost`, accuracies from 0 to 1.
 
     Raises:
-        InputError: the shapes differ, or there are no clips.
+        InputError: the shapes differ, there are no clips, or something is no number from 0 to 1.
 
     >>> str(compare([[1, 1, 1, 0]] * 3, [[1, 1, 1, 0]] * 3))
     '+0.0 (+0.0 to +0.0)'
@@ -206,12 +206,25 @@ def compare_all(
 
 
 def _differences(right_a: ArrayLike, right_b: ArrayLike, clips_per_scene: int) -> np.ndarray:
-    a, b = (np.atleast_2d(np.asarray(right, float)) for right in (right_a, right_b))
+    a, b = map(_rights, (right_a, right_b))
     if a.shape != b.shape or a.size == 0:
         raise InputError(f"both variants need the same seeds and clips, got {a.shape} and {b.shape} rights and wrongs")
     if clips_per_scene < 1 or a.shape[1] % clips_per_scene:
         raise InputError(f"{a.shape[1]} clips cannot be divided into scenes of {clips_per_scene}")
     return (a - b).reshape(len(a), -1, clips_per_scene).mean(2)
+
+
+def _rights(given: ArrayLike) -> np.ndarray:
+    try:
+        found = np.atleast_2d(np.asarray(given))
+    except ValueError:  # NumPy's own message tells of inhomogeneous shapes
+        raise InputError("rights and wrongs are a table of seeds and clips, got rows of different lengths") from None
+    if found.ndim != 2 or found.dtype.kind not in "biuf":
+        raise InputError(f"rights and wrongs are a table of numbers, got {found.dtype} {found.shape}")
+    bad = found[~((found >= 0) & (found <= 1))]  # NaN is neither
+    if bad.size:
+        raise InputError(f"rights and wrongs are from 0 to 1, got {bad[0]}")
+    return found.astype(float)
 
 
 Share = tuple[float, int]  # a variance of the mean, and its degrees of freedom

@@ -23,7 +23,7 @@ from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
 from tps_lab.data._video import decoded, pixels_of
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, one_line
 from tps_lab.lazy import torch
 from tps_lab.results import runs
 from tps_lab.training.train import restore
@@ -105,6 +105,8 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
     path = Path(video)
     if not path.exists():
         raise InputError(f"no such video: {path}")
+    if not run.config.get("data"):
+        raise InputError(f"{run.path}: config.yaml is missing, or names no data")
     spec = data_sets.parse(run.config["data"])
     clips = _clips_of(spec, path, moment_s)
     clips = chain([next(clips)], clips)  # what is wrong with the video is said before the model is built
@@ -122,9 +124,15 @@ def load(run: runs.Run) -> nn.Module:
     """The model of a run, in eval mode; the data that it was trained on need not be there.
 
     Raises:
-        InputError: the run kept no weights, or has no row.
+        InputError: the run kept no weights, has no row, or one that does not say what clips it was trained on.
     """
-    return restore(run, _TrainedClips(run))  # type: ignore[arg-type]
+    clips = _TrainedClips(run)
+    try:
+        return restore(run, clips)  # type: ignore[arg-type]
+    except InputError:
+        raise
+    except (ValueError, RuntimeError) as error:  # of PyTorch and NumPy, such as for clips smaller than a patch
+        raise InputError(f"{run.path}: no model takes clips of {clips.clip_shape}: {one_line(error)}") from error
 
 
 class _TrainedClips:
@@ -132,6 +140,9 @@ class _TrainedClips:
 
     def __init__(self, run: runs.Run) -> None:
         row = run.row
+        lacking = [key for key in ("classes", "frames", "size") if not row.get(key)]
+        if lacking:
+            raise InputError(f"{run.path}: row.json does not say the {', '.join(lacking)} of its clips")
         self.classes = tuple(row["classes"])
         self.clip_shape = (_channels(run), row["frames"], row["size"], row["size"])
 
@@ -149,7 +160,7 @@ def _channels(run: runs.Run) -> int:
     first = [shape for name, shape in kernels.items() if "patch_embed" in name or "stem" in name]
     if not first:
         return 3
-    return min(shape[1] for shape in first) // int(run.row.get("tubelet", 1))
+    return min(shape[1] for shape in first) // (run.row.get("tubelet") or 1)
 
 
 def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
