@@ -320,7 +320,9 @@ def certify(
 
 def _of_run(folder: Path, data: str | None) -> Certificate:
     run = runs.open_run(folder)
-    on = data or str(run.config["data"])
+    on = data or run.config.get("data")
+    if not on:
+        raise InputError(f"{folder}: config.yaml names no data; give --data")
     model: Any = restore(run, opened(on))
     return certificates.certify(model, model.clip_shape, axes="CTHW", data=on, trained=True, name=str(run.row["label"]))
 

@@ -121,10 +121,11 @@ def train(
     if (folder / "model.safetensors").exists():
         model_cards.write(folder, row, content, config.data.licence, is_video=hasattr(config.data, "path"))
     done = writer.finish(row)
-    if checkpoints and row["status"] == "done":
+    ended = done.row  # a row that could not be read again was mended
+    if checkpoints and ended["status"] == "done":
         checkpoints.clear()
-    if team.count > 1 and row["status"] == "failed":
-        raise RuntimeError(row["reason"])  # the others wait for this process: let the launcher end them
+    if team.count > 1 and ended["status"] == "failed":
+        raise RuntimeError(ended["reason"])  # the others wait for this process: let the launcher end them
     accelerator.wait_for_everyone()
     return done
 
