@@ -193,10 +193,10 @@ def read_json(file: Path, kind: type) -> Any:
     return value
 
 
-def whole_below(given: Any, end: int = MOST_FRAMES, *, least: int = 0) -> int | None:
-    """A whole number of an annotation, from `least` to below `end`, or its text; None for anything else."""
+def whole_below(given: Any, end: int = MOST_FRAMES) -> int | None:
+    """A whole number of an annotation, from 0 to below `end`, or its text; None for anything else."""
     value = whole(given)
-    return value if value is not None and least <= value < end else None
+    return value if value is not None and 0 <= value < end else None
 
 
 def read_csv(file: Path, delimiter: str = ",") -> list[list[str]]:

@@ -66,12 +66,12 @@ class Ucf101(Labelled):
             file = needed(root, f"{split}list{self.fold:02d}.txt")
             for number, line in read_lines(file):
                 where = f"{printable(file)}, line {number}"
-                listed, given = re.fullmatch(r"(.*?)(?:\s+(\d+))?", line).groups()  # training lists alone have labels
-                path = PurePosixPath(listed)
+                labelled = re.search(r"\s+(\d+)$", line)  # the label stands in training lists alone
+                path = PurePosixPath(line[: labelled.start()] if labelled else line)
                 kind = path.parent.name
                 if kind not in labels:
                     raise InputError(f"{where}: {shortened(line)!r} is in no class of {index.name}")
-                if given and whole_below(given) != numbers[kind]:
+                if labelled and whole_below(labelled[1]) != numbers[kind]:
                     raise InputError(f"{where}: {shortened(line)!r}, and {index.name} gives {kind} {numbers[kind]}")
                 # v_ApplyEyeMakeup_g01_c01: clips of a source are cut from one video
                 group = path.stem.rpartition("_c")[0]
