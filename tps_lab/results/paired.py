@@ -144,10 +144,10 @@ def _by_counts(pairs: list[Pair], of: int | None) -> list[Pair]:
     between = (split[0][-1] + split[1][0]) / 2
     p_values, differ = [1.0] * len(pairs), []
     for i, pair in enumerate(pairs):
-        both = pair.group, pair.against
-        tops = [group.values("top1_pct") for group in both]
+        sides = pair.group, pair.against
+        tops = [group.values("top1_pct") for group in sides]
         above = [sum(top1 > between for top1 in some) for some in tops]
-        spread = any(0 < n < len(some) and not heaps(one) for one, some, n in zip(both, tops, above, strict=True))
+        spread = any(0 < n < len(some) and not heaps(one) for one, some, n in zip(sides, tops, above, strict=True))
         if pair.found and not spread and above[0] * len(tops[1]) != above[1] * len(tops[0]):
             table = [above, [len(some) - n for some, n in zip(tops, above, strict=True)]]
             p_values[i] = float(barnard_exact(table).pvalue)
