@@ -2,6 +2,8 @@
 
 import json
 import math
+import signal
+import types
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tps_lab import InputError
 from tps_lab.data import parse
 from tps_lab.progress import Progress
 from tps_lab.results import runs
+from tps_lab.training import checkpoints
 from tps_lab.training.config import Recipe, make
 from tps_lab.training.train import build, learning_rate, train
 
@@ -181,3 +184,17 @@ def test_warm_up_then_cosine_to_zero():
 def test_rows_are_plain_json(tmp_path):
     run = train(make(SMALL), tmp_path, cost=COST)
     assert json.loads(json.dumps(run.row)) == run.row
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_the_step_under_way_end(number, capsys):
+    if number == signal.SIGHUP and signal.getsignal(number) != signal.SIG_DFL:
+        pytest.skip("the terminal may close: this runs under nohup")
+    asked, before = types.SimpleNamespace(stopping=False), signal.getsignal(number)
+    with checkpoints.stopped_by_signals(asked):
+        signal.raise_signal(number)
+        assert asked.stopping
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+    assert capsys.readouterr().err.startswith("stopping after this step")

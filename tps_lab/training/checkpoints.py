@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,9 @@ class Checkpoints:
 
 @contextmanager
 def stopped_by_signals(checkpoints: Checkpoints) -> Iterator[None]:
-    """Inside it, Ctrl-C or a request to end lets the step under way end and be kept; a second one stops at once."""
+    """Inside it, Ctrl-C, a request to end or a closed terminal lets the step under way end and be kept; a second one
+    stops at once. Under nohup a closed terminal means nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
@@ -119,9 +121,13 @@ def stopped_by_signals(checkpoints: Checkpoints) -> Iterator[None]:
         if checkpoints.stopping:
             raise KeyboardInterrupt
         checkpoints.stopping = True
-        print("stopping after this step (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
+        with suppress(OSError):  # a terminal that is gone
+            print("stopping after this step (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

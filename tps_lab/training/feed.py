@@ -126,10 +126,13 @@ class _Reader:
 
 
 def _alone(worker: int) -> None:
-    """A reading process leaves Ctrl-C to the one that trains, and reads one clip at a time: there are others."""
+    """A reading process leaves Ctrl-C and a closed terminal to the one that trains, and reads one clip at a time: there
+    are others.
+    """
     from torch.utils.data import get_worker_info
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     about: Any = get_worker_info()
