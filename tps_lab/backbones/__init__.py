@@ -102,7 +102,6 @@ def create_model(
 
     if not isinstance(name, str):
         raise InputError(f"a backbone is given by its name, such as 'vit_micro', got {shortened(repr(name))}")
-    _check_truth("temporal_position", temporal_position)
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
     chosen = parse(attention or preset.attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
@@ -155,7 +154,6 @@ def videoize(
     """
     if not isinstance(image_model, torch.nn.Module):
         raise InputError(f"videoize takes an image model, got {shortened(repr(image_model))}")
-    _check_truth("temporal_position", temporal_position)
     if not any(isinstance(image_model, family) for family in _families()):
         raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
@@ -165,11 +163,6 @@ def videoize(
     card = getattr(image_model, "pretrained_cfg", None) or {}
     model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
     return model
-
-
-def _check_truth(name: str, value: Any) -> None:
-    if value not in (None, True, False):  # any text would count as true
-        raise InputError(f"{name} must be True, False or None, got {shortened(repr(value))}")
 
 
 def load_official(source: Any, **options: Any) -> nn.Module:
@@ -188,6 +181,8 @@ def _convert(
     temporal_position: bool | None,
     added: dict[str, Any],
 ) -> nn.Module:
+    if temporal_position not in (None, True, False):  # any text would count as true
+        raise InputError(f"temporal_position must be True, False or None, got {shortened(repr(temporal_position))}")
     for family, make in _families().items():
         if isinstance(image_model, family):
             if foreign := added.keys() - inspect.signature(make).parameters.keys():

@@ -23,7 +23,7 @@ from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
 from tps_lab.data._video import decoded, pixels_of
-from tps_lab.errors import InputError, one_line
+from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 from tps_lab.results import runs
 from tps_lab.training.train import restore
@@ -126,13 +126,7 @@ def load(run: runs.Run) -> nn.Module:
     Raises:
         InputError: the run kept no weights, has no row, or one that does not say what clips it was trained on.
     """
-    clips = _TrainedClips(run)
-    try:
-        return restore(run, clips)  # type: ignore[arg-type]
-    except InputError:
-        raise
-    except (ValueError, RuntimeError) as error:  # of PyTorch and NumPy, such as for clips smaller than a patch
-        raise InputError(f"{run.path}: no model takes clips of {clips.clip_shape}: {one_line(error)}") from error
+    return restore(run, _TrainedClips(run))  # type: ignore[arg-type]
 
 
 class _TrainedClips:
