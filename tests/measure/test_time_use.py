@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,7 +126,10 @@ def test_one_view_is_the_ordinary_test() -> None:
     clips = parse("opposites", train=2, val=2, test=24, frames=4).opened()
     model = create_model("vit_micro", "tps", pattern="A", frames=4, num_classes=12, size=24)
     found = evaluate_views(model, clips)
-    assert found.accuracy == evaluate(model, clips, "test")
+    ordinary = evaluate(model, clips, "test")
+    # batches of another size: the last bits of the loss are the processor's
+    assert replace(found.accuracy, loss=0.0) == replace(ordinary, loss=0.0)
+    assert math.isclose(found.accuracy.loss, ordinary.loss, rel_tol=1e-5)
     assert found.row()["macs_total"] == found.row()["macs_per_view"] > 0
     assert accuracy(torch.eye(12), torch.arange(12), clips).top1_pct == 100
 
