@@ -1,12 +1,14 @@
 """Moving digits' predictions put to a robot arm: `python reports/manipulation/make.py --run` asks and makes the page.
 
-`--run` runs what is missing of the grids beside this file (resumable; about an hour and a half of one core) and asks
-every trained model about rearranged frames. Without it the page is written again from the runs in --runs, or from those
-that are kept beside it. The scenes come from `tps-lab data make`; `prediction.md` was written before any ran.
+`--run` trains the image model that some begin with, if it is not kept here, runs what is missing of the grids beside
+this file (resumable; about three hours of two cores) and asks every trained model about rearranged frames. Without it
+the page is written again from the runs in --runs, or from those that are kept beside it. The scenes come from
+`tps-lab data make`; `prediction.md` and `prediction_2.md` were written before what they predict ran.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -21,10 +23,18 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
 import study  # noqa: E402
 
-GRIDS = ("attention", "classes", "baselines", "baselines_direction", "patterns", "frames")
+# grid → the page that predicted it, and what "opposites" calls its cases where they have another start
+ROUNDS = {
+    "attention": ("prediction.md", "attention", ""),
+    "more_scenes": ("prediction_2.md", "attention", ""),
+    "image_weights": ("prediction_2.md", "starting_weights", "weights=image weights, "),
+}
+GRIDS = (*ROUNDS, "classes", "baselines", "baselines_direction", "patterns", "frames")
 # what the prediction calls the cases of attention.yaml
 PREDICTED = {"TPS+TCS": "PST", "TCS": "channel only", "TPS": "patch only"}
 DRAWS = 2000
+IMAGE_STEPS = 1200
+MOTION_SCENES, STILL = 120, 1 / 16  # patches
 PROBES = ("as it is", "shuffled", "reversed", "frozen")
 Means = dict[str, float]
 
@@ -173,8 +183,10 @@ def probes(group: Any) -> dict[str, dict[str, float]] | None:
     return {row["probe"]: row for row in over_seeds(found)["probes"] if row["probe"] in PROBES} if found else None
 
 
-def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, float]]) -> dict[str, Any]:
-    """The sealed prediction beside what came out at the grid's largest budget."""
+def outcome(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was sealed for a grid beside what came out at its largest budget."""
+    page, digits_page, begins = ROUNDS[name]
+    sealed = prediction((HERE / page).read_text())
     budget = found["budgets"][-1]
     right = {group.label: rights(group) for group in budget["groups"] if group.label in sealed}
     seeds = min(map(len, right.values()))
@@ -188,25 +200,30 @@ def outcome(found: Mapping[str, Any], sealed: Mapping[str, tuple[int, float, flo
             {"case": case, "predicted": place, "came": places.get(case), "low": low, "high": high}
             | {"distance": distance, "held": held}
         )
-    digits = on_digits(HERE.parent / "ablations" / "attention", sealed)
+    digits = on_digits(HERE.parent / "ablations" / digits_page, sealed, begins)
     twins = int(budget["groups"][0].first["twins"])
     expected = {case: -float(place) for case, (place, _, _) in sealed.items()}
     same_seeds = {case: answers[:seeds] for case, answers in right.items()}
     return {
-        "steps": budget["steps"], "lines": lines, "best": max(line["mean"] for line in budget["rows"]),
+        "title": found["title"], "steps": budget["steps"], "lines": lines, "page": page, "digits_page": digits_page,
         "tau": tau(expected, same_seeds, twins) if len(right) > 2 else None,
         "digits": {steps: (means, tau(means, same_seeds, twins)) for steps, means in digits.items()}
         if len(right) > 2 else {},
     }  # fmt: skip
 
 
-def on_digits(page: Path, cases: Collection[str]) -> dict[int, Means]:
-    """Steps → case → accuracy on moving digits, out of the runs that a page keeps; only budgets that all cases had."""
+def on_digits(page: Path, cases: Collection[str], begins: str) -> dict[int, Means]:
+    """Steps → case → accuracy on moving digits, out of the runs that a page keeps; only budgets that all cases had.
+
+    Args:
+        begins: what the page puts before the names of the cases.
+    """
     several: dict[int, dict[str, list[float]]] = {}
     for run in study.tested(page):
         row = run.row
-        if str(row.get("case")) in cases:
-            several.setdefault(int(row["steps"]), {}).setdefault(row["case"], []).append(row["top1_pct"])
+        case = str(row.get("case"))
+        if case.startswith(begins) and (case := case.removeprefix(begins)) in cases:
+            several.setdefault(int(row["steps"]), {}).setdefault(case, []).append(row["top1_pct"])
     means = {steps: {case: float(np.mean(each)) for case, each in by.items()} for steps, by in several.items()}
     return {steps: by for steps, by in sorted(means.items()) if len(by) == len(cases)}
 
@@ -220,17 +237,52 @@ def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
     # all runs here have an embedding of time: the pairs as printed are some of these once more
     pairs = [row for row in literature.asked(runs) if row["embedding"] != literature.PRINTED]
     papers = {table["id"]: table["arxiv"] for table in tables}
+    from tps_lab.data import parse
+
     lines = []
-    for task in sorted({row["data"] for row in pairs}):
-        chosen = [row for row in pairs if row["data"] == task]
+    for data, weights in sorted({(row["data"], row["weights"]) for row in pairs}):
+        chosen = [row for row in pairs if (row["data"], row["weights"]) == (data, weights)]
+        spec: Any = parse(data)
+        task = "forwards or backwards" if spec.task == "direction" else "natural classes"
         clear = [row for row in chosen if row["gap"] >= literature.CLEAR]
         count = {says: sum(row["verdict"] == says for row in clear) for says in ("agree", "disagree", "open")}
         lines.append(
-            {"task": "forwards or backwards" if "task=direction" in task else "natural classes", "pairs": len(chosen)}
+            {
+                "task": task,
+                "scenes": spec.train,
+                "begins": "image weights" if weights else "scratch",
+                "pairs": len(chosen),
+            }
             | {"steps": max(row["steps"] for row in chosen), "clear": len(clear), **count}
             | {"tau": literature.tau(chosen, papers)}
         )
     return lines
+
+
+def motion(data: str, frames: Sequence[int]) -> list[tuple[int, float, float, float]]:
+    """How far things move from one frame to the next, for each number of frames over the same stretch.
+
+    Returns:
+        frames; the share in percent of places with texture that move by STILL or more; median and 90th percentile of
+        how far these move, in patches, by reports/real_video/motion.py.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    from tps_lab.data import parse
+
+    by_phase = study.load(HERE.parent / "real_video" / "motion.py")
+    found = []
+    for count in frames:
+        clips = parse(data, task="classes", frames=count).opened()
+        pictures = clips.batch("val", torch.arange(MOTION_SCENES))[0].mean(1)
+        grey = interpolate((pictures / 4 + 0.5) * 255, size=(by_phase.SIDE, by_phase.SIDE), mode="bicubic").numpy()
+        pairs = [pair for clip in grey for pair in itertools.pairwise(clip)]
+        moves = np.array([move for one, other in pairs for move in by_phase.moves(one, other)])
+        moving = moves[moves >= STILL]
+        share = 100 * len(moving) / len(moves)
+        found.append((count, share, float(np.median(moving)), float(np.percentile(moving, 90))))
+    return found
 
 
 def strips(data: str, out: Path) -> None:
@@ -255,10 +307,30 @@ def strips(data: str, out: Path) -> None:
     plt.close(figure)
 
 
+def image_model(folder: Path) -> None:
+    """Train the model of still frames that runs begin with (spatial attention, natural classes), unless it is kept."""
+    from tps_lab import files
+    from tps_lab.progress import for_this_terminal
+    from tps_lab.training.config import make
+    from tps_lab.training.train import train
+
+    kept = files.folder(HERE / "image")
+    if (kept / "model.safetensors").is_file():
+        return
+    import yaml
+
+    data = yaml.safe_load((HERE / "image_weights.yaml").read_text())["scales"]["small"]["base"]["data"]
+    settings = {"attention": "spatial", "backbone": "vit_micro", "data": data.replace("task=direction", "task=classes")}
+    trained = train(make(settings | {"recipe.steps": IMAGE_STEPS}), folder / "image", progress=for_this_terminal(False))
+    for file in ("config.yaml", "metrics.jsonl", "row.json", "model.safetensors"):
+        files.write_whole(kept / file, (trained.path / file).read_bytes())
+
+
 def run_grids(folder: Path, names: Sequence[str]) -> None:
     """Run what is missing of the grids, and ask what they trained about rearranged frames."""
     from tps_lab import children
 
+    image_model(folder)
     for name in names:
         command = children.python("-m", "tps_lab.cli", "ablate", HERE / f"{name}.yaml", "--out", folder)
         done = subprocess.run(command, env=children.environment())
@@ -294,7 +366,7 @@ def keep(grid: Any, folder: Path) -> None:
 def main(
     runs: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: those kept here]")] = None,
     run: Annotated[bool, typer.Option("--run", help="Run what is missing first, into --runs.")] = False,
-    grids: Annotated[str, typer.Option(help="Which of the grids, with commas.")] = ",".join(GRIDS[:4]),
+    grids: Annotated[str, typer.Option(help="Which of the grids, with commas.")] = ",".join(GRIDS),
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
 ) -> None:
     """Ask the grids about manipulation and set what comes out beside what digits predicted."""
@@ -320,15 +392,14 @@ def main(
         strips(first["runs"][0].row["data"], out / "strips.png")
     except InputError as error:
         print(f"the film strips stay as they are: {error}", file=sys.stderr)
-    sealed = prediction((HERE / "prediction.md").read_text())
-    asked_runs = [run for one in ("attention", "classes") if found[one] for run in found[one]["runs"]]
+    asked_runs = [run for one in (*ROUNDS, "classes") if found[one] for run in found[one]["runs"]]
     page = study.write_page(
         HERE / "template.md",
         out,
         found=found,
         notes=first["runs"][0].row["data_notes"],
         data=first["runs"][0].row["data"],
-        outcome=outcome(found["attention"], sealed) if found["attention"] else None,
+        outcomes=[outcome(name, found[name]) for name in ROUNDS if found[name]],
         published=published(asked_runs) if asked_runs else [],
         remarks=(HERE / "remarks.md").read_text(),
         probes=PROBES,
