@@ -23,6 +23,7 @@ def command(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.mark.filterwarnings("error")  # nothing is amiss where nothing has run yet
 def test_dry_run_run_and_again(command, tmp_path):
     file = write(tmp_path, paper={"source": "nowhere", "numbers": {"spatial": {"top1_pct": 40.6}}})
     code, out, _ = command("ablate", file, "--dry-run", "--json")

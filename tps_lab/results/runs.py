@@ -351,7 +351,8 @@ def _that_hold(folder: Path, name: str, on_damaged: OnDamaged) -> Iterator[Path]
     """Folders that hold something of that name; links to other folders are not followed."""
 
     def closed(error: OSError) -> None:
-        on_damaged(LeftOut(Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
+        if not isinstance(error, FileNotFoundError):  # not made yet, or gone by now: it holds nothing
+            on_damaged(LeftOut(Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
 
     for place, inside, names in os.walk(folder, onerror=closed):
         if name in names or name in inside:
