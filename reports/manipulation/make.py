@@ -1,9 +1,9 @@
 """Moving digits' predictions put to a robot arm: `python reports/manipulation/make.py --run` asks and makes the page.
 
-`--run` trains the image model that some begin with, if it is not kept here, runs what is missing of the grids beside
-this file (resumable; about three hours of two cores) and asks every trained model about rearranged frames. Without it
-the page is written again from the runs in --runs, or from those that are kept beside it. The scenes come from
-`tps-lab data make`; `prediction.md` and `prediction_2.md` were written before what they predict ran.
+`--run` renders the scenes, trains the image model that some runs begin with, if it is not kept here, runs what is
+missing of the grids beside this file (resumable; about three hours of two cores) and asks every trained model about
+rearranged frames. Without it the page is written again from the runs in --runs, or from those that are kept beside it.
+`prediction.md` and `prediction_2.md` were written before what they predict ran.
 """
 
 from __future__ import annotations
@@ -307,6 +307,13 @@ def strips(data: str, out: Path) -> None:
     plt.close(figure)
 
 
+def scenes(name: str) -> str:
+    """The data set that a grid asks about."""
+    import yaml
+
+    return str(yaml.safe_load((HERE / f"{name}.yaml").read_text())["scales"]["small"]["base"]["data"])
+
+
 def image_model(folder: Path) -> None:
     """Train the model of still frames that runs begin with (spatial attention, natural classes), unless it is kept."""
     from tps_lab import files
@@ -317,25 +324,29 @@ def image_model(folder: Path) -> None:
     kept = files.folder(HERE / "image")
     if (kept / "model.safetensors").is_file():
         return
-    import yaml
-
-    data = yaml.safe_load((HERE / "image_weights.yaml").read_text())["scales"]["small"]["base"]["data"]
-    settings = {"attention": "spatial", "backbone": "vit_micro", "data": data.replace("task=direction", "task=classes")}
+    data = scenes("image_weights").replace("task=direction", "task=classes")
+    settings = {"attention": "spatial", "backbone": "vit_micro", "data": data}
     trained = train(make(settings | {"recipe.steps": IMAGE_STEPS}), folder / "image", progress=for_this_terminal(False))
     for file in ("config.yaml", "metrics.jsonl", "row.json", "model.safetensors"):
         files.write_whole(kept / file, (trained.path / file).read_bytes())
 
 
 def run_grids(folder: Path, names: Sequence[str]) -> None:
-    """Run what is missing of the grids, and ask what they trained about rearranged frames."""
+    """Render, train and run what is missing of the grids, and ask what they trained about rearranged frames."""
     from tps_lab import children
+    from tps_lab.data import parse
 
-    image_model(folder)
-    for name in names:
-        command = children.python("-m", "tps_lab.cli", "ablate", HERE / f"{name}.yaml", "--out", folder)
-        done = subprocess.run(command, env=children.environment())
-        if done.returncode not in (0, 1):
+    def run(*command: str | Path) -> None:
+        done = subprocess.run(children.python("-m", "tps_lab.cli", *command), env=children.environment())
+        if done.returncode not in (0, 1):  # 1: a cell failed, and its row says why
             sys.exit(done.returncode)
+
+    for data in {parse(data, task="classes").folder: data for data in map(scenes, names)}.values():
+        run("data", "make", data)
+    if any("image/" in (HERE / f"{name}.yaml").read_text() for name in names):
+        image_model(folder)
+    for name in names:
+        run("ablate", HERE / f"{name}.yaml", "--out", folder)
     probe(folder)
 
 

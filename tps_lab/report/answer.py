@@ -279,9 +279,11 @@ def remarks(ranking: Ranking) -> list[str]:
     within = [group for group in bounded if not group.is_above_ceiling]
     ceiling = f"{bounded[0].one('ceiling_pct'):.0f} %" if bounded else ""
     if within:
+        above = listed([group.label for group in bounded if group not in within])
         said.append(
-            f"A model blind to the order of frames reaches at most {ceiling}. Not shown to use the order "
-            f"(interval not above that): {listed([group.label for group in within])}."
+            f"A model blind to the order of frames reaches at most {ceiling}. "
+            + (f"Above that, so they use the order: {above}. " if above else "")
+            + f"Not shown to use it (interval not above that): {listed([group.label for group in within])}."
         )
         if single := _single_runs_above(within):
             why = "where each test clip has a counterpart, no model blind to the order can be"
@@ -318,9 +320,10 @@ def all_or_nothing(group: Group) -> str:
     from scipy.stats import binomtest
 
     share = binomtest(len(high), len(tops)).proportion_ci(method="wilson")
+    others = f"{low[-1]:.0f} % or less" if low[-1] > low[0] else f"{low[0]:.0f} %"
     return (
-        f"{group.label}, {len(high)} of {len(tops)} seeds reach {high[0]:.0f} % or more, the others {low[-1]:.0f} % or "
-        f"less (share of seeds: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
+        f"{group.label}, {len(high)} of {len(tops)} seeds reach {high[0]:.0f} % or more, the others {others} "
+        f"(share of seeds: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
     )
 
 
