@@ -409,6 +409,34 @@ def test_every_variant_has_a_paragraph_that_says_what_is_stated(name: str) -> No
     assert meaning[-1] in ".?"
 
 
+def test_names_mean_what_no_other_variant_is_called() -> None:
+    def labels(*begins: str) -> set[frozenset[str]]:
+        named = (("tsm", "TSM"), ("tcs", "channel only"), ("tps", "patch only (A, edge)"))
+        runs = [
+            made_up(name, f"{begin}{label}", name, "", 80.0, 28.1, 100.0, 50.0, 20.0, case=f"{begin}{label}")
+            for begin in begins
+            for name, label in named
+        ]
+        return {frozenset(label.split(", ")) for label, _ in facts.meanings(group_runs(runs))}
+
+    wanted = {frozenset(("TSM", "channel only")), frozenset(("patch only (A", "edge)"))}
+    for begins in (("",), ("from scratch, ",), ("from scratch, ", "from image weights, ")):
+        assert labels(*begins) == wanted, begins
+
+
+def test_what_no_case_varies_excuses_no_more_parameters() -> None:
+    """A grid may say the data of every case, and they are the same: then they are no reason for a larger model."""
+    given = {"attention": "spatial"}, {"attention": "joint"}
+    one = [
+        made_up(*VARIANTS[i], params=count, varied={"data": "opposites"} | varied)
+        for i, count, varied in zip((0, 6), (100_000, 150_000), given, strict=True)
+    ]
+    assert any(line.startswith("Parameters:") for line in equal.unequal(group_runs(one)))
+    assert "parameters" in equal.beyond(*group_runs(one), group_runs(one))
+    one[1].row["varied"] = {"data": "opposites(train=9)", "attention": "joint"}
+    assert not [line for line in equal.unequal(group_runs(one)) if line.startswith("Parameters:")]
+
+
 def test_a_section_does_not_repeat_its_data_in_every_name(tmp_path: Path) -> None:
     """On a page of several data sets a heading says which: names below it say the rest; the list of runs says all."""
     runs = [

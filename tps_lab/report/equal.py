@@ -65,10 +65,11 @@ def unequal(groups: Sequence[Group]) -> list[str]:
 
 
 def _asked(pair: Sequence[Group], groups: Iterable[Group]) -> set[str]:
-    """The keys that are the question: those in which every case says something, or in which alone these differ."""
+    """Keys in which these differ and that are the question: every case says something of it, or it alone differs."""
     varied: list[Mapping[str, Any]] = [group.first.get("varied") or {} for group in groups]
     asked = set.intersection(*(set(one) for one in varied)) if varied else set()
     own = [group.first.get("varied") or {} for group in pair]
+    asked = {key for key in asked if any(one[key] != own[0][key] for one in own)}
     for i, one in enumerate(own):
         for other in own[i + 1 :]:
             differ = {key for key in {*one, *other} if one.get(key) != other.get(key)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,8 @@ from tps_lab.patterns import ShiftPattern
 from tps_lab.results.groups import Group
 from tps_lab.text import listed
 
+_MOST_NAMES = 6  # of one variant
+_OUTSIDE_BRACKETS = re.compile(r", (?![^(]*\))")
 _MOST_TOKENS = 1600  # who influences whom is a table of tokens × tokens
 
 
@@ -46,25 +50,24 @@ def described(groups: Sequence[Group]) -> list[Described]:
 def meanings(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """What the names of a page mean: those of one variant, and the first line of the module that defines it.
 
-    Where several axes make a label, such as "from scratch, patch only", a variant goes by what all its labels share.
+    Where several axes make a label, such as "from scratch, patch only", a variant goes by what no other variant has.
     """
-    named: dict[str, list[str]] = {}
+    named: dict[str, dict[str, None]] = {}
     titles = {}
     for group in groups:
         if (variant := group.variant) is None:
             continue
         line = next(iter((inspect.getdoc(inspect.getmodule(type(variant))) or "").splitlines()), "")
         if line:
-            labels = named.setdefault(line, [])
-            labels += [group.label] if group.label not in labels else []
+            named.setdefault(line, {}).update(dict.fromkeys(_OUTSIDE_BRACKETS.split(group.label)))
             titles[line] = variant.title
-    found = []
-    for line, labels in named.items():
-        shared = [part for part in labels[0].split(", ") if all(part in label.split(", ") for label in labels)]
-        plain = len(labels) < 7 and not any("," in label for label in labels)
-        name = ", ".join(labels) if plain else shared[0] if len(shared) == 1 and len(labels) > 1 else titles[line]
-        found.append((name, line))
-    return found
+    met = Counter(part for parts in named.values() for part in parts)
+    own = {line: [part for part in parts if met[part] == 1] for line, parts in named.items()}
+    alone = len(named) == 1  # then every part is its own, settings too
+    return [
+        (titles[line] if alone or not 0 < len(own[line]) <= _MOST_NAMES else ", ".join(own[line]), line)
+        for line in named
+    ]
 
 
 def pattern_of(group: Group) -> ShiftPattern | None:
