@@ -217,15 +217,16 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
         found = next((n for n in lengths if ratio(key, n) > _CLEARLY), None)
         return found is not None, where if found is None else f"{where} (from {found} frames on)"
 
+    predicted = time_in != "measured_ms"
+    pays = "is predicted to pay" if predicted else "pays"
     (slower, time), (hungrier, memory) = beyond(time_in, "in time"), beyond(memory_in, "in memory")
     if slower and hungrier:
         verdict = f"Yes: against joint attention TPS still pays {time} and {memory}."
     elif slower or hungrier:
         still, no_more = (time, memory) if slower else (memory, time)
-        verdict = f"Yes, but against joint attention TPS pays only {still}, no longer {no_more}."
+        verdict = f"Yes, but against joint attention TPS {pays} only {still}, no longer {no_more}."
     else:
         verdict = "No: joint attention costs hardly more than TPS, in time or in memory."
-    predicted = time_in != "measured_ms"
     both = ("Joint", "TPS-C")
     timed = [n for n in lengths if all(of[label, n, True].get("measured_ms") for label in both)]
     times = [f"{ratio('measured_ms', n):.1f} at {n}" for n in timed]

@@ -33,7 +33,7 @@ def rows(joint_fused_ms, joint_fused_gib):
 
 def test_the_answer_follows_from_the_figures():
     assert answer(rows(10.5, 2)).startswith(
-        "Yes, but against joint attention TPS pays only in time (from 16 frames on), no longer in memory."
+        "Yes, but against joint attention TPS is predicted to pay only in time (from 16 frames on), no longer in memory."
     )
     assert "At 16 frames of 224² joint is predicted to take 2.1 times as long" in answer(rows(10.5, 2))
     assert answer(rows(5, 2)).startswith("No: joint attention costs hardly more")
@@ -50,7 +50,7 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10.5, 2)]
     page = build(tmp_path, cells).read_text()
     assert "nothing here was measured on a GPU" in page
-    assert page.splitlines()[2].startswith("Yes, but against joint attention TPS pays only in time")
+    assert page.splitlines()[2].startswith("Yes, but against joint attention TPS is predicted to pay only in time")
     assert "| Joint | 10.5 / 30 | 21 / 120 |" in page
     assert (tmp_path / "over_frames.png").stat().st_size > 10_000
     assert build(tmp_path, cells).read_text() == page  # from what is kept: `left` has nothing more

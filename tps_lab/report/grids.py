@@ -191,6 +191,11 @@ class Overview:
     scale: str
     lines: list[OverviewLine]
 
+    @property
+    def untuned(self) -> bool:
+        """Whether some page gave all variants one learning rate."""
+        return any(line.card and not line.card.tuned for line in self.lines)
+
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
         lines = [line.facts() | {"report": str(self.out / folder_name(line.name))} for line in self.lines]
