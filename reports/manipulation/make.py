@@ -34,7 +34,7 @@ GRIDS = (*ROUNDS, "classes", "baselines", "baselines_direction", "patterns", "fr
 PREDICTED = {"TPS+TCS": "PST", "TCS": "channel only", "TPS": "patch only"}
 DRAWS = 2000
 IMAGE_STEPS = 1200
-MOTION_SCENES, STILL = 120, 1 / 16  # patches
+MOTION_FRAMES, MOTION_SCENES, STILL = (4, 8, 16), 120, 1 / 16  # STILL in patches
 PROBES = ("as it is", "shuffled", "reversed", "frozen")
 Means = dict[str, float]
 
@@ -259,12 +259,12 @@ def published(runs: Sequence[Any]) -> list[dict[str, Any]]:
     return lines
 
 
-def motion(data: str, frames: Sequence[int]) -> list[tuple[int, float, float, float]]:
-    """How far things move from one frame to the next, for each number of frames over the same stretch.
+def motion(data: str, frames: int) -> dict[str, float]:
+    """How far things move from one frame to the next, by reports/real_video/motion.py.
 
     Returns:
-        frames; the share in percent of places with texture that move by STILL or more; median and 90th percentile of
-        how far these move, in patches, by reports/real_video/motion.py.
+        moving_pct, the share of places with texture that move by STILL or more, and how far these move, in patches:
+        median and nine_tenths, which so many of them do not exceed.
     """
     import torch
     from torch.nn.functional import interpolate
@@ -272,17 +272,17 @@ def motion(data: str, frames: Sequence[int]) -> list[tuple[int, float, float, fl
     from tps_lab.data import parse
 
     by_phase = study.load(HERE.parent / "real_video" / "motion.py")
-    found = []
-    for count in frames:
-        clips = parse(data, task="classes", frames=count).opened()
-        pictures = clips.batch("val", torch.arange(MOTION_SCENES))[0].mean(1)
-        grey = interpolate((pictures / 4 + 0.5) * 255, size=(by_phase.SIDE, by_phase.SIDE), mode="bicubic").numpy()
-        pairs = [pair for clip in grey for pair in itertools.pairwise(clip)]
-        moves = np.array([move for one, other in pairs for move in by_phase.moves(one, other)])
-        moving = moves[moves >= STILL]
-        share = 100 * len(moving) / len(moves)
-        found.append((count, share, float(np.median(moving)), float(np.percentile(moving, 90))))
-    return found
+    clips = parse(data, task="classes", frames=frames).opened()
+    pictures = clips.batch("val", torch.arange(MOTION_SCENES))[0].mean(1)
+    grey = interpolate((pictures / 4 + 0.5) * 255, size=(by_phase.SIDE, by_phase.SIDE), mode="bicubic").numpy()
+    pairs = [pair for clip in grey for pair in itertools.pairwise(clip)]
+    moves = np.array([move for one, other in pairs for move in by_phase.moves(one, other)])
+    moving = moves[moves >= STILL]
+    return {
+        "moving_pct": 100 * len(moving) / len(moves),
+        "median": float(np.median(moving)),
+        "nine_tenths": float(np.percentile(moving, 90)),
+    }
 
 
 def strips(data: str, out: Path) -> None:
@@ -390,26 +390,32 @@ def main(
         run_grids(runs, names)
     elif runs is not None:
         probe(runs)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict.fromkeys(GRIDS)
+    moves: list[dict[str, float]] = []
     for name in GRIDS:
-        kept = [HERE / name] if (HERE / name / "runs.jsonl.xz").is_file() else []
-        found[name] = asked(name, [runs] if runs is not None else kept) if name in names else None
-        if runs is not None and (answers := found[name]) is not None:
-            keep(answers["grid"], out / name)
+        if runs is not None and name in names:
+            found[name] = asked(name, [runs])
+        if found[name] is not None:
+            keep(found[name]["grid"], out / name)
+        elif (runs is None or out == HERE) and (HERE / name / "runs.jsonl.xz").is_file():
+            found[name] = asked(name, [HERE / name])
     first = next((one for one in found.values() if one is not None), None)
     if first is None:
         raise InputError("nothing has run yet: python reports/manipulation/make.py --run")
+    moved = [{"data": first["runs"][0].row["data"], "frames": frames} for frames in MOTION_FRAMES]
     try:
-        strips(first["runs"][0].row["data"], out / "strips.png")
+        moves = list(study.kept_cells(HERE / "motion.jsonl", moved, motion))
+        strips(moved[0]["data"], out / "strips.png")
     except InputError as error:
         print(f"the film strips stay as they are: {error}", file=sys.stderr)
-    asked_runs = [run for one in (*ROUNDS, "classes") if found[one] for run in found[one]["runs"]]
+    asked_grids = [found[name] for name in (*ROUNDS, "classes") if found[name]]
+    asked_runs = [run for one in asked_grids for run in one["runs"]]
     page = study.write_page(
         HERE / "template.md",
         out,
         found=found,
-        notes=first["runs"][0].row["data_notes"],
-        data=first["runs"][0].row["data"],
+        data={one["runs"][0].row["data"]: one["runs"][0].row["data_notes"] for name in ROUNDS if (one := found[name])},
+        moves=dict(zip(MOTION_FRAMES, moves, strict=False)),
         outcomes=[outcome(name, found[name]) for name in ROUNDS if found[name]],
         published=published(asked_runs) if asked_runs else [],
         remarks=(HERE / "remarks.md").read_text(),
