@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -188,11 +186,6 @@ def test_the_card_says_data_licence_recipe_and_figures(run):
     assert f"Top-1 {run.row['top1_pct']} %" in text
     assert "at most 50 %" in text
     assert text == model_cards.text(card, run.path.name)
-
-
-def test_predict_is_there_at_once_without_torch():
-    code = "import sys, tps_lab; tps_lab.predict; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_run_that_has_not_ended_has_no_weights(tmp_path):
