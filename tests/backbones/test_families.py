@@ -267,7 +267,6 @@ def test_bad_clips_are_refused_with_both_shapes(family):
         ({"frames": 9, "tubelet": 2}, "multiple of the tubelet's length, got 9 frames, tubelet 2"),
         ({"frames": 4}, "offset -4, which a clip of 4 frames cannot hold"),
         ({"frames": 4, "border": "zero"}, "offset -4, which a clip of 4 frames cannot hold"),
-        ({"frames": 8, "patern": "A"}, "did you mean 'pattern'"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(family, options, message):
