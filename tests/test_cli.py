@@ -254,22 +254,6 @@ def test_quickstart_end_to_end_then_again_at_once(tmp_path):
     assert len(json.loads(again.stdout)["rows"]) == 6
 
 
-def test_a_variant_of_ones_own_is_one_file(tmp_path):
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(
-        "from dataclasses import dataclass\n"
-        "from tps_lab.attention import Mixer, ScheduledVariant, partition\n"
-        "@dataclass(frozen=True)\n"
-        "class Columns(ScheduledVariant):\n"
-        '    """Columns of all frames meet."""\n'
-        "    name, title, temporal_position = 'columns', 'Columns', True\n"
-        "    def mixers(self, index):\n"
-        "        return (Mixer(lambda grid: partition(grid, lambda t, h, w: w)),)\n"
-    )
-    facts = json.loads(cli("--plugin", plugin, "cost", "--attention", "columns", "--json").stdout)
-    assert len(set(facts["macs_by_counter"].values())) == 1
-
-
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
     import signal

@@ -40,6 +40,8 @@ def test_every_command_does_what_is_said_of_it(tmp_path):
         printed = re.search(r"`(tps-lab [^`]*--only CASE/SEED --out NEW)`", page).group(1)
         run(*shlex.split(printed.replace("CASE/SEED", "columns/1").replace("NEW", "again")))
 
+    # the counters agree on the cost of a variant
+    assert "disputed" not in said["tps-lab --plugin columns.py cost --attention columns --frames 8"]
     # a pattern has its note
     assert "each patch of a square a frame later" in said["tps-lab --plugin stairs.py pattern stairs --frames 8"]
     # a question has its runs and its page

@@ -27,7 +27,7 @@ def loaded_by(statement):
      "import tps_lab; [getattr(tps_lab, n) for n in {*tps_lab.__all__} - {'VideoModel', 'certify', 'shift_patches'}]"],
 )  # fmt: skip
 def test_torch_comes_only_when_a_model_is_asked_for(statement):
-    heavy = {"torch", "timm", "matplotlib", "pandas", "av", "sklearn"}
+    heavy = {"torch", "timm", "matplotlib", "pandas", "av", "sklearn", "PIL"}
     assert not heavy & loaded_by(statement)
 
 

@@ -8,7 +8,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from made import Made
 
 _VIT_S = {"frames": 8, "height": 14, "width": 14}  # 224² pixels in patches of 16
@@ -136,12 +135,11 @@ def _cost(cls: Any, spatial: Any, source: str) -> list[str]:
 
 def _reach(cls: Any) -> str:
     from tps_lab.attention import Grid
+    from tps_lab.measure.inspection import is_patches, token_index
 
     variant = cls()
     grid = Grid(*_FIELD, int(variant.needs_class_token), variant.prefix_of)
-    is_patch = grid.coordinates()[1] >= 0
-    is_patch = np.concatenate([np.zeros(grid.clip_prefix, bool), is_patch])
-    token = int(np.flatnonzero(is_patch)[np.ravel_multi_index((8, 3, 3), _FIELD)])
+    is_patch, token = is_patches(grid), token_index(grid, (8, 3, 3))
     shares = {depth: 100 * variant.influence(grid, depth)[token, is_patch].mean() for depth in (1, 2, 4, 8)}
     frames, rows, columns = _FIELD
     said = ", ".join(f"{share:.0f} % after {depth}" for depth, share in shares.items())

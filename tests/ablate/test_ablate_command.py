@@ -1,24 +1,17 @@
 """`tps-lab ablate` as a user meets it."""
 
 import json
-import sys
 
 import pytest
 from ablate_tiny import write
-
-from tps_lab import cli
+from here import here
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
+def command(tmp_path):
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tps-lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
+        done = here(*arguments, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
 
     return call
 

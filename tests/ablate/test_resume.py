@@ -12,36 +12,14 @@ import pytest
 import torch
 from ablate_tiny import COST, TINY, VARIABLE, figures, run, write
 from safetensors.torch import load_file
+from stopping import StopAt, Stopped
 
 from tps_lab.ablate import claims
 from tps_lab.ablate.grid import load
-from tps_lab.progress import Progress
 from tps_lab.results import runs
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import make
 from tps_lab.training.train import train
-
-
-class Stopped(BaseException):
-    """As a kill: nothing gets to clean up."""
-
-
-class StopAt(Progress):
-    def __init__(self, step):
-        self.step = step
-
-    def run(self, label, steps):
-        from contextlib import contextmanager
-
-        @contextmanager
-        def bar():
-            def advance(step, news):
-                if step == self.step:
-                    raise Stopped
-
-            yield advance
-
-        return bar()
 
 
 @pytest.mark.parametrize("every", [1, 2])

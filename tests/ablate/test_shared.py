@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 
 import pytest
 import yaml
 from ablate_tiny import COST, TINY, run, write
+from here import here
 
-from tps_lab import cli
 from tps_lab.ablate import executors, record
 from tps_lab.errors import InputError
 from tps_lab.report import grids, page
@@ -93,14 +92,11 @@ def grids_loaded(file):
     return load(file)
 
 
-def test_all_reports_and_an_overview(shared, tmp_path, monkeypatch, capsys):
+def test_all_reports_and_an_overview(shared, tmp_path):
     folder, files, _ = shared
-    arguments = ["report", folder / "out", "--grids", files["first"].parent, "--out", tmp_path / "reports", "--json"]
-    monkeypatch.setattr(sys, "argv", ["tps-lab", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    said = json.loads(capsys.readouterr().out)
-    assert ended.value.code == 0
+    done = here("report", folder / "out", "--grids", files["first"].parent, "--out", tmp_path / "reports", "--json")
+    assert done.returncode == 0
+    said = json.loads(done.stdout)
     assert [(line["name"], line["done"], line["missing"]) for line in said["grids"]] == [
         ("first", 4, 0), ("second", 4, 0), ("third", 0, 2)
     ]  # fmt: skip

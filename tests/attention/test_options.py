@@ -123,6 +123,9 @@ def test_labels(text, label):
         ("xvit(channels=heads)", "did you mean 'head'"),
         ("xvit(fraction=2)", "fraction must be a whole number, 3 or more"),
         ("tokshift(fraction=2)", "fraction must be a whole number, 3 or more"),
+        ("svg(width=0)", "width must be a whole number"),
+        ("sliding-tile(tile=0)", "a tile has 1 or more"),
+        ("sliding-tile(windows=3)", "did you mean 'window'"),
     ],
 )
 def test_bad_options_are_refused(text, message):

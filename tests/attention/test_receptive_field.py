@@ -15,7 +15,6 @@ TEXTS = [
     "tps(pattern=A, border=zero, shift_back=false, every=1)",
     "tps(pattern=A, border=edge)",
     "local(window_frames=2, window=2)",
-    "divided(order=space-time)" if "order" in variants()["divided"].options() else "divided",
 ]
 
 

@@ -201,16 +201,6 @@ def test_a_window_that_is_larger_than_the_clip_is_refused(text, message):
         create_model("vit_micro", text, frames=8, size=32)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("svg(width=0)", "width must be a whole number"), ("sliding-tile(tile=0)", "a tile has 1 or more"),
-     ("sliding-tile(windows=3)", "did you mean 'window'")],
-)  # fmt: skip
-def test_bad_options_are_refused(text, message):
-    with pytest.raises(InputError, match=message):
-        parse(text)
-
-
 def test_heads_that_two_kinds_cannot_share_are_refused():
     with pytest.raises(InputError, match="divides the heads among 2 relations, and this model has 3"):
         install(Block(12, 3), parse("svg"), GRID, 0, 1)

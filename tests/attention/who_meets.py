@@ -276,7 +276,6 @@ RELATIONS = [
     text for text in MEETS if parse(text.partition(" @ ")[0]).block(0, 1)[-1].__class__.__name__ == "RelationMixer"
 ]
 PREFIXES = [(text, prefix) for text in MEETS for prefix in (0, 2) if prefix or not text.startswith("tokshift")]
-MIXES = [case for case in PREFIXES if not case[0].startswith("tokshift")]
 
 
 def block_of(text):

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tps_lab import create_model, videoize
 from tps_lab.backbones import SMALL, vit
+from tps_lab.measure.step import set_fused
 
 # ---------------------------------------------------------------------- shapes
 
@@ -139,9 +140,7 @@ def test_closed_form_by_hand():
 @pytest.mark.parametrize(("variant", "kind"), [case for case in CASES if case[1] in ("no class token", "registers")])
 def test_closed_form_is_what_torch_counts(variant, kind):
     model = video_model(variant, kind, frames=10, tubelet=2)
-    for part in model.modules():
-        if hasattr(part, "fused_attn"):
-            part.fused_attn = False  # plain matmuls, which every version of the counter knows
+    set_fused(model, False)  # plain matmuls, which every version of the counter knows
     with FlopCounterMode(display=False) as counter:
         model(random_clip(10, batch=1))
     assert sum(model.closed_form_macs().values()) == counter.get_total_flops() // 2

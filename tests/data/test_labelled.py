@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -463,15 +461,6 @@ def test_text_forms_read_back() -> None:
         assert isinstance(options, Labelled)
         assert data.parse(str(options)) == options
         assert str(options) == f"{name}(path=some/where, frames=8)"
-
-
-def test_listing_loads_neither_torch_nor_av() -> None:
-    code = (
-        "import sys; from tps_lab.data import data_sets; data_sets(); "
-        "print([m for m in ('torch', 'av', 'PIL') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_at_most_so_many_are_spread_over_the_split(made: dict[str, Path]) -> None:

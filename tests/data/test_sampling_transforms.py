@@ -145,11 +145,6 @@ def test_erasing_is_one_rectangle_in_all_frames() -> None:
     assert torch.equal(transforms.erase(clip, np.random.default_rng(0), 0.0), clip)
 
 
-def test_directional_classes() -> None:
-    names = ["Turning the camera left", "Leftover food", "Lifting something up", "Pushing from RIGHT to left", "bright"]
-    assert transforms.directional(names) == {0, 3}
-
-
 def test_normalised() -> None:
     grey = torch.tensor([124, 116, 104], dtype=torch.uint8)[:, None, None, None].expand(3, 2, 4, 4)
     assert transforms.normalised(grey[None]).abs().max() < 0.02

@@ -25,7 +25,7 @@ from tps_lab.errors import InputError
 from tps_lab.measure import operators
 from tps_lab.measure.fake import fake, without_weights
 from tps_lab.measure.macs import count_macs, work
-from tps_lab.measure.step import Step
+from tps_lab.measure.step import Step, set_fused
 from tps_lab.measure.trace import trace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
@@ -282,9 +282,3 @@ def test_gradient_of_a_grouped_convolution_is_counted_once():
 def test_macs_are_not_counted_where_the_model_refuses():
     with pytest.raises(InputError):
         create_model("vit_micro", "tokshift", **TINY)
-
-
-def set_fused(model, fused):
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = fused

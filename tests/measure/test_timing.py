@@ -134,7 +134,9 @@ def test_compile_time_stands_apart():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 0}, {"precision": "fp8"}, {"compile": "fast"}], ids=lambda wrong: next(iter(wrong))
+    "wrong",
+    [{"batch": 0}, {"precision": "fp8"}, {"optimizer": "lion"}, {"compile": "fast"}],
+    ids=lambda wrong: next(iter(wrong)),
 )
 def test_bad_ways_are_named(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):

@@ -41,15 +41,7 @@ def run(attention: str, label: str, accuracy: float, seed: int, **changes: objec
 
 
 def study() -> list[MadeUp]:
-    return [
-        run(attention, label, accuracy, seed)
-        for attention, label, accuracy in (
-            ("spatial", "Spatial", 0.5),
-            ("joint", "Joint", 0.9),
-            ("axial", "Axial", 0.52),
-        )
-        for seed in range(5)
-    ]
+    return [run(attention, label, accuracy, seed) for attention, label, accuracy in STUDIED for seed in range(5)]
 
 
 def test_what_differs_is_settled_and_what_does_not_stays_open() -> None:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import lzma
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from here import here
 from run_folders import run_folder
 
-from tps_lab import cli, files
+from tps_lab import files
 from tps_lab.ablate import Asked, run
 from tps_lab.results import archive, runs
 
 PARTS = ("metrics", "environment", "config", "views", "time_use")
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["tps-lab", *map(str, arguments)])
-    monkeypatch.setenv("TPS_LAB_COMMAND", "tps-lab report")  # stands on the page
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
+def report(results: Path, page: Path) -> None:
+    done = here("report", results, "--out", page, TPS_LAB_COMMAND="tps-lab report")  # which stands on the page
+    assert done.returncode == 0, done.stderr
 
 
 def packed(folder: Path, content: bytes) -> Path:
@@ -154,8 +151,8 @@ def test_a_page_is_made_again_and_a_grid_goes_on_from_what_is_published(
     grid.write_text(yaml.safe_dump(content))
     made = Asked(grid, out=tmp_path / "first", executor="inline", timing_seconds=0.01)
     assert len(run(made).states) == 4
-    command(monkeypatch, "report", tmp_path / "first", "--out", tmp_path / "page")
-    command(monkeypatch, "report", tmp_path / "page", "--out", tmp_path / "again")
+    report(tmp_path / "first", tmp_path / "page")
+    report(tmp_path / "page", tmp_path / "again")
     for name in ("index.html", "report.md", "results.csv", "results.tex", archive.FILE):
         assert (tmp_path / "page" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
     assert str(tmp_path).encode() not in lzma.decompress((tmp_path / "page" / archive.FILE).read_bytes())
@@ -174,6 +171,6 @@ def test_a_page_is_made_again_and_a_grid_goes_on_from_what_is_published(
     (tmp_path / "second" / "grids" / "tiny-small.json").unlink()
     grid.write_text(yaml.safe_dump(content))
     run(again)
-    command(monkeypatch, "report", tmp_path / "second", "--out", tmp_path / "third")
+    report(tmp_path / "second", tmp_path / "third")
     assert (tmp_path / "page/index.html").read_bytes() == (tmp_path / "third/index.html").read_bytes()
     assert (tmp_path / "page" / archive.FILE).read_bytes() == (tmp_path / "third" / archive.FILE).read_bytes()

@@ -7,15 +7,15 @@ import os
 import pickle
 import stat
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from here import here
 from run_folders import change_row, run_folder
 
-from tps_lab import children, cli, files
+from tps_lab import children, files
 from tps_lab.ablate import clusters, scheduler
 from tps_lab.backbones._options import refuse_files
 from tps_lab.errors import InputError
@@ -32,27 +32,18 @@ EVIL = (
 )
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["tps-lab", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
 # ---------------------------------------------------------------------- what others leave
 
 
-def test_a_damaged_run_is_left_out_of_a_report_which_exits_with_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_run_is_left_out_of_a_report_which_exits_with_1(tmp_path: Path) -> None:
     run_folder(tmp_path / "runs", seed=0)
     bad = run_folder(tmp_path / "runs", seed=1)
     (bad / "row.json").unlink()
     os.mkfifo(bad / "row.json")
-    assert command(monkeypatch, "report", tmp_path / "runs", "--out", tmp_path / "page", "--json") == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out)["left_out"][0]["path"] == str(bad)
-    assert f"left out: {bad}: row.json is no plain file" in " ".join(said.err.split())
+    said = here("report", tmp_path / "runs", "--out", tmp_path / "page", "--json")
+    assert said.returncode == 1
+    assert json.loads(said.stdout)["left_out"][0]["path"] == str(bad)
+    assert f"left out: {bad}: row.json is no plain file" in " ".join(said.stderr.split())
     assert "Left out" in (tmp_path / "page/index.html").read_text()
     assert "Left out" in (tmp_path / "page/report.md").read_text()
 
@@ -165,7 +156,7 @@ def test_nothing_of_a_machines_network_is_in_a_text() -> None:
 # ---------------------------------------------------------------------- where we write
 
 
-def test_nothing_is_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     run_folder(tmp_path / "runs")
     out, private = tmp_path / "page", tmp_path / "private"
     out.mkdir()
@@ -173,13 +164,13 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, monkeypatch: pytest.M
     for name in ("index.html", "report.md", "results.csv", "results.tex"):
         (private / name).write_text("precious")
         (out / name).symlink_to(private / name)
-    assert command(monkeypatch, "report", tmp_path / "runs", "--out", out) == 2
-    assert command(monkeypatch, "report", tmp_path / "runs", "--out", out, "--force") == 0
+    assert here("report", tmp_path / "runs", "--out", out).returncode == 2
+    assert here("report", tmp_path / "runs", "--out", out, "--force").returncode == 0
     assert {file.read_text() for file in private.iterdir()} == {"precious"}
     other = tmp_path / "other"
     other.mkdir()
     (other / "figures").symlink_to(private)
-    assert command(monkeypatch, "report", tmp_path / "runs", "--out", other) == 2
+    assert here("report", tmp_path / "runs", "--out", other).returncode == 2
     assert len(list(private.iterdir())) == 4
 
 
@@ -194,16 +185,16 @@ def test_a_file_is_written_under_a_name_that_nobody_foresees(tmp_path: Path) -> 
     assert not (tmp_path / "a.json").is_symlink()
 
 
-def test_a_report_goes_only_where_one_of_ours_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_goes_only_where_one_of_ours_stands(tmp_path: Path) -> None:
     run_folder(tmp_path / "runs")
     for name in ("index.html", "report.md", "README.md", "results.csv"):
         out = tmp_path / f"with-{name}"
         out.mkdir()
         (out / name).write_text("mine")
         for arguments in (["report", tmp_path / "runs"], ["compare", tmp_path / "runs", tmp_path / "runs"]):
-            assert command(monkeypatch, *arguments, "--out", out) == 2
+            assert here(*arguments, "--out", out).returncode == 2
         assert (out / name).read_text() == "mine"
-    assert command(monkeypatch, "compare", tmp_path / "runs", tmp_path / "runs", "--out", tmp_path / "p") == 0
+    assert here("compare", tmp_path / "runs", tmp_path / "runs", "--out", tmp_path / "p").returncode == 0
     render.check(tmp_path / "p")  # its own page is no hindrance
 
 

@@ -8,10 +8,10 @@ import types
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import StopAt
 
 from tps_lab import InputError
 from tps_lab.data import parse
-from tps_lab.progress import Progress
 from tps_lab.results import runs
 from tps_lab.training import checkpoints
 from tps_lab.training.config import Recipe, make
@@ -24,24 +24,6 @@ SMALL = {
     "recipe.validate_every": 3,
 }
 COST = {"params": 1, "macs": 1, "missing": {}}  # what it costs is measured elsewhere
-
-
-def stopping_at(step, exception):
-    class Stop(Progress):
-        def run(self, label, steps):
-            from contextlib import contextmanager
-
-            @contextmanager
-            def bar():
-                def advance(now, news):
-                    if now == step:
-                        raise exception
-
-                yield advance
-
-            return bar()
-
-    return Stop()
 
 
 def test_a_run_leaves_a_whole_folder(tmp_path):
@@ -100,7 +82,7 @@ def test_the_same_seed_trains_the_same_weights_to_the_bit(tmp_path):
 
 
 def test_ctrl_c_leaves_a_usable_result(tmp_path):
-    run = train(make(SMALL), tmp_path, cost=COST, progress=stopping_at(2, KeyboardInterrupt()))
+    run = train(make(SMALL), tmp_path, cost=COST, progress=StopAt(2, KeyboardInterrupt()))
     assert run.row["status"] == "interrupted"
     assert "after 1 of 4 steps" in run.row["reason"]
     assert run.row["top1_pct"] is not None
@@ -109,7 +91,7 @@ def test_ctrl_c_leaves_a_usable_result(tmp_path):
 
 
 def test_an_error_is_a_failed_row_with_its_reason(tmp_path):
-    run = train(make(SMALL), tmp_path, cost=COST, progress=stopping_at(2, RuntimeError("out of paper")))
+    run = train(make(SMALL), tmp_path, cost=COST, progress=StopAt(2, RuntimeError("out of paper")))
     assert run.row["status"] == "failed"
     assert run.row["reason"] == "RuntimeError: out of paper"
     assert "top1_pct" not in run.row

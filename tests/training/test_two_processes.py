@@ -47,7 +47,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(out):
 
 def test_every_test_clip_is_predicted_once(out):
     predicted, labels = runs.Run(out / "whole").predictions
-    assert labels.tolist() == [i % 12 for i in range(24)] or len(labels) == 24
+    assert labels.tolist() == [i % 12 for i in range(24)]
     row = runs.Run(out / "whole").row
     assert row["processes"] == 2
     assert row["test_clips"] == 24

@@ -2,12 +2,11 @@
 
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from stopping import StopAt, Stopped
 
-from tps_lab.progress import Progress
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import make
 from tps_lab.training.train import train
@@ -25,23 +24,6 @@ CONFIG = {
     "recipe.compute.accumulate": 2,
 }
 COST = {"params": 1, "macs": 1, "missing": {}}
-
-
-class Stopped(BaseException):
-    """As a kill: nothing gets to clean up."""
-
-
-class StopAt(Progress):
-    def __init__(self, step):
-        self.step = step
-
-    @contextmanager
-    def run(self, label, steps):
-        def advance(step, news):
-            if step == self.step:
-                raise Stopped
-
-        yield advance
 
 
 def main(out):

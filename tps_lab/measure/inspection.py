@@ -100,7 +100,7 @@ def receptive_field_by_gradient(
         for weight in model.parameters():  # nothing that starts at zero may hide a path
             torch.nn.init.normal_(weight, std=0.3)
         x = torch.randn(1, model.grid.tokens, model.image_model.embed_dim, dtype=torch.float64)
-    index, is_patch = token_index(model.grid, token), _is_patch(model.grid)
+    index, is_patch = token_index(model.grid, token), is_patches(model.grid)
     found = []
     for blocks in range(first, depth + 1):
         start = x.clone().requires_grad_()
@@ -117,8 +117,9 @@ def token_index(grid: Grid, token: Size) -> int:
     size = (grid.frames, grid.height, grid.width)
     if not all(0 <= at < length for at, length in zip(token, size, strict=True)):
         raise InputError(f"token {token} is not in a grid of (frames, rows, columns) = {size}")
-    return int(np.flatnonzero(_is_patch(grid))[np.ravel_multi_index(token, size)])
+    return int(np.flatnonzero(is_patches(grid))[np.ravel_multi_index(token, size)])
 
 
-def _is_patch(grid: Grid) -> np.ndarray:
+def is_patches(grid: Grid) -> np.ndarray:
+    """Which of all tokens of a clip are patches, and not class tokens."""
     return np.concatenate([np.zeros(grid.clip_prefix, bool), grid.coordinates()[1] >= 0])

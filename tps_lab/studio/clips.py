@@ -9,7 +9,7 @@ import numpy as np
 
 from tps_lab import data
 from tps_lab.data._sample_clips import sample_clips
-from tps_lab.data._video import read_frames
+from tps_lab.data._video import promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 
 SIDE = 224  # pixels
@@ -35,8 +35,6 @@ def load(name: str, frames: int) -> np.ndarray:
     """
     if name == "moving digit":
         return _digit(frames)
-    from tps_lab.data._video import promised_frames, read_frames
-
     if name in names():
         path = sample_clips()[f"{name}.mp4"]
     elif Path(name).suffix:

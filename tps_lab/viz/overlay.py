@@ -45,7 +45,7 @@ def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
 def _mp4(prediction: Prediction, out: Path, top: int) -> None:
     import av
 
-    about = _about(prediction)
+    about = look(prediction.video)
     with av.open(f"file:{out}", "w") as container:  # without file: a colon in the name would ask for a protocol
         stream: Any = None
         for i, picture in enumerate(_pictures(prediction, about, top)):
@@ -61,7 +61,7 @@ def _mp4(prediction: Prediction, out: Path, top: int) -> None:
 
 
 def _gif(prediction: Prediction, out: Path, top: int) -> None:
-    about = _about(prediction)
+    about = look(prediction.video)
     every = max(1, -(-about.frames // _GIF_FRAMES))
     pictures = [p for i, p in enumerate(_pictures(prediction, about, top)) if i % every == 0]
     starts_ms = [1000 * about.seconds_at(i * every) for i in range(len(pictures))]
@@ -69,10 +69,6 @@ def _gif(prediction: Prediction, out: Path, top: int) -> None:
     ends = [round(end / 10) for end in (*starts_ms[1:], 1000 * about.lasts_s)]
     lengths = [10 * max(1, end - start) for start, end in zip((0, *ends), ends, strict=False)]
     pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=lengths, loop=0)
-
-
-def _about(prediction: Prediction) -> Packets:
-    return look(prediction.video)
 
 
 def _pictures(prediction: Prediction, about: Packets, top: int) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from tps_lab import attention
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
-from tps_lab.measure.inspection import receptive_field_by_gradient
+from tps_lab.measure.inspection import is_patches, receptive_field_by_gradient, token_index
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import Size, frames_below
 from tps_lab.viz.plots import End, names_at_the_end
@@ -216,8 +216,7 @@ def reach_animation(
 def _patches(variant: Variant, grid: Size, place: Size) -> tuple[Grid, np.ndarray, int]:
     """A variant's tokens on a grid of patches, which of them are patches, and which is the one at that place."""
     tokens = Grid(*grid, int(variant.needs_class_token), variant.prefix_of)
-    is_patch = np.concatenate([np.zeros(tokens.clip_prefix, bool), tokens.coordinates()[1] >= 0])
-    return tokens, is_patch, int(np.flatnonzero(is_patch)[np.ravel_multi_index(place, grid)])
+    return tokens, is_patches(tokens), token_index(tokens, place)
 
 
 def _fields(variant: Variant, grid: Size, depth: int, token: Size | None) -> list[np.ndarray]:
@@ -227,10 +226,7 @@ def _fields(variant: Variant, grid: Size, depth: int, token: Size | None) -> lis
 
 
 def _token(grid: Size, token: Size | None) -> Size:
-    place = (grid[0] // 2, grid[1] // 2, grid[2] // 2) if token is None else token
-    if not all(0 <= at < length for at, length in zip(place, grid, strict=True)):
-        raise InputError(f"token {place} is not in a grid of (frames, rows, columns) = {grid}")
-    return place
+    return (grid[0] // 2, grid[1] // 2, grid[2] // 2) if token is None else token
 
 
 def _frames(ax: Axes, grid: Size, shades: Sequence[np.ndarray], asking: Size, fill: str, first: int = 0) -> None:
