@@ -332,7 +332,7 @@ def image_model(folder: Path) -> None:
 
 
 def run_grids(folder: Path, names: Sequence[str]) -> None:
-    """Render, train and run what is missing of the grids, and ask what they trained about rearranged frames."""
+    """Render, train and run what is missing of the grids."""
     from tps_lab import children
     from tps_lab.data import parse
 
@@ -347,19 +347,19 @@ def run_grids(folder: Path, names: Sequence[str]) -> None:
         image_model(folder)
     for name in names:
         run("ablate", HERE / f"{name}.yaml", "--out", folder)
-    probe(folder)
 
 
-def probe(folder: Path) -> None:
-    """Ask every run that is compared, and was not yet, about rearranged frames."""
+def probe(folder: Path, names: Sequence[str]) -> None:
+    """Ask every run whose frames the page rearranges, and that was not asked yet."""
     from tps_lab import children
-    from tps_lab.results.runs import find
 
+    compared = [
+        run for name in (*ROUNDS, "classes") if name in names and (one := asked(name, [folder])) for run in one["runs"]
+    ]
     new = [
         run.path
-        for run in find(folder)
-        if run.row.get("top1_pct") is not None and run.row["frames"] > 1
-        if (run.path / "model.safetensors").is_file() and not run.time_use
+        for run in compared
+        if run.row.get("top1_pct") is not None and (run.path / "model.safetensors").is_file() and not run.time_use
     ]
     if new:
         command = children.python("-m", "tps_lab.cli", "evaluate", *new, "--rearranged")
@@ -388,8 +388,8 @@ def main(
     if run:
         runs = runs or Path("runs/manipulation")
         run_grids(runs, names)
-    elif runs is not None:
-        probe(runs)
+    if runs is not None:
+        probe(runs, names)
     found: dict[str, Any] = dict.fromkeys(GRIDS)
     moves: list[dict[str, float]] = []
     for name in GRIDS:

@@ -33,7 +33,7 @@ def rows(joint_fused_ms, joint_fused_gib):
 
 def test_the_answer_follows_from_the_figures():
     assert answer(rows(10.5, 2)).startswith(
-        "Yes, but against joint attention TPS is predicted to pay only in time (from 16 frames on), no longer in memory."
+        "Yes, but against joint attention TPS is predicted to pay only in time (from 16 frames on), no longer in memory"
     )
     assert "At 16 frames of 224² joint is predicted to take 2.1 times as long" in answer(rows(10.5, 2))
     assert answer(rows(5, 2)).startswith("No: joint attention costs hardly more")

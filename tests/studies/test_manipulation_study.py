@@ -26,8 +26,15 @@ def test_the_sealed_prediction_is_read_as_it_stands():
         "PST": (1, 0, 0), "channel only": (2, -4, 4), "patch only": (3, -10, 2),
         "divided": (4, -10, 6), "spatial": (5, -20, -1), "joint": (6, -35, -5),
     }  # fmt: skip
-    asked = grid.load(manipulation.HERE / "attention.yaml")
-    assert set(asked.cases) == set(sealed)
+
+
+@pytest.mark.parametrize("name", manipulation.ROUNDS)
+def test_what_was_sealed_is_what_its_grid_asks(name):
+    page, _, _ = manipulation.ROUNDS[name]
+    sealed = manipulation.prediction((manipulation.HERE / page).read_text())
+    assert set(grid.load(manipulation.HERE / f"{name}.yaml").cases) == set(sealed)
+    assert sorted(place for place, _, _ in sealed.values()) == [1, 2, 3, 4, 5, 6]
+    assert all(low <= high for _, low, high in sealed.values())
 
 
 def test_tau_counts_pairs_and_knows_its_doubt():
