@@ -200,6 +200,16 @@ def test_clips_with_several_labels_are_named(tmp_path: Path) -> None:
     assert said in data.parse("video-list", path=str(root), frames=4, size=16).opened().notes
 
 
+def test_clips_that_stand_in_a_split_twice_are_named(tmp_path: Path) -> None:
+    root = LAYOUTS["video-list"](tmp_path / "set")
+    file = root / "mine_train_list_videos.txt"
+    first = file.read_text().splitlines()[0]
+    file.write_text(f"{file.read_text()}{first}\n{first}\n")
+    (said,) = (note for note in check(root).facts()["notes"] if "more than once" in note)
+    assert said == f"listed and counted more than once: videos/{first.split()[0]} (train, 3 times)"
+    assert said in data.parse("video-list", path=str(root), frames=4, size=16).opened().notes
+
+
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="looks like none of"):
         recognise(tmp_path)

@@ -218,7 +218,7 @@ class LabelledClips(Clips):
             *(_missing(listing)),
             *said,
             *listing.notes,
-            *wanted.contradictions(),
+            *wanted.doubts(),
             *options.warnings(),
         )
 

@@ -71,15 +71,30 @@ class Listing:
         else:
             self.splits[split].append(Entry(name, label, **about))
 
-    def contradictions(self) -> list[str]:
-        """What a report says of clips that are listed with several labels; nothing where there are none."""
+    def doubts(self) -> list[str]:
+        """What a report says of clips that are listed with several labels, or more than once in a split."""
         labels: dict[tuple[str, int, int], set[int]] = {}
-        for entry in (entry for entries in self.splits.values() for entry in entries if entry.label >= 0):
-            labels.setdefault((entry.name, entry.start, entry.stop), set()).add(entry.label)
-        each = [f"{printable(name)} ({', '.join(self.classes[i] for i in sorted(found))})"
-                for (name, _, _), found in labels.items() if len(found) > 1]  # fmt: skip
-        more = f"; and {len(each) - 10:,} more" if len(each) > 10 else ""
-        return [f"listed with several labels: {'; '.join(each[:10])}{more}"] if each else []
+        times: Counter[tuple[str, str, int, int]] = Counter()
+        for split, entries in self.splits.items():
+            for entry in entries:
+                times[split, entry.name, entry.start, entry.stop] += 1
+                if entry.label >= 0:
+                    labels.setdefault((entry.name, entry.start, entry.stop), set()).add(entry.label)
+        several = [
+            f"{printable(name)} ({', '.join(self.classes[i] for i in sorted(found))})"
+            for (name, _, _), found in labels.items()
+            if len(found) > 1
+        ]
+        again = [
+            f"{printable(name)} ({split}, {count} times)"
+            for (split, name, start, stop), count in times.items()
+            if count > 1 and len(labels.get((name, start, stop), ())) < 2
+        ]
+        return [
+            f"{what}: {'; '.join(each[:10])}{f'; and {len(each) - 10:,} more' if len(each) > 10 else ''}"
+            for what, each in (("listed with several labels", several), ("listed and counted more than once", again))
+            if each
+        ]
 
 
 _HEAD = "# usable clips of a collection: split, label and name below its folder; read with only=THIS FILE"

@@ -100,7 +100,7 @@ class Found:
                 {"split": p.split, "name": printable(p.entry.name), "what": p.what, "why": p.why} for p in self.problems
             ],
             "in_train_and_elsewhere": [printable(name) for name in self.in_both],
-            "notes": [*self.listing.notes, *self.listing.contradictions()],
+            "notes": [*self.listing.notes, *self.listing.doubts()],
             "how": "every frame decoded" if self.decoded else "packets looked through, nothing decoded",
         }
 
