@@ -128,19 +128,23 @@ def asked(grid: str, sources: Sequence[Path]) -> dict[str, Any] | None:
     budgets = []
     for steps in sorted({int(run.row["steps"]) for run in done}):
         groups = group_runs(run for run in done if run.row["steps"] == steps)
-        budgets.append({"steps": steps, "rows": rows(groups, str(found.record.about["baseline"])), "groups": groups})
+        budgets.append({"steps": steps, "rows": rows(groups, found.record.about), "groups": groups})
     return {
         "grid": found, "title": found.record.about["title"], "question": found.record.about["question"],
         "done": len(done), "of": len(found.runs), "budgets": budgets, "runs": done,
     }  # fmt: skip
 
 
-def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
+def rows(groups: Sequence[Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A line a case, best first: accuracy, distance from the baseline, what was chosen, what rearranging does."""
     from tps_lab.data import parse
-    from tps_lab.results.paired import paired
+    from tps_lab.results.paired import along, paired
 
-    against = {pair.group.label: pair for pair in paired(groups, baseline)} if _has(groups, baseline) else {}
+    baseline = about["baseline"]
+    pairs = along(groups, about["compare"]) if baseline is None else []
+    if any(group.label == baseline for group in groups):
+        pairs = paired(groups, baseline)
+    against = {pair.group.label: pair for pair in pairs}
     lines = []
     for group in groups:
         row = group.first
@@ -169,10 +173,6 @@ def rows(groups: Sequence[Any], baseline: str) -> list[dict[str, Any]]:
 def trained(run: Any) -> float:
     """Accuracy on the training clips of the last hundred steps or so, in percent."""
     return float([line for line in run.metrics if line.get("split") == "train"][-1]["top1_pct"])
-
-
-def _has(groups: Sequence[Any], baseline: str) -> bool:
-    return any(group.label == baseline for group in groups)
 
 
 def probes(group: Any) -> dict[str, dict[str, float]] | None:
