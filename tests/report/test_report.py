@@ -437,6 +437,17 @@ def test_what_no_case_varies_excuses_no_more_parameters() -> None:
     assert not [line for line in equal.unequal(group_runs(one)) if line.startswith("Parameters:")]
 
 
+def test_runs_that_begin_with_other_weights_are_no_seeds_of_each_other() -> None:
+    begins = [made_up(*VARIANTS[0], seed=s) for s in range(3)]
+    begins += [made_up(*VARIANTS[0], seed=s, weights="zoo:still/spatial") for s in range(3)]
+    groups = group_runs(begins)
+    assert [(group.label, len(group.runs)) for group in groups] == [
+        ("Spatial", 3), ("Spatial · from zoo:still/spatial", 3),
+    ]  # fmt: skip
+    (said,) = equal.unequal(groups)
+    assert said.startswith("Weights to begin with: none, from scratch (Spatial); zoo:still/spatial (")
+
+
 def test_a_section_does_not_repeat_its_data_in_every_name(tmp_path: Path) -> None:
     """On a page of several data sets a heading says which: names below it say the rest; the list of runs says all."""
     runs = [

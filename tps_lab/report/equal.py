@@ -16,7 +16,11 @@ _MOST = 6  # variants named
 _NEAR = 1.05  # parameters within 5 % count as equal
 _PLAIN = ("frames", "size", "tubelet", "backbone", "depth", "channels", "data", "steps", "batch")
 _OWN_CONTENT = {"tcs": "edge", "tsm": "zero"}  # what enters at the ends of a clip under a channel shift
-_NAMES = {"temporal_position": "embedding of time", "ends": "what enters at the ends of the clip"}
+_NAMES = {
+    "temporal_position": "embedding of time",
+    "weights": "weights to begin with",
+    "ends": "what enters at the ends of the clip",
+}
 
 
 def beyond(one: Group, other: Group, groups: Sequence[Group]) -> list[str]:
@@ -92,6 +96,7 @@ def _is_asked(key: str, asked: set[str]) -> bool:
 def _settings(group: Group) -> dict[str, Any]:
     row = group.first
     found = {key: row.get(key) for key in ("temporal_position", *_PLAIN)} | {"ends": _ends(group)}
+    found["weights"] = row.get("weights") or "none, from scratch"
     config = group.runs[0].config or {}
     recipe = config.get("recipe")
     tuned = {str(key).removeprefix("recipe.") for key in row.get("tuned") or {}}

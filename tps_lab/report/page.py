@@ -277,7 +277,10 @@ def _shared_setting(groups: Sequence[Group]) -> str:
     """The settings that all groups of a table have in common, as one line."""
     phrases = []
     for key in SETTINGS:
-        found = {setting_text(group.first, key) for group in groups if group.first.get(key) is not None}
+        known = [group for group in groups if group.first.get(key) is not None]
+        found = {setting_text(group.first, key) for group in known}
+        if key == "weights" and len(known) < len(groups):  # a row without says that there were none
+            continue
         if len(found) == 1 and not (key == "tubelet" and groups[0].first.get(key) == 1):
             phrases.append(found.pop())
     return ", ".join(phrases)

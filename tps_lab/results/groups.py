@@ -19,7 +19,10 @@ from tps_lab.results.metrics import METRICS
 from tps_lab.results.statistics import choice_cost
 from tps_lab.text import short
 
-SETTINGS = ("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "steps", "batch", "data")
+SETTINGS = (
+    *("frames", "size", "tubelet", "temporal_position", "backbone", "channels", "depth", "weights", "steps", "batch"),
+    "data",
+)
 # Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
 # great while that decides which of two classes is ahead: one test clip in a thousand.
 SLACK_PCT = 0.1
@@ -322,6 +325,7 @@ def setting_text(row: dict[str, Any], key: str) -> str:
         "tubelet": "tubelet {}",
         "channels": "{} channels",
         "depth": "{} blocks",
+        "weights": "from {}",
         "steps": "{:,} steps",
         "batch": "batch {}",
     }.get(key, "{}")
