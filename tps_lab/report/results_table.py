@@ -84,8 +84,13 @@ def results(groups: Sequence[Group]) -> Results:
 
     varying = [key for key in SETTINGS if len({str(group.first.get(key)) for group in groups if group.done}) > 1]
     for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
-        # most have none, so only a time embedding that is there gets mentioned
-        settings = (setting_text(group.first, key) for key in varying if group.first.get(key) is not False)
+        # most have no embedding of time, so only one that is there gets mentioned; weights of an axis are in the label
+        asked = group.first.get("varied") or {}
+        settings = (
+            setting_text(group.first, key)
+            for key in varying
+            if group.first.get(key) is not False and not (key == "weights" and key in asked)
+        )
         cells = [_top1(group, note), *(_cell(group, one, units[one.name], note) for one in shown)]
         found.rows.append(
             TableRow(
