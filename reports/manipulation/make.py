@@ -140,10 +140,9 @@ def rows(groups: Sequence[Any], about: Mapping[str, Any]) -> list[dict[str, Any]
     from tps_lab.data import parse
     from tps_lab.results.paired import along, paired
 
-    baseline = about["baseline"]
-    pairs = along(groups, about["compare"]) if baseline is None else []
-    if any(group.label == baseline for group in groups):
-        pairs = paired(groups, baseline)
+    baseline, axis = about["baseline"], about["compare"]
+    has_run = any(group.label == baseline for group in groups)
+    pairs = paired(groups, baseline) if has_run else along(groups, axis) if axis else []
     against = {pair.group.label: pair for pair in pairs}
     lines = []
     for group in groups:
@@ -307,16 +306,10 @@ def strips(data: str, out: Path) -> None:
     plt.close(figure)
 
 
-def scenes(name: str) -> str:
-    """The data set that a grid asks about."""
-    import yaml
-
-    return str(yaml.safe_load((HERE / f"{name}.yaml").read_text())["scales"]["small"]["base"]["data"])
-
-
-def image_model(folder: Path) -> None:
+def image_model(data: str, folder: Path) -> None:
     """Train the model of still frames that runs begin with (spatial attention, natural classes), unless it is kept."""
     from tps_lab import files
+    from tps_lab.errors import InputError
     from tps_lab.progress import for_this_terminal
     from tps_lab.training.config import make
     from tps_lab.training.train import train
@@ -324,9 +317,10 @@ def image_model(folder: Path) -> None:
     kept = files.folder(HERE / "image")
     if (kept / "model.safetensors").is_file():
         return
-    data = scenes("image_weights").replace("task=direction", "task=classes")
-    settings = {"attention": "spatial", "backbone": "vit_micro", "data": data}
-    trained = train(make(settings | {"recipe.steps": IMAGE_STEPS}), folder / "image", progress=for_this_terminal(False))
+    settings = {"attention": "spatial", "backbone": "vit_micro", "data": data, "recipe.steps": IMAGE_STEPS}
+    trained = train(make(settings), folder / "image", progress=for_this_terminal())
+    if trained.row["status"] != "done":  # half a training is no image model
+        raise InputError(f"the image model was not trained: the run is {trained.row['status']}")
     for file in ("config.yaml", "metrics.jsonl", "row.json", "model.safetensors"):
         files.write_whole(kept / file, (trained.path / file).read_bytes())
 
@@ -334,6 +328,7 @@ def image_model(folder: Path) -> None:
 def run_grids(folder: Path, names: Sequence[str]) -> None:
     """Render, train and run what is missing of the grids."""
     from tps_lab import children
+    from tps_lab.ablate.grid import load
     from tps_lab.data import parse
 
     def run(*command: str | Path) -> None:
@@ -341,10 +336,12 @@ def run_grids(folder: Path, names: Sequence[str]) -> None:
         if done.returncode not in (0, 1):  # 1: a cell failed, and its row says why
             sys.exit(done.returncode)
 
-    for data in {parse(data, task="classes").folder: data for data in map(scenes, names)}.values():
+    asked_about = [load(HERE / f"{name}.yaml").cells[0].config for name in names]
+    for data in dict.fromkeys(str(parse(config.data, task="classes", frames=8, at=0.5)) for config in asked_about):
         run("data", "make", data)
-    if any("image/" in (HERE / f"{name}.yaml").read_text() for name in names):
-        image_model(folder)
+    for config in asked_about:
+        if config.weights:
+            image_model(str(parse(config.data, task="classes")), folder)
     for name in names:
         run("ablate", HERE / f"{name}.yaml", "--out", folder)
 
@@ -391,7 +388,7 @@ def main(
     if runs is not None:
         probe(runs, names)
     found: dict[str, Any] = dict.fromkeys(GRIDS)
-    moves: list[dict[str, float]] = []
+    moves: dict[int, dict[str, float]] = {}
     for name in GRIDS:
         if runs is not None and name in names:
             found[name] = asked(name, [runs])
@@ -404,7 +401,7 @@ def main(
         raise InputError("nothing has run yet: python reports/manipulation/make.py --run")
     moved = [{"data": first["runs"][0].row["data"], "frames": frames} for frames in MOTION_FRAMES]
     try:
-        moves = list(study.kept_cells(HERE / "motion.jsonl", moved, motion))
+        moves = dict(zip(MOTION_FRAMES, study.kept_cells(HERE / "motion.jsonl", moved, motion), strict=True))
         strips(moved[0]["data"], out / "strips.png")
     except InputError as error:
         print(f"the film strips stay as they are: {error}", file=sys.stderr)
@@ -415,7 +412,7 @@ def main(
         out,
         found=found,
         data={one["runs"][0].row["data"]: one["runs"][0].row["data_notes"] for name in ROUNDS if (one := found[name])},
-        moves=dict(zip(MOTION_FRAMES, moves, strict=False)),
+        moves=moves,
         outcomes=[outcome(name, found[name]) for name in ROUNDS if found[name]],
         published=published(asked_runs) if asked_runs else [],
         remarks=(HERE / "remarks.md").read_text(),
