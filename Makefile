@@ -6,11 +6,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test notebooks docs studio pictures lint types benchmark gpu environment clean
+.PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu environment clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
 	@echo 'make test         run the tests'
+	@echo 'make slow         run the few tests that take longest; CI runs them, too'
 	@echo 'make notebooks    run all notebooks and render them into build/notebooks'
 	@echo 'make docs         the docs as a site, build/site/index.html; it needs no network'
 	@echo 'make studio       make docs/studio.html, the page, from its sources'
@@ -26,6 +27,9 @@ quickstart: $(VENV)/.base
 
 test: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+
+slow: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m slow $(ARGS)
 
 notebooks: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)

@@ -28,6 +28,7 @@ def test_it_has_a_file_of_every_kind():
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.slow
 def test_every_command_does_what_is_said_of_it(tmp_path):
     """One test, for the commands build on each other, and take a while."""
     for name, text in FILES.items():

@@ -195,6 +195,7 @@ def test_submitits_executors(tmp_path):
     assert figures(debug) == figures(local)
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_of_two_nodes(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     import sys

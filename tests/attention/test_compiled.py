@@ -19,6 +19,7 @@ def study() -> Any:
     return load(REPORT)
 
 
+@pytest.mark.slow
 def test_a_shift_costs_no_kernel_and_one_that_does_is_seen(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test: a process that compiles loads inductor, for seconds, and both ends share the spatial ViT."""
     for family, training in (("ViT", True), ("Swin", True), ("ViT", False)):

@@ -9,7 +9,7 @@ from torch import nn
 from tps_lab import create_model
 from tps_lab.errors import InputError
 from tps_lab.measure.caching_allocator import MIB
-from tps_lab.measure.fake import AsOnCuda, backward, fake_mode
+from tps_lab.measure.fake import AsOnCuda, backward, fake, fake_mode
 from tps_lab.measure.memory import LiveBytes, peak_memory
 from tps_lab.measure.predicted_memory import largest_batches, predict, predict_batches, training_step
 from tps_lab.measure.step import Step
@@ -82,13 +82,15 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     "setting", [Step(2), Step(2, precision="bf16", optimizer="sgd"), Step(2, checkpointing=True, fused=False)]
 )
 def test_two_recorded_batches_give_every_other(attention, setting):
-    def recorded(batch):
-        return training_step(made(attention), dataclasses.replace(setting, batch=batch)).recording
+    model = fake(made(attention))
 
-    two, four = recorded(2), recorded(4)
-    for batch in (13, 3001):
-        assert two.at_batch(four, batch) == recorded(batch)
-    buffers = [size for number, size in recorded(3001).events if number in two.sums and size is not None]
+    def recorded(batch):
+        return training_step(model, dataclasses.replace(setting, batch=batch)).recording
+
+    two, four, few, many = (recorded(batch) for batch in (2, 4, 13, 3001))
+    assert two.at_batch(four, 13) == few
+    assert two.at_batch(four, 3001) == many
+    buffers = [size for number, size in many.events if number in two.sums and size is not None]
     assert max(buffers) > 0  # a sum's buffer comes only with many rows, and is on no line
 
 
