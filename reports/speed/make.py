@@ -57,7 +57,7 @@ COSTS: dict[str, tuple[str, ...]] = {
 STARTS = {"import tps_lab": ("-c", "import tps_lab"), "tps-lab --help": ("-m", "tps_lab.cli", "--help")}
 WHOLE = {
     "make quickstart, after the install": ("-m", "tps_lab.cli", "quickstart", "--quiet", "--out"),
-    "make test": ("-m", "pytest", "-n", "4", "--dist", "worksteal", "--basetemp"),
+    "make test": ("-m", "pytest", "-n", "3", "--dist", "worksteal", "--basetemp"),
 }
 
 

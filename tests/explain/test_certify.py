@@ -23,11 +23,14 @@ torch.set_num_threads(1)
 
 T, C = 8, 12
 SHAPE = (3, T, 8, 8)
-# the page of certificates (reports/certificates) looks at these too; they take long, and r3d_18 is of their kind
-LONG = {"torchvision:mc3_18", "torchvision:r2plus1d_18", "torchvision:s3d"}
+# of the same kinds as others, and take longer than they
+LONG = {
+    *("timm:resnet18:max", "torchvision:mc3_18", "torchvision:mvit", "torchvision:r2plus1d_18", "torchvision:s3d"),
+    *("torchvision:swin3d_t",),
+}
 
 
-@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in LONG])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SUBJECTS])
 def test_no_false_alarm(name):
     subject = SUBJECTS[name]
     pytest.importorskip(name.partition(":")[0] if ":" in name else "tps_lab")
