@@ -14,8 +14,8 @@ hide: [toc]
 
 # Results
 
-Every card is a page of `reports/`: its question, and its answer as the page gives it. Read
-[what does not hold, or not as it was said](state.md) beside it.
+[All of it in five sentences](state.md), with what does not hold, or not as it was said. Every card below is a page of
+`reports/`: its question, and its answer as the page gives it.
 """
 
 

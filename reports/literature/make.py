@@ -207,7 +207,7 @@ def main(
         possible=sum(map(len, answerable.values())),
         settings=[
             (key, found, summary(found, tables))
-            for key, found in sorted(settings.items())
+            for key, found in sorted(settings.items(), key=lambda item: (item[0][-1] != PRINTED, item[0]))
             if sum(row["gap"] >= CLEAR for row in found) >= (1 if VARIES in key else FEWEST)
         ],
     )
