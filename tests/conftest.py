@@ -6,7 +6,7 @@ import gc
 import pytest
 
 # their tests wait for other processes: while one worker does, the others compute, and none of these is left for the end
-WAITING = {"test_cli.py", "test_page.py", "test_resume.py", "test_run.py", "test_two_processes.py", "test_workers.py"}
+WAITING = {"test_cli.py", "test_page.py", "test_resume.py", "test_run.py", "test_workers.py"}
 
 gc.disable()
 

@@ -254,6 +254,7 @@ def test_quickstart_end_to_end_then_again_at_once(tmp_path):
     assert len(json.loads(again.stdout)["rows"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_reports_what_ran_and_ends_with_130(tmp_path):
     import signal

@@ -184,6 +184,7 @@ def test_trackers_hear_of_it(tmp_path):
     assert list((tmp_path / "out").rglob("events.out.tfevents*"))
 
 
+@pytest.mark.slow
 def test_submitits_executors(tmp_path):
     pytest.importorskip("submitit", reason="the extra slurm is not installed")
     from tps_lab.ablate.clusters import OnSlurm

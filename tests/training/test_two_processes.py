@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tps_lab.results import runs
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
