@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from ablate_tiny import TINY, write
 
+from tps_lab import ablate
+from tps_lab.ablate import record
 from tps_lab.ablate.grid import Choice, choose, load
 from tps_lab.errors import InputError
+from tps_lab.report import grids
 from tps_lab.report.budgets import Ahead, Budgets
 
 GRID = """
@@ -75,6 +79,25 @@ def test_what_cannot_be_tuned_is_refused_with_its_line(grid):
         grid(GRID.replace("[4, 8]", "[4, 4]"))
     with pytest.raises(InputError, match="seed 1000 is the tuning's"):
         grid(GRID.replace("seeds: 3", "seeds: [1000]"))
+
+
+def test_parts_that_are_run_one_after_the_other_add_up(tmp_path):
+    small = {"tune": {"over": {"recipe.lr": [1e-3, 3e-3]}}, "budgets": [3], "seeds": 1}
+    variants = {"product": {"attention": ["spatial", "tps(pattern=A)", "tcs"]}}
+    file = write(tmp_path, base=TINY, vary=variants, scales={"small": small})
+
+    def part(*only):
+        ablate.run(ablate.Asked(file, out=tmp_path / "out", only=only, executor="inline", quiet=True))
+        (found,) = record.find([tmp_path / "out"]).values()
+        return [cell.case for cell in found.cells]
+
+    assert part("spatial") == ["spatial"]
+    assert part("tcs") == ["spatial", "tcs"]
+    assert part("spatial") == ["spatial", "tcs"]  # nothing runs, and nothing is forgotten
+    (tmp_path / "out/grids/tiny-small.json").write_text("{")  # damaged: written anew
+    assert part("spatial") == ["spatial"]
+    page = grids.build(grids.chosen([tmp_path / "out"]), tmp_path / "report")
+    assert "**Left out:** tps(pattern=A) and tcs (not run)" in page.with_name("report.md").read_text()
 
 
 def test_the_answer_says_whether_the_order_depends_on_the_budget():

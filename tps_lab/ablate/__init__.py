@@ -113,7 +113,7 @@ def run(asked: Asked) -> Outcome:
         InputError: something in the grid cannot work; nothing has been started.
         KeyboardInterrupt: stopped by hand; what was finished is kept.
     """
-    from tps_lab.ablate import costs, executors, scheduler, watching
+    from tps_lab.ablate import costs, executors, record, scheduler, watching
 
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
@@ -150,10 +150,13 @@ def run(asked: Asked) -> Outcome:
     try:
         states = through(grid, cells, f"{grid.file.title} {len(cells)} cells", f", in {out}")
         if grid.scale.tune:
-            grid = tuned(grid, states)
+            asked_for = {cell.case for cell in cells}
+            earlier = record.cases(grid, out) - asked_for  # of calls with another `only`: parts add up
+            before = scheduler.look([cell for cell in grid.cells if cell.case in earlier], out, grid)
+            grid = tuned(grid, [*states, *before])
             for message in warnings(grid):
                 say(message)
-            cells = tuple(cell for cell in grid.runs if not asked.only or cell.case in {s.cell.case for s in states})
+            cells = tuple(cell for cell in grid.runs if cell.case in asked_for)
             states = through(grid, cells, f"tuned; {len(cells)} runs at the choices")
     except KeyboardInterrupt:
         done = sum(state.status == "done" for state in scheduler.look(cells, out, grid))

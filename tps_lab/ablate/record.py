@@ -86,18 +86,31 @@ def about(file: GridFile) -> dict[str, Any]:
     return file.model_dump(mode="json", include={"title", "question", "baseline", "compare", "measures", "paper"})
 
 
+def cases(grid: RunGrid, out: Path) -> set[str]:
+    """The cases that the grid's record in a results folder holds; none if there is no record that can be read."""
+    try:
+        read = schema.checked(files.read_json(_file(grid, out)), "record", grid.name)
+    except (OSError, files.Damaged):  # it is written anew
+        return set()
+    return {cell.case for cell in _of(read).cells}
+
+
 def write(grid: RunGrid, out: Path) -> None:
     """Write a grid's record into a results folder.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    file = out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
+    file = _file(grid, out)
     try:
         files.folder(out)
         files.write_whole(files.folder(file.parent) / file.name, json.dumps(plain(of(grid)), indent=1))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _file(grid: RunGrid, out: Path) -> Path:
+    return out / FOLDER / f"{grid.name}-{grid.scale_name}.json"
 
 
 def find(folders: Iterable[Path], on_damaged: OnDamaged = warn) -> dict[tuple[str, str], Record]:

@@ -22,6 +22,7 @@ from tps_lab.report.render import render
 from tps_lab.results import archive, runs
 from tps_lab.results.groups import As, RowAlone, RunLike, with_trials
 from tps_lab.results.runs import OnDamaged, warn
+from tps_lab.text import listed
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ class GridRuns:
     def told(self) -> list[RunLike]:
         """Its runs, each with what its case's trials found at its budget, so that comparisons count the choice."""
         return with_trials(self.runs, self.trials, lambda row: (row["case"], row.get("steps")))
+
+    @property
+    def untried(self) -> list[str]:
+        """Cases of a tuned grid that no run was asked for, or that no trial of ended well."""
+        tuned = {run.row["case"] for run in self.runs}
+        return [case for case in dict.fromkeys(cell.case for cell in self.record.trials) if case not in tuned]
 
     def packed(self) -> bytes:
         """The archive of all that its cells and trials left, and of its record: the grid can go on from it."""
@@ -128,6 +135,8 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     shown, open_yet = budgets.whole(grid.told)
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
+    if untried := grid.untried:
+        open_yet += (f"{listed(untried)} (not run)",)
     said["left_out"] = (*said.get("left_out", ()), *open_yet)
     said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
