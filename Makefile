@@ -32,7 +32,7 @@ slow: $(VENV)/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m slow $(ARGS)
 
 notebooks: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal tests/test_notebooks.py tests/studio/test_jupyterlab.py -m notebook $(ARGS)
 	@echo build/notebooks
 
 docs: $(VENV)/.dev
