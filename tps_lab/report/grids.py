@@ -20,6 +20,7 @@ from tps_lab.report.about import About
 from tps_lab.report.cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
+from tps_lab.results.axes import level_text
 from tps_lab.results.groups import As, RowAlone, RunLike, with_trials
 from tps_lab.results.runs import OnDamaged, warn
 from tps_lab.text import listed
@@ -55,9 +56,17 @@ class GridRuns:
 
     @property
     def untried(self) -> list[str]:
-        """Cases of a tuned grid that no run was asked for, or that no trial of ended well."""
-        tuned = {run.row["case"] for run in self.runs}
-        return [case for case in dict.fromkeys(cell.case for cell in self.record.trials) if case not in tuned]
+        """What of a tuned grid has no run: values of an axis as a whole, else cases."""
+        ran = {run.row["case"] for run in self.runs}
+        left = {cell.case: cell.values for cell in self.record.trials if cell.case not in ran}
+        tried = [cell.values for cell in self.record.trials if cell.case in ran]
+        found = dict.fromkeys(
+            next(
+                (level_text(value) for key, value in values.items() if all(value != of.get(key) for of in tried)), case
+            )
+            for case, values in left.items()
+        )
+        return list(found)
 
     def packed(self) -> bytes:
         """The archive of all that its cells and trials left, and of its record: the grid can go on from it."""

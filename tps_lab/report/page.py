@@ -17,7 +17,7 @@ from tps_lab.report import comparisons, equal, evaluations, facts, render, resul
 from tps_lab.report.about import About
 from tps_lab.report.cards import Card
 from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_tuning, picture
-from tps_lab.results import archive, paired
+from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.axes import spoken_data
 from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting_text
@@ -113,14 +113,15 @@ def build(
         _section(data, of_data, number, figures, about)
         for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
     ]
-    if depends := about.budgets.depends:
-        sections[0].remarks.insert(0, depends)
+    elsewhere = orders.same_order(groups, about.compare) if about.compare else []
+    sections[0].remarks[:0] = [said for said in (about.budgets.depends, orders.carries_over(elsewhere)) if said]
     overall = _overall(groups, figures)
     content = {
         "about": about,
         "count": len(runs),
         "sections": sections,
         "overall": overall,
+        "elsewhere": elsewhere,
         "tuning": of_tuning(about.budgets.tuned, figures),
         "mosaics": _mosaics(groups, figures),
         "extra": [

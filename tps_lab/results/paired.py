@@ -166,7 +166,7 @@ def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]
     shared = [seed for seed in first if seed in second]
     if not shared:
         return none, none, 1, "no seed that both finished"
-    answers = [[_answers(run[seed]) for seed in shared] for run in (first, second)]
+    answers = [[answers_of(run[seed]) for seed in shared] for run in (first, second)]
     if any(answer is None for side in answers for answer in side):
         return none, none, 1, "answers to single clips were not recorded"
     labels = [answer[1] for side in answers for answer in side if answer is not None]
@@ -176,7 +176,8 @@ def _rights(one: Group, other: Group) -> tuple[np.ndarray, np.ndarray, int, str]
     return a, b, int(figure(one.first, "twins") or 1), ""
 
 
-def _answers(run: RunLike) -> tuple[np.ndarray, np.ndarray] | None:
+def answers_of(run: RunLike) -> tuple[np.ndarray, np.ndarray] | None:
+    """What a run said of each test clip and what was right, (N,) classes each; None if that was not recorded."""
     return getattr(run, "predictions", None)
 
 
