@@ -58,25 +58,21 @@ def tau(expected: Mapping[str, float], rights: Mapping[str, np.ndarray], twins: 
         rights: case → (S, N), whether seed s answered clip c right.
         twins: so many clips in a row are of one scene.
     """
+    from tps_lab.results.orders import kendall
+
     cases = [case for case in expected if case in rights]
-    first, second = np.triu_indices(len(cases), 1)
     wanted = np.array([expected[case] for case in cases])
-    wanted = np.sign(wanted[first] - wanted[second])
     right = np.stack([rights[case].reshape(len(rights[case]), -1, twins).mean(2) for case in cases])
     _, seeds, scenes = right.shape
-
-    def of(means: np.ndarray) -> float:
-        came = np.sign(means[first] - means[second])
-        return float((wanted * came).sum() / np.sqrt((wanted**2).sum() * (came**2).sum()))
 
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(DRAWS):
         # how often each seed and each scene is drawn
         seed, scene = (rng.multinomial(n, np.full(n, 1 / n)) / n for n in (seeds, scenes))
-        drawn.append(of(np.einsum("csn,s,n->c", right, seed, scene)))
+        drawn.append(kendall(wanted, np.einsum("csn,s,n->c", right, seed, scene)))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return of(right.mean((1, 2))), float(low), float(high)
+    return float(kendall(wanted, right.mean((1, 2)))), float(low), float(high)
 
 
 def confusion(
