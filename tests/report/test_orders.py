@@ -11,7 +11,7 @@ from test_paired import run
 
 from tps_lab import report
 from tps_lab.results.groups import group_runs
-from tps_lab.results.orders import carries_over, kendall, same_order
+from tps_lab.results.orders import carries_over, kendall, same_order, settled_elsewhere
 
 AT = {
     "small": {"spatial": 0.3, "joint": 0.5, "axial": 0.7, "tcs": 0.9},
@@ -59,6 +59,7 @@ def test_it_asks_for_four_variants_two_places_and_three_seeds():
         one.predictions = None
     assert same_order(group_runs(every), "attention") == []
     assert carries_over([]) == ""
+    assert settled_elsewhere([]) == []
 
 
 def test_any_figures_agree_with_scipy():
@@ -74,3 +75,4 @@ def test_a_page_says_it(tmp_path: Path):
         text = (tmp_path / page).read_text()
         assert "Does the order hold elsewhere?" in text
         assert "How the order carries over from small" in text
+        assert "Of 6 pairs settled at small, 4 point the same way at large." in text

@@ -53,12 +53,15 @@ class Answer:
         return [(head, text) for head, text in heads.items() if text]
 
 
-def answer(ranking: Ranking, compared: Comparisons | None = None, budget: str = "") -> Answer:
+def answer(
+    ranking: Ranking, compared: Comparisons | None = None, budget: str = "", elsewhere: Sequence[str] = ()
+) -> Answer:
     """The answer that the runs on one data set support, and no more than that.
 
     Args:
         compared: what the question asks to compare, or everything with the best.
         budget: whether the order depends on the number of steps, in a few words; empty if it is not known.
+        elsewhere: where an order is compared at several places: what to say of that, the fullest first.
     """
     compared = compared or comparisons.compared(ranking)
     if not ranking.scored:
@@ -85,7 +88,7 @@ def answer(ranking: Ranking, compared: Comparisons | None = None, budget: str = 
         texts, sure, unequal = _of_the_best(ranking)
     else:
         texts, sure, unequal = _of_the_asked(ranking, compared)
-    return Answer(_short(texts, budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
+    return Answer(_short([*elsewhere, *texts], budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
 
 
 def _short(texts: Sequence[str], more: str) -> str:

@@ -109,11 +109,11 @@ def build(
     by = by_data(groups)
     called = _called(by.values())
     members = [_as_called(of_data, called) for of_data in by.values()]
+    elsewhere = orders.same_order(groups, about.compare) if about.compare else []
     sections = [
-        _section(data, of_data, number, figures, about)
+        _section(data, of_data, number, figures, about, elsewhere if len(by) == 1 else [])
         for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
     ]
-    elsewhere = orders.same_order(groups, about.compare) if about.compare else []
     sections[0].remarks[:0] = [said for said in (about.budgets.depends, orders.carries_over(elsewhere)) if said]
     overall = _overall(groups, figures)
     content = {
@@ -233,7 +233,9 @@ def _as_called(groups: Iterable[Group], called: Mapping[str, str]) -> list[Group
     )
 
 
-def _section(data: str, groups: list[Group], number: int, figures: Path, about: About) -> Section:
+def _section(
+    data: str, groups: list[Group], number: int, figures: Path, about: About, elsewhere: Sequence[orders.SameOrder]
+) -> Section:
     draw = Pictures(groups, number, figures)
     ranking = comparisons.Ranking(groups)
     compared = comparisons.compared(ranking, about.baseline, about.compare)
@@ -242,7 +244,7 @@ def _section(data: str, groups: list[Group], number: int, figures: Path, about: 
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, about.budgets.briefly),
+        words.answer(ranking, compared, about.budgets.briefly, orders.settled_elsewhere(elsewhere)),
         equal.unequal(groups),
         [*proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),

@@ -59,6 +59,22 @@ def carries_over(found: Sequence[SameOrder]) -> str:
     return f"How the order carries over from {first} (Kendall’s τ: 1 the same, 0 unrelated): {there}."
 
 
+def settled_elsewhere(found: Sequence[SameOrder]) -> list[str]:
+    """How many pairs that are settled at the first place keep their order at others: a sentence, and a shorter one."""
+    from_first = [one for one in found if one.first == found[0].first and one.settled]
+    if not from_first or len({one.settled for one in from_first}) > 1:
+        return []
+    of = f"Of {from_first[0].settled} pairs settled at {from_first[0].first},"
+    first, *others = [f"{one.kept} point the same way at {one.second}" for one in from_first]
+    others = [text.replace(" point the same way", "") for text in others]
+    kept = sorted({one.kept for one in from_first})
+    span = f"{kept[0]} to {kept[-1]}" if len(kept) > 1 else f"{kept[0]}"
+    return [
+        f"{of} {', '.join([first, *others])}.",
+        f"{of} {span} point the same way at each of {len(from_first)} others.",
+    ]
+
+
 def same_order(groups: Sequence[Group], axis: str) -> list[SameOrder]:
     """Every two places of a grid at which four variants or more have run, variants being the values of an axis.
 
