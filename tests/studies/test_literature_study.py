@@ -142,7 +142,8 @@ def test_the_page_is_written_again_from_what_was_found(tmp_path, monkeypatch):
     assert literature.read(tmp_path / "verdicts.csv") == [dict(row) for row in rows]
     literature.main(out=tmp_path)
     page = (tmp_path / "report.md").read_text()
-    assert "vit_micro on opposites, from scratch" in page
+    assert "### Digits, from scratch" in page
+    assert "`vit_micro` on `opposites`" in page
     assert "untuned" in page
     assert "agree" in page
     with (tmp_path / "verdicts.csv").open() as file:
