@@ -110,6 +110,8 @@ def test_cells_are_chosen_by_name(tmp_path):
         ("baseline: plain", "compare: attention.patern", "g.yaml:18: unknown axis 'attention.patern'; did you mean"),
         ("baseline: plain", "compare: data.frames", "g.yaml:18: unknown axis 'data.frames'"),
         ("baseline: plain", "baseline: plain\ncompare: recipe.steps", "g.yaml:19: a grid has a baseline or an axis"),
+        ("baseline: plain", "compare: attention\nacross: attention", "g.yaml:19: it goes with compare"),
+        ("baseline: plain", "baseline: plain\nacross: recipe.steps", "g.yaml:19: it goes with compare"),
         ("    plain: {top1_pct", "    plane: {top1_pct", "g.yaml:22: unknown case 'plane'"),
         ("- {attention.pattern: C", "- {attention.patern: C", "g.yaml:11: unknown key 'attention.patern'"),
         ("source: nowhere", "source: [", "g.yaml:"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from ablate_tiny import TINY, write
 
@@ -81,23 +83,51 @@ def test_what_cannot_be_tuned_is_refused_with_its_line(grid):
         grid(GRID.replace("seeds: 3", "seeds: [1000]"))
 
 
+SMALL = {"tune": {"over": {"recipe.lr": [1e-3, 3e-3]}, "seeds": 2}, "budgets": [3], "seeds": 1}
+VARIANTS = {"product": {"attention": ["spatial", "tps(pattern=A)", "tcs"]}}
+
+
+def part(file, out, *only, **more):
+    """Run some cases; what the record says then: case and steps of its runs → the rate that was chosen."""
+    ablate.run(ablate.Asked(file, out=out, only=only, executor="inline", quiet=True, timing_seconds=0.1, **more))
+    (found,) = record.find([out]).values()
+    return {(cell.case, cell.row["steps"]): cell.tuned["recipe.lr"] for cell in found.cells}
+
+
 def test_parts_that_are_run_one_after_the_other_add_up(tmp_path):
-    small = {"tune": {"over": {"recipe.lr": [1e-3, 3e-3]}}, "budgets": [3], "seeds": 1}
-    variants = {"product": {"attention": ["spatial", "tps(pattern=A)", "tcs"]}}
-    file = write(tmp_path, base=TINY, vary=variants, scales={"small": small})
+    file, out = write(tmp_path, base=TINY, vary=VARIANTS, scales={"small": SMALL}), tmp_path / "out"
+    first = part(file, out, "spatial")
+    assert [*first] == [("spatial", 3)]
+    both = part(file, out, "tcs")
+    assert [*both] == [("spatial", 3), ("tcs", 3)]
+    # asked again in part, nothing runs, and nothing is forgotten or chosen anew
+    runs = {path: path.stat().st_mtime_ns for path in out.glob("*/row.json")}
+    assert part(file, out, "tcs/1001") == part(file, out, limit=1) == both
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/row.json")} == runs
+    # what an earlier call chose stands, though its trials are gone
+    for trial in out.glob("Spatial-*trial*"):
+        shutil.rmtree(trial)
+    assert part(file, out, "tcs") == both
+    page = grids.build(grids.chosen([out]), tmp_path / "report")
+    assert "**Left out:** tps(pattern=A) (not run)" in page.with_name("report.md").read_text()
+    # a record that is damaged is written anew
+    (out / "grids/tiny-small.json").write_text("{")
+    assert [*part(file, out, "tcs")] == [("tcs", 3)]
 
-    def part(*only):
-        ablate.run(ablate.Asked(file, out=tmp_path / "out", only=only, executor="inline", quiet=True))
-        (found,) = record.find([tmp_path / "out"]).values()
-        return [cell.case for cell in found.cells]
 
-    assert part("spatial") == ["spatial"]
-    assert part("tcs") == ["spatial", "tcs"]
-    assert part("spatial") == ["spatial", "tcs"]  # nothing runs, and nothing is forgotten
-    (tmp_path / "out/grids/tiny-small.json").write_text("{")  # damaged: written anew
-    assert part("spatial") == ["spatial"]
-    page = grids.build(grids.chosen([tmp_path / "out"]), tmp_path / "report")
-    assert "**Left out:** tps(pattern=A) and tcs (not run)" in page.with_name("report.md").read_text()
+def test_a_part_with_more_steps_is_not_compared_with_one_that_has_fewer(tmp_path):
+    out = tmp_path / "out"
+    file = write(tmp_path, base=TINY, vary=VARIANTS, scales={"small": SMALL})
+    part(file, out, "spatial")
+    file = write(tmp_path, base=TINY, vary=VARIANTS, scales={"small": SMALL | {"budgets": [3, 6]}})
+    assert [*part(file, out, "tcs")] == [("spatial", 3), ("tcs", 3), ("tcs", 6)]
+    grids.build(grids.chosen([out]), tmp_path / "report")
+    text = (tmp_path / "report/report.md").read_text()
+    assert "**Left out:** tps(pattern=A) and spatial after 6 steps (not run)" in text
+    assert "| spatial |" not in text.partition("## ")[0]  # the table is of the largest budget
+    # the file does not ask for what ran before any more
+    file = write(tmp_path, base=TINY | {"recipe.batch": 2}, vary=VARIANTS, scales={"small": SMALL})
+    assert [*part(file, out, "tps*")] == [("tps(pattern=A)", 3)]
 
 
 def test_the_answer_says_whether_the_order_depends_on_the_budget():

@@ -174,6 +174,10 @@ def _check_names(grid: RunGrid, document: Document) -> None:
         raise InputError(f"{document.where(('compare',))}: a grid has a baseline or an axis to compare along, not both")
     if axis is not None and axis not in several:
         raise InputError(f"{document.where(('compare',))}: {unknown('axis', axis, several)}")
+    if (across := grid.file.across) is not None and (axis is None or across == axis):
+        raise InputError(f"{document.where(('across',))}: it goes with compare, and names another axis")
+    if across is not None and across not in several:
+        raise InputError(f"{document.where(('across',))}: {unknown('axis', across, several)}")
     # a scale may have cases that the other has not
     listed = [*grid.cases, *grid.file.vary.cases, *(case for s in grid.file.scales.values() for case in s.vary.cases)]
     for case, numbers in (grid.file.paper.numbers if grid.file.paper else {}).items():

@@ -80,6 +80,7 @@ class GridFile(_Strict):
     vary: Vary
     baseline: str | None = Field(None, description="the case that others are compared with")
     compare: str | None = Field(None, description="or the axis along which cases that are alike in all else are")
+    across: str | None = Field(None, description="an axis at whose values the order along `compare` is compared")
     measures: list[str] = ["top1_pct", "macs", "peak_memory_bytes.training", "train_step_ms.median"]
     paper: Paper | None = None
     scales: dict[ScaleName, Scale]

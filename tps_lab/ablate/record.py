@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tps_lab import files, plugins
-from tps_lab.ablate.grid import Cell, GridFile, RunGrid
+from tps_lab.ablate.grid import Cell, Choice, GridFile, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import archive, runs, schema
 from tps_lab.results.groups import SLACK_PCT
@@ -50,8 +50,8 @@ class RecordedCell:
 
 @dataclass(frozen=True)
 class Record:
-    """A grid's cells, what its file says of them (title, question, baseline, compare, measures, paper), and what
-    `--set` replaced; the file and the plugins as they were named, so that the cells can be run again.
+    """A grid's cells, what its file says of them (title, question, baseline, compare, across, measures, paper), and
+    what `--set` replaced; the file and the plugins as they were named, so that the cells can be run again.
     """
 
     name: str
@@ -83,16 +83,33 @@ def _as_named(file: Path) -> str:
 
 def about(file: GridFile) -> dict[str, Any]:
     """What of a grid file a report shows."""
-    return file.model_dump(mode="json", include={"title", "question", "baseline", "compare", "measures", "paper"})
+    return file.model_dump(
+        mode="json", include={"title", "question", "baseline", "compare", "across", "measures", "paper"}
+    )
 
 
-def cases(grid: RunGrid, out: Path) -> set[str]:
-    """The cases that the grid's record in a results folder holds; none if there is no record that can be read."""
+def choices(grid: RunGrid, out: Path) -> tuple[dict[tuple[str, int], Choice], list[tuple[str, int]]]:
+    """What a tuned grid's record in a results folder says that each case runs with at each budget.
+
+    Returns:
+        Choices whose runs are still the grid's, and cases and budgets of the others: the file, `--set` or a version has
+        changed since. Both are empty without a record.
+    """
     try:
-        read = schema.checked(files.read_json(_file(grid, out)), "record", grid.name)
+        read = _of(schema.checked(files.read_json(_file(grid, out)), "record", grid.name))
     except (OSError, files.Damaged):  # it is written anew
-        return set()
-    return {cell.case for cell in _of(read).cells}
+        return {}, []
+    ids = {cell.id for cell in read.cells}
+    found = {(cell.case, cell.row.get("steps") or 0): Choice(cell.tuned, ()) for cell in read.cells}
+    kept = {at: choice for at, choice in found.items() if _still_asked(grid, at, choice, ids)}
+    return kept, [at for at in found if at not in kept]
+
+
+def _still_asked(grid: RunGrid, at: tuple[str, int], choice: Choice, ids: set[str]) -> bool:
+    try:
+        return any(cell.id in ids for cell in grid.tuned({at: choice}).runs)
+    except InputError:  # tuned to what the grid does not know, or not any more
+        return False
 
 
 def write(grid: RunGrid, out: Path) -> None:

@@ -118,11 +118,13 @@ class _Worker:
             self.log.close()
 
     def _listen(self) -> None:
-        for line in self.process.stdout or ():
-            if (said := line.strip()) != _STEP:
-                handle = self.handle  # once it is free, it may be given another job at once
-                self.free(self)
-                handle.how = outcome_of(said)
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                if (said := line.strip()) != _STEP:
+                    handle = self.handle  # once it is free, it may be given another job at once
+                    self.free(self)
+                    handle.how = outcome_of(said)
         code = self.process.wait()
         self.gone = True
         why = f"killed by signal {-code}" if code < 0 else f"exit code {code}{self._last_words()}"

@@ -20,6 +20,7 @@ class About:
             the first.
         compare: instead of a baseline, the axis of a grid ("attention.border") along which cases are
             compared with the one that differs from them there alone.
+        across: an axis at whose values the order along `compare` is compared, such as the model's size.
         paper: a paper's numbers to stand beside ours: label, case, variant or pattern → measure →
             number.
         paper_source: which table of which paper that is, and on what data.
@@ -34,6 +35,7 @@ class About:
     question: str = ""
     baseline: str | None = None
     compare: str | None = None
+    across: str | None = None
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     paper_source: str = ""
     command: str = ""
@@ -45,10 +47,11 @@ class About:
     @classmethod
     def of_grid(cls, grid: Mapping[str, Any], **others: Any) -> About:
         """What a grid file says, and others, which replace that; a baseline among them replaces its axis, too."""
-        found = {key: grid[key] for key in ("title", "question", "baseline", "compare") if grid.get(key)}
+        found = {key: grid[key] for key in ("title", "question", "baseline", "compare", "across") if grid.get(key)}
         if isinstance(grid.get("paper"), Mapping):
             found["paper"] = grid["paper"].get("numbers") or {}
             found["paper_source"] = str(grid["paper"].get("source") or "")
         if "baseline" in others:
             found.pop("compare", None)
+            found.pop("across", None)
         return cls(**found | others)

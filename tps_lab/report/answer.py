@@ -16,6 +16,7 @@ from itertools import combinations
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
 from tps_lab.results.groups import SLACK_PCT, Group
+from tps_lab.results.orders import SameOrder
 from tps_lab.results.paired import Pair, heaps
 from tps_lab.results.statistics import FEWEST_SEEDS
 from tps_lab.text import listed
@@ -54,14 +55,14 @@ class Answer:
 
 
 def answer(
-    ranking: Ranking, compared: Comparisons | None = None, budget: str = "", elsewhere: Sequence[str] = ()
+    ranking: Ranking, compared: Comparisons | None = None, budget: str = "", elsewhere: Sequence[SameOrder] = ()
 ) -> Answer:
     """The answer that the runs on one data set support, and no more than that.
 
     Args:
         compared: what the question asks to compare, or everything with the best.
         budget: whether the order depends on the number of steps, in a few words; empty if it is not known.
-        elsewhere: where an order is compared at several places: what to say of that, the fullest first.
+        elsewhere: where the question is whether an order holds at other places: how it compares.
     """
     compared = compared or comparisons.compared(ranking)
     if not ranking.scored:
@@ -88,7 +89,8 @@ def answer(
         texts, sure, unequal = _of_the_best(ranking)
     else:
         texts, sure, unequal = _of_the_asked(ranking, compared)
-    return Answer(_short([*elsewhere, *texts], budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
+    kept = next((text for text in _kept_elsewhere(elsewhere) if len(text.split()) <= MOST_WORDS), "")
+    return Answer(kept or _short(texts, budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
 
 
 def _short(texts: Sequence[str], more: str) -> str:
@@ -267,6 +269,37 @@ def _open(ranking: Ranking, compared: Comparisons, unequal: Sequence[Pair]) -> s
         if pairs:
             said.append(f"{listed(pairs, 2, ' pairs')}.")
     return " ".join(said)
+
+
+def _kept_elsewhere(found: Sequence[SameOrder]) -> list[str]:
+    """How many pairs that are settled at the first place keep their order at others: a sentence, and a shorter one."""
+    found = [one for one in found if one.first == found[0].first]
+    if not found or len({one.settled for one in found}) > 1:  # of pairs that ran at both
+        return []
+    pairs = f"Of {_number(found[0].settled)} pair{'s' * (found[0].settled != 1)} settled at {found[0].first}"
+    counts = [_number(one.kept) for one in found]
+    first, *others = zip(counts, [one.second for one in found], strict=True)
+    whole = [f"{first[0]} point the same way at {first[1]}", *(f"{count} at {place}" for count, place in others)]
+    least, most = min(one.kept for one in found), max(one.kept for one in found)
+    few = _number(most) if least == most else f"{_number(least)} to {_number(most)}"
+    return [
+        f"{pairs}, {'; '.join(whole)}.",
+        f"{pairs}, {few} point the same way at each of {_number(len(found))} others.",
+    ]
+
+
+def carries_over(found: Sequence[SameOrder]) -> str:
+    """How the order at the first place compares with that at each other, in a sentence; empty if there is none."""
+    said = []
+    for one in found:
+        if one.first == found[0].first:
+            turned = listed([f"{ahead} before {behind}" for ahead, behind in one.turned])
+            other = f", settled the other way round: {turned}" if turned else ""
+            said.append(
+                f"to {one.second} τ {one.tau:.2f}, {one.kept} of {one.settled} settled pairs in the same order{other}"
+            )
+    head = f"How the order carries over from {found[0].first} (Kendall’s τ: 1 the same, 0 unrelated)" if found else ""
+    return f"{head}: {'; '.join(said)}.".replace("τ -", "τ −") if said else ""
 
 
 def _number(count: int) -> str:

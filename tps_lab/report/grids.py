@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tps_lab.report.about import About
 from tps_lab.report.cards import Card
 from tps_lab.report.render import render
 from tps_lab.results import archive, runs
-from tps_lab.results.axes import level_text
+from tps_lab.results.axes import level_text, phrase, spoken
 from tps_lab.results.groups import As, RowAlone, RunLike, with_trials
 from tps_lab.results.runs import OnDamaged, warn
 from tps_lab.text import listed
@@ -55,23 +55,44 @@ class GridRuns:
         return with_trials(self.runs, self.trials, lambda row: (row["case"], row.get("steps")))
 
     @property
-    def untried(self) -> list[str]:
-        """What of a tuned grid has no run: values of an axis as a whole, else cases."""
+    def lacking(self) -> dict[tuple[str, int | None], str]:
+        """Case and steps that were to be tuned and have no run → why."""
+        ran = {(run.row["case"], run.row.get("steps")) for run in self.runs}
+        ended: dict[tuple[str, int | None], set[str]] = {}
+        for run in self.trials:
+            ended.setdefault((run.row["case"], run.row.get("steps")), set()).add(str(run.row.get("status")))
+        return {
+            at: "not run" if how & {"missing", "done"} else "no trial ended well"
+            for at, how in ended.items()
+            if at not in ran
+        }
+
+    def lacking_said(self) -> list[str]:
+        """The same in words: values of an axis that have no run at all, cases, and cases at a budget."""
         ran = {run.row["case"] for run in self.runs}
-        left = {cell.case: cell.values for cell in self.record.trials if cell.case not in ran}
-        tried = [cell.values for cell in self.record.trials if cell.case in ran]
-        found = dict.fromkeys(
-            next(
-                (level_text(value) for key, value in values.items() if all(value != of.get(key) for of in tried)), case
-            )
-            for case, values in left.items()
-        )
-        return list(found)
+        whole = _values_without(ran, {cell.case: cell.values for cell in self.record.trials})
+        by_reason: dict[str, dict[str, None]] = {}
+        for (case, steps), why in self.lacking.items():
+            name = f"{spoken(case)} after {steps:,} steps" if case in ran else whole.get(case, spoken(case))
+            by_reason.setdefault(why, {})[name] = None
+        return [f"{listed(list(names))} ({why})" for why, names in by_reason.items()]
 
     def packed(self) -> bytes:
         """The archive of all that its cells and trials left, and of its record: the grid can go on from it."""
         found = {one.run.path.name: one.run for one in (*self.trials, *self.runs) if isinstance(one, As)}
         return archive.pack(found.values(), record.plain(self.record))
+
+
+def _values_without(ran: set[str], values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Case → the value of an axis that it shares with other cases, none of which ran."""
+    axes = [axis for axis in next(iter(values.values()), {}) if all(axis in of for of in values.values())]
+    found: dict[str, str] = {}
+    for case, own in values.items():
+        for axis in axes:
+            alike = {other for other, of in values.items() if of[axis] == own[axis]}
+            if len(alike) > 1 and not alike & ran:
+                found.setdefault(case, phrase(axis, level_text(own[axis])))
+    return found
 
 
 def collect(wanted: Record, found: Iterable[RunLike]) -> GridRuns:
@@ -141,12 +162,12 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     Raises:
         Fewer: there is such a page.
     """
-    shown, open_yet = budgets.whole(grid.told)
+    finished, open_yet = budgets.whole(grid.told)
+    most, lacking = max(run.row.get("steps") or 0 for run in finished), grid.lacking
+    shown = [run for run in finished if (run.row["case"], most) not in lacking]  # one with fewer steps is no match
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
-    if untried := grid.untried:
-        open_yet += (f"{listed(untried)} (not run)",)
-    said["left_out"] = (*said.get("left_out", ()), *open_yet)
+    said["left_out"] = (*said.get("left_out", ()), *open_yet, *grid.lacking_said())
     said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
     largest = budgets.largest(shown)

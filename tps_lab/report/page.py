@@ -109,12 +109,13 @@ def build(
     by = by_data(groups)
     called = _called(by.values())
     members = [_as_called(of_data, called) for of_data in by.values()]
-    elsewhere = orders.same_order(groups, about.compare) if about.compare else []
+    elsewhere = orders.same_order(groups, about.compare, about.across) if about.compare and about.across else []
     sections = [
         _section(data, of_data, number, figures, about, elsewhere if len(by) == 1 else [])
         for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
     ]
-    sections[0].remarks[:0] = [said for said in (about.budgets.depends, orders.carries_over(elsewhere)) if said]
+    first = (about.budgets.depends, words.carries_over(elsewhere))
+    sections[0].remarks[:0] = [text for text in first if text]
     overall = _overall(groups, figures)
     content = {
         "about": about,
@@ -244,7 +245,7 @@ def _section(
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, about.budgets.briefly, orders.settled_elsewhere(elsewhere)),
+        words.answer(ranking, compared, about.budgets.briefly, elsewhere),
         equal.unequal(groups),
         [*proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),

@@ -182,6 +182,7 @@ class _About(_Open):
     question: str
     baseline: str | None = None
     compare: str | None = None
+    across: str | None = None
     measures: list[str] | None = None
     paper: _Paper | None = None
 

@@ -274,7 +274,7 @@ def means_text(path: tuple[str | int, ...]) -> bool:
     return any(name in _PROSE or name in _text_keys() for name in (*names, *pairs))
 
 
-_PROSE = ("title", "question", "about", "like", "source", "baseline", "compare", "measures")
+_PROSE = ("title", "question", "about", "like", "source", "baseline", "compare", "across", "measures")
 
 
 def typed(key: str, text: str) -> Any:
