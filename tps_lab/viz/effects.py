@@ -146,9 +146,11 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
         return nothing(ax or new_axes(), f"no finished run varies {axis}")
     levels = list(dict.fromkeys(level for line in drawn for level in line.at))
     ax = ax or new_axes(max(5.2, 1.1 * len(levels) + 3.4), 3.8)
-    firsts = [next(iter(line.at.values())).attention for line in drawn]
+    # a line has its variant's look, and one through several variants a look of its own
+    of = [{group.attention for group in line.at.values()} for line in drawn]
+    told = [attentions.pop() if len(attentions) == 1 else line.name for line, attentions in zip(drawn, of, strict=True)]
     step = min(0.06, 0.5 / len(drawn))
-    for i, (line, used) in enumerate(zip(drawn, looks(firsts), strict=True)):
+    for i, (line, used) in enumerate(zip(drawn, looks(told), strict=True)):
         aside = (i - (len(drawn) - 1) / 2) * step  # so that bars at one value stand side by side
         tops = [(levels.index(level) + aside, top1) for level, group in line.at.items() if (top1 := group.top1)]
         ax.vlines([x for x, _ in tops], [t.low for _, t in tops], [t.high for _, t in tops], used.colour, linewidth=1.4)
