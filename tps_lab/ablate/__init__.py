@@ -15,7 +15,7 @@ from tps_lab.training.processes import check_trackers
 
 if TYPE_CHECKING:
     from tps_lab.ablate.costs import Plan
-    from tps_lab.ablate.grid import Cell, Choice, RunGrid
+    from tps_lab.ablate.grid import Cell, RunGrid
     from tps_lab.ablate.scheduler import State
     from tps_lab.training.config import RunConfig
 
@@ -150,18 +150,16 @@ def run(asked: Asked) -> Outcome:
     try:
         states = through(grid, cells, f"{grid.file.title} {len(cells)} cells", f", in {out}")
         if grid.scale.tune:
-            # of what is asked for, trials of an earlier call count as well; of the rest its choices stand
             asked_for = {(cell.case, cell.budget) for cell in cells}
-            own = set(cells)
+            own = set(cells)  # trials of an earlier call count as well
             others = [cell for cell in grid.cells if (cell.case, cell.budget) in asked_for and cell not in own]
             before = [state for state in scheduler.look(others, out, grid) if state.status == "done"]
-            choices = tuned(grid, [*states, *before]).choices
-            for message in warnings(choices):
+            grid = tuned(grid, [*states, *before])
+            for message in warnings(grid):
                 say(message)
-            kept, lost = record.choices(grid, out)
-            for case, steps in [at for at in lost if at not in asked_for]:
-                say(f"{case}, {steps} steps: an earlier call ran it as the file does not ask for any more; left out")
-            grid = grid.tuned({**kept, **choices})
+            for case, steps in record.choices(grid, out)[1]:
+                if (case, steps) not in asked_for:
+                    say(f"{case}, {steps} steps: an earlier call ran it otherwise than the file asks now; left out")
             cells = tuple(cell for cell in grid.runs if (cell.case, cell.budget) in asked_for)
             states = through(grid, cells, f"tuned; {len(cells)} runs at the choices")
     except KeyboardInterrupt:
@@ -192,9 +190,9 @@ def tuned(grid: RunGrid, states: Sequence[State]) -> RunGrid:
     return grid.tuned({at: choose(trials) for at, trials in tried.items()})
 
 
-def warnings(choices: Mapping[tuple[str, int], Choice]) -> Iterator[str]:
+def warnings(grid: RunGrid) -> Iterator[str]:
     """What a reader of the choices must know."""
-    for (case, steps), choice in choices.items():
+    for (case, steps), choice in grid.choices.items():
         if choice.values is None:
             yield f"{case}, {steps} steps: no trial ended well; it is left out"
         for key in choice.at_edge:

@@ -113,12 +113,14 @@ def _still_asked(grid: RunGrid, at: tuple[str, int], choice: Choice, ids: set[st
 
 
 def write(grid: RunGrid, out: Path) -> None:
-    """Write a grid's record into a results folder.
+    """Write a grid's record into a results folder; of one that is tuned, what earlier calls ran of it stays recorded.
 
     Raises:
         InputError: the folder cannot be written.
     """
     file = _file(grid, out)
+    if grid.scale.tune:
+        grid = grid.tuned({**choices(grid, out)[0], **grid.choices})
     try:
         files.folder(out)
         files.write_whole(files.folder(file.parent) / file.name, json.dumps(plain(of(grid)), indent=1))
