@@ -278,18 +278,20 @@ def limits() -> None:
 
 
 def comparison() -> None:
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in _rows("reports/ablations/patterns/results.csv"):
-        found[parse(row["attention"]).label].append(row)
+    steps = 300  # as docs/concepts/comparison.md says
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in study.tested(REPORTS / "ablations/patterns"):
+        if run.row["steps"] == steps:
+            found[parse(run.row["attention"]).label].append(run.row)
     figure = Figure(figsize=(7.6, 3.0), facecolor="#fbfaf7", layout="constrained")
     ax = figure.add_subplot(facecolor="#fbfaf7")
     for y, rows in enumerate(found.values()):
         used = look(rows[0]["attention"])
-        ax.plot([float(row["top1_pct"]) for row in rows], [y] * len(rows), used.marker, color=used.colour, markersize=8)
+        ax.plot([row["top1_pct"] for row in rows], [y] * len(rows), used.marker, color=used.colour, markersize=8)
     ax.set_yticks(range(len(found)), list(found))
     ax.invert_yaxis()
     ax.set_xlim(40, 90)
-    ax.set_xlabel("Test accuracy of each run after 300 steps (%)")
+    ax.set_xlabel(f"Test accuracy of each run after {steps} steps (%)")
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(OUT / "comparison.png", dpi=120)
 
