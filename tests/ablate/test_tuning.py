@@ -128,6 +128,10 @@ def test_a_part_with_more_steps_is_not_compared_with_one_that_has_fewer(tmp_path
     # the file does not ask for what ran before any more
     file = write(tmp_path, base=TINY | {"recipe.batch": 2}, vary=VARIANTS, scales={"small": SMALL})
     assert [*part(file, out, "tps*")] == [("tps(pattern=A)", 3)]
+    # nor for what was tuned in another way
+    tune = {"over": {"recipe.lr": [1e-3, 3e-3], "recipe.warmup": [0.1]}}
+    file = write(tmp_path, base=TINY | {"recipe.batch": 2}, vary=VARIANTS, scales={"small": SMALL | {"tune": tune}})
+    assert [*part(file, out, "tcs")] == [("tcs", 3)]
 
 
 def test_the_answer_says_whether_the_order_depends_on_the_budget():

@@ -106,6 +106,8 @@ def choices(grid: RunGrid, out: Path) -> tuple[dict[tuple[str, int], Choice], li
 
 
 def _still_asked(grid: RunGrid, at: tuple[str, int], choice: Choice, ids: set[str]) -> bool:
+    if grid.scale.tune is None or choice.values is None or choice.values.keys() != grid.scale.tune.over.keys():
+        return False  # it was tuned in something else, or not at all
     try:
         return any(cell.id in ids for cell in grid.tuned({at: choice}).runs)
     except InputError:  # tuned to what the grid does not know, or not any more

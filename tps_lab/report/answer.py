@@ -274,7 +274,7 @@ def _open(ranking: Ranking, compared: Comparisons, unequal: Sequence[Pair]) -> s
 def _kept_elsewhere(found: Sequence[SameOrder]) -> list[str]:
     """How many pairs that are settled at the first place keep their order at others: a sentence, and a shorter one."""
     found = [one for one in found if one.first == found[0].first]
-    if not found or len({one.settled for one in found}) > 1:  # of pairs that ran at both
+    if not found or not found[0].settled or len({one.settled for one in found}) > 1:  # of pairs that ran at both
         return []
     pairs = f"Of {_number(found[0].settled)} pair{'s' * (found[0].settled != 1)} settled at {found[0].first}"
     counts = [_number(one.kept) for one in found]
