@@ -100,18 +100,14 @@ def choices(grid: RunGrid, out: Path) -> tuple[dict[tuple[str, int], Choice], li
     except (OSError, files.Damaged):  # it is written anew
         return {}, []
     ids = {cell.id for cell in read.cells}
-    found = {(cell.case, cell.row.get("steps") or 0): Choice(cell.tuned, ()) for cell in read.cells}
-    kept = {at: choice for at, choice in found.items() if _still_asked(grid, at, choice, ids)}
-    return kept, [at for at in found if at not in kept]
-
-
-def _still_asked(grid: RunGrid, at: tuple[str, int], choice: Choice, ids: set[str]) -> bool:
-    if grid.scale.tune is None or choice.values is None or choice.values.keys() != grid.scale.tune.over.keys():
-        return False  # it was tuned in something else, or not at all
+    found = {(cell.case, cell.row.get("steps") or 0): cell.tuned for cell in read.cells}
+    tuned = grid.scale.tune.over.keys() if grid.scale.tune else set()
+    alike = {at: Choice(values, ()) for at, values in found.items() if values.keys() == tuned}
     try:
-        return any(cell.id in ids for cell in grid.tuned({at: choice}).runs)
-    except InputError:  # tuned to what the grid does not know, or not any more
-        return False
+        made = {(cell.case, cell.budget) for cell in grid.tuned(alike).runs if cell.id in ids}
+    except InputError:  # a value that no run can have: the record is not this grid's
+        made = set()
+    return {at: alike[at] for at in alike if at in made}, [at for at in found if at not in made]
 
 
 def write(grid: RunGrid, out: Path) -> None:

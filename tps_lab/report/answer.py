@@ -282,10 +282,8 @@ def _kept_elsewhere(found: Sequence[SameOrder]) -> list[str]:
     whole = [f"{first[0]} point the same way at {first[1]}", *(f"{count} at {place}" for count, place in others)]
     least, most = min(one.kept for one in found), max(one.kept for one in found)
     few = _number(most) if least == most else f"{_number(least)} to {_number(most)}"
-    return [
-        f"{pairs}, {'; '.join(whole)}.",
-        f"{pairs}, {few} point the same way at each of {_number(len(found))} others.",
-    ]
+    at_others = f"at each of {_number(len(found))} others" if others else "at the other"
+    return [f"{pairs}, {'; '.join(whole)}.", f"{pairs}, {few} point the same way {at_others}."]
 
 
 def carries_over(found: Sequence[SameOrder]) -> str:

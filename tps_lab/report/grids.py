@@ -67,12 +67,12 @@ class GridRuns:
             if at not in ran
         }
 
-    def lacking_said(self) -> list[str]:
-        """The same in words: values of an axis that have no run at all, cases, and cases at a budget."""
+    def in_words(self, lacking: Mapping[tuple[str, int | None], str]) -> list[str]:
+        """What is `lacking`: values of an axis that have no run at all, cases, and cases at a budget."""
         ran = {run.row["case"] for run in self.runs}
         whole = _values_without(ran, {cell.case: cell.values for cell in self.record.trials})
         by_reason: dict[str, dict[str, None]] = {}
-        for (case, steps), why in self.lacking.items():
+        for (case, steps), why in lacking.items():
             name = f"{spoken(case)} after {steps:,} steps" if case in ran else whole.get(case, spoken(case))
             by_reason.setdefault(why, {})[name] = None
         return [f"{listed(list(names))} ({why})" for why, names in by_reason.items()]
@@ -167,7 +167,7 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     shown = [run for run in finished if (run.row["case"], most) not in lacking]  # one with fewer steps is no match
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
-    said["left_out"] = (*said.get("left_out", ()), *open_yet, *grid.lacking_said())
+    said["left_out"] = (*said.get("left_out", ()), *open_yet, *grid.in_words(lacking))
     said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(budgets.tuned(trials)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
     largest = budgets.largest(shown)
