@@ -124,3 +124,16 @@ def test_the_hard_one_is_hard_even_for_who_sees_every_digits_place():
     centres = 0.5 * np.concatenate([goes, -goes])
     likeliest = (((slopes[:, None] - centres) ** 2) / variance).sum(-1).argmin(1)
     assert 100 * np.mean(likeliest == motion) == pytest.approx(95, abs=0.6)
+
+
+def test_the_same_clips_asked_what_they_show():
+    clips, motions = parse("digit(train=64, val=24, test=48)").opened(), Opposites(train=128, val=48, test=96).opened()
+    assert (clips.ceiling, clips.clips_per_scene, clips.reach, clips.pairs) == (None, 1, 0, ())
+    assert [clips.size(split) for split in ("train", "val", "test")] == [64, 24, 48]
+    x, y = clips.batch("test", torch.arange(48))
+    shown, motion = motions.batch("test", 2 * torch.arange(48) + torch.arange(48) // 6 % 2)
+    assert torch.equal(x, shown)
+    assert torch.bincount(motion).tolist() == [4] * 12  # every motion as often, so that it tells nothing of the digit
+    _, kinds = _digits.load()
+    assert torch.equal(y, kinds[motions.scenes["test"]["digit"]])
+    assert parse("digit(val=25)").opened().size("val") == 25  # there are no pairs to keep whole

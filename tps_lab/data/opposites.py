@@ -87,7 +87,7 @@ class OppositeClips(ReversedClips):
 
     def _draw_scenes(self, split: Split) -> dict[str, Tensor]:
         """Everything random about the scenes of a split, always drawn on the CPU."""
-        n = self.size(split) // 2
+        n = self.size(split) // self.clips_per_scene
         rng = torch.Generator().manual_seed(10 * self.options.seed + _digits.STREAM[split])
         low, high = _digits.of_split(split, len(self.digits))
 
