@@ -39,7 +39,7 @@ FAMILIES = {
     "tiny_vit": "tiny_vit_5m_224(depths=(1,1,2,1), embed_dims=(8,16,16,16), num_heads=(1,2,2,2), "
     "window_sizes=(2,2,2,3))",
 }
-DRAWN = ("counting", "direction", "first", "match", "opposites", "order", "rhythm", "speed", "still")
+DRAWN = ("counting", "digit", "direction", "first", "match", "opposites", "order", "rhythm", "speed", "still")
 
 
 def runs():
