@@ -181,6 +181,13 @@ def test_nothing_known_still_makes_a_page(tmp_path: Path) -> None:
     assert "not recorded" in page.text
 
 
+def test_a_figure_that_a_data_set_cannot_have_says_so(tmp_path: Path) -> None:
+    runs = [made_up(*variant, ceiling_pct=None, top5_pct=None) for variant in VARIANTS[:2]]
+    text = built(runs, tmp_path).text
+    assert "Blind to order: nothing caps a model blind to the order of frames here." in text
+    assert "Top-5: with so few classes it says nothing." in text
+
+
 def test_no_runs_are_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs"):
         report.build([], tmp_path)

@@ -26,6 +26,11 @@ SETTINGS = (
 # Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
 # great while that decides which of two classes is ahead: one test clip in a thousand.
 SLACK_PCT = 0.1
+# what a run that ended well may be without, and why
+_WITHOUT = {
+    "ceiling_pct": "nothing caps a model blind to the order of frames here",
+    "top5_pct": "with so few classes it says nothing",
+}
 
 
 class RunLike(Protocol):
@@ -196,7 +201,7 @@ class Group:
                     return str(reasons[name])
         if not self.done:
             return str(self.first.get("reason") or f"the run is {self.status}")
-        return "not recorded"
+        return _WITHOUT.get(key, "not recorded")
 
     @cached_property
     def top1(self) -> Interval | None:
