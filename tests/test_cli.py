@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 from here import here
+from safetensors.torch import load_file, save_file
 
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS, MOVED
@@ -172,6 +174,11 @@ def test_cost_predicts_memory_with_no_gpu():
         (["pattern", "C", "--grid", "7"], "HEIGHTxWIDTH"),
         (["pattern", "C", "--save", "/nowhere/at/all.png"], "cannot write /nowhere/at/all.png"),
         (["pattern", "C", "--save", "c.bmp"], "unknown picture format"),
+        (["pattern", "C", "--save", ".png"], "an ending without a name"),
+        (["pattern", "C\u200b"], "unknown pattern 'C\\u200b'; did you mean 'C'"),
+        (["cost", "spatial", "--save", "c.bmp"], "expected one of .png, .svg, .pdf, .json"),
+        (["train", "--seconds", "5"], "--seconds says how --throughput measures"),
+        (["train", "--preflight", "--throughput"], "give one of them"),
         (["cost", "--attention", "tpss"], "unknown attention variant 'tpss'"),
         (["cost", "--attention", "spatial", "--pattern", "A"], "has no options"),
         (["cost", "--attention", "tokshift"], "tokshift needs a class token in every frame"),
@@ -218,6 +225,48 @@ def test_what_cannot_be_written_or_shown_is_no_traceback():
     done = cli("pattern", "C", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "?" in done.stdout
+
+
+def test_a_tile_may_begin_with_a_minus_sign():
+    assert cli("pattern", "-4 1 2 / -1 0 3 / -2 -3 4").stdout.startswith("pattern C")
+
+
+def test_who_has_read_enough_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m tps_lab.cli list; echo $? >&2", shell=True, stdout=stopped_reading(), stderr=-1, text=True
+    )
+    assert done.stderr == "141\n"
+
+
+def stopped_reading() -> int:
+    """The end to write into of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+def test_a_training_that_fails_says_why(tmp_path):
+    done = here("train", "--attention", "spatial", *TINY, "--set", "recipe.lr=1e300", "--out", tmp_path, "-q")
+    assert done.returncode == 1
+    assert done.stderr.startswith("failed: Spatial, seed 0: RuntimeError")
+
+
+def test_weights_that_are_no_numbers_are_not_evaluated(tmp_path):
+    run = cli("train", "--attention", "spatial", *TINY, "--out", tmp_path, "--json").stdout
+    folder = tmp_path / json.loads(run)["id"]
+    weights = load_file(folder / "model.safetensors")
+    before = sorted(folder.iterdir())
+    for changed, says in (
+        ({name: value * math.nan for name, value in weights.items()}, "holds nan or inf"),
+        ({name: value.long() for name, value in weights.items()}, "is of torch.int64, the model's of torch.float32"),
+    ):
+        save_file(changed, folder / "model.safetensors")
+        done = here("evaluate", folder)
+        assert (done.returncode, says in done.stderr, sorted(folder.iterdir())) == (2, True, before), done.stderr
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    for command in (["evaluate", folder], ["export", folder, "--out", tmp_path / "m.pt2"]):
+        assert "not a regular file" in here(*command).stderr
 
 
 def test_train_then_report(tmp_path):

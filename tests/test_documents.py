@@ -133,6 +133,8 @@ def bomb(first, each):
         (bomb("{x: 1}", lambda ten: f"{{<<: [{ten}]}}"), "more than 100,000 values"),
         ("x: " + "y" * (1 << 20), "at most 1 MiB"),
         (TOP + "x: @y\n", "needs quotes"),
+        (TOP + "base:\n\trecipe.steps: 3\n", "indent with blanks, not with tabs"),
+        (TOP + "vary: {}\nscales: {small: {seeds: true}}\n", "g.yaml:4: scales.small.seeds = True"),
         ("- a\n", "expected keys and values"),
         ("", "expected keys and values"),
         ("a: 1\n---\nb: 2\n", "but found another document"),
@@ -142,6 +144,10 @@ def bomb(first, each):
 )  # fmt: skip
 def test_a_file_that_cannot_be_meant_is_refused_in_one_line(file, text, message):
     assert re.search(re.escape(message) if "|" not in message else message, refused(file(text)))
+
+
+def test_a_number_with_zeros_before_it_is_decimal_as_on_the_command_line(file):
+    assert recipes.read(file("recipe.steps: 010\n"))["recipe.steps"] == typed("recipe.steps", "010") == 10
 
 
 def test_what_is_no_regular_file_is_not_read(tmp_path):

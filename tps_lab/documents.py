@@ -63,10 +63,11 @@ class Document:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{file}:{mark.line + 1}" if mark else str(file)
-            problem = str(getattr(error, "problem", None) or error)
-            hint = (
-                " (text that begins with @, `, %, & or * needs quotes)" if "cannot start any token" in problem else ""
-            )
+            problem, hint = str(getattr(error, "problem", None) or error), ""
+            if "cannot start any token" in problem:
+                hint = " (text that begins with @, `, %, & or * needs quotes)"
+                if "\\t" in problem:
+                    hint = " (indent with blanks, not with tabs)"
             raise InputError(f"{where}: {' '.join(problem.split())}{hint}") from error
         if not isinstance(root, yaml.MappingNode):
             raise InputError(f"{file}:1: expected keys and values, such as 'title: …'")
@@ -146,6 +147,8 @@ class Document:
             return text
         if len(text) > 40:
             raise self._wrong(node, f"a number of {len(text)} characters: {shortened(text)}")
+        if kind == "int" and re.fullmatch(r"[-+]?\d+", text):
+            return int(text)  # 010 is 8 to YAML 1.1
         try:
             return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
         except (ValueError, KeyError, yaml.YAMLError):

@@ -25,7 +25,7 @@ def unknown(kind: str, given: str, valid: Iterable[str], more: str = "") -> Inpu
     near = nearest(given.casefold(), folded) if len(given) < 200 else None
     hint = f"did you mean '{folded[near]}'? " if near else ""
     return InputError(
-        f"unknown {kind} '{shortened(given)}'; {hint}expected one of {', '.join(names)}{more and '; '}{more}"
+        f"unknown {kind} '{shortened(_visible(given))}'; {hint}expected one of {', '.join(names)}{more and '; '}{more}"
     )
 
 
@@ -37,6 +37,11 @@ def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None
     """
     found = difflib.get_close_matches(given, list(names), n=5, cutoff=cutoff)
     return next((name for name in found if sorted(name) == sorted(given)), found[0] if found else None)
+
+
+def _visible(text: str) -> str:
+    """A text with what cannot be seen in it written out: a name with a zero-width blank looks like the right one."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def one_line(error: BaseException) -> str:

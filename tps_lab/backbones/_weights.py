@@ -20,20 +20,26 @@ def read(path: Path) -> dict[str, Tensor]:
     """Name → tensor of a file: .safetensors, or torch's format, of which only tensors are read.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it holds anything but tensors.
+        InputError: there is no such file, it is damaged, it holds anything but tensors, or numbers that are none.
     """
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise InputError(f"no such checkpoint: {path}")
+        is_there = f"cannot read {path}: it is not a regular file"
+        raise InputError(is_there if path.exists() else f"no such checkpoint: {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip and safetensors each have errors of their own
         why = str(error).splitlines()[0]
         raise InputError(f"cannot read {path} as weights only (no code is run): {why}") from None
-    return tensors_in(content)
+    found = tensors_in(content)
+    for name, value in found.items():
+        if not value.isfinite().all():
+            raise InputError(f"the weights in {path} are not finite: {name} holds nan or inf")
+    return found
 
 
 def tensors_in(content: Any) -> dict[str, Tensor]:
@@ -61,7 +67,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], what: str, may_lack: C
         may_lack: parameters of the model that stay as they are if there are no weights for them.
 
     Raises:
-        InputError: names or shapes are another model's; the first few are named.
+        InputError: names, shapes or kinds of number are another model's; the first few are named.
     """
     wanted = model.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in weights and name not in may_lack]
@@ -70,6 +76,8 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], what: str, may_lack: C
             wrong.append(f"{name} has no place")
         elif value.shape != wanted[name].shape:
             wrong.append(f"{name} is {tuple(value.shape)}, the model's {tuple(wanted[name].shape)}")
+        elif value.is_floating_point() != wanted[name].is_floating_point():
+            wrong.append(f"{name} is of {value.dtype}, the model's of {wanted[name].dtype}")
     if wrong:
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise InputError(f"{what} do not fit this model: {'; '.join(wrong[:_NAMED])}{more}")

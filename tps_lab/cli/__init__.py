@@ -37,8 +37,10 @@ def main() -> None:
     try:
         if empty := [given for given in sys.argv[1:] if re.fullmatch(r"(--[\w-]+=)?", given)]:
             raise InputError(f"{empty[0] or 'an argument'} is empty; was a variable not set?")
+        # a pattern's tile may begin with a minus sign, and is no option
+        arguments = [f" {given}" if re.match(r"-\d+[ /,]", given) else given for given in sys.argv[1:]]
         # not standalone: what a command raises comes out here, and an exit code is returned
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -59,6 +61,8 @@ def main() -> None:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more, and complains
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)
         _fail(_refused(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -63,6 +63,14 @@ class _Command(TyperCommand):
 class Groups(TyperGroup):
     """Commands by what they are for, and a hint where one has moved."""
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # typer would end without a word
+            raise typer.Abort from None
+        except BrokenPipeError:  # whoever read the output has seen enough, as `head` has; a shell's code for that
+            raise typer.Exit(141) from None
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         names = self.list_commands(ctx)
         more = tuple(name for name in names if name not in chain(*GROUPS.values()))

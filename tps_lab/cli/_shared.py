@@ -141,6 +141,9 @@ def say_pattern(pattern: Any, facts: dict[str, Any]) -> None:
 
 def exit_by_status(finished: list[Any]) -> None:
     statuses = {run.row["status"] for run in finished}
+    for run in finished:
+        if run.row["status"] == "failed":
+            say(f"failed: {run.row.get('label')}, seed {run.row.get('seed')}: {run.row.get('reason')}", err=True)
     if "interrupted" in statuses:
         raise typer.Exit(130)
     if "failed" in statuses:
@@ -200,11 +203,17 @@ def run_values(
     return values
 
 
-def check_picture(file: Path) -> None:
-    """Refuse, before anything is drawn, a file that no picture could be written into."""
-    formats = (".png", ".svg", ".pdf")
+def check_picture(file: Path, *also: str) -> None:
+    """Refuse, before anything is drawn, a file that no picture could be written into.
+
+    Args:
+        also: endings that this command takes for something else than a picture.
+    """
+    formats = (".png", ".svg", ".pdf", *also)
+    if file.name in formats:
+        raise InputError(f"{file} is an ending without a name: give, for example, picture{file.name}")
     if file.suffix not in formats:
-        raise unknown("picture format", file.suffix or str(file), formats)
+        raise unknown("picture format", file.suffix or file.name, formats)
     files.check_file(file)
 
 

@@ -234,7 +234,7 @@ def _check_save(
         raise InputError("--save draws the breakdown of one variant, one way")
     if not by_name or len(chosen) > _MOST_DRAWN or len(ways) > 1:
         raise InputError(f"--save draws 1 to {_MOST_DRAWN} variants that are named, one way")
-    return check_picture(save)
+    return check_picture(save, ".json")
 
 
 def _save(

@@ -147,7 +147,9 @@ def train(
     model_speed: Annotated[
         float, amount("With --throughput: clips per second of the model where it will be trained; 0 measures it here.")
     ] = 0.0,
-    seconds: Annotated[float, amount("With --throughput: about how long each measurement takes.")] = 10.0,
+    seconds: Annotated[
+        float | None, amount("With --throughput: about how long each measurement takes. [default: 10]")
+    ] = None,
     checkpoint_seconds: Annotated[float, amount("Seconds between checkpoints.")] = 60.0,
     json_: Json = False,
     quiet: Quiet = False,
@@ -166,13 +168,18 @@ def train(
     wanted = make(values | ({} if seed is None else {"seed": seed}))
     folder = out / wanted.folder
     is_first = os.environ.get("RANK", "0") == "0"
+    if preflight and throughput:
+        raise InputError("--preflight and --throughput are two commands; give one of them")
+    for option, given in (("--try-workers", try_workers), ("--model-speed", model_speed), ("--seconds", seconds)):
+        if given and not throughput:
+            raise InputError(f"{option} says how --throughput measures; give both")
     if preflight:
         _preflight(wanted, out, json_)
         return
     if throughput:
         from tps_lab.training.throughput import throughput as measured
 
-        found = measured(wanted, wanted.data.opened(), seconds, tuple(try_workers or ()), model_speed)
+        found = measured(wanted, wanted.data.opened(), seconds or 10.0, tuple(try_workers or ()), model_speed)
         print_json(found.plain()) if json_ else say(found.text())
         return
     if runs.is_done(folder) and not again:

@@ -109,8 +109,12 @@ def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]
 
 
 def _leave(run: Run, name: str, facts: dict[str, Any]) -> None:
+    try:
+        text = json.dumps(facts, indent=2, allow_nan=False)
+    except ValueError:
+        raise InputError(f"{run.path}: the model's answers are not finite, so {name} was not written") from None
     with writing(run.path / name):
-        files.write_whole(run.path / name, json.dumps(facts, indent=2))
+        files.write_whole(run.path / name, text)
 
 
 def _text(row: dict[str, Any]) -> str:

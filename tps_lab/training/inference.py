@@ -145,8 +145,11 @@ def _channels(run: runs.Run) -> int:
     """Channels of the clips that a run's weights take: of the first convolution, which sees a tubelet's frames."""
     from safetensors import safe_open
 
+    file = run.path / "model.safetensors"
+    if not file.is_file():  # who loads the weights says so; opening a pipe would wait for ever
+        return 3
     try:
-        with safe_open(run.path / "model.safetensors", "pt") as weights:
+        with safe_open(file, "pt") as weights:
             shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
     except Exception:  # safetensors has its own; who loads the weights says what is wrong with them
         return 3
