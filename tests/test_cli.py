@@ -177,6 +177,7 @@ def test_cost_predicts_memory_with_no_gpu():
         (["pattern", "C", "--save", ".png"], "an ending without a name"),
         (["pattern", "C\u200b"], "unknown pattern 'C\\u200b'; did you mean 'C'"),
         (["cost", "spatial", "--save", "c.bmp"], "expected one of .png, .svg, .pdf, .json"),
+        (["cost", "spatial", "--measure", "--batch", "100000"], "choose a smaller --batch"),
         (["train", "--seconds", "5"], "--seconds says how --throughput measures"),
         (["train", "--preflight", "--throughput"], "give one of them"),
         (["cost", "--attention", "tpss"], "unknown attention variant 'tpss'"),
