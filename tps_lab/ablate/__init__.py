@@ -118,10 +118,8 @@ def run(asked: Asked) -> Outcome:
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
     out, executor = asked.folder, asked.executor
-    try:  # before anything is built or measured
+    with files.writing(out):  # before anything is built or measured
         files.folder(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     check(grid, cells)
     if executor == "local" and not all(plugins.can_travel(type(cell.config.attention)) for cell in cells):
         executor = "inline"  # a variant that only this notebook knows

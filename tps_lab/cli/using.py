@@ -22,7 +22,6 @@ from tps_lab.cli._shared import (
     print_json,
     save_picture,
     say,
-    writing,
 )
 from tps_lab.errors import InputError, unknown
 
@@ -109,7 +108,7 @@ def _rearranged(run: Run, model: Any, opened: Any, batch: int) -> dict[str, Any]
 
 
 def _leave(run: Run, name: str, facts: dict[str, Any]) -> None:
-    with writing(run.path / name):
+    with files.writing(run.path / name):
         files.write_whole(run.path / name, json.dumps(facts, indent=2))
 
 
@@ -143,7 +142,7 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     A run whose files are damaged, or whose configuration or weights say nothing to this version, is left out; if
     none is left, that is an error.
     """
-    from tps_lab import data, files
+    from tps_lab import data
     from tps_lab.measure import best_device
     from tps_lab.results import runs
     from tps_lab.training.train import restore
