@@ -219,4 +219,4 @@ def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
             try:
                 works(config)
             except InputError as error:
-                raise InputError(f"{grid.where(cell.case, works)}: case '{cell.case}': {error}") from None
+                raise InputError(f"{grid.made.where(cell.case, works)}: case '{cell.case}': {error}") from None

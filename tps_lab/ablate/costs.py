@@ -121,7 +121,7 @@ def plan(
                 with deterministic(True):  # as cells run; two threads here would fight with cells that run already
                     known[key] = forecast(config, jobs=jobs, earlier_seconds=earlier_seconds)
             except InputError as error:
-                where = grid.where(cell.case, _works)
+                where = grid.made.where(cell.case, _works)
                 raise InputError(f"{where}: case '{cell.case}': {error}") from None
         entries.append((cell, cell.digest in finished, known[key]))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {children.cores()} cores"
