@@ -103,7 +103,7 @@ def plan(asked: Asked) -> Plan:
         made = {at: choice for at, choice in tuned(grid, trials).choices.items() if at not in open_ and choice.values}
         cases = {cell.case for cell in cells}
         cells += tuple(cell for cell in grid.expected(made).runs if cell.case in cases)
-    return plan(grid, cells, asked.folder, asked.jobs, finished)
+    return plan(grid, cells, asked.folder, finished, asked.jobs)
 
 
 def run(asked: Asked) -> Outcome:
