@@ -15,8 +15,10 @@ import typer
 from here import here
 from safetensors.torch import load_file, save_file
 
+from tps_lab import files
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS, MOVED
+from tps_lab.errors import InputError
 from tps_lab.viz.mosaics import offset_colour
 
 TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
@@ -268,6 +270,14 @@ def test_weights_that_are_no_numbers_are_not_evaluated(tmp_path):
     os.mkfifo(folder / "model.safetensors")
     for command in (["evaluate", folder], ["export", folder, "--out", tmp_path / "m.pt2"]):
         assert "not a regular file" in here(*command).stderr
+
+
+def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path):
+    file = tmp_path / "gone" / "a.json"
+    with pytest.raises(InputError, match=f"^cannot write {re.escape(str(file))}: No such file"), files.writing(file):
+        files.write_whole(file, "{}")  # under a name of its own
+    with pytest.raises(InputError, match=r"^cannot write /the/inner: why"), files.writing(tmp_path, within=True):
+        raise OSError(5, "why", "/the/inner")
 
 
 def test_train_then_report(tmp_path):

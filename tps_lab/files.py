@@ -88,6 +88,22 @@ def read_json(file: Path, most: int = MOST_TEXT) -> Any:
 
 
 @contextmanager
+def writing(path: Path, within: bool = False) -> Iterator[None]:
+    """What the system refuses inside is blamed on `path`.
+
+    Args:
+        within: `path` is a folder, and what of it was refused is named if the system says it.
+
+    Raises:
+        InputError: what cannot be written, and why.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {(within and error.filename) or path}: {error.strerror or error}") from error
+
+
+@contextmanager
 def whole(file: Path, to_disk: bool = True) -> Iterator[Path]:
     """A new empty file to write into, which takes the place of `file` at the end, or vanishes after an error.
 
@@ -161,12 +177,10 @@ def check_folder(path: Path) -> None:
         InputError: it is a file, or the folder that it would stand in cannot be written.
     """
     there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    try:
+    with writing(path):
         if not there.is_dir():
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         new_beside(there / "tps-lab").unlink()
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def check_file(path: Path) -> None:
@@ -179,10 +193,8 @@ def check_file(path: Path) -> None:
         raise InputError(f"cannot write {path}: it is a folder")
     if not path.absolute().parent.is_dir():
         raise InputError(f"cannot write {path}: no such folder: {path.parent}")
-    try:
+    with writing(path):
         new_beside(path).unlink()
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def synced(path: Path) -> None:

@@ -33,7 +33,7 @@ def run(file, out, executor=None, costs=COST, **settings):
     grid = load(file, settings=settings.pop("set_", None))
     executor = executor or executors.Inline()
     chosen = scheduler.Settings(
-        **{"timeout_seconds": grid.timeout_seconds, "checkpoint_steps": 1} | settings,
+        **{"timeout_seconds": grid.timeout_seconds, "checkpoint_seconds": 0} | settings,
         costs=dict.fromkeys(grid.cells, costs),
     )
     try:

@@ -6,6 +6,8 @@ import pytest
 from ablate_tiny import write
 from here import here
 
+from tps_lab.results import archive, runs
+
 
 @pytest.fixture
 def command(tmp_path):
@@ -34,6 +36,12 @@ def test_dry_run_run_and_again(command, tmp_path):
     code, out, _ = command("ablate", file, "--dry-run", "--json", "--only", "spatial")
     assert [cell["done"] for cell in json.loads(out)["cells"]] == [True, False]
     assert json.loads(out)["cells"][1]["how"] == "earlier runs"
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / archive.FILE).write_bytes(archive.pack(runs.find(tmp_path / "runs")))
+    code, out, _ = command("ablate", file, "--dry-run", "--json", "--only", "spatial", "--out", kept)
+    assert [cell["done"] for cell in json.loads(out)["cells"]] == [True, False]
+    assert json.loads(out)["cells"][1]["how"] == "timed steps"  # an archive's seconds may be another machine's
 
 
 def test_failed_cells_are_exit_code_1(command, tmp_path):

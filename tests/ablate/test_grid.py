@@ -183,7 +183,7 @@ def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "_peak_memory", lambda *a: 1 << 20)
     grid = load(file)
     assert len({cell.seed for cell in grid.expected().runs}) >= 5
-    plan = costs.plan(grid, grid.cells, tmp_path)
+    plan = costs.plan(grid, grid.cells, tmp_path, {})
     total = plan.plain()["total"]
     assert total["cells"] == total["to_run"] == len(grid.cells)
     assert 0 < plan.seconds < 6 * 3600
@@ -199,7 +199,7 @@ def test_cells_that_differ_in_no_cost_are_forecast_once(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "_try", lambda *a, **k: forecast._Tried(0.0, 0.01))
     grid = load(Path(__file__).parents[2] / "ablations" / "parts.yaml")  # four cases, four rates, three budgets
     assert len({(cell.case, cell.config.recipe.lr) for cell in grid.cells}) == 16
-    plan = costs.plan(grid, grid.cells, tmp_path)
+    plan = costs.plan(grid, grid.cells, tmp_path, {})
     assert len(asked) == len({(one.attention, one.recipe.steps) for one in asked}) == 12
     assert len(plan.entries) == len(grid.cells)
 
@@ -217,7 +217,7 @@ def test_a_dry_run_knows_what_is_finished_elsewhere_trials_and_runs_at_their_cho
 
 def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
     grid = load(Path(__file__).parents[2] / "ablations" / "patterns.yaml", "paper")
-    forecasts = [f for _, _, f in costs.plan(grid, grid.chosen(limit=1), tmp_path).entries]
+    forecasts = [f for _, _, f in costs.plan(grid, grid.chosen(limit=1), tmp_path, {}).entries]
     assert forecasts[0].macs == pytest.approx(72.1e9, rel=0.002)  # the paper's 72 G
     assert "no data" in forecasts[0].notes
 

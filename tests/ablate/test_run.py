@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 
     grid = load(file)
     executor = executors.LocalWorkers(1)
-    chosen = scheduler.Settings(checkpoint_steps=1, costs={cell: {"missing": {}} for cell in grid.cells})
+    chosen = scheduler.Settings(checkpoint_seconds=0, costs={cell: {"missing": {}} for cell in grid.cells})
     with pytest.raises(KeyboardInterrupt):
         scheduler.run(grid, grid.cells, tmp_path / "out", executor, chosen, stop)
     executor.close()

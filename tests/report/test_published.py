@@ -35,7 +35,6 @@ def test_by_seed_is_a_paired_t_interval(tmp_path: Path) -> None:
     found = stats.ttest_rel(one, other)
     assert pair.against.label == "Spatial"
     assert pair.found is not None
-    assert pair.found.over == "seeds"
     assert pair.found.p == pytest.approx(found.pvalue, rel=1e-3)
     assert (pair.found.low, pair.found.high) == pytest.approx(tuple(found.confidence_interval()), rel=1e-6)
 

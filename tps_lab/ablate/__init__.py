@@ -103,7 +103,7 @@ def plan(asked: Asked) -> Plan:
         made = {at: choice for at, choice in tuned(grid, trials).choices.items() if at not in open_ and choice.values}
         cases = {cell.case for cell in cells}
         cells += tuple(cell for cell in grid.expected(made).runs if cell.case in cases)
-    return plan(grid, cells, asked.folder, asked.jobs, finished)
+    return plan(grid, cells, asked.folder, finished, asked.jobs)
 
 
 def run(asked: Asked) -> Outcome:
@@ -118,10 +118,8 @@ def run(asked: Asked) -> Outcome:
     executors.checked(asked.executor, asked.jobs, asked.executor_options)
     grid, cells = asked.grid()
     out, executor = asked.folder, asked.executor
-    try:  # before anything is built or measured
+    with files.writing(out):  # before anything is built or measured
         files.folder(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     check(grid, cells)
     if executor == "local" and not all(plugins.can_travel(type(cell.config.attention)) for cell in cells):
         executor = "inline"  # a variant that only this notebook knows
@@ -221,4 +219,4 @@ def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
             try:
                 works(config)
             except InputError as error:
-                raise InputError(f"{grid.where(cell.case, works)}: case '{cell.case}': {error}") from None
+                raise InputError(f"{grid.made.where(cell.case, works)}: case '{cell.case}': {error}") from None

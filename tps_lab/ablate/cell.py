@@ -47,7 +47,6 @@ class Job:
     more: dict[str, Any]
     deterministic: bool = True
     checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
     timeout_seconds: float = 86400.0
     plugins: tuple[str, ...] = ()
     test: bool = True
@@ -118,7 +117,7 @@ def run(job: dict[str, Any], progress: Progress | None = None) -> str:
                 opened(config.data),
                 cost=work.cost,
                 progress=_Reported(claim, progress or Progress()),
-                checkpoints=Checkpoints(work.folder, work.checkpoint_seconds, work.checkpoint_steps),
+                checkpoints=Checkpoints(work.folder, work.checkpoint_seconds),
                 test=work.test,
                 **work.more,
             )

@@ -84,7 +84,7 @@ def claim(folder: Path, cell: str) -> Claim | None:
     files.folder(folder)
     files.folder(folder / ".claims")
     held = newest(folder, cell)
-    if held is not None and _alive(held, SILENT):
+    if held is not None and _alive(held):
         return None
     number = int(held.suffix[1:]) + 1 if held else 1
     file = folder / ".claims" / f"{cell}.{number}"
@@ -101,10 +101,10 @@ def claim(folder: Path, cell: str) -> Claim | None:
     return Claim(folder, cell, file)
 
 
-def held(folder: Path, cell: str, silent: float = SILENT) -> bool:
+def held(folder: Path, cell: str) -> bool:
     """Whether somebody alive works on the cell."""
     file = newest(folder, cell)
-    return file is not None and _alive(file, silent)
+    return file is not None and _alive(file)
 
 
 def progress(folder: Path, cell: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _all(folder: Path, cell: str) -> list[Path]:
     return [file for file in (folder / ".claims").glob(f"{cell}.*") if file.suffix[1:].isdigit()]
 
 
-def _alive(file: Path, silent: float) -> bool:
+def _alive(file: Path) -> bool:
     try:
         touched = file.lstat().st_mtime
         holder = files.read_json(file, 1 << 16)
@@ -137,7 +137,7 @@ def _alive(file: Path, silent: float) -> bool:
         pid = holder.get("pid")
         if not isinstance(pid, int) or holder.get("born") != _born(pid):
             return False
-    return _clock_of(file.parent) - touched < silent
+    return _clock_of(file.parent) - touched < SILENT
 
 
 def _clock_of(folder: Path) -> float:

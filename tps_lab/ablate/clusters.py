@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tps_lab import files
 from tps_lab.ablate import cell
 from tps_lab.ablate.cell import Ended, Handle, Job, outcome_of
 from tps_lab.errors import InputError, one_line
@@ -142,11 +143,9 @@ def private(folder: Path) -> Path:
     Raises:
         InputError: it is a link, or somebody else's, or others may write into it.
     """
-    try:
+    with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         about = folder.lstat()
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
         raise InputError(f"{folder} must belong to you, because jobs run the pickles in it; remove it")
     if about.st_mode & 0o077:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,18 +98,18 @@ class Plan:
 
 
 def plan(
-    grid: RunGrid, cells: Sequence[Cell], out: Path, jobs: int | None = None, finished: Container[str] = ()
+    grid: RunGrid, cells: Sequence[Cell], out: Path, finished: Mapping[str, runs.Run], jobs: int | None = None
 ) -> Plan:
     """Forecast every cell; cells of equal cost are looked at once.
 
     Args:
-        finished: digests of cells that are done, here or where they will be copied from.
+        finished: digest → a cell that is done, here or where it will be copied from.
 
     Raises:
         InputError: a cell's model cannot be built.
     """
     jobs = jobs or children.how_many(max(1, len(cells)))
-    earlier = _earlier(out)
+    earlier = _earlier(finished.values(), out)
     known: dict[Any, Forecast] = {}
     entries = []
     for cell in cells:
@@ -121,21 +121,17 @@ def plan(
                 with deterministic(True):  # as cells run; two threads here would fight with cells that run already
                     known[key] = forecast(config, jobs=jobs, earlier_seconds=earlier_seconds)
             except InputError as error:
-                where = grid.where(cell.case, _works)
+                where = grid.made.where(cell.case, _works)
                 raise InputError(f"{where}: case '{cell.case}': {error}") from None
         entries.append((cell, cell.digest in finished, known[key]))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU, {children.cores()} cores"
     return Plan(grid, tuple(entries), jobs, device)
 
 
-def _earlier(out: Path) -> dict[tuple[Any, ...], float]:
-    """What was run → seconds that finished cells of it took here."""
-    found = {}
-    for file in out.glob("*/row.json"):
-        row = runs.Run(file.parent).row if runs.is_done(file.parent) else {}
-        if row.get("train_seconds") is not None:
-            found[_alike(row)] = float(row["train_seconds"])
-    return found
+def _earlier(finished: Iterable[runs.Run], out: Path) -> dict[tuple[Any, ...], float]:
+    """What was run → seconds that finished cells of it took here; archives hold what other machines took."""
+    here = [run.row for run in finished if run.path.parent == out.resolve() and not isinstance(run, runs.Archived)]
+    return {_alike(row): float(row["train_seconds"]) for row in here if row.get("train_seconds") is not None}
 
 
 def _alike(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ which of the values that were tried each case runs."""
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tps_lab.ablate.cells import Cell, Cells, Works, configuration
+from tps_lab.ablate.cells import Cell, Cells, configuration
 from tps_lab.ablate.grid_file import SCALES, GridFile, Scale, ScaleName, explained
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
@@ -48,11 +48,10 @@ class RunGrid:
     scale_name: ScaleName
     scale: Scale
     cells: tuple[Cell, ...]
+    made: Cells = field(compare=False, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)  # what `--set` replaced
     choices: Mapping[tuple[str, int], Choice] = field(default_factory=dict)  # case and steps → what it runs with
     path: Path = Path()
-    made: Cells | None = field(default=None, compare=False, repr=False)
-    where: Callable[[str, Works], str] = field(default=lambda case, works: case, compare=False, repr=False)
 
     @property
     def timeout_seconds(self) -> float:
@@ -74,7 +73,6 @@ class RunGrid:
 
     def tuned(self, choices: Mapping[tuple[str, int], Choice]) -> RunGrid:
         """The grid with its trials, and the runs of every case at its choice."""
-        assert self.made is not None
         trials = tuple(cell for cell in self.cells if cell.is_trial)
         runs = tuple(self.made.runs({at: choice.values for at, choice in choices.items()}))
         return replace(self, cells=trials + runs, choices=choices)
@@ -121,7 +119,8 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     Raises:
         InputError: with file, line and the nearest valid name.
     """
-    document = Document(Path(file), means_text)
+    path = Path(file)
+    document = Document(path, means_text)
     try:
         read = GridFile.model_validate(document.values)
     except ValidationError as error:
@@ -138,17 +137,7 @@ def load(file: Path | str, scale: str = "small", settings: Mapping[str, Any] | N
     except ValidationError as error:
         raise InputError(f"--set {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     made = Cells(document, read, name, chosen, rest)
-    grid = RunGrid(
-        read,
-        Path(file).stem,
-        name,
-        chosen,
-        tuple(made),
-        dict(settings or {}),
-        path=Path(file),
-        made=made,
-        where=made.where,
-    )
+    grid = RunGrid(read, path.stem, name, chosen, tuple(made), made, dict(settings or {}), path=path)
     _check_names(grid, document)
     made.check_used()
     return grid

@@ -119,11 +119,9 @@ def write(grid: RunGrid, out: Path) -> None:
     file = _file(grid, out)
     if grid.scale.tune:
         grid = grid.tuned({**choices(grid, out)[0], **grid.choices})
-    try:
+    with files.writing(out):
         files.folder(out)
         files.write_whole(files.folder(file.parent) / file.name, json.dumps(plain(of(grid)), indent=1))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _file(grid: RunGrid, out: Path) -> Path:

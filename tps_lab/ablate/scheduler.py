@@ -45,14 +45,11 @@ class Settings:
 
     Args:
         timeout_seconds: after which a cell counts as hanging and is killed.
-        silent_seconds: after which another process's claim counts as dead.
     """
 
     timeout_seconds: float = 86400.0
     checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
     deterministic: bool = True
-    silent_seconds: float = claims.SILENT
     costs: Mapping[Cell, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -102,7 +99,7 @@ def run(
                     _settle(state, how, out, grid)
             for state in states:
                 if state.status == "elsewhere":
-                    _look_elsewhere(state, out, settings)
+                    _look_elsewhere(state, out)
             watch(states)
             if not any(state.status in ("waiting", "running", "elsewhere") for state in states):
                 return states
@@ -148,7 +145,6 @@ def _job(cell: Cell, grid: RunGrid, out: Path, settings: Settings) -> Job:
         more=more(cell, grid),
         deterministic=settings.deterministic,
         checkpoint_seconds=settings.checkpoint_seconds,
-        checkpoint_steps=settings.checkpoint_steps,
         timeout_seconds=settings.timeout_seconds,
         plugins=tuple(str(file.resolve()) for file in plugins.loaded()),
         command=runs.command(),
@@ -184,11 +180,11 @@ def _settle(state: State, how: Ended, out: Path, grid: RunGrid) -> None:
         runs.finish_abandoned(folder, state.row)
 
 
-def _look_elsewhere(state: State, out: Path, settings: Settings) -> None:
+def _look_elsewhere(state: State, out: Path) -> None:
     folder = out / state.cell.id
     if runs.is_done(folder):
         state.status, state.row, state.kept = "done", runs.Run(folder).row, True
-    elif not claims.held(out, state.cell.id, settings.silent_seconds):
+    elif not claims.held(out, state.cell.id):
         state.status = "waiting"
 
 

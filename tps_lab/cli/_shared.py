@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,15 +94,6 @@ def exit_if(left_out: Sequence[LeftOut]) -> None:
         say(f"left out: {one}", err=True)
     if left_out:
         raise typer.Exit(1)
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """What goes wrong inside is blamed on `out`; everything has been read before."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
 
 
 def say(what: object, err: bool = False) -> None:
@@ -219,8 +209,5 @@ def check_picture(file: Path, *also: str) -> None:
 
 def save_picture(figure: Any, file: Path) -> None:
     check_picture(file)
-    try:
-        with files.whole(file) as half:
-            figure.savefig(half)
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    with files.writing(file), files.whole(file) as half:
+        figure.savefig(half)

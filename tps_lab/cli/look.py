@@ -155,10 +155,8 @@ def certify(
     if save is not None:
         save_picture(viz.certificate(found).figure, save)
     if badge is not None:
-        try:
+        with files.writing(badge):
             badge.write_text(viz.badge(found), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot write {badge}: {error.strerror or error}") from error
     if json_:
         print_json(found.facts())
     else:

@@ -248,16 +248,14 @@ def _save(
     file: Path, found: list[Found], maker: Any, step: Step, breakdown: bool, facts: dict[str, Any],
     timed: Mapping[str, Compared],
 ) -> None:  # fmt: skip
-    from tps_lab import files, viz
+    from tps_lab import viz
 
     if file.suffix == ".json":
         calls = {figure: {name: list(timing.calls) for name, timing in compared.timings.items()}
                  for figure, compared in timed.items()}  # fmt: skip
-        try:
+        with files.writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             files.write_whole(file, json.dumps(facts | ({"calls_ms": calls} if calls else {}), indent=1))
-        except OSError as error:
-            raise InputError(f"cannot write {file}: {error.strerror or error}") from error
     elif breakdown:
         ((variant, _, parts),) = found
         save_picture(viz.breakdown(parts, f"{facts['backbone']}, {variant}").figure, file)

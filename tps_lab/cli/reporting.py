@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tps_lab.cli._shared import Force, Json, app, exit_if, finish, print_json, say, writing
+from tps_lab import files
+from tps_lab.cli._shared import Force, Json, app, exit_if, finish, print_json, say
 from tps_lab.errors import InputError
 
 
@@ -58,7 +59,7 @@ def report(
     command = runs.command()
     left_out: list[runs.LeftOut] = []
     if grids is not None:
-        with writing(out):
+        with files.writing(out, within=True):
             overview = reports.build_all(folders, grids, out, scale, command, left_out.append, force, fewer)
         facts = overview.facts() | {"left_out": [one.plain() for one in left_out]}
         print_json(facts) if json_ else say(overview.text())
@@ -68,7 +69,7 @@ def report(
     found = list(grid.runs) if grid else runs.find(*folders, on_damaged=left_out.append)
     said: dict[str, Any] = {k: v for k, v in {"title": title, "baseline": baseline}.items() if v is not None}
     said |= {"command": command, "left_out": tuple(map(str, left_out)), "force": force}
-    with writing(out):
+    with files.writing(out, within=True):
         page = reports.build(grid, out, fewer=fewer, **said) if grid else pages.build(found, out, **said)
     finish(found, page, json_, by_status=False, left_out=left_out)
     exit_if(left_out)
@@ -95,7 +96,7 @@ def compare(
     a, b = (runs.find(folder, on_damaged=left_out.append) for folder in (first, second))
     found = versus.versus(a, b, str(first), str(second))
     if out is not None:
-        with writing(out):
+        with files.writing(out, within=True):
             versus.write(found, out, runs.command(), tuple(map(str, left_out)))
     if json_:
         print_json(versus.facts(found) | {"left_out": [one.plain() for one in left_out]})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tps_lab import files
 from tps_lab.cli._shared import (
     Json,
     Quiet,
@@ -28,7 +29,6 @@ from tps_lab.cli._shared import (
     run_values,
     say,
     settings,
-    writing,
 )
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern, gallery
@@ -61,7 +61,7 @@ def quickstart(
     Trains and measures each, and writes a report.
     """
     from tps_lab import ablate as ablations
-    from tps_lab import files, report
+    from tps_lab import report
     from tps_lab.report import render
     from tps_lab.results import runs
 
@@ -77,7 +77,7 @@ def quickstart(
     )
     _, cells = asked.grid()
     render.check(out)
-    with writing(out):
+    with files.writing(out, within=True):
         files.folder(asked.folder)
     for cell in cells if again else ():
         shutil.rmtree(asked.folder / cell.id, ignore_errors=True)
@@ -159,7 +159,7 @@ def train(
     Writes a run folder. Stop it with Ctrl-C; the same command continues from the last checkpoint. With several
     processes: accelerate launch -m tps_lab.cli train …
     """
-    from tps_lab import files, progress
+    from tps_lab import progress
     from tps_lab.results import runs
     from tps_lab.training.checkpoints import Checkpoints, stopped_by_signals
     from tps_lab.training.config import make
@@ -219,7 +219,7 @@ def _claimed(out: Path, folder: str, is_first: bool) -> Iterator[None]:
     if not is_first:  # of several processes the first one speaks for all
         yield
         return
-    with writing(out):
+    with files.writing(out, within=True):
         claim = claims.claim(out, folder)
     if claim is None:
         raise InputError(f"{out / folder} is being trained by another process; choose another --seed or --out")

@@ -22,7 +22,6 @@ from tps_lab.cli._shared import (
     print_json,
     save_picture,
     say,
-    writing,
 )
 from tps_lab.errors import InputError, unknown
 
@@ -113,7 +112,7 @@ def _leave(run: Run, name: str, facts: dict[str, Any]) -> None:
         text = json.dumps(facts, indent=2, allow_nan=False)
     except ValueError:
         raise InputError(f"{run.path}: the model's answers are not finite, so {name} was not written") from None
-    with writing(run.path / name):
+    with files.writing(run.path / name):
         files.write_whole(run.path / name, text)
 
 
@@ -147,7 +146,7 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
     A run whose files are damaged, or whose configuration or weights say nothing to this version, is left out; if
     none is left, that is an error.
     """
-    from tps_lab import data, files
+    from tps_lab import data
     from tps_lab.measure import best_device
     from tps_lab.results import runs
     from tps_lab.training.train import restore

@@ -142,7 +142,6 @@ class Clips:
             as a ring); None if unknown. 0: single frames are enough.
         notes: what a report must say about the data (files skipped, and why); read it again after
             training, as files may turn out broken on the way.
-        augments: whether train clips are drawn anew in every epoch; `set_epoch` says which it is.
     """
 
     classes: tuple[str, ...]
@@ -153,7 +152,6 @@ class Clips:
     clips_per_scene: int = 1
     reach: int | None = None
     notes: tuple[str, ...] = ()
-    augments: bool = False
 
     def size(self, split: Split) -> int:
         """Clips in a split."""
@@ -162,8 +160,8 @@ class Clips:
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Clips `index` (B,) of a split, on `device`: (B, C, T, H, W) float, labels (B,) int64.
 
-        Clip i of a split is the same every time, whatever else is in the batch; where the data set
-        `augments`, train clip i of an epoch is.
+        Clip i of a split is the same every time, whatever else is in the batch; where train clips are drawn anew in
+        every epoch (`set_epoch`), train clip i of an epoch is.
         """
         raise NotImplementedError
 

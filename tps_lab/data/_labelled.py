@@ -184,8 +184,6 @@ class LabelledClips(Clips):
         workers: clips that are read at a time; set it as you like, it changes no clip.
     """
 
-    augments = True
-
     def __init__(self, options: Labelled) -> None:
         self.options = options
         self.root = options.root

@@ -58,7 +58,7 @@ def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> di
     begin = time.perf_counter()
     surroundings = spec.surroundings()
     about = _about(spec, surroundings)
-    try:
+    with files.writing(spec.folder):
         folder = files.folder(spec.folder)
         _begin(spec, folder, about)
         files.remove_halves(folder)
@@ -69,8 +69,6 @@ def make(spec: Simulated, jobs: int = 0, progress: Progress | None = None) -> di
             _say_before(spec, folder, scenes, jobs, progress)
             _render(spec, surroundings, [todo[k::jobs] for k in range(jobs)], progress)
         return {**_finish(spec, folder, about), "seconds": time.perf_counter() - begin}
-    except OSError as error:
-        raise InputError(f"cannot write {spec.folder}: {error.strerror or error}") from error
 
 
 def _about(spec: Simulated, surroundings: dict[str, str]) -> dict[str, str]:

@@ -172,7 +172,6 @@ class FolderClips(Clips):
 
     def __init__(self, options: VideoFolder) -> None:
         self.options = options
-        self.augments = options.margin > 0
         task = TASKS[options.task]
         self.classes, self.ceiling_reason = task.classes, task.ceiling_reason
         self.clip_shape = (3, options.frames, options.size, options.size)

@@ -6,7 +6,6 @@ is different; `about` says what it is, from where, and what the paper got.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     Raises:
         InputError: there is neither, or what is there cannot be read.
     """
+    from tps_lab.training.config import merged
+
     path = Path(text)
     if path.suffix in (".yaml", ".yml") or path.exists():
         values = _values(path)
@@ -48,15 +49,6 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     if like in before or len(before) > 20:
         raise InputError(f"{path}: 'like' refers back to itself: {' → '.join((*before, like))}")
     return merged(read(like, (*before, like)), values)
-
-
-def merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """The later keys over the earlier ones, inside nested keys too."""
-    found = dict(earlier)
-    for key, value in later.items():
-        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = merged(found[key], value) if both else value
-    return found
 
 
 def _file(name: str) -> Path:

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from tps_lab.backbones import SMALL
 from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.results.groups import Group
+from tps_lab.results.runs import flat
 from tps_lab.text import listed
 
 _MOST_NAMES = 6  # of one variant
@@ -194,10 +194,10 @@ _ENVIRONMENT = {
 def measured(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     """Terms and what to say about them: environment, units, how each figure was measured."""
     runs = [run for group in groups for run in group.runs]
+    rows = [flat(run.row) for run in runs]
 
-    def across(*path: str) -> list[str]:
-        found = dict.fromkeys(_inside(run.row, path) for run in runs)
-        return [str(value) for value in found if value not in (None, "", [], {})]
+    def across(key: str) -> list[str]:
+        return [str(value) for value in dict.fromkeys(row.get(key) for row in rows) if value not in (None, "")]
 
     said: list[tuple[str, list[str]]] = []
     for title, words in _ENVIRONMENT.items():
@@ -219,11 +219,9 @@ def measured(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     if counters:
         agree = "" if any(group.is_disputed for group in groups) else ", which agree"
         said[-1][1].append(f"Counted by {listed(counters)}{agree}.")
-    said.append(("Peak memory", [*across("peak_memory_bytes", "how"), "The largest over the seeds."]))
-    said.append(
-        ("Latency", [*across("latency_ms", "how"), "The median over the seeds; IQR is the interquartile range."])
-    )
-    said.append(("Training step", across("train_step_ms", "how")))
+    said.append(("Peak memory", [*across("peak_memory_bytes.how"), "The largest over the seeds."]))
+    said.append(("Latency", [*across("latency_ms.how"), "The median over the seeds; IQR is the interquartile range."]))
+    said.append(("Training step", across("train_step_ms.how")))
     notes = dict.fromkeys(str(note) for run in runs for note in run.row.get("data_notes") or [])
     said.append(("Data notes", list(notes)))
     commands = dict.fromkeys(str(run.environment["command"]) for run in runs if run.environment.get("command"))
@@ -247,13 +245,6 @@ def _about_intervals(groups: Sequence[Group]) -> str:
 
     said.append("Variants are ranked only where the paired comparison of their answers settles it.")
     return " ".join(said)
-
-
-def _inside(row: dict[str, Any], path: Sequence[str]) -> Any:
-    value: Any = row
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
 def _few(values: list[str], most: int = 4) -> list[str]:

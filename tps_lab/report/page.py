@@ -331,5 +331,5 @@ def _mosaics(groups: Sequence[Group], figures: Path) -> list[tuple[ShiftPattern,
         axes.set_title("", loc="left")  # the caption says it
         note = f" {pattern.note[0].upper()}{pattern.note[1:]}." if pattern.note else ""
         caption = f"{note} {facts.pattern_text(pattern).capitalize()}.".strip()
-        shown.append((pattern, picture(axes, f"mosaic-{number}", caption, figures, wide=False)))
+        shown.append((pattern, picture(axes, f"mosaic-{number}", caption, figures)))
     return shown

@@ -41,16 +41,14 @@ class Picture:
         markup: an <svg> element, or an <img> that holds its data.
         file: its PNG, relative to the page.
         caption: what it shows; user text, to be escaped by the template.
-        wide: it takes the whole width of the page.
     """
 
     markup: str
     file: str
     caption: str
-    wide: bool = True
 
 
-def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path, wide: bool = True) -> Picture:
+def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path) -> Picture:
     """Write `folder`/`name`.png and make the markup for the page; `name` must be used only once."""
     import matplotlib
 
@@ -63,7 +61,7 @@ def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path, wide: b
         if photographs:
             markup = _inline_jpeg(figure, caption)
         _write_png(figure, folder / f"{name}.png", all_colours=photographs)
-    return Picture(markup, f"{folder.name}/{name}.png", caption, wide)
+    return Picture(markup, f"{folder.name}/{name}.png", caption)
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,6 @@ class Pictures:
                 x.split("_")[0] if x != "train_seconds" else "time",
                 viz.tradeoff(table, x),
                 f"Accuracy against {AXES[x][0].lower()}.",
-                wide=False,
             )
             for x in _COSTS
             if (scored & table[x].notna()).any()
@@ -170,8 +167,8 @@ class Pictures:
             return ""
         return f" The {len(shown)} of {len(self.groups)} with the highest test means."
 
-    def _plot(self, name: str, ax: Any, caption: str, wide: bool = True) -> Picture:
-        return picture(ax, f"{name}-{self.number}", caption, self.folder, wide)
+    def _plot(self, name: str, ax: Any, caption: str) -> Picture:
+        return picture(ax, f"{name}-{self.number}", caption, self.folder)
 
 
 def of_tuning(tuned: Sequence[Tuned], folder: Path) -> list[Picture]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,9 +62,7 @@ def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
             rights.append(tuple(np.array([[found[seed] / 100] for seed in shared]) for found in (one, other)))
     found = iter(compare_all(rights, over_clips=False))  # type: ignore[arg-type]
     return [
-        Pair(group, base, dataclasses.replace(next(found), over="seeds"))
-        if shared
-        else Pair(group, base, None, "no seed that both finished")
+        Pair(group, base, next(found)) if shared else Pair(group, base, None, "no seed that both finished")
         for group, shared in pairs
     ]
 

@@ -12,6 +12,7 @@ from tps_lab import files
 from tps_lab.results.groups import SETTINGS, Group, Interval, RunLike, group_runs
 from tps_lab.results.metrics import METRICS, unit_for
 from tps_lab.results.paired import paper_number
+from tps_lab.results.runs import flat
 from tps_lab.text import printable, short
 from tps_lab.text import table as as_columns
 
@@ -187,11 +188,5 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    line: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            line |= _flat(inner, f"{prefix}{key}.")
-        else:
-            line[prefix + key] = "; ".join(map(str, inner)) if isinstance(inner, (list, tuple)) else inner
-    return line
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: "; ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in flat(row).items()}

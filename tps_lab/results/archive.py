@@ -15,12 +15,15 @@ import json
 import lzma
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tps_lab import files
 from tps_lab.results import schema
+
+if TYPE_CHECKING:
+    from tps_lab.results.groups import RunLike
 
 FILE = "runs.jsonl.xz"
 _VERSION = 1
@@ -31,16 +34,7 @@ _LISTS = {"metrics": "line", "views": "views", "time_use": "time_use"}
 _OURS = ("copied_from",)  # of a row: where on this machine a run was copied from
 
 
-class Packable(Protocol):
-    """What is kept of a run."""
-
-    @property
-    def row(self) -> dict[str, Any]: ...
-    @property
-    def path(self) -> Path: ...
-
-
-def pack(runs: Iterable[Packable], record: Mapping[str, Any] | None = None) -> bytes:
+def pack(runs: Iterable[RunLike], record: Mapping[str, Any] | None = None) -> bytes:
     """The content of an archive.
 
     Args:
@@ -84,7 +78,7 @@ def unpack(file: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     return record, list(found.values())
 
 
-def _plain(run: Packable) -> dict[str, Any]:
+def _plain(run: RunLike) -> dict[str, Any]:
     row = {key: value for key, value in run.row.items() if key not in _OURS}
     parts: dict[str, Any] = {"id": run.path.name, "row": row}
     for key in ("config", "environment", *_LISTS):
@@ -102,7 +96,7 @@ def _signs(codes: np.ndarray) -> str:
     return codes.astype("<u4").tobytes().decode("utf-32-le")
 
 
-def _here(entry: dict[str, Any], run: Packable) -> dict[str, Any]:
+def _here(entry: dict[str, Any], run: RunLike) -> dict[str, Any]:
     """What `tps-lab evaluate` left beside a run names its folder on this machine; in an archive its name is enough."""
     return entry | {"run": run.path.name} if "run" in entry else entry
 

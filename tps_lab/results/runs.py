@@ -383,7 +383,7 @@ class RunWriter:
 
     def __init__(self, folder: Path, keep_bytes: int | None = None) -> None:
         self.folder = folder
-        try:
+        with files.writing(folder):
             if keep_bytes is not None:
                 files.folder(folder)
                 files.remove_halves(folder)
@@ -394,8 +394,6 @@ class RunWriter:
                 _set_aside(folder)
             files.folder(folder)
             self._metrics = files.open_to_write(folder / "metrics.jsonl")
-        except OSError as error:
-            raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
 
     @property
     def metrics_bytes(self) -> int:

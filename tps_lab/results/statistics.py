@@ -61,7 +61,7 @@ class Comparison:
 
     Args:
         difference: the mean over seeds and clips.
-        low, high: its 95 % interval.
+        low, high: its 95 % interval, over seeds and clips; with one seed over clips alone.
         p: the level at which the interval would just touch zero; NaN with one seed.
         permutation_p: of the exact paired permutation test over seeds; NaN with one seed.
         permutation_floor: the least that the latter can be with so many seeds, corrected as it is.
@@ -69,7 +69,6 @@ class Comparison:
         effect: Hedges' g of the seeds' differences (their mean in standard deviations); NaN if they
             do not differ.
         seeds, clips: how many there were; the clips of a scene count as one.
-        over: what the interval covers: "seeds and clips", or "clips" with one seed.
     """
 
     difference: float
@@ -81,7 +80,6 @@ class Comparison:
     effect: float
     seeds: int
     clips: int
-    over: str
     p_holm: float = float("nan")
     permutation_p_holm: float = float("nan")
 
@@ -172,7 +170,6 @@ def compare(
         effect=effect,
         seeds=seeds,
         clips=clips,
-        over="seeds and clips" if seeds > 1 else "clips",
         p_holm=p,
         permutation_p_holm=permutation,
     )

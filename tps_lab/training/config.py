@@ -355,11 +355,11 @@ def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConf
         if head in _TEXT_FORMS and len(inside) == 1:
             options[head][inside[0]] = value
         elif not inside or head != "recipe":
-            nested[key] = _merged(nested.get(key), value)
+            nested[key] = merged(nested.get(key), value)
         else:
             for name in reversed(inside):
                 value = {name: value}
-            nested[head] = _merged(nested.get(head), value)
+            nested[head] = merged(nested.get(head), value)
     for head, given in options.items():
         if given:
             nested[head] = _with_options(head, nested.get(head, RunConfig.model_fields[head].default), given)
@@ -383,11 +383,11 @@ def _with_options(head: str, given: Any, options: Mapping[str, Any]) -> Any:
     return parse(given, **read)
 
 
-def _merged(earlier: Any, later: Any) -> Any:
-    """Nested keys of two dictionaries in one; of anything else the later."""
+def merged(earlier: Any, later: Any) -> Any:
+    """Two dictionaries in one, the later keys over the earlier ones, nested ones too; of anything else the later."""
     if not (isinstance(earlier, dict) and isinstance(later, dict)):
         return later
-    return earlier | {key: _merged(earlier.get(key), value) for key, value in later.items()}
+    return earlier | {key: merged(earlier.get(key), value) for key, value in later.items()}
 
 
 def _explain(error: ValidationError) -> str:

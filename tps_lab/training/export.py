@@ -87,20 +87,17 @@ def export_model(model: nn.Module, path: Path, format: str, batch: int = 1) -> E
     clips = [torch.randn(batch, *shape, generator=random) for _ in range(2)]
     with torch.no_grad():
         wanted = [model(clip) for clip in clips]
-        try:
-            with files.whole(path) as half:
-                with _quiet():
-                    run = _written(model, clips[0], half, format)
-                found = [run(clip) for clip in clips]
-                difference = max((a - b).abs().max().item() for a, b in zip(wanted, found, strict=True))
-                largest = max(a.abs().max().item() for a in wanted)
-                if not difference <= _TOLERANCE * max(largest, 1e-3):
-                    raise InputError(
-                        f"the exported {format} model gives other answers: logits differ by {difference:.3g}, "
-                        f"the largest is {largest:.3g}; nothing was written"
-                    )
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        with files.writing(path), files.whole(path) as half:
+            with _quiet():
+                run = _written(model, clips[0], half, format)
+            found = [run(clip) for clip in clips]
+            difference = max((a - b).abs().max().item() for a, b in zip(wanted, found, strict=True))
+            largest = max(a.abs().max().item() for a in wanted)
+            if not difference <= _TOLERANCE * max(largest, 1e-3):
+                raise InputError(
+                    f"the exported {format} model gives other answers: logits differ by {difference:.3g}, "
+                    f"the largest is {largest:.3g}; nothing was written"
+                )
     return Exported(path, format, shape, batch, difference, largest)
 
 

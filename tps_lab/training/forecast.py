@@ -136,8 +136,8 @@ def forecast(
 
 
 def macs_of(model: Any) -> int:
-    """Multiply-adds of the forward pass of a clip, by the closed form; 0 for a model that has none."""
-    return sum(model.closed_form_macs().values()) if hasattr(model, "closed_form_macs") else 0
+    """Multiply-adds of the forward pass of a clip, by the closed form."""
+    return sum(model.closed_form_macs().values())
 
 
 def weightless_macs(config: RunConfig, clips: Any) -> int:

@@ -45,29 +45,20 @@ class Preflight:
         """For the terminal."""
         f = self.facts
         lines = [
-            f"clips          {f['clips']['train']:,} train, {f['clips']['val']:,} val, {f['clips']['test']:,} test"
+            f"clips          {f['clips']['train']:,} train, {f['clips']['val']:,} val, {f['clips']['test']:,} test",
+            f"steps          {f['steps']:,} of {f['batch']} clips: {f['processes']} processes × {f['accumulate']} "
+            f"parts × {f['clips_per_part']} clips",
+            f"learning rate  {f['lr']:g} at the peak, {f['backbone_lr']:g} for the backbone; "
+            f"{f['warmup_steps']:,} steps of warm-up",
+            f"memory         {f['memory_bytes'] / 2**30:.2f} GiB predicted of {f['device_bytes'] / 2**30:.1f} GiB "
+            f"({f['device']})",
+            f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips "
+            f"({f['step_how']})",
+            f"time           {duration(f['seconds'])}",
+            f"disk           {f['disk_bytes'] / 1e9:.2f} GB of {f['disk_free_bytes'] / 1e9:.1f} GB free",
+            *(f"warning        {warning}" for warning in self.warnings),
         ]
-        if "steps" in f:
-            lines += [
-                f"steps          {f['steps']:,} of {f['batch']} clips: {f['processes']} processes × {f['accumulate']} "
-                f"parts × {f['clips_per_part']} clips",
-                f"learning rate  {f['lr']:g} at the peak, {f['backbone_lr']:g} for the backbone; "
-                f"{f['warmup_steps']:,} steps of warm-up",
-            ]
-        if f.get("memory_bytes"):
-            have = f"of {f['device_bytes'] / 2**30:.1f} GiB" if f.get("device_bytes") else ""
-            lines.append(f"memory         {f['memory_bytes'] / 2**30:.2f} GiB predicted {have} ({f['device']})")
-        if f.get("step_seconds"):
-            lines.append(
-                f"one step       {f['step_seconds']:.2f} s, {f['reading_seconds']:.2f} s of it reading clips "
-                f"({f['step_how']})"
-            )
-            lines.append(f"time           {duration(f['seconds'])}")
-        if f.get("disk_bytes"):
-            lines.append(f"disk           {f['disk_bytes'] / 1e9:.2f} GB of {f['disk_free_bytes'] / 1e9:.1f} GB free")
-        lines += [f"warning        {warning}" for warning in self.warnings]
-        lines += [f"problem        {problem}" for problem in self.problems] or ["ready"]
-        return "\n".join(lines)
+        return "\n".join(lines + ([f"problem        {problem}" for problem in self.problems] or ["ready"]))
 
 
 def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 1) -> Preflight:

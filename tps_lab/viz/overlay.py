@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
 from tps_lab.data._seek import look
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import unknown
 
 if TYPE_CHECKING:
     from tps_lab.data._seek import Packets
@@ -34,11 +34,8 @@ def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
     if out.suffix.lower() not in FORMATS:
         raise unknown("video format", out.suffix or str(out), FORMATS)
     files.check_file(out)
-    try:
-        with files.whole(out) as half:
-            (_gif if out.suffix.lower() == ".gif" else _mp4)(prediction, half, top)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    with files.writing(out), files.whole(out) as half:
+        (_gif if out.suffix.lower() == ".gif" else _mp4)(prediction, half, top)
     return out
 
 

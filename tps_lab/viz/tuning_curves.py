@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from tps_lab.viz.labels import in_legend, wrap
 from tps_lab.viz.style import curve, looks, new_axes, nothing, panels, points, styled, tag
@@ -11,24 +11,11 @@ from tps_lab.viz.style import curve, looks, new_axes, nothing, panels, points, s
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-class TunedCase(Protocol):
-    """A case at a budget (`tps_lab.report.budgets.tuned`)."""
-
-    @property
-    def case(self) -> str: ...
-    @property
-    def attention(self) -> str: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def choice(self) -> Any: ...
-    @property
-    def best_of(self) -> Any: ...
+    from tps_lab.report.budgets import Tuned
 
 
 @styled
-def tuning(tuned: Sequence[TunedCase], name: str = "", ax: Axes | None = None) -> Axes:
+def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Axes:
     """Validation accuracy over what was tuned, a line for each case and a panel for each budget of steps.
 
     The large marker is the choice. Cases whose trials all failed are left out.
@@ -65,7 +52,7 @@ def tuning(tuned: Sequence[TunedCase], name: str = "", ax: Axes | None = None) -
 
 
 @styled
-def best_of_trials(tuned: Sequence[TunedCase], ax: Axes | None = None) -> Axes:
+def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
     """The best validation accuracy to expect of so many trials: a panel for each case, with its exact band.
 
     Pale lines are the other cases.
