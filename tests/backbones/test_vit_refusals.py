@@ -90,6 +90,7 @@ def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_conve
     [
         (lambda: create_model(None), "a backbone is given by its name, such as 'vit_micro', got None"),
         (lambda: create_model("vit_micro", temporal_position="no"), "temporal_position must be True, False or None"),
+        (lambda: create_model("vit_micro(depth=2)"), "options of a backbone are keyword arguments, such as depth=2"),
         (lambda: create_model("vit_micro", size=4), "a picture must be as large as a patch, or larger"),
         (lambda: videoize(3), "videoize takes an image model, got 3"),
     ],

@@ -257,6 +257,8 @@ def family_class(name: str) -> type[VideoModel]:
 
 def _family_by_name(name: str, timm_name: str) -> type:
     """The image models' class of the family of a timm name; the error says why there is none."""
+    if "(" in name:
+        raise InputError(f"options of a backbone are keyword arguments, such as depth=2, got {shortened(repr(name))}")
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
     if family := _family_of(timm_name):

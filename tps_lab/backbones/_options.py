@@ -34,6 +34,20 @@ _READS = frozenset(
 )
 
 
+# Where a run's configuration says what `create_model` takes besides options.
+SAID_BY_A_RUN = {
+    "name": "it stands before the bracket, as in vit_micro(depth=2)",
+    "attention": "a key of its own: attention={}",
+    "tubelet": "a key of its own: tubelet={}",
+    "temporal_position": "a key of its own: temporal_position={}",
+    "frames": "a clip's length belongs to the data set: data.frames={}",
+    "size": "a clip's size belongs to the data set: data.size={}",
+    "num_classes": "the data set says how many classes there are",
+    "in_chans": "the data set says how many channels there are",
+    "pretrained": "weights come by weights=, such as weights=timm",
+}
+
+
 def timm_options(family: type) -> set[str]:
     """Names of the options that a timm model class takes, or nothing if it takes any."""
     found: set[str] = set()
@@ -56,6 +70,20 @@ def refuse_files(options: Mapping[str, Any]) -> None:
         if name in _READS or (name == "pretrained_cfg" and not (value is None or tag)):
             what = "takes a tag only, such as augreg_in21k" if name == "pretrained_cfg" else "is not taken"
             raise InputError(f"backbone option '{name}' {what}: weights come by weights=, which reads tensors only")
+
+
+def refuse_ours(options: Mapping[str, Any], variant: Variant, said: Mapping[str, str]) -> None:
+    """Refuse options of a backbone's text form that are said elsewhere: by the variant, or as `said` has it.
+
+    Raises:
+        InputError: there is one, and where it belongs.
+    """
+    for name, value in options.items():
+        where = said.get(name)
+        if name in variant.options():
+            where = f"an option of the variant: {variant.name}({name}={{}})"
+        if where:
+            raise InputError(f"backbone option {name}: {where.format(shortened(str(value)))}")
 
 
 def check_options(options: Mapping[str, Any], family: type, variant: Variant) -> None:
