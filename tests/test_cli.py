@@ -205,6 +205,10 @@ def test_cost_predicts_memory_with_no_gpu():
         (["cost", "spatial", "--backbone", "vit_base_patch16_224", "--size", "8"], "as large as a patch"),
         (["ablate", ORDER, "--dry-run", "--set", "seeds=[1,2"], "--set seeds:1: expected ',' or ']'"),
         (["ablate", ORDER, "--dry-run", "--set", "seeds=!!python/object:os.system x"], "the tag !!python/object:os"),
+        (
+            ["ablate", ORDER, "--dry-run", "--set", "backbone=vit_micro(drop_path_rate=2)"],
+            "from 0 to below 1, got 2",
+        ),
         (["quickstart", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
         (["quickstart", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
         (["nonsense"], "nonsense"),

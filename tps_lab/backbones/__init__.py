@@ -110,6 +110,7 @@ def create_model(
     family = _family_by_name(name, timm_name)
     _options.check_options(options, family, chosen)
     _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    _options.check_kinds(options, family)
     _options.check_sizes(options)
     arguments = given | _options.size_argument(family, size) | options
     try:
@@ -124,7 +125,9 @@ def create_model(
         why = "no network, and not in timm's cache" if "connection" in str(error) else str(error).splitlines()[0]
         raise InputError(f"cannot get timm's weights of '{timm_name}' ({why}); give a file that holds them") from error
     except (TypeError, AssertionError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {one_line(error)}") from error
+        why = shortened(one_line(error).removesuffix(": "), 200)
+        asked = _options.as_given(options | {"size": size})
+        raise InputError(f"timm cannot make '{name}'{asked}: {why}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
     model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     model.made_with = {"image_model": name, "options": added | options}  # type: ignore[assignment]
