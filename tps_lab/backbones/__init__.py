@@ -102,6 +102,8 @@ def create_model(
 
     if not isinstance(name, str):
         raise InputError(f"a backbone is given by its name, such as 'vit_micro', got {shortened(repr(name))}")
+    if not isinstance(pretrained, (bool, str, Path)):
+        raise InputError(f"pretrained must be True, False or a file, got {shortened(repr(pretrained))}")
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
     chosen = parse(attention or preset.attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
@@ -109,7 +111,8 @@ def create_model(
     timm_name, given = preset.timm_name, preset.arguments
     family = _family_by_name(name, timm_name)
     _options.check_options(options, family, chosen)
-    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    numbers = {"frames": frames, "tubelet": tubelet, "num_classes": num_classes}
+    _options.check_numbers(**{key: value for key, value in numbers.items() if value is not None})
     _options.check_kinds(options, family)
     _options.check_sizes(options)
     arguments = given | _options.size_argument(family, size) | options
@@ -160,7 +163,9 @@ def videoize(
     if not any(isinstance(image_model, family) for family in _families()):
         raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
-    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    _options.check_numbers(frames=frames, tubelet=tubelet)
+    if num_classes is not None:
+        _options.check_numbers(num_classes=num_classes)
     copied = _options.set_size(_options.copy_of(image_model), size)
     model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
     card = getattr(image_model, "pretrained_cfg", None) or {}

@@ -105,15 +105,15 @@ def check_options(options: Mapping[str, Any], family: type, variant: Variant) ->
 
 
 def check_numbers(**given: int | None) -> None:
-    """Refuse what is no whole number from 1, or one beyond all use; None asks the backbone."""
+    """Refuse what is no whole number from 1, or one beyond all use."""
     for name, value in given.items():
         least, most = _RANGES[name]
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most):
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InputError(f"{name} must be a whole number from {least} to {most:,}, got {shortened(repr(value))}")
 
 
 _LARGEST_SIZE = 16_384
-_RANGES = {"frames": (1, 10_000), "tubelet": (1, 10_000), "num_classes": (0, 1_000_000)}
+_RANGES = {"frames": (1, 10_000), "tubelet": (1, 10_000), "num_classes": (0, 1_000_000), "window": (1, _LARGEST_SIZE)}
 _DEEPEST, _WIDEST, _MOST_TOKENS = 1_000, 100_000, 10_000_000
 
 
@@ -240,7 +240,7 @@ def copy_of(image_model: nn.Module) -> nn.Module:
 
 def check_size(size: Any) -> tuple[int, int]:
     """Height and width from a number of pixels or a pair of them."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and 0 < side <= _LARGEST_SIZE for side in pair):
         raise InputError(
             f"size must be a number of pixels up to {_LARGEST_SIZE:,}, or (height, width), got {shortened(repr(size))}"
