@@ -369,6 +369,8 @@ def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConf
         return RunConfig(**nested)
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error)}") from None
+    except UnicodeEncodeError as error:  # pydantic passes on no message that quotes half a character
+        raise InputError(f"{where}: {error.object.encode('utf-8', 'backslashreplace').decode()}") from None
 
 
 def _with_options(head: str, given: Any, options: Mapping[str, Any]) -> Any:
