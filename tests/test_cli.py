@@ -153,6 +153,11 @@ def test_cost_prints_only_json(tmp_path):
     assert "tracked live tensors" in run["peak_memory_bytes"]["how"] or run["peak_memory_bytes"]["training_reserved"]
 
 
+def test_cost_takes_a_backbone_with_options():
+    shallow, deep = (json.loads(here("cost", "--backbone", f"vit_micro(depth={n})", "--json").stdout) for n in (2, 3))
+    assert shallow["params"] < deep["params"]
+
+
 def test_cost_predicts_memory_with_no_gpu():
     facts = json.loads(here("cost", "--batch", 2, "--precision", "bf16", "--checkpointing", "--json").stdout)
     assert sum(facts["training_parts_bytes"].values()) == facts["peak_memory_bytes"]["training"]
@@ -186,6 +191,15 @@ def test_cost_predicts_memory_with_no_gpu():
         (["cost", "--attention", "spatial", "--pattern", "A"], "has no options"),
         (["cost", "--attention", "tokshift"], "tokshift needs a class token in every frame"),
         (["cost", "--backbone", "vit_micra"], "did you mean 'vit_micro'"),
+        (["cost", "--backbone", "vit_micro(depht=2)"], "did you mean 'depth'"),
+        (["cost", "--backbone", "vit_micro(frames=4)"], "backbone option frames: give --frames 4"),
+        (["cost", "tps", "--backbone", "vit_micro(pattern=A)"], "pattern: an option of the variant: tps(pattern=A)"),
+        (["explain", "--backbone", "vit_micro(num_classes=12)"], "the data set says how many classes there are"),
+        (["explain", "--attention", r'tps(pattern="\ud800")'], r"'\ud800' is not an integer offset"),
+        (["explain", "--attention", "tps\udcff"], r"unknown attention variant 'tps\udcff'; did you mean 'tps'"),
+        (["explain", "--backbone", "vit_micro(frames=\udcff)"], r"data.frames=\udcff"),
+        (["explain", "--set", "backbone.frames=4"], "belongs to the data set: data.frames=4"),
+        (["explain", "--backbone", "vit_micro(pattern=A)"], "pattern: an option of the variant: tps(pattern=A)"),
         (["cost", "--frames", "3"], "a clip of 3 frames cannot hold"),
         (["cost", "--precision", "bf61"], "did you mean 'bf16'"),
         (["cost", "all", "--save", "x.png"], "variants that are named"),
@@ -204,6 +218,10 @@ def test_cost_predicts_memory_with_no_gpu():
         (["cost", "spatial", "--backbone", "vit_base_patch16_224", "--size", "8"], "as large as a patch"),
         (["ablate", ORDER, "--dry-run", "--set", "seeds=[1,2"], "--set seeds:1: expected ',' or ']'"),
         (["ablate", ORDER, "--dry-run", "--set", "seeds=!!python/object:os.system x"], "the tag !!python/object:os"),
+        (
+            ["ablate", ORDER, "--dry-run", "--set", "backbone=vit_micro(drop_path_rate=2)"],
+            "from 0 to below 1, got 2",
+        ),
         (["quickstart", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
         (["quickstart", "--out", "/proc/nothing"], "cannot write /proc/nothing"),
         (["nonsense"], "nonsense"),

@@ -1,6 +1,7 @@
 """Models as objects among others: pickled, copied, without pooling, without clips."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -79,8 +80,23 @@ def test_a_recipe_that_rests_the_backbone_trains_the_classifier_alone():
         ({"checkpoint_path": "x.pth"}, r"checkpoint_path.*is not taken"),
         ({"pretrained_cfg": {"file": "x"}}, "takes a tag only"),
         ({"dynamic_img_size": True}, "clips have one size here"),
+        ({"drop_path_rate": 2}, "drop_path_rate must be from 0 to below 1, got 2"),
+        ({"patch_drop_rate": 1}, "patch_drop_rate must be from 0 to below 1, got 1"),
+        ({"drop_rate": -0.1}, "drop_rate must be from 0 to below 1, got -0.1"),
+        ({"in_chans": 0}, "in_chans must be from 1"),
+        ({"depth": "x"}, "^depth must be a whole number, got 'x'"),
+        ({"depth": True}, "depth must be a whole number, got True"),
+        ({"mlp_ratio": "x"}, "mlp_ratio must be a number, got 'x'"),
+        ({"mlp_ratio": "nan"}, "mlp_ratio must be finite, got 'nan'"),
+        ({"init_values": math.inf}, "init_values must be finite, got inf"),
+        ({"qkv_bias": "x"}, "qkv_bias must be true or false, got 'x'"),
+        ({"weight_init": "jacks"}, "unknown weight_init 'jacks'; did you mean 'jax'"),
+        ({"pos_embed": "x", "size": 24}, "^timm cannot make 'vit_micro' with pos_embed='x', size=24: AssertionError$"),
+        ({"act_layer": "x"}, "^timm cannot make 'vit_micro' with act_layer='x': KeyError: 'x'$"),
+        ({"name": "swin_micro", "depths": 2}, "depths must be a list, each a whole number, got 2"),
+        ({"name": "swin_micro", "depths": [2, "x"]}, r"depths must be a list, each a whole number, got \[2, 'x'\]"),
     ],
 )
 def test_options_that_no_machine_could_build_or_that_read_files_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        tps_lab.create_model("vit_micro", frames=8, **options)
+        tps_lab.create_model(**{"name": "vit_micro", "frames": 8} | options)

@@ -5,7 +5,7 @@ import timm
 import torch
 from tiny_vits import CLASSES, SIZE, image_model, random_clip, video_model
 
-from tps_lab import InputError, create_model, videoize
+from tps_lab import InputError, create_model, load_official, videoize, zoo
 from tps_lab.backbones import PAPER, SMALL, backbones
 
 
@@ -90,6 +90,16 @@ def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_conve
     [
         (lambda: create_model(None), "a backbone is given by its name, such as 'vit_micro', got None"),
         (lambda: create_model("vit_micro", temporal_position="no"), "temporal_position must be True, False or None"),
+        (lambda: create_model("vit_micro(depth=2)"), "options of a backbone are keyword arguments, such as depth=2"),
+        (lambda: create_model("vit_micro", size=24.5), r"size must be a number of pixels .*, got 24.5"),
+        (lambda: create_model("vit_micro", pretrained=None), "pretrained must be True, False or a file, got None"),
+        (lambda: videoize(image_model(), frames=None), "frames must be a whole number from 1 to 10,000, got None"),
+        (lambda: videoize(image_model(), tubelet=None), "tubelet must be a whole number from 1 to 10,000, got None"),
+        (lambda: videoize(image_model(), frames=5, size=32.5), r"size must be a number of pixels .*, got 32.5"),
+        (lambda: load_official(None), "an official checkpoint is a file or a state dict, got None"),
+        (lambda: load_official({}, frames=None), "frames must be a whole number"),
+        (lambda: load_official({}, window=2.5), "window must be a whole number"),
+        (lambda: zoo.load(None), "a model of the zoo is given by its name, such as 'opposites/spatial', got None"),
         (lambda: create_model("vit_micro", size=4), "a picture must be as large as a patch, or larger"),
         (lambda: videoize(3), "videoize takes an image model, got 3"),
     ],

@@ -130,6 +130,14 @@ def test_a_half_written_row_does_not_count(tmp_path):
         runs.find(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["name", "attention", "tubelet", "temporal_position", "frames", "size", "num_classes",
+                                  "in_chans", "pretrained", "pattern"])  # fmt: skip
+def test_what_is_said_elsewhere_is_no_option_of_a_backbone(name):
+    for values in ({f"backbone.{name}": 4}, {"backbone": f"vit_micro({name}=4)"}):
+        with pytest.raises(InputError, match=f"backbone option {name}: "):
+            make(values)
+
+
 def test_identity_is_the_whole_configuration():
     same = [make({"attention": "tps"}), make({"attention": "tps(pattern=C, every=2)"}), make({"name": "mine"})]
     assert len({config.identity for config in same}) == 1

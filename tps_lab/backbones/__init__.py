@@ -102,6 +102,8 @@ def create_model(
 
     if not isinstance(name, str):
         raise InputError(f"a backbone is given by its name, such as 'vit_micro', got {shortened(repr(name))}")
+    if not isinstance(pretrained, (bool, str, Path)):
+        raise InputError(f"pretrained must be True, False or a file, got {shortened(repr(pretrained))}")
     preset = PAPER.get(name) or Preset(*SMALL.get(name, (name, {})))
     chosen = parse(attention or preset.attention)
     ours = {key: options.pop(key) for key in list(options) if key in chosen.options()}
@@ -109,7 +111,9 @@ def create_model(
     timm_name, given = preset.timm_name, preset.arguments
     family = _family_by_name(name, timm_name)
     _options.check_options(options, family, chosen)
-    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    numbers = {"frames": frames, "tubelet": tubelet, "num_classes": num_classes}
+    _options.check_numbers(**{key: value for key, value in numbers.items() if value is not None})
+    _options.check_kinds(options, family)
     _options.check_sizes(options)
     arguments = given | _options.size_argument(family, size) | options
     try:
@@ -124,7 +128,9 @@ def create_model(
         why = "no network, and not in timm's cache" if "connection" in str(error) else str(error).splitlines()[0]
         raise InputError(f"cannot get timm's weights of '{timm_name}' ({why}); give a file that holds them") from error
     except (TypeError, AssertionError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        raise InputError(f"timm cannot make '{timm_name}' with {arguments}: {one_line(error)}") from error
+        why = shortened(one_line(error).removesuffix(": "), 200)
+        asked = _options.as_given(options | {"size": size})
+        raise InputError(f"timm cannot make '{name}'{asked}: {why}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
     model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
     model.made_with = {"image_model": name, "options": added | options}  # type: ignore[assignment]
@@ -157,7 +163,9 @@ def videoize(
     if not any(isinstance(image_model, family) for family in _families()):
         raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
-    _options.check_numbers(frames=frames, tubelet=tubelet, num_classes=num_classes)
+    _options.check_numbers(frames=frames, tubelet=tubelet)
+    if num_classes is not None:
+        _options.check_numbers(num_classes=num_classes)
     copied = _options.set_size(_options.copy_of(image_model), size)
     model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
     card = getattr(image_model, "pretrained_cfg", None) or {}
@@ -257,6 +265,8 @@ def family_class(name: str) -> type[VideoModel]:
 
 def _family_by_name(name: str, timm_name: str) -> type:
     """The image models' class of the family of a timm name; the error says why there is none."""
+    if "(" in name:
+        raise InputError(f"options of a backbone are keyword arguments, such as depth=2, got {shortened(repr(name))}")
     if not timm.is_model(timm_name):
         raise unknown("backbone", name, _nearest(name))
     if family := _family_of(timm_name):

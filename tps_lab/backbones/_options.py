@@ -7,11 +7,11 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from tps_lab import children
+from tps_lab import children, specs
 from tps_lab.attention import Variant, variants
-from tps_lab.errors import InputError, shortened
+from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
@@ -34,15 +34,29 @@ _READS = frozenset(
 )
 
 
-def timm_options(family: type) -> set[str]:
-    """Names of the options that a timm model class takes, or nothing if it takes any."""
-    found: set[str] = set()
+# Where a run's configuration says what `create_model` takes besides options.
+SAID_BY_A_RUN = {
+    "name": "it stands before the bracket, as in vit_micro(depth=2)",
+    "attention": "a key of its own: attention={}",
+    "tubelet": "a key of its own: tubelet={}",
+    "temporal_position": "a key of its own: temporal_position={}",
+    "frames": "a clip's length belongs to the data set: data.frames={}",
+    "size": "a clip's size belongs to the data set: data.size={}",
+    "num_classes": "the data set says how many classes there are",
+    "in_chans": "the data set says how many channels there are",
+    "pretrained": "weights come by weights=, such as weights=timm",
+}
+
+
+def timm_options(family: type) -> dict[str, inspect.Parameter]:
+    """The options that a timm model class takes by name, or nothing if it takes any."""
+    found: dict[str, inspect.Parameter] = {}
     for cls in family.__mro__:
         parameters = inspect.signature(vars(cls)["__init__"]).parameters if "__init__" in vars(cls) else {}
-        found |= {name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD} - {"self"}
+        found = {n: p for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and n != "self"} | found
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return found
-    return set()
+    return {}
 
 
 def refuse_files(options: Mapping[str, Any]) -> None:
@@ -58,12 +72,26 @@ def refuse_files(options: Mapping[str, Any]) -> None:
             raise InputError(f"backbone option '{name}' {what}: weights come by weights=, which reads tensors only")
 
 
+def refuse_ours(options: Mapping[str, Any], variant: Variant, said: Mapping[str, str]) -> None:
+    """Refuse options of a backbone's text form that are said elsewhere: by the variant, or as `said` has it.
+
+    Raises:
+        InputError: there is one, and where it belongs.
+    """
+    for name, value in options.items():
+        where = said.get(name)
+        if name in variant.options():
+            where = f"an option of the variant: {variant.name}({name}={{}})"
+        if where:
+            raise InputError(f"backbone option {name}: {where.format(shortened(str(value)))}")
+
+
 def check_options(options: Mapping[str, Any], family: type, variant: Variant) -> None:
     """Refuse options that neither the variant nor the timm model takes, with the nearest that they do."""
     refuse_files(options)
     theirs = timm_options(family)
     for name in options:
-        if not theirs or name in theirs | _BUILDER:
+        if not theirs or name in theirs or name in _BUILDER:
             continue
         own = sorted(variant.options())
         near = difflib.get_close_matches(name, [*own, *sorted(theirs)], n=1, cutoff=0.5)
@@ -77,16 +105,54 @@ def check_options(options: Mapping[str, Any], family: type, variant: Variant) ->
 
 
 def check_numbers(**given: int | None) -> None:
-    """Refuse what is no whole number from 1, or one beyond all use; None asks the backbone."""
+    """Refuse what is no whole number from 1, or one beyond all use."""
     for name, value in given.items():
         least, most = _RANGES[name]
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most):
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InputError(f"{name} must be a whole number from {least} to {most:,}, got {shortened(repr(value))}")
 
 
 _LARGEST_SIZE = 16_384
-_RANGES = {"frames": (1, 10_000), "tubelet": (1, 10_000), "num_classes": (0, 1_000_000)}
+_RANGES = {"frames": (1, 10_000), "tubelet": (1, 10_000), "num_classes": (0, 1_000_000), "window": (1, _LARGEST_SIZE)}
 _DEEPEST, _WIDEST, _MOST_TOKENS = 1_000, 100_000, 10_000_000
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def check_kinds(options: Mapping[str, Any], family: type) -> None:
+    """Refuse values of another kind than timm's defaults, and texts that are none of those that timm names.
+
+    What has no default to go by is left for timm to refuse.
+    """
+    known = timm_options(family)
+    for name, value in options.items():
+        default = known[name].default if name in known else None
+        row = isinstance(default, tuple)
+        kind: Any = type(default[0] if row else default)
+        parts = [part for part in _parts_of(value) if part is not None]
+        if any(str(part).lower().lstrip("+-") in ("nan", "inf") for part in parts if isinstance(part, (str, float))):
+            raise InputError(f"{name} must be finite, got {shortened(repr(value))}")
+        lone = row and parts and not isinstance(value, (list, tuple))
+        if kind in _KINDS and (lone or not all(_is_a(kind, part) for part in parts)):
+            wanted = f"a list, each {_KINDS[kind]}" if row else _KINDS[kind]
+            raise InputError(f"{name} must be {wanted}, got {shortened(repr(value))}")
+        texts = get_args(known[name].annotation) if kind is str else ()
+        if value is not None and "" in texts and value not in texts:
+            raise unknown(name, str(value), filter(None, texts))
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if kind is bool:
+        return isinstance(value, int) and value in (0, 1)
+    read = specs.whole if kind is int else specs.number
+    return not isinstance(value, (str, bool) if kind is float else (str, bool, float)) and read(value) is not None
+
+
+def as_given(options: Mapping[str, Any]) -> str:
+    """Options as an error names them: " with depth=2, drop_rate=0.1"."""
+    given = ", ".join(f"{name}={shortened(repr(value))}" for name, value in options.items() if value is not None)
+    return f" with {given}" if given else ""
 
 
 def check_sizes(options: Mapping[str, Any]) -> None:
@@ -96,10 +162,11 @@ def check_sizes(options: Mapping[str, Any]) -> None:
             raise InputError(f"{name} is no option here: a model is moved by .to(); got {shortened(repr(value))}")
         if name == "dynamic_img_size" and value:
             raise InputError("dynamic_img_size: clips have one size here, which size= says; leave it out")
-        numbers = [*_numbers_in(value)]
         most = _DEEPEST if name.startswith("depth") else _WIDEST
-        least = 1 if name in ("img_size", "patch_size", "embed_dim", "depth", "depths", "num_heads") else 0
-        for number in numbers:
+        least = 1 if name in ("img_size", "patch_size", "embed_dim", "depth", "depths", "num_heads", "in_chans") else 0
+        for number in _numbers_in(value):
+            if name.endswith("_rate") and not 0 <= number < 1:
+                raise InputError(f"{name} must be from 0 to below 1, got {shortened(repr(value))}")
             if not (least <= number <= most and number == number):
                 raise InputError(f"{name} must be from {least} to {most:,}, got {shortened(repr(value))}")
 
@@ -112,7 +179,7 @@ def check_buildable(make: Callable[[], nn.Module], options: Mapping[str, Any]) -
         needed = 4 * sum(p.numel() for p in make().parameters())
     held = children.memory_bytes()
     if needed > held // 2:
-        raise InputError(f"a model of {needed / 2**30:,.0f} GiB of weights with {dict(options)}; this machine has "
+        raise InputError(f"a model of {needed / 2**30:,.0f} GiB of weights{as_given(options)}; this machine has "
                          f"{held / 2**30:.0f} GiB of memory")  # fmt: skip
 
 
@@ -124,10 +191,15 @@ def check_tokens(frames: int, image_model: Any) -> None:
 
 
 def _numbers_in(value: Any) -> Iterator[float]:
+    return (part for part in _parts_of(value) if isinstance(part, (int, float)) and not isinstance(part, bool))
+
+
+def _parts_of(value: Any) -> Iterator[Any]:
+    """What stands in lists, however deep; of anything else the value itself."""
     if isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _numbers_in(inner)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield from _parts_of(inner)
+    else:
         yield value
 
 
@@ -168,7 +240,7 @@ def copy_of(image_model: nn.Module) -> nn.Module:
 
 def check_size(size: Any) -> tuple[int, int]:
     """Height and width from a number of pixels or a pair of them."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and 0 < side <= _LARGEST_SIZE for side in pair):
         raise InputError(
             f"size must be a number of pixels up to {_LARGEST_SIZE:,}, or (height, width), got {shortened(repr(size))}"

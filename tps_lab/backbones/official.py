@@ -24,9 +24,9 @@ import timm
 from torch import Tensor, nn
 
 from tps_lab.attention import parse
-from tps_lab.backbones import _weights
+from tps_lab.backbones import _options, _weights
 from tps_lab.backbones.swin import VideoSwin
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 
 _BUFFER = re.compile(r"(relative_position_index(_old)?|attn_mask)$")
 _SWIN = "swin_tiny_patch4_window7_224"  # of which sizes and depths are said
@@ -87,6 +87,10 @@ def load_official(
     Raises:
         InputError: not such a checkpoint, or names and shapes do not match.
     """
+    if not isinstance(source, (str, Path, Mapping)):
+        raise InputError(f"an official checkpoint is a file or a state dict, got {shortened(repr(source))}")
+    _options.check_numbers(frames=frames, window=window)
+    _options.check_size(size)
     report = LoadReport()
     given = _weights.tensors_in(source) if isinstance(source, Mapping) else _weights.read(Path(source))
     weights = {

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from tps_lab.measure.trace import Part
 
 _MOST_DRAWN = 6  # panels of a picture
+# what `cost` says of a model by options of its own
+_SAID = {
+    "name": "it stands before the bracket, as in vit_micro(depth=2)",
+    "attention": "give the variant as {}",
+    "frames": "give --frames {}",
+    "tubelet": "give --tubelet {}",
+    "size": "give --size {}",
+    "num_classes": "give --classes {}",
+    "pretrained": "weights have no part in what a model costs",
+}
 
 
 @app.command(
@@ -86,6 +96,7 @@ def cost(
         return
     from tps_lab.measure.cost_figures import views_of
     from tps_lab.measure.step import Step
+    from tps_lab.training.config import backbone_parts
 
     step = Step(batch, True, precision, optimizer, checkpointing, not unfused)
     chosen = _chosen([*(attention or ()), *(same or ())] or ["tps"], pattern)
@@ -96,11 +107,14 @@ def cost(
     if measure and every_way:
         raise InputError("--measure runs one way of computing: leave --every-way out")
     _check_save(save, chosen, ways, breakdown, by_name)
+    name, options = backbone_parts(backbone)
 
     def maker(variant: Variant) -> Callable[[], Any]:
-        from tps_lab.backbones import create_model
+        from tps_lab.backbones import _options, create_model
 
-        return lambda: create_model(backbone, variant, frames=frames, tubelet=tubelet, size=size, num_classes=classes)
+        _options.refuse_ours(options, variant, _SAID)
+        shape = {"frames": frames, "tubelet": tubelet, "size": size, "num_classes": classes}
+        return lambda: create_model(name, variant, **shape, **options)
 
     count_ = views_of(views)
     found, impossible = _counted(chosen, maker, step, ways, tuple(device_model or ()), json_ or quiet, by_name)

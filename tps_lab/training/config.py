@@ -27,7 +27,7 @@ from tps_lab import data as data_sets
 from tps_lab import specs
 from tps_lab.attention import Variant, variants
 from tps_lab.attention import parse as parse_variant
-from tps_lab.backbones._options import refuse_files
+from tps_lab.backbones._options import SAID_BY_A_RUN, refuse_files, refuse_ours
 from tps_lab.errors import InputError, shortened
 
 _TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
@@ -183,12 +183,8 @@ class RunConfig(_Keys):
     @property
     def model(self) -> tuple[str, dict[str, Any]]:
         """The backbone's name and its options, as `create_model` takes them."""
-        name, texts = specs.split("backbone", self.backbone)
-        options = {key: _literal(text) for key, text in texts.items()}
-        if "pretrained" in options:
-            raise InputError(
-                "backbone option 'pretrained' is not taken: weights come by weights=, such as weights=timm"
-            )
+        name, options = backbone_parts(self.backbone)
+        refuse_ours(options, self.attention, SAID_BY_A_RUN)
         refuse_files(options)
         return name, options
 
@@ -226,10 +222,16 @@ def backbone_text(name: str, options: Mapping[str, Any]) -> str:
     return specs.written(name, {key: _option_text(value) for key, value in sorted(options.items())})
 
 
+def backbone_parts(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of a backbone's text form, as values."""
+    name, texts = specs.split("backbone", text)
+    return name, {key: _literal(value) for key, value in texts.items()}
+
+
 def backbone_with(text: str, **options: Any) -> str:
     """A backbone's text form with further options, as values or as text."""
-    name, texts = specs.split("backbone", text)
-    return backbone_text(name, {key: _literal(value) for key, value in (texts | options).items()})
+    name, said = backbone_parts(text)
+    return backbone_text(name, said | {key: _literal(value) for key, value in options.items()})
 
 
 def _option_text(value: Any) -> str:
@@ -367,6 +369,8 @@ def make(values: Mapping[str, Any], where: str = "the configuration") -> RunConf
         return RunConfig(**nested)
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error)}") from None
+    except UnicodeEncodeError as error:  # pydantic passes on no message that quotes half a character
+        raise InputError(f"{where}: {error.object.encode('utf-8', 'backslashreplace').decode()}") from None
 
 
 def _with_options(head: str, given: Any, options: Mapping[str, Any]) -> Any:

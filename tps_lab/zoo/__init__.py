@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tps_lab.errors import InputError, shortened
 from tps_lab.results.shipped import MODELS, folder
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def run(name: str) -> runs.Run:
     """
     from tps_lab.results import runs
 
+    if not isinstance(name, str):
+        raise InputError(
+            f"a model of the zoo is given by its name, such as '{names()[0]}', got {shortened(repr(name))}"
+        )
     return runs.Run(folder(name))
 
 
