@@ -257,8 +257,8 @@ def test_negative_layers_are_refused():
         (lambda p: p.reach(shift_back="no"), "shift_back must be True or False, got 'no'"),
         (lambda p: p.offsets_on(-1, 3), "height must be 1 or more, got -1"),
         (lambda p: p.offsets_on(1.5, 3), "height must be a whole number, got 1.5"),
-        (lambda p: patterns[None], "a pattern's name is text, got None"),
-        (lambda p: patterns[0], "a pattern's name is text, got 0"),
+        (lambda p: patterns[None], "a pattern's name is text such as 'C', got None"),
+        (lambda p: patterns[0], "a pattern's name is text such as 'C', got 0"),
         (lambda p: patterns.add(None, "0 1"), "has no blank, comma or slash, got None"),
     ],
 )

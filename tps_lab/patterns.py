@@ -292,7 +292,7 @@ class _Gallery(dict[str, ShiftPattern]):
 
     def __missing__(self, name: str) -> ShiftPattern:
         if not isinstance(name, str):  # None is no pattern "none"
-            raise InputError(f"a pattern's name is text, got {shortened(repr(name))}; expected one of {', '.join(self)}")
+            raise InputError(f"a pattern's name is text such as 'C', got {shortened(repr(name))}")
         folded = {known.casefold(): known for known in self} | _ALIASES
         key = name.casefold()
         if key in folded:

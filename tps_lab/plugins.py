@@ -28,8 +28,11 @@ def load(file: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except SystemExit as error:
-        raise InputError(f"{file} ends the program while it is read: {told(error)}") from error
+    except BaseException as error:
+        del sys.modules[spec.name]  # or every process of ours would load it, too
+        if isinstance(error, SystemExit):
+            raise InputError(f"{file} ends the program while it is read: {told(error, file)}") from error
+        raise
     return module
 
 
@@ -38,10 +41,12 @@ def loaded() -> list[Path]:
     return [Path(str(module.__file__)) for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)]
 
 
-def told(error: BaseException | None) -> str:
-    """An exception as one line, with the last line of a plugin on the way to it: "ValueError: why (mine.py, line 2)"."""
-    assert error is not None
-    own = set(map(str, loaded()))
+def told(error: BaseException, *files: Path) -> str:
+    """An exception as one line, with the line of a plugin, or of these files, that it came from.
+
+    "ValueError: why (mine.py, line 2)".
+    """
+    own = {str(file) for file in (*loaded(), *(file.absolute() for file in files))}
     lines = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in own]
     where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
     return one_line(error).rstrip(": ") + where

@@ -158,11 +158,19 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
             f"not a video model: it takes images (B, {', '.join(map(str, size))}), expected one that takes "
             f"clips {layout.batch_text}"
         )
-    raise InputError(f"the model does not take clips {layout.batch_text}: {told(tried[-1].__cause__)}")
+    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1].why}")
 
 
 class Failed(InputError):
-    """The model raised an error; the message says which."""
+    """The model raised an error.
+
+    Args:
+        why: which error, in one line.
+    """
+
+    def __init__(self, clips: Tensor, why: str) -> None:
+        super().__init__(f"the model fails on clips {tuple(clips.shape)}: {why}")
+        self.why = why
 
 
 def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
@@ -174,7 +182,7 @@ def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
         except InputError:
             raise
         except (Exception, SystemExit) as error:
-            raise Failed(f"the model fails on clips {tuple(clips.shape)}: {told(error)}") from error
+            raise Failed(clips, told(error)) from error
 
     return asked
 

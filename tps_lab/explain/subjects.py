@@ -292,7 +292,7 @@ def _from_file(file: Path, factory: str) -> Subject:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{file} could not be read: {plugins.told(error)}") from error
+        raise InputError(f"{file} could not be read: {plugins.told(error, file)}") from error
     if not callable(made):
         raise InputError(f"{file} has no function '{factory}' that makes a model")
     return Subject(f"{file.name}:{factory}", made, (), "", "", "")
