@@ -272,8 +272,10 @@ def find(text: str, frames: int | None = None) -> Subject:
     if text.startswith("timm:"):
         name = text.removeprefix("timm:").removesuffix(":max")
         if not timm.is_model(name):
-            near = difflib.get_close_matches(name[:100], timm.list_models(), 5, cutoff=0.4) or ["resnet18"]
-            raise InputError(f"unknown timm model '{shortened(name)}'; near it: {', '.join(near)}")
+            every = timm.list_models()
+            near = [known for known in every if name and known.startswith(name)]
+            near = near or difflib.get_close_matches(name, every) or ["resnet18"]
+            raise InputError(f"unknown timm model '{shortened(name)}'; expected one such as {', '.join(near[:5])}")
         return _timm(name, text.endswith(":max"))
     if "/" in head:
         raise InputError(f"no such run folder: {shortened(text, 200)}")
