@@ -15,7 +15,7 @@ import typer
 from here import here
 from safetensors.torch import load_file, save_file
 
-from tps_lab import files
+from tps_lab import files, plugins
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS, MOVED
 from tps_lab.errors import InputError
@@ -236,6 +236,19 @@ def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_plugin_that_ends_the_program_is_told_and_not_kept(tmp_path):
+    (tmp_path / "mine.py").write_text("import sys\n\nsys.exit(3)\n")
+    before = plugins.loaded()
+    done = here("--plugin", "mine.py", "list", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tps-lab: mine.py ends the program while it is read: SystemExit: 3 (mine.py, line 3)\n"
+    assert plugins.loaded() == before
+    (tmp_path / "mine.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        plugins.load(tmp_path / "mine.py")
+    assert plugins.loaded() == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

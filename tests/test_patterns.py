@@ -244,6 +244,36 @@ def test_negative_layers_are_refused():
         patterns["A"].reach(layers=-1)
 
 
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda p: p.source_frames(9.5, 2, 2), "frames must be a whole number, got 9.5"),
+        (lambda p: p.source_frames(0, 2, 2), "frames must be 1 or more, got 0"),
+        (lambda p: p.source_frames(9, 2, True), "width must be a whole number, got True"),
+        (lambda p: p.source_frames(9, 2, 2, None), "unknown border 'None'"),
+        (lambda p: p.check_fits("9"), "frames must be a whole number, got '9'"),
+        (lambda p: p.reach(float("nan")), "layers must be a whole number, got nan"),
+        (lambda p: p.reach(1.5), "layers must be a whole number, got 1.5"),
+        (lambda p: p.reach(shift_back="no"), "shift_back must be True or False, got 'no'"),
+        (lambda p: p.offsets_on(-1, 3), "height must be 1 or more, got -1"),
+        (lambda p: p.offsets_on(1.5, 3), "height must be a whole number, got 1.5"),
+        (lambda p: patterns[None], "a pattern's name is text such as 'C', got None"),
+        (lambda p: patterns[0], "a pattern's name is text such as 'C', got 0"),
+        (lambda p: patterns.add(None, "0 1"), "has no blank, comma or slash, got None"),
+    ],
+)
+def test_what_is_no_number_or_no_name_is_refused_in_one_line(ask, said):
+    with pytest.raises(InputError) as refused:
+        ask(patterns["A"])
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert patterns["A"].source_frames(np.int64(5), np.int32(2), np.int64(2)).shape == (5, 2, 2)
+    assert patterns["A"].reach(np.int64(2)) == 4
+
+
 # ---------------------------------------------------------------------- light to import
 
 

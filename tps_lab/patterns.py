@@ -176,6 +176,7 @@ class ShiftPattern:
 
     def offsets_on(self, height: int, width: int) -> np.ndarray:
         """The tile repeated over a height × width grid that it need not divide: int array (H, W)."""
+        _check_whole(height=height, width=width)
         h, w = np.arange(height)[:, None], np.arange(width)
         return np.array(self.tile)[h % self.rows, w % self.columns]
 
@@ -193,8 +194,8 @@ class ShiftPattern:
         On a circular clip of T frames no two frames are further apart than T // 2, either way
         round.
         """
-        if layers < 0:
-            raise InputError(f"layers must be 0 or more, got {layers}")
+        _check_whole(0, layers=layers)
+        check_switch(shift_back=shift_back)
         low, high = self.offsets[0], self.offsets[-1]
         return layers * (high - low if shift_back else max(abs(low), abs(high)))
 
@@ -204,18 +205,18 @@ class ShiftPattern:
         Returns:
             int array (T, H, W); -1 marks a patch filled with zeros (border "zero").
         """
+        check_border(border)
         self.check_fits(frames)
         source = np.arange(frames)[:, None, None] - self.offsets_on(height, width)
         if border == "circular":
             return source % frames
         if border == "edge":
             return source.clip(0, frames - 1)
-        if border == "zero":
-            return np.where((source >= 0) & (source < frames), source, -1)
-        raise unknown("border", str(border), BORDERS)
+        return np.where((source >= 0) & (source < frames), source, -1)
 
     def check_fits(self, frames: int) -> None:
         """Raise `InputError` if an offset is as long as a clip of `frames` frames, or longer."""
+        _check_whole(frames=frames)
         too_long = [k for k in self.offsets if abs(k) >= frames]
         if too_long:
             raise InputError(
@@ -225,6 +226,32 @@ class ShiftPattern:
 
     def __repr__(self) -> str:
         return f"ShiftPattern({self.text!r}, name={self.name!r})"
+
+
+def check_border(border: Any) -> None:
+    """Refuse what is none of `BORDERS`."""
+    if not isinstance(border, str) or border not in BORDERS:
+        raise unknown("border", str(border), BORDERS)
+
+
+def check_switch(**switches: Any) -> None:
+    """Refuse switches that are neither True nor False: "no" would count as True."""
+    for name, given in switches.items():
+        if not isinstance(given, (bool, np.bool_)):
+            raise InputError(f"{name} must be True or False, got {shortened(repr(given))}")
+
+
+def _check_whole(low: int = 1, **numbers: Any) -> None:
+    for name, given in numbers.items():
+        if not _is_whole(given):
+            raise InputError(f"{name} must be a whole number, got {shortened(repr(given))}")
+        if given < low:
+            raise InputError(f"{name} must be {low} or more, got {shortened(str(given))}")
+
+
+def _is_whole(given: Any) -> bool:
+    """A bool is an int to Python, but True is no number of anything; NumPy integers are welcome."""
+    return isinstance(given, (int, np.integer)) and not isinstance(given, bool)
 
 
 def _integer(word: str, text: str) -> int:
@@ -253,8 +280,7 @@ def _checked_tile(tile: Any) -> tuple[tuple[int, ...], ...]:
         raise InputError(f"ragged tile, its rows have {', '.join(map(str, lengths))} entries; tile: {shortened(drawn)}")
     for row in rows:
         for k in row:
-            # bool is an int to Python, but True is no offset; NumPy integers are welcome
-            if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)):
+            if not _is_whole(k):
                 raise InputError(f"{k!r} is not an integer offset; tile: {shortened(repr(rows))}")
             if abs(int(k)) > _LARGEST_OFFSET:
                 raise InputError(f"an offset is at most {_LARGEST_OFFSET:,} frames, got {shortened(str(k))}")
@@ -265,11 +291,13 @@ class _Gallery(dict[str, ShiftPattern]):
     """Named patterns by name, upper or lower case; a wrong name gets the nearest one."""
 
     def __missing__(self, name: str) -> ShiftPattern:
+        if not isinstance(name, str):  # None is no pattern "none"
+            raise InputError(f"a pattern's name is text such as 'C', got {shortened(repr(name))}")
         folded = {known.casefold(): known for known in self} | _ALIASES
-        key = str(name).casefold()
+        key = name.casefold()
         if key in folded:
             return self[folded[key]]
-        raise unknown("pattern", str(name), self)
+        raise unknown("pattern", name, self)
 
 
 gallery: _Gallery = _Gallery()
@@ -286,8 +314,9 @@ def add(name: str, tile: str | Sequence[Sequence[int]], note: str = "") -> Shift
     Raises:
         InputError: the name stands for another tile already, or is none; or the tile is wrong.
     """
-    if not re.fullmatch(r"[A-Za-z][^/,\s]*", name):
-        raise InputError(f"a pattern's name begins with a letter and has no blank, comma or slash, got {name!r}")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][^/,\s]*", name):
+        given = shortened(repr(name))
+        raise InputError(f"a pattern's name begins with a letter and has no blank, comma or slash, got {given}")
     pattern = ShiftPattern(ShiftPattern.parse(tile).tile, name, note)
     folded = {known.casefold(): known for known in gallery} | _ALIASES
     if (known := folded.get(name.casefold())) and gallery[known] != pattern:

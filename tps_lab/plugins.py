@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, one_line
 
 _PREFIX = "tps_lab_plugin_"
 
@@ -16,7 +17,7 @@ def load(file: Path) -> ModuleType:
     """Run a plugin; the classes that it defines are then found by name.
 
     Raises:
-        InputError: there is no such file. An error inside the file comes out as it is.
+        InputError: there is no such file, or it ends the program. An error inside the file comes out as it is.
     """
     if not file.is_file():
         raise InputError(f"no such plugin file: {file}")
@@ -25,13 +26,30 @@ def load(file: Path) -> ModuleType:
         raise InputError(f"{file} is not a Python file (its name must end with .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[spec.name]  # or every process of ours would load it, too
+        if isinstance(error, SystemExit):
+            raise InputError(f"{file} ends the program while it is read: {told(error, file)}") from error
+        raise
     return module
 
 
 def loaded() -> list[Path]:
     """The plugins of this process, first to last."""
     return [Path(str(module.__file__)) for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)]
+
+
+def told(error: BaseException, *files: Path) -> str:
+    """An exception as one line, with the line of a plugin, or of these files, that it came from.
+
+    "ValueError: why (mine.py, line 2)".
+    """
+    own = {str(file) for file in (*loaded(), *(file.absolute() for file in files))}
+    lines = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in own]
+    where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+    return one_line(error).rstrip(": ") + where
 
 
 def can_travel(cls: type) -> bool:

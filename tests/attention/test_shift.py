@@ -102,6 +102,28 @@ def test_the_ends_of_a_clip_by_hand():
     assert shifted == {"circular": [30, 10, 20], "zero": [0, 10, 20], "edge": [10, 10, 20]}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"border": "Circular"}, "unknown border 'Circular'; did you mean 'circular'"),
+        ({"border": "x"}, "unknown border 'x'"),
+        ({"border": None}, "unknown border 'None'"),
+        ({"border": ["zero"]}, "unknown border"),
+        ({"inverse": "no"}, "inverse must be True or False, got 'no'"),
+        ({"inverse": None}, "inverse must be True or False, got None"),
+        ({"x_BTHWC": clip(5, 7, 2, 3)}, "(B, T, H, W, C), got 4 axes: (5, 7, 2, 3)"),
+        ({"x_BTHWC": None}, "got NoneType"),
+        ({"x_BTHWC": clip(1, 5, 2, 3, 1).numpy()}, "got ndarray"),
+        ({"x_BTHWC": clip(1, 0, 2, 3, 1)}, "frames must be 1 or more, got 0"),
+    ],
+)
+def test_what_cannot_be_shifted_is_refused_in_one_line(given, said):
+    with pytest.raises(InputError) as refused:
+        shift_patches(**{"x_BTHWC": clip(1, 5, 2, 3, 1), "pattern": "A", **given})
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_pattern_none_copies():
     x = clip(2, 3, 5, 7, 2)
     y = shift_patches(x, "none")

@@ -1,6 +1,8 @@
 """Certificates of any model: no false alarm where the truth is known, and every planted fault found."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,6 +316,18 @@ def test_tokens_are_taken_as_a_set():
         (Tiny(), (3, 3, 8, 8), None, "cannot tell which axis"),
         (Tiny(), SHAPE, "CHW", "axes 'CHW' do not fit"),
         (Tiny(), (3, 0, 8, 8), None, "whole numbers"),
+        (Tiny(), None, None, "a clip's shape is whole numbers such as (3, 8, 32, 32), got None"),
+        (Tiny(), "3x8x8x8", None, "whole numbers such as (3, 8, 32, 32), got '3x8x8x8'"),
+        (Tiny(), (3, 4, 8, 10**9), None, "at most 268,435,456 numbers, one of shape (3, 4, 8, 1000000000) has 9.6e+10"),
+        (Tiny(), SHAPE, 5, "axes are a letter each, e.g. 'CTHW', got 5"),
+        (lambda x: x.flatten(1)[:, :0], SHAPE, None, "an answer for each of 2 clips, (2, …), got (2, 0)"),
+        (Tiny().to("meta"), SHAPE, None, "cannot be copied to the CPU: NotImplementedError: Cannot copy out of meta"),
+        (lambda x: x.to("meta").flatten(1), SHAPE, None, "a tensor on the meta device"),
+        (lambda x: x.sum((1, 2, 3, 4)) * float("nan"), SHAPE, None, "answers are not finite"),
+        (lambda x: x.mean((2, 3, 4)).exp().log1p().neg().log(), SHAPE, None, "answers are not finite"),
+        (lambda x: x[1:].mean((1, 2, 3, 4)), SHAPE, None, "an answer for each of 2 clips, (2, …), got (1,)"),
+        (lambda x: x.mean((2, 3, 4)) if len(x) == 2 else x[5], SHAPE, None, "on clips (1, 3, 8, 8, 8): IndexError"),
+        (lambda x: sys.exit(3), SHAPE, None, "does not take clips (B, 3, 8, 8, 8) = (B, C, T, H, W): SystemExit: 3"),
     ],
 )
 def test_what_is_no_video_model_is_refused_in_one_line(model, shape, axes, said):
@@ -321,6 +335,12 @@ def test_what_is_no_video_model_is_refused_in_one_line(model, shape, axes, said)
         tps_lab.certify(model, shape, axes=axes)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("values", [(0, float("inf")), (-1e308, 1e308), (1, 0), (0, float("nan")), (0,), 3, "ab"])
+def test_values_are_a_finite_interval(values):
+    with pytest.raises(InputError, match=r"values are a finite interval such as \(0, 1\), got "):
+        tps_lab.certify(Tiny(), SHAPE, values=values)
 
 
 def test_axes_are_guessed_where_only_one_can_be_the_colours():
@@ -365,3 +385,68 @@ def test_from_the_command_line(tmp_path):
     assert refused.returncode == 2
     assert "did you mean 'tps'" in refused.stderr
     assert "order-blind: any order" in here("certify", "joint", "--data", "direction").stdout
+
+
+ZOO = Path(tps_lab.__file__).parent / "zoo/still/spatial"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["spatial", "--axes", "TCHW"], "clips of spatial have the axes CTHW, not TCHW: leave --axes out"),
+        (["transformers:vivit", "--axes", "BCTHW"], "have the axes TCHW, not BCTHW"),
+        ([ZOO, "--axes", "TCHW"], "have the axes CTHW, not TCHW"),
+        ([ZOO, "--shape", "3x8x32x32"], "takes clips of 3x1x24x24, not 3x8x32x32"),
+        (["spatial", "--values", "0,inf"], "--values '0,inf' is not a finite interval such as 0,1"),
+        (["spatial", "--values=-1e308,1e308"], "is not a finite interval"),
+        (["runs/Nope-seed0-1234"], "no such run folder: runs/Nope-seed0-1234"),
+        (["/nope"], "no such run folder: /nope"),
+        (["timm:resnet19"], "unknown timm model 'resnet19'; expected one such as resnet1"),
+        (["timm:"], "unknown timm model ''; expected one such as resnet18\n"),
+        (["timm:vit_tiny"], "such as vit_tiny_patch16_"),
+        (["spatiall"], "did you mean 'spatial'"),
+    ],
+)
+def test_a_name_that_stands_for_no_model_of_such_clips_is_refused_in_one_line(arguments, said):
+    refused = here("certify", *map(str, arguments))
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("def model(:\n", "could not be read: SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("import absent\n", "could not be read: ModuleNotFoundError: No module named 'absent' (mine.py, line 1)"),
+        ("\n1 / 0\n", "could not be read: ZeroDivisionError: division by zero (mine.py, line 2)"),
+        ("import sys\nsys.exit(3)\n", "ends the program while it is read: SystemExit: 3 (mine.py, line 2)"),
+        ("import sys\ndef model():\n    sys.exit(3)\n", "could not be built: SystemExit: 3 (mine.py, line 3)"),
+        ("import sys\ndef model():\n    return lambda x: sys.exit(3)\n", "T, H, W): SystemExit: 3 (mine.py, line 3)"),
+        ("def model():\n    return 1, 2, 3\n", "gave 3 things, expected the model, or the model and the shape"),
+        ("def modell():\n    pass\n", "has no function 'model'"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_in_a_file_is_told_with_its_line(tmp_path, written, said):
+    file = tmp_path / "mine.py"
+    file.write_text(written)
+    refused = here("certify", f"{file}:model", "--shape", "3x8x16x16")
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("colon", ["", ":"])
+def test_a_file_wants_a_function(tmp_path, colon):
+    file = tmp_path / "mine.py"
+    file.write_text("def model():\n    pass\n")
+    assert f"name a function of the file: {file}:FACTORY\n" in here("certify", f"{file}{colon}").stderr
+
+
+def test_a_badge_takes_the_place_of_a_link(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "badge.svg").symlink_to(tmp_path / "precious")
+    assert here("certify", "spatial", "--badge", str(tmp_path / "badge.svg")).returncode == 0
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (tmp_path / "badge.svg").is_symlink()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["badge.svg", "precious"]

@@ -21,8 +21,8 @@ import numpy as np
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid, Routes
 from tps_lab.attention._look import Look
-from tps_lab.errors import unknown
-from tps_lab.patterns import BORDERS, Border, ShiftPattern, gallery
+from tps_lab.errors import InputError, unknown
+from tps_lab.patterns import BORDERS, Border, ShiftPattern, check_border, check_switch, gallery
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -130,9 +130,20 @@ def shift_patches(
 
     Returns:
         A new tensor of the same shape; differentiable, by a gather under a circular border.
+
+    Raises:
+        InputError: it is no such tensor, border or switch, or the clip is too short for the pattern.
     """
+    import torch
+
     from tps_lab.attention._modules import permute_tokens, rearrange_tokens
 
+    if not isinstance(x_BTHWC, torch.Tensor):
+        raise InputError(f"expected a tensor (B, T, H, W, C), got {type(x_BTHWC).__name__}")
+    if x_BTHWC.ndim != 5:
+        raise InputError(f"expected a tensor (B, T, H, W, C), got {x_BTHWC.ndim} axes: {tuple(x_BTHWC.shape)}")
+    check_border(border)
+    check_switch(inverse=inverse)
     b, t, h, w, c = x_BTHWC.shape
     there, back = _shift_indices((t, h, w), ShiftPattern.parse(pattern), border, x_BTHWC.device)
     index, undo = (back, there) if inverse else (there, back)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,7 +157,7 @@ def certify(
         save_picture(viz.certificate(found).figure, save)
     if badge is not None:
         with files.writing(badge):
-            badge.write_text(viz.badge(found), encoding="utf-8")
+            files.write_whole(badge, viz.badge(found))
     if json_:
         print_json(found.facts())
     else:
@@ -173,8 +174,8 @@ def _numbers(text: str | None, example: str, kind: type) -> tuple[Any, ...] | No
 
 def _interval(text: str | None) -> tuple[float, float] | None:
     found = _numbers(text, "0,1", float)
-    if found is not None and (len(found) != 2 or not found[0] < found[1]):
-        raise InputError(f"--values {text!r} is not an interval such as 0,1")
+    if found is not None and (len(found) != 2 or not found[0] < found[1] or not math.isfinite(found[1] - found[0])):
+        raise InputError(f"--values {text!r} is not a finite interval such as 0,1")
     return found
 
 

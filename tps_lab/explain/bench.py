@@ -8,6 +8,7 @@ move with their frames count as the same: a head that pools them could not tell.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tps_lab.errors import InputError, one_line
+from tps_lab.errors import InputError, shortened
+from tps_lab.plugins import told
 
 _FREQUENCIES = torch.linspace(0.5, 4, 8, dtype=torch.float64)
+_LARGEST_CLIP = 1 << 28  # numbers; 64 frames of 512² have a fifth of it
 SAFETY = 300  # a difference counts if it is this many times the floor
 
 
@@ -44,10 +47,14 @@ class Layout:
         Raises:
             InputError: axes and shape do not fit, or the axes cannot be told from the shape.
         """
-        given = tuple(shape)
+        given = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (None,)
         if any(not isinstance(n, (int, np.integer)) or n < 1 for n in given):
-            raise InputError(f"a clip's shape is whole numbers such as (3, 8, 32, 32), got {given}")
+            raise InputError(f"a clip's shape is whole numbers such as (3, 8, 32, 32), got {shortened(repr(shape))}")
+        if (numbers := math.prod(map(int, given))) > _LARGEST_CLIP:
+            raise InputError(f"a clip has at most {_LARGEST_CLIP:,} numbers, one of shape {given} has {numbers:.1e}")
         if axes is not None:
+            if not isinstance(axes, str):
+                raise InputError(f"axes are a letter each, e.g. 'CTHW', got {shortened(repr(axes))}")
             axes = axes.upper().removeprefix("B")
             if len(axes) != len(given) or len(set(axes)) != len(axes) or "T" not in axes:
                 raise InputError(
@@ -133,33 +140,76 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
     """
     if not callable(model):
         raise InputError(f"a model is called with a batch of clips, but {type(model).__name__} cannot be called")
-    module = copy.deepcopy(model).cpu().eval().requires_grad_(False) if isinstance(model, nn.Module) else None
+    _check_interval(values)
+    module = _copied(model) if isinstance(model, nn.Module) else None
     tried = []
     for dtype in (torch.float64, torch.float32):
         call = module.to(dtype) if module is not None else model
-        bench = Bench(call, module, layout, values, dtype)
+        bench = Bench(_guarded(call), module, layout, values, dtype)
         try:
             with torch.no_grad():
                 bench.answer(bench.clips(2))
             return bench
-        except InputError:
-            raise
-        except Exception as error:  # whatever the model does with a clip that it does not expect
-            tried.append(one_line(error))
+        except Failed as failed:
+            tried.append(failed)
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
-    if len(size) == 3 and _takes(call, torch.zeros(2, *size)):
+    if len(size) == 3 and _takes(call, size):
         raise InputError(
             f"not a video model: it takes images (B, {', '.join(map(str, size))}), expected one that takes "
             f"clips {layout.batch_text}"
         )
-    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1]}")
+    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1].why}")
 
 
-def _takes(call: Callable[[Tensor], Any], images: Tensor) -> bool:
+class Failed(InputError):
+    """The model raised an error.
+
+    Args:
+        why: which error, in one line.
+    """
+
+    def __init__(self, clips: Tensor, why: str) -> None:
+        super().__init__(f"the model fails on clips {tuple(clips.shape)}: {why}")
+        self.why = why
+
+
+def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """The same, with whatever the model does to clips that it does not expect as one line."""
+
+    def asked(clips: Tensor) -> Any:
+        try:
+            return call(clips)
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise Failed(clips, told(error)) from error
+
+    return asked
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    except Exception as error:  # weights on the meta device, or something in it that cannot be copied
+        raise InputError(f"the model cannot be copied to the CPU: {told(error)}") from error
+
+
+def _check_interval(values: Any) -> None:
+    if values is None:
+        return
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError, OverflowError):
+        low = high = 0
+    if not low < high or not math.isfinite(high - low):
+        raise InputError(f"values are a finite interval such as (0, 1), got {shortened(repr(values))}")
+
+
+def _takes(call: Callable[[Tensor], Any], size: Sequence[int]) -> bool:
     try:
         with torch.no_grad():
-            call(images)
-    except Exception:
+            call(torch.zeros(2, *size))
+    except (Exception, SystemExit):
         return False
     return True
 
@@ -169,6 +219,8 @@ def first_tensor(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         if not output.is_floating_point():
             raise InputError(f"expected logits, features or tokens as floats, got {output.dtype} {tuple(output.shape)}")
+        if output.is_meta:
+            raise InputError("expected answers with numbers in them, got a tensor on the meta device")
         return output
     for name in ("logits", "last_hidden_state"):
         if isinstance(getattr(output, name, None), Tensor):
@@ -182,7 +234,7 @@ def first_tensor(output: Any) -> Tensor:
 
 def as_answer(output: Tensor, clips: int) -> Tensor:
     """Logits (B, K) as they are; anything larger as moments of its values, (B, 10)."""
-    if output.ndim < 1 or len(output) != clips:
+    if output.ndim < 1 or len(output) != clips or not output.numel():
         raise InputError(f"expected an answer for each of {clips} clips, ({clips}, …), got {tuple(output.shape)}")
     return output.reshape(clips, -1) if output.ndim < 3 else moments(output.reshape(clips, -1))
 

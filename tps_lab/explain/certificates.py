@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tps_lab.data import opened
 from tps_lab.errors import InputError
-from tps_lab.explain.bench import SAFETY, Bench, Layout, coarsest, floor, randomise, ready
+from tps_lab.explain.bench import SAFETY, Bench, Failed, Layout, coarsest, floor, randomise, ready
 from tps_lab.explain.ceilings import Tried, ceiling
 from tps_lab.explain.inside import Inside, look_inside
 from tps_lab.explain.symmetry import Symmetry
@@ -232,6 +232,11 @@ def certify(
         raise InputError(f"the model takes {layout.frames} frames, but clips of '{data}' have {clips.clip_shape[1]}")
     bench = ready(model, layout, values)
     trial = _Trial(bench, [0], own=True)
+    if not trial.finite:
+        raise InputError(
+            f"the model's answers are not finite (nan or infinite) for clips {layout.batch_text} of "
+            + ("normal numbers: does it want others, such as values=(0, 1)?" if values is None else f"values {values}")
+        )
     faults, as_given = trial.faults(), ""  # whatever the weights
     if bench.module is not None:
         given_constant, given_blind = trial.constant(), trial.seems_blind()
@@ -378,7 +383,7 @@ class _Trial:
         towards = torch.randn(draw.base.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         try:
             (slope,) = torch.autograd.grad((self.bench.answer(clip) * towards).sum(), clip)
-        except RuntimeError:
+        except (RuntimeError, Failed):
             return None
         return tuple((slope.movedim(self.bench.layout.time, 0).flatten(1).abs().amax(1) > 0).tolist())
 

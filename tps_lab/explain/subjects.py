@@ -6,9 +6,9 @@ Positions that a library fixes at training size are kept as that library makes t
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from tps_lab import plugins
 from tps_lab.attention import parse
 from tps_lab.backbones import create_model
 from tps_lab.data import opened
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.explain import certificates
 from tps_lab.explain.certificates import Certificate
 from tps_lab.results import runs
@@ -262,17 +262,23 @@ def find(text: str, frames: int | None = None) -> Subject:
     Raises:
         InputError: there is no such model, file or factory.
     """
-    own = ":" not in text.partition("(")[0]
+    head = text.partition("(")[0]
+    own = ":" not in head
     if text in SUBJECTS and not (own and frames):
         return SUBJECTS[text]
-    file, colon, factory = text.rpartition(":")
-    if colon and file.endswith(".py"):
+    file, _, factory = text.rpartition(":") if ".py:" in text else (text, "", "")
+    if file.endswith(".py"):
         return _from_file(Path(file), factory)
     if text.startswith("timm:"):
         name = text.removeprefix("timm:").removesuffix(":max")
         if not timm.is_model(name):
-            raise unknown("timm model", name, timm.list_models(f"{name[:3]}*") or ["resnet18"])
+            every = timm.list_models()
+            near = [known for known in every if name and known.startswith(name)]
+            near = near or difflib.get_close_matches(name, every) or ["resnet18"]
+            raise InputError(f"unknown timm model '{shortened(name)}'; expected one such as {', '.join(near[:5])}")
         return _timm(name, text.endswith(":max"))
+    if "/" in head:
+        raise InputError(f"no such run folder: {shortened(text, 200)}")
     if own:
         return _ours(str(parse(text)), "", "", frames or 8, temporal_position=False)
     raise unknown("model", text, SUBJECTS)
@@ -281,7 +287,14 @@ def find(text: str, frames: int | None = None) -> Subject:
 def _from_file(file: Path, factory: str) -> Subject:
     if not file.is_file():
         raise InputError(f"no such file: {file}")
-    made = getattr(plugins.load(file), factory, None)
+    if not factory:
+        raise InputError(f"name a function of the file: {file}:FACTORY")
+    try:
+        made = getattr(plugins.load(file), factory, None)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file} could not be read: {plugins.told(error, file)}") from error
     if not callable(made):
         raise InputError(f"{file} has no function '{factory}' that makes a model")
     return Subject(f"{file.name}:{factory}", made, (), "", "", "")
@@ -300,17 +313,18 @@ def certify(
         shape, axes, values, data: as for `tps_lab.certify`; what the model says of itself where they are None.
     """
     if Path(text).is_dir():
-        return _of_run(Path(text), data)
+        return _of_run(Path(text), shape, axes, values, data)
     subject = find(text, opened(data).clip_shape[1] if data else None)
+    _check_axes(axes, subject.axes, text)
     torch.manual_seed(0)
     try:
         made = subject.make()
     except InputError:
         raise
-    except Exception as error:  # a file's factory can fail in any way
-        *_, last = traceback.extract_tb(error.__traceback__)
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        raise InputError(f"{text} could not be built: {type(error).__name__}: {error} ({where})") from error
+    except (Exception, SystemExit) as error:  # a file's factory can fail in any way
+        raise InputError(f"{text} could not be built: {plugins.told(error)}") from error
+    if isinstance(made, tuple) and len(made) != 2:
+        raise InputError(f"{text} gave {len(made)} things, expected the model, or the model and the shape of a clip")
     model, own = made if isinstance(made, tuple) else (made, subject.shape)
     shape, axes = shape or own, axes or subject.axes or None
     if not shape:
@@ -318,13 +332,31 @@ def certify(
     return certificates.certify(model, shape, axes=axes, values=values, data=data, name=subject.name)
 
 
-def _of_run(folder: Path, data: str | None) -> Certificate:
+def _check_axes(given: str | None, known: str, of: str) -> None:
+    """Refuse other axes than the known ones: as clips of other axes, a model that is blind would seem to see."""
+    if known and given is not None and given.upper().removeprefix("B") != known:
+        raise InputError(f"clips of {of} have the axes {known}, not {shortened(given)}: leave --axes out")
+
+
+def _of_run(
+    folder: Path,
+    shape: Sequence[int] | None,
+    axes: str | None,
+    values: tuple[float, float] | None,
+    data: str | None,
+) -> Certificate:
+    _check_axes(axes, "CTHW", str(folder))
     run = runs.open_run(folder)
     on = data or run.config.get("data")
     if not on:
         raise InputError(f"{folder}: config.yaml names no data; give --data")
     model: Any = restore(run, opened(on))
-    return certificates.certify(model, model.clip_shape, axes="CTHW", data=on, trained=True, name=str(run.row["label"]))
+    if shape is not None and tuple(shape) != tuple(model.clip_shape):
+        takes, given = ("x".join(map(str, sizes)) for sizes in (model.clip_shape, shape))
+        raise InputError(f"the model of {folder} takes clips of {takes}, not {given}: leave --shape out")
+    return certificates.certify(
+        model, model.clip_shape, axes="CTHW", values=values, data=on, trained=True, name=str(run.row["label"])
+    )
 
 
 def listed() -> list[dict[str, Any]]:
