@@ -155,7 +155,7 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
         except InputError:
             raise
         except Exception as error:  # clips that memory cannot hold, answers that nobody can calculate with
-            tried.append(told(error))
+            raise InputError(f"no answers to clips {layout.batch_text} to compare: {told(error)}") from error
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
     if len(size) == 3 and _takes(call, size):
         raise InputError(
