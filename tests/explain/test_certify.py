@@ -321,6 +321,12 @@ def test_tokens_are_taken_as_a_set():
         (Tiny(), (3, 4, 8, 10**9), None, "at most 268,435,456 numbers, one of shape (3, 4, 8, 1000000000) has 9.6e+10"),
         (Tiny(), SHAPE, 5, "axes are a letter each, e.g. 'CTHW', got 5"),
         (lambda x: x.flatten(1)[:, :0], SHAPE, None, "an answer for each of 2 clips, (2, …), got (2, 0)"),
+        (
+            lambda x: x.flatten(1).to_sparse(),
+            SHAPE,
+            None,
+            "no answers to clips (B, 3, 8, 8, 8) = (B, C, T, H, W) to compare: Runt",
+        ),
         (Tiny().to("meta"), SHAPE, None, "cannot be copied to the CPU: NotImplementedError: Cannot copy out of meta"),
         (lambda x: x.to("meta").flatten(1), SHAPE, None, "a tensor on the meta device"),
         (lambda x: x.sum((1, 2, 3, 4)) * float("nan"), SHAPE, None, "answers are not finite"),

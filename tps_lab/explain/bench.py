@@ -151,14 +151,18 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
                 bench.answer(bench.clips(2))
             return bench
         except Failed as failed:
-            tried.append(failed)
+            tried.append(failed.why)
+        except InputError:
+            raise
+        except Exception as error:  # clips that memory cannot hold, answers that nobody can calculate with
+            raise InputError(f"no answers to clips {layout.batch_text} to compare: {told(error)}") from error
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
     if len(size) == 3 and _takes(call, size):
         raise InputError(
             f"not a video model: it takes images (B, {', '.join(map(str, size))}), expected one that takes "
             f"clips {layout.batch_text}"
         )
-    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1].why}")
+    raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1]}")
 
 
 class Failed(InputError):
