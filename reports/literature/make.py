@@ -67,9 +67,11 @@ def verdict(gap: float, found: Found | None) -> str:
 
 def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     """Every pair of every table, put to finished runs: once for each setting that answers it."""
+    from tps_lab.ablate.record import proved
     from tps_lab.attention import parse
-    from tps_lab.results.groups import group_runs, with_trials
+    from tps_lab.results.groups import As, group_runs, with_trials
     from tps_lab.results.paired import compare_groups
+    from tps_lab.training.config import make
 
     def setting_of(row: dict[str, Any]) -> tuple[str, str, str]:
         return row["data"], row["backbone"], row.get("weights") or ""
@@ -80,7 +82,11 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
     runs = list(runs)
     # trials of a tuning have no test accuracy
-    tested = [run for run in runs if run.row.get("top1_pct") is not None]
+    tested = [
+        As(run, run.row | proved(make(run.config)), run.environment)
+        for run in runs
+        if run.row.get("top1_pct") is not None
+    ]
     trials = [run for run in runs if run.row.get("trial")]
     for group in group_runs(with_trials(tested, trials, lambda row: (*setting_of(row), *model_of(row), row["steps"]))):
         row = group.first

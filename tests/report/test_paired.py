@@ -281,6 +281,17 @@ def test_a_variant_that_varies_is_no_coin_because_another_succeeds_all_or_nothin
     assert verdicts == {"tps": "worse", "joint": "open"}
 
 
+def test_a_variant_that_was_proved_unable_fails_by_no_chance() -> None:
+    # among 30 comparisons five of five against none may be luck, but not against one that cannot succeed
+    made = all_or_nothing(5, {"v1": 5, "v2": 2}, 30)
+    assert not any(pair.found.settled for pair in paired(group_runs(made), "v0"))
+    for one in made:
+        if one.row["label"] == "v0":
+            one.row["proved_ceiling_pct"] = 50.0
+    settled = {pair.group.label for pair in paired(group_runs(made), "v0") if pair.found.settled}
+    assert settled == {"v1"}
+
+
 def test_what_an_axis_is_compared_with_is_said_as_people_say_it() -> None:
     along = Comparisons([], "the same with a circular border", "", True)
     assert (along.plain, along.noun) == ("with a circular border", "the same with a circular border")

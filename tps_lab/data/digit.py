@@ -22,6 +22,7 @@ from tps_lab.data.opposites import PAIRS, OppositeClips, Opposites
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -32,7 +33,10 @@ class Digit(Opposites):
     """
 
     name, title = "digit", "Which digit moves"
-    clips_per_scene = 1
+
+    @property
+    def clips_per_scene(self) -> int:
+        return 1
 
     def check(self) -> None:
         """Clips come one by one."""
@@ -57,5 +61,5 @@ class DigitClips(OppositeClips):
         clips, _ = super().batch(split, 2 * index + index // len(PAIRS) % 2, device)
         return clips, self.kinds[self.scenes[split]["digit"][index]].to(device)
 
-    def pictures_shown(self, split: Split = "test") -> None:
+    def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
         return None

@@ -134,7 +134,7 @@ def _by_counts(pairs: list[Pair], of: int | None) -> list[Pair]:
     studies had a false verdict without this. Barnard's exact test, corrected as the rest (Holm).
 
     A group whose seeds lie on both sides of the gap without two heaps of their own is none of these: its spread is in
-    its interval.
+    its interval. Nor is one that was proved unable to pass the gap, before training: that it fails is no chance.
     """
     split = next((both for pair in pairs for group in (pair.group, pair.against) if (both := heaps(group))), None)
     if split is None:
@@ -148,7 +148,9 @@ def _by_counts(pairs: list[Pair], of: int | None) -> list[Pair]:
         tops = [group.values("top1_pct") for group in sides]
         above = [sum(top1 > between for top1 in some) for some in tops]
         spread = any(0 < n < len(some) and not heaps(one) for one, some, n in zip(sides, tops, above, strict=True))
-        if pair.found and not spread and above[0] * len(tops[1]) != above[1] * len(tops[0]):
+        proved = [one.one("proved_ceiling_pct") for one in sides]
+        unable = any(ceiling is not None and ceiling < between for ceiling in proved)
+        if pair.found and not spread and not unable and above[0] * len(tops[1]) != above[1] * len(tops[0]):
             table = [above, [len(some) - n for some, n in zip(tops, above, strict=True)]]
             p_values[i] = float(barnard_exact(table).pvalue)
             differ.append(i)
