@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +217,30 @@ def test_another_classifier_is_saved_as_it_is_then(tmp_path: Path) -> None:
     model.reset_classifier(9)
     by_chance(model).save_pretrained(tmp_path)
     assert torch.equal(logits(tps_lab.VideoModel.from_pretrained(tmp_path)), logits(model))
+
+
+_ASK = """
+import logging, time
+from huggingface_hub.utils import _http
+from tps_lab import InputError, create_model
+from tps_lab.backbones._video_model import VideoModel
+before = _http.http_backoff, logging.getLogger(_http.__name__).level
+slept = []
+time.sleep = slept.append
+for ask in (lambda: create_model("vit_tiny_patch16_224", pretrained=True), lambda: VideoModel.from_pretrained("a/b")):
+    try:
+        ask()
+    except InputError as error:
+        print(error)
+assert before == (_http.http_backoff, logging.getLogger(_http.__name__).level)
+assert sum(slept) < 5, slept
+"""
+
+
+def test_without_a_network_it_is_one_line_within_seconds(tmp_path: Path) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", _ASK], env=os.environ | nowhere, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    timms, ours = done.stdout.splitlines()
+    assert timms.startswith("cannot get timm's weights of 'vit_tiny_patch16_224' (no network, and not in timm's cache)")
+    assert ours.startswith("no folder a/b, and the Hub has no such model")

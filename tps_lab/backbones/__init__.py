@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,8 @@ def create_model(
     try:
         _options.check_buildable(lambda: timm.create_model(timm_name, **arguments), options | {"size": size})
         if isinstance(pretrained, bool):
-            image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
+            with _weights.asking_briefly() if pretrained else nullcontext():
+                image_model = timm.create_model(timm_name, pretrained=pretrained, **arguments)
         else:
             image_model = _weights.image_model(timm_name, Path(pretrained), arguments)
     except InputError:

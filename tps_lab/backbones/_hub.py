@@ -154,11 +154,12 @@ logits = model(clip)  # (B, {size}) → (B, {config["num_classes"]})
             config_file, weights_file = folder / _CONFIG, folder / _WEIGHTS
         else:
             try:
-                config_file, weights_file = (
-                    Path(hf_hub_download(name, file, force_download=force_download, token=token, cache_dir=cache_dir,
-                                         local_files_only=local_files_only, revision=revision))
-                    for file in (_CONFIG, _WEIGHTS)
-                )  # fmt: skip
+                with _weights.asking_briefly():
+                    config_file, weights_file = (
+                        Path(hf_hub_download(name, file, force_download=force_download, token=token,
+                                             cache_dir=cache_dir, local_files_only=local_files_only, revision=revision))
+                        for file in (_CONFIG, _WEIGHTS)
+                    )  # fmt: skip
             except Exception as error:  # no such name, no network, no right to it: the Hub's errors are many
                 raise InputError(
                     f"no folder {shortened(name)}, and the Hub has no such model: {one_line(error)}"

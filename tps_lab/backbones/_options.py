@@ -127,7 +127,7 @@ def check_kinds(options: Mapping[str, Any], family: type) -> None:
     """
     known = timm_options(family)
     for name, value in options.items():
-        default = known[name].default if name in known else None
+        default: Any = known[name].default if name in known else None
         row = isinstance(default, tuple)
         kind: Any = type(default[0] if row else default)
         parts = [part for part in _parts_of(value) if part is not None]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +85,23 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], what: str, may_lack: C
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise InputError(f"{what} do not fit this model: {'; '.join(wrong[:_NAMED])}{more}")
     model.load_state_dict(weights, strict=False)
+
+
+@contextmanager
+def asking_briefly() -> Iterator[None]:
+    """The hub asked once more where there is no answer, and in silence; by itself it asks six times in 23 seconds, for
+    each of two files, and warns each time."""
+    from huggingface_hub.utils import _http
+
+    log = logging.getLogger(_http.__name__)
+    level, ask = log.level, _http.http_backoff
+    try:
+        log.setLevel(logging.ERROR)
+        _http.http_backoff = partial(ask, max_retries=1)
+        yield
+    finally:
+        log.setLevel(level)
+        _http.http_backoff = ask
 
 
 def image_model(timm_name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:

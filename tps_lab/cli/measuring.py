@@ -113,7 +113,7 @@ def cost(
         from tps_lab.backbones import _options, create_model
 
         _options.refuse_ours(options, variant, _SAID)
-        shape = {"frames": frames, "tubelet": tubelet, "size": size, "num_classes": classes}
+        shape: dict[str, Any] = {"frames": frames, "tubelet": tubelet, "size": size, "num_classes": classes}
         return lambda: create_model(name, variant, **shape, **options)
 
     count_ = views_of(views)
