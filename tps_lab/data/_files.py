@@ -97,6 +97,16 @@ def not_looked_into(errors: Sequence[OSError], root: Path) -> list[str]:
     return [f"could not look into {counted(len(each), 'folder')}: {'; '.join(each)}"] if each else []
 
 
+def few(items: Sequence[str], most: int, hint: str = "") -> str:
+    """The first of several things, and how many more there are.
+
+    >>> few(["a.mp4", "b.mp4", "c.mp4"], 2)
+    'a.mp4; b.mp4; and 1 more'
+    """
+    more = len(items) - most
+    return "; ".join(items[:most]) + (f"; and {more:,} more{hint}" if more > 0 else "")
+
+
 def counted(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from tps_lab.data import sampling, transforms
 from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._files import open_folder, printable
+from tps_lab.data._files import few, open_folder, printable
 from tps_lab.data._frames import DECODERS, read
 from tps_lab.data._listing import Entry, Listing, usable_names
 from tps_lab.data._seek import check_torchcodec
@@ -227,8 +227,7 @@ class LabelledClips(Clips):
             return self._said
         with self._lock:
             named = sorted(f"{printable(name)} ({why})" for name, why in self.broken.items())
-        more = f"; and {len(named) - 20} more" if len(named) > 20 else ""
-        return (*self._said, f"{len(named)} files could not be read: {'; '.join(named[:20])}{more}")
+        return (*self._said, f"{len(named)} files could not be read: {few(named, 20)}")
 
     def size(self, split: Split) -> int:
         return len(self.entries[split])

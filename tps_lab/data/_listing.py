@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab.data._files import VIDEOS, is_data, not_looked_into, printable, walk
+from tps_lab.data._files import VIDEOS, few, is_data, not_looked_into, printable, walk
 from tps_lab.errors import InputError, shortened
 from tps_lab.specs import whole
 
@@ -91,7 +91,7 @@ class Listing:
             if count > 1 and len(labels.get((name, start, stop), ())) < 2
         ]
         return [
-            f"{what}: {'; '.join(each[:10])}{f'; and {len(each) - 10:,} more' if len(each) > 10 else ''}"
+            f"{what}: {few(each, 10)}"
             for what, each in (("listed with several labels", several), ("listed and counted more than once", again))
             if each
         ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tps_lab.data import data_sets
-from tps_lab.data._files import open_folder, printable
+from tps_lab.data._files import few, open_folder, printable
 from tps_lab.data._frames import pictures_in, read_pictures
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Entry, Listing
@@ -278,5 +278,5 @@ def text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, *facts["notes"]])
 
 
-def _few(items: list[str], most: int = 10) -> str:
-    return "; ".join(items[:most]) + (f"; and {len(items) - most:,} more (all: --json)" if len(items) > most else "")
+def _few(items: list[str]) -> str:
+    return few(items, 10, hint=" (all: --json)")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._files import VIDEOS, counted, find_videos, not_looked_into, open_folder, printable
+from tps_lab.data._files import VIDEOS, counted, few, find_videos, not_looked_into, open_folder, printable
 from tps_lab.data._sample_clips import COLLECTIONS, sample_clips
 from tps_lab.data._seek import read_chosen
 from tps_lab.data._tasks import TASKS, check
@@ -313,7 +313,7 @@ def _load(options: VideoFolder) -> tuple[dict[str, range], Tensor, list[str]]:
     reasons = [f"{printable(name)} ({skipped[name]})" for name in files if name in skipped]
     if not videos:
         found = counted(len(files), "video")
-        raise InputError(f"no usable video in '{printable(options.path)}': found {found}, {_few(reasons)}")
+        raise InputError(f"no usable video in '{printable(options.path)}': found {found}, {few(reasons, 3)}")
     notes = []
     if reasons:
         notes.append(f"skipped {len(reasons)} of {counted(len(files), 'video')}: {'; '.join(reasons)}")
@@ -358,7 +358,3 @@ def _check_memory(options: VideoFolder, frames: int) -> None:
             f"size={options.size}, and at most {_MOST_BYTES / 1e9:.1f} GB are kept in memory; "
             "give a smaller size or a folder with less"
         )
-
-
-def _few(items: list[str]) -> str:
-    return "; ".join(items[:3]) + (f"; and {len(items) - 3} more" if len(items) > 3 else "")

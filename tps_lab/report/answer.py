@@ -15,7 +15,7 @@ from itertools import combinations
 
 from tps_lab.report import comparisons, equal
 from tps_lab.report.comparisons import Comparisons, Ranking
-from tps_lab.results.groups import SLACK_PCT, Group
+from tps_lab.results.groups import SLACK_PCT, Group, wilson
 from tps_lab.results.orders import SameOrder
 from tps_lab.results.paired import Pair, heaps
 from tps_lab.results.statistics import FEWEST_SEEDS
@@ -351,13 +351,11 @@ def all_or_nothing(group: Group) -> str:
         return ""
     low, high = both
     tops = [*low, *high]
-    from scipy.stats import binomtest
-
-    share = binomtest(len(high), len(tops)).proportion_ci(method="wilson")
+    share = wilson(100 * len(high) / len(tops), len(tops))
     others = f"{low[-1]:.0f} % or less" if low[-1] > low[0] else f"{low[0]:.0f} %"
     return (
         f"{group.label}, {len(high)} of {len(tops)} seeds reach {high[0]:.0f} % or more, the others {others} "
-        f"(share of seeds: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
+        f"(share of seeds: {share.low:.0f} to {share.high:.0f} %)"
     )
 
 

@@ -221,7 +221,6 @@ def effects(groups: Sequence[Group]) -> list[Effect]:
     import pandas as pd
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
-    from statsmodels.stats.multitest import multipletests
 
     table = pd.DataFrame({f"x{i}": [level_text(values.get(axis)) for values in varied] for i, axis in enumerate(axes)})
     table["seed"] = [str(run.row.get("seed")) for run in runs]
@@ -231,7 +230,7 @@ def effects(groups: Sequence[Group]) -> list[Effect]:
     block = ["C(seed)"] if table["seed"].nunique() > 1 else []
     fitted = anova_lm(ols("y ~ " + " + ".join([*singles, *twos, *block]), table).fit(), typ=2)
     lines = [*singles, *twos]
-    corrected = multipletests(fitted.loc[lines, "PR(>F)"].fillna(1.0), method="holm")[1]
+    corrected = holm(fitted.loc[lines, "PR(>F)"].fillna(1.0).tolist())[1]
     total = float(fitted["sum_sq"].sum()) or 1.0
 
     def named(line: str) -> str:

@@ -22,6 +22,7 @@ from tps_lab.errors import InputError
 from tps_lab.measure.fake import fake_mode, weightless
 from tps_lab.measure.predicted_memory import predict
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
+from tps_lab.measure.timing import wall_ms
 from tps_lab.training.config import RunConfig
 from tps_lab.training.model import build
 
@@ -207,13 +208,10 @@ def _try(config: RunConfig, clips: Any, model: Any, count: int, turns: int) -> _
 @cache
 def _macs_per_second() -> float:
     """Multiply-adds a second in a matrix product on this device; a model reaches perhaps half of it."""
-    a = torch.randn(1024, 1024, device=measure.best_device())
-    best = float("inf")
-    for _ in range(4):
-        started = time.perf_counter()
-        _ = (a @ a).sum().item()
-        best = min(best, time.perf_counter() - started)
-    return 0.5 * 1024**3 / best
+    device = measure.best_device()
+    a = torch.randn(1024, 1024, device=device)
+    best = min(wall_ms(lambda: a @ a, device) for _ in range(4))
+    return 0.5 * 1024**3 / (1e-3 * best)
 
 
 def device_bytes() -> int:

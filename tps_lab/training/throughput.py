@@ -11,6 +11,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ import torch
 from tps_lab import measure
 from tps_lab.children import cores
 from tps_lab.errors import InputError
-from tps_lab.measure.step import prepared, synchronise
+from tps_lab.measure.step import prepared
+from tps_lab.measure.timing import wall_ms
 from tps_lab.training.config import RunConfig
 from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.forecast import step_of
@@ -147,14 +149,9 @@ def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < 2 or (time.perf_counter() - started < seconds and len(times) < 200):
-        before = time.perf_counter()
-        train()
-        synchronise(device)
-        times.append(time.perf_counter() - before)
+        times.append(wall_ms(train, device))
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    fastest = sorted(times[1:])
-    median = fastest[len(fastest) // 2]
-    return part / median, f"training on random clips, {part} at a time, {where}"
+    return 1e3 * part / median(times[1:]), f"training on random clips, {part} at a time, {where}"
 
 
 def _reading(config: RunConfig, clips: Any, workers: int, seconds: float) -> float:
