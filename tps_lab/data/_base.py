@@ -245,7 +245,7 @@ class ReversedClips(Clips):
 
     clips_per_scene = 2
     reach = 1
-    ceiling = 0.5
+    ceiling: float | None = 0.5
     ceiling_reason = REVERSED
     options: Any
     scenes: dict[Split, dict[str, Tensor]]
@@ -275,5 +275,5 @@ class ReversedClips(Clips):
         clips = (clips - self.mean) / self.spread
         return clips[:, None].expand(-1, 3, -1, -1, -1), 2 * scene[self.label] + backwards
 
-    def pictures_shown(self, split: Split = "test") -> np.ndarray:
+    def pictures_shown(self, split: Split = "test") -> np.ndarray | None:
         return both_ways(self.size(split) // 2, self.options.frames)
