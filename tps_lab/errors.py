@@ -29,13 +29,13 @@ def unknown(kind: str, given: str, valid: Iterable[str], more: str = "") -> Inpu
     )
 
 
-def nearest(given: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
+def nearest(given: str, names: Iterable[str]) -> str | None:
     """The name that was most likely meant, if one is near enough; swapped letters count as nearest.
 
     >>> nearest("tsp", ["tsm", "tps"])
     'tps'
     """
-    found = difflib.get_close_matches(given, list(names), n=5, cutoff=cutoff)
+    found = difflib.get_close_matches(given, list(names), n=5, cutoff=0.5)
     return next((name for name in found if sorted(name) == sorted(given)), found[0] if found else None)
 
 

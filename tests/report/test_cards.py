@@ -72,8 +72,10 @@ def test_a_page_gives_way_to_one_with_as_many_cells_and_variants() -> None:
 
 
 def test_the_overview_is_one_file_with_a_card_for_each(tmp_path: Path) -> None:
-    card = Card("<b>Depth?", answers={"": "<b>Depth helps."}, sure="1 of 2 comparisons settled", done=10)
-    lines = [OverviewLine("depth", "<b>Depth?", "Why?", card), OverviewLine("hard", "How hard?", "How?", None, 4)]
+    answers = {"": "<b>Depth helps."}
+    card = Card("<b>Depth?", answers=answers, sure="1 of 2 comparisons settled", done=10, folder=tmp_path)
+    not_run = OverviewLine("hard", "How hard?", "How?", Card("How hard?", missing=4))
+    lines = [OverviewLine("depth", "<b>Depth?", "Why?", card), not_run]
     content = {"overview": Overview(tmp_path, "small", lines), "command": ""}
     page = render("overview.html.j2", content)
     assert page.count("<li>") == 2

@@ -223,7 +223,7 @@ def test_what_a_newer_version_adds_is_let_through(tmp_path: Path, harmless: Dama
 
 
 def test_a_row_of_a_run_that_failed_early_knows_little(tmp_path: Path) -> None:
-    runs.finish_abandoned(tmp_path / "x", {"status": "failed", "reason": "killed", "seed": 3})
+    runs.write_row(tmp_path / "x", {"status": "failed", "reason": "killed", "seed": 3})
     assert [run.row["reason"] for run in runs.find(tmp_path)] == ["killed"]
 
 
@@ -240,7 +240,7 @@ def test_a_run_whose_figures_are_no_numbers_can_be_read_again(tmp_path: Path) ->
     failed = runs.open_run(run_folder(tmp_path, seed=1, top1_pct=nan)).row
     assert failed["status"] == "failed"
     assert failed["reason"] == "the run is done, but top1_pct is missing; top1_pct is nan"
-    abandoned = runs.finish_abandoned(tmp_path / "x", {"status": "failed", "reason": "killed", "macs": -1}).row
+    abandoned = runs.write_row(tmp_path / "x", {"status": "failed", "reason": "killed", "macs": -1}).row
     assert (abandoned["reason"], abandoned["macs"]) == ("killed", None)
     said, labels = np.zeros(N, int), np.zeros(N, int)
     runs.write_predictions(path, said, labels, np.full((N, 4), np.nan))

@@ -177,7 +177,7 @@ def _settle(state: State, how: Ended, out: Path, grid: RunGrid) -> None:
     state.reason = how.reason or "it left no row"
     state.row = _failed_row(state.cell, state.reason, more(state.cell, grid))
     with suppress(OSError):  # on a full disk the reason is at least shown
-        runs.finish_abandoned(folder, state.row)
+        runs.write_row(folder, state.row)
 
 
 def _look_elsewhere(state: State, out: Path) -> None:

@@ -43,9 +43,9 @@ def count(help: str, low: int = 1, high: int = 10_000) -> Any:
     return _number(help, low, high, "N")
 
 
-def amount(help: str, low: float = 0, high: float = 1e6) -> Any:
-    """An option that is a number in a range, or several; nan is in none."""
-    return _number(help, low, high, "X")
+def amount(help: str) -> Any:
+    """An option that is a number from 0 to a million, or several; nan is in none."""
+    return _number(help, 0, 1e6, "X")
 
 
 def _number(help: str, low: float, high: float, metavar: str) -> Any:

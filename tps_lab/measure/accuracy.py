@@ -33,6 +33,11 @@ class Accuracy:
     clips: int
     loss: float
 
+    def row(self) -> dict[str, Any]:
+        """The figures as columns of a row, of the test split."""
+        figures = dataclasses.asdict(self)
+        return {"test_clips": figures.pop("clips"), "test_loss": figures.pop("loss"), **figures}
+
 
 def evaluate(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> Accuracy:
     """Run the model over a whole split, in eval mode, on the model's device."""
@@ -102,15 +107,12 @@ class MultiView:
     def row(self) -> dict[str, Any]:
         """The figures as columns of a row."""
         n = self.clips * self.crops
-        figures = dataclasses.asdict(self.accuracy)
         return {
             "views": self.views,
             "per_view_top1_pct": list(self.per_view_top1_pct),
             "macs_per_view": self.macs_per_view,
             "macs_total": None if self.macs_per_view is None else n * self.macs_per_view,
-            "test_clips": figures.pop("clips"),
-            "test_loss": figures.pop("loss"),
-            **figures,
+            **self.accuracy.row(),
         }
 
 

@@ -30,6 +30,7 @@ from tps_lab.results import runs
 _FEWEST = 5  # rounds that count, whatever the time
 _LONGEST_WARM_UP = 60  # rounds
 _WINDOW = 5  # calls whose median is compared with that of as many before
+_TOLERANCE = 0.05  # of the median, by which the two may differ
 
 
 @dataclass(frozen=True)
@@ -255,12 +256,11 @@ def paired_ratio(calls: Sequence[float], base: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(ratios), low, high, n)
 
 
-def is_steady(calls: Sequence[float], tolerance: float = 0.05) -> bool:
+def is_steady(calls: Sequence[float]) -> bool:
     """Whether calls have stopped getting faster or slower.
 
-    The median of the last five and that of the five before differ by at most `tolerance` of the
-    former, or by at most half the interquartile range of the ten: where single calls scatter, medians
-    of five differ by chance.
+    The median of the last five and that of the five before differ by at most 5 % of the former, or by at most
+    half the interquartile range of the ten: where single calls scatter, medians of five differ by chance.
 
     >>> is_steady([9, 5, 3, 2, 1.5, 1.2, 1.1, 1, 1, 1])
     False
@@ -272,7 +272,7 @@ def is_steady(calls: Sequence[float], tolerance: float = 0.05) -> bool:
     before, last = calls[-2 * _WINDOW : -_WINDOW], calls[-_WINDOW:]
     low, _, high = statistics.quantiles([*before, *last], n=4)
     now = statistics.median(last)
-    return abs(statistics.median(before) - now) <= max(tolerance * now, (high - low) / 2)
+    return abs(statistics.median(before) - now) <= max(_TOLERANCE * now, (high - low) / 2)
 
 
 def why_not(error: BaseException) -> str:

@@ -187,17 +187,20 @@ class OverviewLine:
     """A grid in the overview.
 
     Args:
-        card: what its page says in short; None if it has none.
-        cells: how many it has.
+        card: what its page says in short; of one without a page, how many cells are missing.
         kept: why its page stayed as it was; empty if it was written.
     """
 
     name: str
     title: str
     question: str
-    card: Card | None
-    cells: int = 0
+    card: Card
     kept: str = ""
+
+    @property
+    def was_run(self) -> bool:
+        """Whether it has a page."""
+        return self.card.folder != Path()
 
     @property
     def href(self) -> str:
@@ -206,10 +209,9 @@ class OverviewLine:
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
-        card = self.card or Card(self.title, missing=self.cells)
         shown = ("answers", "proofs", "done", "failed", "missing", "sure", "basis")
         return {"name": self.name, "title": self.title, "question": self.question, "kept": self.kept} | {
-            key: getattr(card, key) for key in shown
+            key: getattr(self.card, key) for key in shown
         }
 
 
@@ -233,7 +235,7 @@ class Overview:
     @property
     def untuned(self) -> bool:
         """Whether some page gave all variants one learning rate."""
-        return any(line.card and not line.card.tuned for line in self.lines)
+        return any(line.was_run and not line.card.tuned for line in self.lines)
 
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
@@ -244,8 +246,8 @@ class Overview:
         """For a terminal."""
         said = [f"{line.name}: {line.kept}" for line in self.lines if line.kept]
         for line in self.lines:
-            answers = " ".join(line.card.answers.values()) if line.card else ""
-            said.append(f"{line.name} ({line.card.count if line.card else 'not run'}): {answers or 'no answer'}")
+            answers = " ".join(line.card.answers.values())
+            said.append(f"{line.name} ({line.card.count if line.was_run else 'not run'}): {answers or 'no answer'}")
         return "\n".join([*said, str(self.out / "index.html")])
 
 
@@ -295,10 +297,11 @@ def build_all(
             except Fewer as error:
                 why = f"{error}; it stays (--fewer replaces it)"
         cells = len(grid.runs if grid else now.runs or now.expected().runs)
-        lines.append(OverviewLine(now.name, now.file.title, now.file.question, cards.read(folder), cells, why))
+        card = cards.read(folder) or Card(now.file.title, missing=cells)
+        lines.append(OverviewLine(now.name, now.file.title, now.file.question, card, why))
     # what was tuned first, what was not run last
     overview = Overview(
-        files.folder(out), scale, sorted(lines, key=lambda line: 2 if line.card is None else int(not line.card.tuned))
+        files.folder(out), scale, sorted(lines, key=lambda line: int(not line.card.tuned) if line.was_run else 2)
     )
     for template, file in (("overview.md.j2", "README.md"), ("overview.html.j2", "index.html")):
         files.write_whole(out / file, render(template, {"overview": overview, "command": command}))

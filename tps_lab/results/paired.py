@@ -60,11 +60,11 @@ def names_of(group: Group) -> tuple[str, ...]:
     return (group.label, *(str(group.first[key]) for key in keys if group.first.get(key)))
 
 
-def paper_number(group: Group, paper: Mapping[str, Mapping[str, float]], key: str = "top1_pct") -> str:
-    """The paper's figure for a group; empty if it gives none."""
+def paper_number(group: Group, paper: Mapping[str, Mapping[str, float]]) -> str:
+    """The paper's top-1 for a group; empty if it gives none."""
     for name in names_of(group):
-        if name in paper and key in paper[name]:
-            return f"{paper[name][key]:.1f}"
+        if name in paper and "top1_pct" in paper[name]:
+            return f"{paper[name]['top1_pct']:.1f}"
     return ""
 
 

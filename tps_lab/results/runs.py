@@ -420,14 +420,16 @@ class RunWriter:
         self._metrics.flush()
 
     def finish(self, row: dict[str, Any]) -> Run:
-        """Write the row, last of all; a figure that could not be read again is null, and `missing` says why."""
+        """Write the row, last of all."""
         self._metrics.close()
-        files.write_whole(self.folder / "row.json", json.dumps(schema.readable(row), indent=2))
-        return Run(self.folder)
+        return write_row(self.folder, row)
 
 
-def finish_abandoned(folder: Path, row: dict[str, Any]) -> Run:
-    """Write the row of a run whose own process no longer can; what it logged stays."""
+def write_row(folder: Path, row: dict[str, Any]) -> Run:
+    """End a run, also one whose own process no longer can; what it logged stays.
+
+    A figure that could not be read again is null, and `missing` says why.
+    """
     files.write_whole(files.folder(folder) / "row.json", json.dumps(schema.readable(row), indent=2))
     return Run(folder)
 

@@ -6,7 +6,6 @@ several processes are Accelerate's; what is random follows from the seed.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,10 +150,10 @@ def _tested(loop: Loop) -> dict[str, Any]:
     model, clips, folder = loop.result, loop.clips, loop.writer.folder
     found = _validated(loop)
     logits, labels = loop.team.predict(model, clips, "test")
-    test = dataclasses.asdict(accuracy(logits, labels, clips))
+    test = accuracy(logits, labels, clips).row()
     if loop.team.is_first:
         scores = logits.softmax(1).numpy()
         runs.write_predictions(folder, logits.argmax(1).numpy(), labels.numpy(), scores, clips.names("test"))
         with files.whole(folder / "model.safetensors") as half:
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, half)
-    return found | {"test_clips": test.pop("clips"), "test_loss": test.pop("loss")} | test
+    return found | test

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 _ANGLES = [0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240]  # degrees, the nicest first
 _STEPS = (0, 9, 20, 34, 50, 70)  # points between marker and label
+_SIZE, _MARKER_SIZE = 8.5, 8.0  # points
 
 
 def wrap(text: str, width: int = 24) -> str:
@@ -36,8 +37,6 @@ def place_labels(
     texts: Sequence[str],
     lines: Sequence[Sequence[tuple[float, float]]] = (),
     avoid: Sequence[Text] = (),
-    size: float = 8.5,
-    marker_size: float = 8.0,
 ) -> list[Annotation]:
     """Write `texts` near `points`, off each other, off all markers, off `lines` (data units) and off the
     texts to `avoid`.
@@ -53,7 +52,7 @@ def place_labels(
     if figure is None or not points:
         return []
     notes = [
-        ax.annotate(wrap(text), point, xytext=(0, 0), textcoords="offset points", fontsize=size, linespacing=1.1)
+        ax.annotate(wrap(text), point, xytext=(0, 0), textcoords="offset points", fontsize=_SIZE, linespacing=1.1)
         for text, point in zip(texts, points, strict=True)
     ]
     for note in notes:
@@ -64,7 +63,7 @@ def place_labels(
     sizes = [(box.width + 2 * dot, box.height + 1 * dot) for box in extents]
     places = ax.transData.transform(np.asarray(points, float))
     frame = _boxes([ax.get_window_extent().extents])
-    radius = marker_size / 2 * dot
+    radius = _MARKER_SIZE / 2 * dot
     markers = [_around(x, y, 2 * radius, 2 * radius) for x, y in places]
     taken = _boxes([*markers, *(text.get_window_extent().extents for text in avoid)])
     paths = [ax.transData.transform(np.asarray(line, float)) for line in lines]

@@ -312,11 +312,12 @@ def _pixels(clip: Any) -> np.ndarray:
     return np.broadcast_to(values.clip(0, 1), (*values.shape[:3], 3))
 
 
-def _shown_frames(frames: int, frame: int, patterns: Sequence[ShiftPattern], most: int = 9) -> list[int]:
+def _shown_frames(frames: int, frame: int, patterns: Sequence[ShiftPattern]) -> list[int]:
     """The frames around the mixed one that the patterns take from, or evenly spaced ones of them; without, of all."""
     wanted = sorted({frame, *((frame - k) % frames for pattern in patterns for k in pattern.offsets)})
+    most = 9 if patterns else 5
     if not patterns:
-        wanted, most = list(range(frames)), 5
+        wanted = list(range(frames))
     elif len(wanted) < min(frames, 5):
         first = max(min(frame - 2, frames - 5), 0)
         wanted = sorted({*wanted, *range(first, min(first + 5, frames))})
