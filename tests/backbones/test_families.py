@@ -257,6 +257,8 @@ def test_bad_clips_are_refused_with_both_shapes(family):
             model(wrong)
         assert f"(B, {c}, {t}, {h}, {w})" in str(error.value)
         assert str(tuple(wrong.shape)) in str(error.value)
+    with pytest.raises(InputError, match="got NoneType"):
+        model(None)
 
 
 @every_family

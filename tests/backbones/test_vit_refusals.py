@@ -1,5 +1,6 @@
 """Clips, parts and image models that do not fit: refused, by name."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -18,6 +19,8 @@ from tps_lab.backbones import PAPER, SMALL, backbones
         (torch.zeros(2, 5, 3, *SIZE), "got (2, 5, 3, 10, 15)"),
         (torch.zeros(3, 5, *SIZE), "got (3, 5, 10, 15)"),
         (torch.zeros(2, 3, 5, *SIZE, dtype=torch.uint8), "torch.uint8"),
+        (None, "expected a clip batch of shape (B, C, T, H, W), got NoneType"),
+        (np.zeros((2, 3, 5, *SIZE)), "got ndarray"),
     ],
 )
 def test_a_clip_that_does_not_fit_is_refused_and_shown(clip, shown):

@@ -49,7 +49,8 @@ class VideoModel(nn.Module, HubModel):
         raise NotImplementedError
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        if clip_BCTHW.ndim == 5 and not clip_BCTHW.shape[0]:  # no clips, as timm's models take no images
+        # no clips, as timm's models take no images; what is no tensor is refused further down
+        if isinstance(clip_BCTHW, Tensor) and clip_BCTHW.ndim == 5 and not clip_BCTHW.shape[0]:
             return self.forward(clip_BCTHW.new_zeros(1, *clip_BCTHW.shape[1:]))[:0]
         return self.forward_head(self.forward_features(clip_BCTHW))
 
@@ -158,6 +159,8 @@ def check_is_on(variant: Variant, depth: int) -> None:
 
 def check_clip(clip: Tensor, expected: tuple[int, int, int, int], weight: Tensor | None = None) -> None:
     """Refuse a clip that is not (B, channels, T, H, W) as expected, or not of the weights' type."""
+    if not isinstance(clip, Tensor):
+        raise InputError(f"expected a clip batch of shape (B, C, T, H, W), got {type(clip).__name__}")
     if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
         want = ", ".join(map(str, expected))
         raise InputError(f"expected a clip batch of shape (B, {want}) = (B, C, T, H, W), got {tuple(clip.shape)}")
