@@ -181,6 +181,7 @@ def test_shipped_grids_pass_a_dry_run(file, tmp_path, monkeypatch):
     # what takes seconds a model; the planning around it is the same
     monkeypatch.setattr(forecast, "_try", lambda *a, **k: forecast._Tried(0.0, 0.01))
     monkeypatch.setattr(forecast, "_peak_memory", lambda *a: 1 << 20)
+    monkeypatch.setattr(forecast, "_macs_per_second", lambda: 2e10)  # not this machine's, which may be busy
     grid = load(file)
     assert len({cell.seed for cell in grid.expected().runs}) >= 5
     plan = costs.plan(grid, grid.cells, tmp_path, {})
