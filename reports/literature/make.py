@@ -12,8 +12,9 @@ import hashlib
 import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -65,13 +66,15 @@ def verdict(gap: float, found: Found | None) -> str:
     return AGREE if found["difference"] > 0 else DISAGREE
 
 
-def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
-    """Every pair of every table, put to finished runs: once for each setting that answers it."""
-    from tps_lab.ablate.record import proved
+def asked(runs: Iterable[Any], proofs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> list[dict[str, Any]]:
+    """Every pair of every table, put to finished runs: once for each setting that answers it.
+
+    Args:
+        proofs: a run's id → what was proved of it before training (`RecordedCell.proved`).
+    """
     from tps_lab.attention import parse
     from tps_lab.results.groups import As, group_runs, with_trials
     from tps_lab.results.paired import compare_groups
-    from tps_lab.training.config import make
 
     def setting_of(row: dict[str, Any]) -> tuple[str, str, str]:
         return row["data"], row["backbone"], row.get("weights") or ""
@@ -83,7 +86,7 @@ def asked(runs: Iterable[Any]) -> list[dict[str, Any]]:
     runs = list(runs)
     # trials of a tuning have no test accuracy
     tested = [
-        As(run, run.row | proved(make(run.config)), run.environment)
+        As(run, proofs[run.row["id"]] | run.row, run.environment) if run.row.get("id") in proofs else run
         for run in runs
         if run.row.get("top1_pct") is not None
     ]
@@ -192,9 +195,11 @@ def main(
 ) -> None:
     """Set our verdicts beside those of papers, pair by pair."""
     if runs:
+        from tps_lab.ablate import record
         from tps_lab.results.runs import find
 
-        found = asked(find(*runs))
+        recorded = (cell for one in record.find(runs).values() for cell in one.cells)
+        found = asked(find(*runs), {cell.id: cell.proved for cell in recorded if cell.proved})
         study.write_csv(out / "verdicts.csv", found)
     tables = yaml.safe_load((HERE / "tables.yaml").read_text())
     rows = read(out / "verdicts.csv")

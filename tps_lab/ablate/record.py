@@ -47,6 +47,11 @@ class RecordedCell:
     row: dict[str, Any]
     tuned: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def proved(self) -> dict[str, Any]:
+        """What its row has of `proved`, without the time that finding it takes."""
+        return {key: value for key, value in self.row.items() if key.startswith("proved_")}
+
 
 @dataclass(frozen=True)
 class Record:

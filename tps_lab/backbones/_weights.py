@@ -31,14 +31,12 @@ def read(path: Path) -> dict[str, Tensor]:
         is_there = f"cannot read {path}: it is not a regular file"
         raise InputError(is_there if path.exists() else f"no such checkpoint: {path}")
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        is_plain = path.suffix == ".safetensors"  # names and tensors, and nothing around them
+        content = load_file(path) if is_plain else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip and safetensors each have errors of their own
         why = str(error).splitlines()[0]
         raise InputError(f"cannot read {path} as weights only (no code is run): {why}") from None
-    found = tensors_in(content)
+    found = content if is_plain else tensors_in(content)
     for name, value in found.items():
         short = value.is_floating_point() and value.itemsize == 1  # of these torch cannot always tell
         if not (value.float() if short else value).isfinite().all():

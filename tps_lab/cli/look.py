@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -173,8 +172,10 @@ def _numbers(text: str | None, example: str, kind: type) -> tuple[Any, ...] | No
 
 
 def _interval(text: str | None) -> tuple[float, float] | None:
+    from tps_lab.explain.bench import is_interval
+
     found = _numbers(text, "0,1", float)
-    if found is not None and (len(found) != 2 or not found[0] < found[1] or not math.isfinite(found[1] - found[0])):
+    if found is not None and not is_interval(found):
         raise InputError(f"--values {text!r} is not a finite interval such as 0,1")
     return found
 

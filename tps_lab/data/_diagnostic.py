@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tps_lab.data import _digits
-from tps_lab.data._base import SPLITS, Clips, DrawnData, Split, reordered
+from tps_lab.data._base import SPLITS, Clips, DrawnData, Split, reordered, uncapped
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class DiagnosticClips(Clips):
         self.ceiling = options.ceiling
         self.ceiling_reason = reordered(self.clips_per_scene) if self.ceiling else ""
         if self.ceiling is None and options.frames > 1:
-            self.notes = (f"{options.title}: nothing caps a model blind to frame order here",)
+            self.notes = (uncapped(options.title),)
         if len(self.classes) == 2:
             self.pairs = ((0, 1),)
         self.digits, kinds = _digits.load()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tps_lab.data import _digits
-from tps_lab.data._base import Split
+from tps_lab.data._base import Split, uncapped
 from tps_lab.data.opposites import PAIRS, OppositeClips, Opposites
 from tps_lab.lazy import torch
 
@@ -54,7 +54,7 @@ class DigitClips(OppositeClips):
     def __init__(self, options: Digit) -> None:
         super().__init__(options)
         _, self.kinds = _digits.load()
-        self.notes = (f"{options.title}: nothing caps a model blind to frame order here",)
+        self.notes = (uncapped(options.title),)
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         index = index.cpu()

@@ -198,14 +198,19 @@ def _copied(model: nn.Module) -> nn.Module:
         raise InputError(f"the model cannot be copied to the CPU: {told(error)}") from error
 
 
-def _check_interval(values: Any) -> None:
-    if values is None:
-        return
+def is_interval(values: Any) -> bool:
+    """Whether these are two numbers, the lower one first, that are finitely far apart."""
     try:
         low, high = map(float, values)
     except (TypeError, ValueError, OverflowError):
-        low = high = 0
-    if not low < high or not math.isfinite(high - low):
+        return False
+    return low < high and math.isfinite(high - low)
+
+
+def _check_interval(values: Any) -> None:
+    if values is None:
+        return
+    if not is_interval(values):
         raise InputError(f"values are a finite interval such as (0, 1), got {shortened(repr(values))}")
 
 

@@ -328,8 +328,7 @@ def _named(wanted: Record, cell: RecordedCell, place: int, run: RunLike | None) 
         "place": place,
     }
     if run is not None:
-        proved = {key: cell.row[key] for key in cell.row if key.startswith("proved_")}
-        return As(run, proved | run.row | mine, run.environment)
+        return As(run, cell.proved | run.row | mine, run.environment)
     row = cell.row | {"id": cell.id, "seed": cell.seed, "status": "missing", "reason": "not run yet"}
     return RowAlone(row | mine)
 
