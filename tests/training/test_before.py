@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 from tps_lab import InputError, data
 from tps_lab.training.config import make

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import COST, TINY
 from safetensors.torch import load_file, save_file
+from tiny import COST, TINY
 
 from tps_lab import InputError, create_model, data, recipes, zoo
 from tps_lab.ablate.identity import cell_hash

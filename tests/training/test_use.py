@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from conftest import write_video
 from PIL import Image
 from run_folders import run_folder
+from tiny import write_video
 
 import tps_lab
 from tps_lab import InputError, create_model
