@@ -77,7 +77,7 @@ def mosaic_film() -> None:
             picture.paste(shown, (x, y))
             pen.rectangle((x, y, x + SIDE, y + SIDE), outline="#222222" if t == NOW else "#c9c5bc")
             if fan == 1:
-                name = "now" if t == NOW else f"{t - NOW:+d}".replace("-", "−")
+                name = "now" if t == NOW else f"{abs(t - NOW)} {'before' if t < NOW else 'after'}"
                 pen.text((x + SIDE / 2, y - 12), name, fill="#555555", font=font(13), anchor="mm")
         for pixels, start, end, k, _ in pieces if fly > 0 else ():
             x, y, size = (a + fly * (b - a) for a, b in zip(start, end, strict=True))
@@ -214,7 +214,7 @@ def problem() -> None:
 
     clips = data.parse("opposites", size=32).opened()
     figure = Figure(figsize=(9.2, 2.9), facecolor="#fbfaf7")
-    shown = range(1, 16, 2)
+    shown = (0, 2, 4, 6, 9, 11, 13, 15)  # their mirror images, too, so that both rows hold the same pictures
     pair = clips.batch("test", torch.tensor([0, 1]))[0][:, 0].numpy()  # (2, T, H, W)
     low, high = pair.min(), pair.max()
     for row, clip in enumerate(pair):

@@ -170,12 +170,15 @@ def trained(run: Any) -> float:
     return float([line for line in run.metrics if line.get("split") == "train"][-1]["top1_pct"])
 
 
-def probes(group: Any) -> dict[str, dict[str, float]] | None:
-    """Probe → accuracy and share of answers that stay, means over the runs that were probed; None: none was."""
+def probes(group: Any) -> dict[str, Any] | None:
+    """Probe → accuracy and share of answers that stay, means over the runs that were probed, and how many these are
+    ("seeds"); None: none was."""
     from tps_lab.report.evaluations import over_seeds
 
     found = [one for run in group.done for one in run.time_use]
-    return {row["probe"]: row for row in over_seeds(found)["probes"] if row["probe"] in PROBES} if found else None
+    if not found:
+        return None
+    return {"seeds": len(found)} | {row["probe"]: row for row in over_seeds(found)["probes"] if row["probe"] in PROBES}
 
 
 def outcome(name: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -294,11 +294,23 @@ class Variant(Spec):
         after = [mixer.step_sees(grid) for mixer in extra if mixer.place == "after"]
         return [*before, last.sees(grid), *after]
 
-    def reach(self, grid: Grid, depth: int) -> int:
-        """How many frames away, at most, a token is influenced from after `depth` blocks."""
+    @property
+    def ends_meet(self) -> bool:
+        """Whether its shift brings a clip's last frame beside the first: a circular border."""
+        return getattr(self, "border", None) == "circular"
+
+    def reach(self, grid: Grid, depth: int, influence: np.ndarray | None = None) -> int:
+        """How many frames away, at most, a token is influenced from after `depth` blocks; the shorter way round the
+        clip where its ends meet.
+
+        Args:
+            influence: what `influence` gives, if it is known.
+        """
         t = grid.coordinates()[0]
-        influence = self.influence(grid, depth)[grid.clip_prefix :, grid.clip_prefix :]
-        return int((np.abs(t[:, None] - t) * influence).max())
+        influence = self.influence(grid, depth) if influence is None else influence
+        apart = np.abs(t[:, None] - t)
+        apart = np.minimum(apart, grid.frames - apart) if self.ends_meet else apart
+        return int((apart * influence[grid.clip_prefix :, grid.clip_prefix :]).max())
 
     def own_place_after(self, grid: Grid, depth: int) -> int | None:
         """In how few blocks in a row, of `depth`, most patches meet their own place at another time; None: never.

@@ -134,6 +134,8 @@ def pattern_text(
         return "\n".join(lines)
 
     after = ", ".join(f"{reach} after {layers}" for layers, reach in facts["reach_after_layers"].items())
+    frames = facts["frames"]
+    few = f" in a longer clip, {frames} in one of {frames} frames" if facts["frames_mixed"] > frames else ""
     return "\n".join(
         [
             f"pattern {facts['name']}" + (f": {pattern.note}" if pattern.note else ""),
@@ -144,7 +146,7 @@ def pattern_text(
             f"on {height}×{width} patches",
             drawn(pattern.offsets_on(height, width)),
             "",
-            f"frames mixed   {facts['frames_mixed']}",
+            f"frames mixed   {facts['frames_mixed']}" + few,
             f"shifted share  {100 * facts['shifted_share']:.1f} % of the tile, "
             f"{facts['shifted_patches']} of {facts['patches']} patches",
             f"reach          {facts['reach']} frames per layer, {facts['reach_without_shift_back']} without shift back",

@@ -38,7 +38,7 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders, o
 )
 def evaluate(
     folders: Runs,
-    clips: Annotated[int | None, count("Places in time. [default: 1]", high=1_000)] = None,
+    clips: Annotated[int | None, count("Clips per video, spread over time. [default: 1]", high=1_000)] = None,
     crops: Annotated[int | None, count("1 (the centre) or 3. [default: 1]", high=3)] = None,
     rearranged: Annotated[
         bool, typer.Option("--rearranged", help="Frames shuffled, reversed, frozen and thinned out: is time used?")

@@ -103,10 +103,11 @@ class Mixing:
 
     @cached_property
     def _apart(self) -> np.ndarray:
-        """How many frames apart two frames are, round the ends of the clip if it has none: int (T, T)."""
+        """How many frames apart two frames are, the shorter way round the clip if its ends meet: int (T, T)."""
         t = np.arange(self.grid.frames)
         apart = np.abs(t[:, None] - t)
-        return np.minimum(apart, self.grid.frames - apart) if self.symmetry.period == 1 else apart
+        around = self.symmetry.period == 1 or self.variant.ends_meet
+        return np.minimum(apart, self.grid.frames - apart) if around else apart
 
     @property
     def reach(self) -> int | None:

@@ -369,4 +369,5 @@ def listed() -> list[dict[str, Any]]:
 
 def text() -> str:
     """The known models for a terminal."""
-    return "\n".join(f"{s.name:<26}{s.truth:<22}{s.why}" for s in SUBJECTS.values())
+    wide = max(len(name) for name in SUBJECTS) + 2
+    return "\n".join(f"{s.name:<{wide}}{s.truth:<21}{s.why}" for s in SUBJECTS.values())

@@ -90,7 +90,8 @@ def answer(
     else:
         texts, sure, unequal = _of_the_asked(ranking, compared)
     kept = next((text for text in _kept_elsewhere(elsewhere) if len(text.split()) <= MOST_WORDS), "")
-    return Answer(kept or _short(texts, budget), *_choices(ranking), _open(ranking, compared, unequal), sure)
+    choices = _choices(ranking, asked=bool(compared.asked))
+    return Answer(kept or _short(texts, budget), *choices, _open(ranking, compared, unequal), sure)
 
 
 def _short(texts: Sequence[str], more: str) -> str:
@@ -184,8 +185,8 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
             ]
         return texts, sure, unequal
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
-    has = "has" if len(unequal) == 1 else "have"
-    mixed = f"; {_number(len(unequal))} {has} other settings as well" if unequal else ""
+    verb = "differs" if len(unequal) == 1 else "differ"
+    mixed = f"; {_number(len(unequal))} {verb} in other settings, too" if unequal else ""
     told = mixed
     if len(verdicts := {pair.verdict for pair in unequal}) == 1:
         names = listed([compared.name(pair) for pair in unequal])
@@ -198,19 +199,20 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
             counted = f"All {_number(len(pairs))} are {word} accurate than {base}"
     texts = [
         *(f"{start}{named}{after}{end}." for end in (told, mixed) for start in (common, "")),
-        f"{named}.",
         f"{counted}{after}{mixed}.",
+        f"{named}.",
         f"{counted}.",
         "Some differences are settled.",
     ]
     return [text[0].upper() + text[1:] for text in texts], sure, unequal
 
 
-def _choices(ranking: Ranking) -> tuple[str, str]:
+def _choices(ranking: Ranking, asked: bool) -> tuple[str, str]:
     """What to choose, and what if memory or time counts: only from the Pareto front of the means."""
     best, top1 = ranking.scored[0]
     ahead = [group.label for group, _ in ranking.scored[1:] if group not in ranking.top()]
-    behind = f"settled ahead of {listed(ahead, _MOST)}" if ahead else "though ahead of none for certain"
+    strict = ", corrected for all pairs" if asked else ""  # the page's table corrects for those that it asks for
+    behind = f"settled ahead of {listed(ahead, _MOST)}{strict}" if ahead else "though ahead of none for certain"
     choose = f"{best.label}: the highest mean accuracy, {top1.mean:.1f} % ({top1.span or 'no interval'}), {behind}."
     said: list[str] = []
     for name, words in _COSTS.items():

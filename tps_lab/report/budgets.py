@@ -164,7 +164,7 @@ class Budgets:
                 first, *others = [(case, listed(list(map(str, trials)))) for case, trials in firsts.items()]
                 plural = "" if first[1] == "1" else "s"
                 leads = f"{first[0]} leads after {first[1]} trial{plural}"
-                leads += "".join(f", {case} after {trials}" for case, trials in others)
+                leads += "".join(f"; {case} after {trials}" for case, trials in others)  # names have commas
             whole = [case for case, _ in at[0].order] == [case for case, _ in at[-1].order]
             rest = ", and the order stays" if whole and len(firsts) == 1 else ""
             said.append(f"After {steps:,} steps {leads}{rest}.")

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tps_lab.attention import Grid
 from tps_lab.backbones import SMALL
 from tps_lab.errors import InputError
@@ -81,11 +79,12 @@ def pattern_of(group: Group) -> ShiftPattern | None:
         return None
 
 
-def pattern_text(pattern: ShiftPattern) -> str:
-    """What a pattern mixes, as one sentence."""
+def pattern_text(pattern: ShiftPattern, frames: int | None = None) -> str:
+    """What a pattern mixes in a clip of so many frames, or in one that is long enough, as one sentence."""
     share, span = pattern.shifted_share, pattern.reach()
-    frames = f"{pattern.frames_mixed} frame{'s' if pattern.frames_mixed > 1 else ''}"
-    return f"{frames} in a mixed frame, {100 * share:.0f} % of the patches shifted, reach {span} frames a layer"
+    count = min(pattern.frames_mixed, frames or pattern.frames_mixed)
+    mixed = f"{count} frame{'s' if count > 1 else ''}"
+    return f"{mixed} in a mixed frame, {100 * share:.0f} % of the patches shifted, reach {span} frames a layer"
 
 
 def _mixing(group: Group) -> list[str]:
@@ -93,10 +92,10 @@ def _mixing(group: Group) -> list[str]:
     if variant is None:
         return []
     facts = []
-    pattern = pattern_of(group)
+    pattern, grid = pattern_of(group), grid_of(group)
     if pattern is not None:
-        facts.append(f"Pattern {pattern}: {pattern_text(pattern)}.")
-    depth, grid = group.first.get("depth"), grid_of(group)
+        facts.append(f"Pattern {pattern}: {pattern_text(pattern, grid and grid.frames)}.")
+    depth = group.first.get("depth")
     if not isinstance(depth, int) or grid is None:
         return facts
     shown = _small(grid)
@@ -107,8 +106,7 @@ def _mixing(group: Group) -> list[str]:
     except InputError:
         return facts
     share = influence.sum(1).mean()
-    time, own = shown.coordinates()[0], influence[shown.clip_prefix :, shown.clip_prefix :]
-    reach = int((np.abs(time[:, None] - time) * own).max())
+    reach = variant.reach(shown, depth, influence)
     size = f"{shown.frames} time steps of {shown.height}×{shown.width} patches"
     where = (
         f"({size})"
@@ -117,6 +115,7 @@ def _mixing(group: Group) -> list[str]:
     )
     many = f"all {shown.tokens}" if share >= shown.tokens else f"{share:.0f} of the {shown.tokens}"
     frames = f"up to {reach} frame{'s' if reach != 1 else ''} away" if reach else "its own frame only"
+    frames += ", the last being next to the first," if reach and variant.ends_meet else ""
     facts.append(f"After {depth} blocks a token is influenced from {frames} and by {many} tokens {where}.")
     if variant.stated:
         facts.append(variant.stated)

@@ -202,6 +202,9 @@ def _runs(groups: Sequence[Group]) -> list[Any]:
 # ---------------------------------------------------------------------- files and markup
 
 
+_WIDE = 760  # pixels: what is wider has text that a phone would make too small to read, and scrolls there
+
+
 def inline_svg(figure: Figure, name: str, title: str) -> str:
     """A figure as an <svg> element that can stand beside others: all its ids begin with `name`."""
     written = io.StringIO()
@@ -219,8 +222,9 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     opening = re.match(r"<svg[^>]*>", svg)
     assert opening is not None
     box = re.search(r'viewBox="[^"]*"', opening[0])
+    wide = " wide" if width > _WIDE else ""
     new = (
-        f'<svg class="plot" role="img" aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg" '
+        f'<svg class="plot{wide}" role="img" aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink" {box[0] if box else ""} style="max-width:{width:.0f}px">'
     )
     return new + svg[opening.end() :].rstrip()

@@ -323,7 +323,7 @@ def setting_text(row: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if key == "temporal_position":
-        return "learned time embedding" if value else "no time embedding"
+        return "with an embedding of time" if value else "without an embedding of time"
     phrase = {
         "frames": "{} frames",
         "size": "{} px",

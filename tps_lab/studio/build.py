@@ -38,12 +38,12 @@ _MODELS = {
     "opposites/tps+tcs": (
         "TPS+TCS-C",
         "tps+tcs",
-        "Patch shift C and channel shift in turn; the mosaic changes only the former.",
+        "Patch shift C and channel shift in turn; the pattern changes only the former.",
     ),
     "opposites/spatial": (
         "Spatial, for comparison",
         "spatial",
-        "It never mixes frames, so no mosaic and no order changes its answer.",
+        "It never mixes frames, so no pattern and no order changes its answer.",
     ),
 }
 

@@ -163,7 +163,7 @@ class RunConfig(_Keys):
     )
     backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
     tubelet: int = Field(1, ge=1, le=10**4, description="frames per token along time")
-    temporal_position: bool | None = Field(None, description="learned embedding per time step; None asks the variant")
+    temporal_position: bool | None = Field(None, description="an embedding of time; None asks the variant")
     data: _Data = Field(
         "opposites",
         description="a data set with its options: order(gap=4); see tps-lab list data",

@@ -68,7 +68,7 @@ const CHALLENGES = [
   },
   {
     title: "Time runs backwards",
-    task: "Leave clips as they are, and change only the mosaic, so that the model TPS-C mistakes most motions for their reverse: right for left, grow for shrink.",
+    task: "Leave clips as they are, and change only the pattern, so that the model TPS-C mistakes most motions for their reverse: right for left, grow for shrink.",
     hints: ["With tile C, a patch with offset +1 shows the frame before. In a clip played backwards, that is the frame after.", "Flip the sign of every offset of C."],
     check(s, facts, accuracy) {
       if (!accuracy || accuracy.model !== "opposites/tps" || accuracy.order !== "filmed") return { solved: false, said: "Choose the model TPS-C and frames as filmed, and let it go through the clips." };

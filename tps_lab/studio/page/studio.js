@@ -251,7 +251,7 @@ function drawControls() {
   $("border").value = state.border;
   $("frame").max = state.frames - 1;
   $("frame").value = state.frame;
-  $("frame-said").textContent = `${state.frame} of ${state.frames}`;
+  $("frame-said").textContent = `${state.frame}, of 0 to ${state.frames - 1}`;
   $("after").max = state.blocks;
   $("after").value = state.after;
   $("after-said").textContent = `${state.after} of ${state.blocks}`;
@@ -289,7 +289,7 @@ function drawSide(k, found) {
   const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
   const means = { "any order": "frames never meet, so nothing can be learnt from motion", cyclic: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
-    ["Frames mixed", found.frames_mixed, "distinct frames in one mixed frame"],
+    ["Frames mixed", Math.min(found.frames_mixed, state.frames), `distinct frames in one mixed frame${found.frames_mixed > state.frames ? `; ${found.frames_mixed} in a longer clip` : ""}`],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
     ["Unevenness", `${(100 * found.unevenness).toFixed(0)} points`, "0: even everywhere; above 40: clumped"],
     ["Reach of a layer", `${found.reach} frame${found.reach === 1 ? "" : "s"}`, "largest difference of two offsets"],
@@ -372,7 +372,7 @@ function drawQuestion() {
   $("order").value = state.order;
   $("digit").value = state.digit;
   $("digit-said").textContent = `${state.digit + 1} of ${2 * DATA.digits.labels.length}: ${DATA.digits.classes[label]}`;
-  $("model-said").textContent = `${model.about} With the mosaic it was trained on it gets ${model.top1_pct.toFixed(1)} % of all ${model.test_clips} test clips right.`;
+  $("model-said").textContent = `${model.about} With the pattern it was trained on it gets ${model.top1_pct.toFixed(1)} % of all ${model.test_clips} test clips right.`;
   if (!lab.clips.length) return;
   const strip = $("digit-strip");
   drawStrip(strip, state, [[0]], null, model.kind);
