@@ -28,7 +28,7 @@ def test_the_leader_after_one_trial_may_be_another_after_three() -> None:
     found = tuned([*trials(JOINT, [10, 90, 10]), *trials(SPATIAL, [60, 70, 60])])
     assert [one.chosen for one in found] == ["learning rate 0.001"] * 2
     said = Budgets(tuned=tuple(found)).trials_said
-    assert said.startswith("After 300 steps spatial leads after 1 and 2 trials, joint after 3.")
+    assert said.startswith("After 300 steps spatial leads after 1 and 2 trials; joint after 3.")
     assert "rank nobody for certain" in said
     one, _, all_of_them = Budgets(tuned=tuple(found)).after_trials
     assert [(case, round(best.mean, 1)) for case, best in one.order] == [("spatial", 63.3), ("joint", 36.7)]

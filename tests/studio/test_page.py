@@ -332,7 +332,7 @@ def test_frames_that_a_tile_needs_are_said(page):
     page.locator("#frames").fill("32")
     page.locator("#rows").fill("7")
     assert page.locator("#setting-wrong").inner_text() == ""
-    assert "of 32" in page.locator("#frame-said").inner_text()
+    assert "of 0 to 31" in page.locator("#frame-said").inner_text()
 
 
 def test_nonsense_in_the_address(page):
