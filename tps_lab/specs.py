@@ -100,8 +100,24 @@ def subclasses(base: type[S]) -> dict[str, type[S]]:
     """Every named subclass by name; of two with one name, the later definition (a notebook's).
 
     A class whose module was unloaded does not count, though Python may keep it for a while.
+
+    Raises:
+        InputError: somebody else's class has the name of one of the package's: their results would be mixed up.
     """
-    return {cls.name: cls for cls in _descendants(base) if cls.name and cls.__module__ in sys.modules}
+    # of a class that is defined again, under whatever name, the last definition
+    defined = {(cls.__module__, cls.__qualname__): cls for cls in _descendants(base)}.values()
+    named = [cls for cls in defined if cls.name and cls.__module__ in sys.modules]
+    ours = {cls.name: cls for cls in named if _is_ours(cls)}
+    for cls in named:
+        if cls.name in ours and not _is_ours(cls):
+            raise InputError(
+                f"the name '{cls.name}' of {cls.__qualname__} is taken by the package itself: take another"
+            )
+    return {cls.name: cls for cls in named}
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: Any) -> S:

@@ -187,3 +187,15 @@ def test_kernels_check_their_tokens():
         module(random_tokens(1, 31, CHANNELS))
     with pytest.raises(InputError, match="masks"):
         module(random_tokens(1, 30, CHANNELS), is_causal=True)
+
+
+def test_a_name_of_the_packages_own_is_refused():
+    # as a plugin's file would define it; a class that is gone does not count
+    made = type("Mine", (variants()["spatial"],), {"name": "joint", "__module__": "__main__"})
+    try:
+        with pytest.raises(InputError, match="'joint' of Mine is taken by the package itself"):
+            variants()
+        again = type("Mine", (variants.__globals__["Variant"],), {"name": "mine", "__module__": "__main__"})
+        assert variants()["mine"] is again  # the class is defined anew, under another name
+    finally:
+        made.name = ""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,7 @@ FAULTS = {
     ),
     "mean over frames too early": (faulty("frames", lambda s, x: x.mean(2, keepdim=True).expand_as(x)), BLIND),
     "largest over frames too early": (faulty("frames", lambda s, x: x.amax(2, keepdim=True).expand_as(x)), BLIND),
-    "a mask that isolates frames": (faulty("mask", lambda s, x: same_frame()), ("verdict", "frames never meet")),
+    "a mask that isolates frames": (faulty("mask", lambda s, x: same_frame()), ("verdict", "lets frames meet")),
     "frames shuffled at every call": (faulty("frames", lambda s, x: x[:, :, torch.randperm(T)]), CHANCE),
     "frames sorted by brightness": (
         faulty("frames", lambda s, x: torch.stack([c[:, c.mean((0, 2, 3)).argsort()] for c in x])),
@@ -456,3 +457,48 @@ def test_a_badge_takes_the_place_of_a_link(tmp_path):
     assert (tmp_path / "precious").read_text() == "mine"
     assert not (tmp_path / "badge.svg").is_symlink()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["badge.svg", "precious"]
+
+
+class Weighted(nn.Module):
+    """Its logits tell the frames apart, its features do not."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.head, self.answer = nn.Linear(3, 4), answer
+
+    def forward(self, x):
+        frames = x.mean((3, 4))
+        return self.answer(frames.mean(2), self.head(frames[:, :, 0] + frames.relu().mean(2)))
+
+
+@pytest.mark.parametrize("name", ["logits", "last_hidden_state"])
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+def test_of_a_dict_it_takes_what_it_takes_of_an_object(name, kind):
+    found = tps_lab.certify(Weighted(lambda features, out: kind(features=features, **{name: out})), SHAPE)
+    assert found.kind == "sees part of the order", found.text()
+
+
+def test_a_model_that_normalises_its_clips_in_place_is_deterministic():
+    head = nn.Linear(3, 4).double()
+    found = tps_lab.certify(lambda x: head(x.sub_(0.45).div_(0.225).mean((2, 3, 4))), SHAPE)
+    assert found.kind == "order-blind", found.text()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_rounding_hides_is_no_proof(dtype):
+    head = nn.Linear(3 * T, 5).double()
+    with pytest.raises(InputError, match=f"computes in {str(dtype).removeprefix('torch.')}: too much to tell"):
+        tps_lab.certify(lambda x: head(x.mean((3, 4)).flatten(1)).to(dtype).double(), SHAPE)
+
+
+def test_frames_that_a_model_chooses_by_their_content_are_used():
+    def largest_three(x):
+        sizes = x.pow(2).mean((1, 3, 4))
+        return torch.stack([clip[:, size.topk(3).indices].mean((1, 2, 3)) for clip, size in zip(x, sizes, strict=True)])
+
+    assert all(tps_lab.certify(largest_three, SHAPE).uses)
+
+
+def test_an_interval_is_no_text():
+    with pytest.raises(InputError, match="finite interval"):
+        tps_lab.certify(Tiny(), SHAPE, values="01")

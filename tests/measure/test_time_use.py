@@ -159,3 +159,15 @@ def test_evaluate_both_ways_and_report(tmp_path, capsys) -> None:
     assert done.exit_code == 0, done.output
     assert "Does it use time at all?" in (tmp_path / "page" / "index.html").read_text()
     assert "Does it use time at all?" in (tmp_path / "page" / "report.md").read_text()
+
+
+class AlwaysUp(Reads):
+    """Reads time, but the first class is always ahead."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).tanh() + torch.tensor([9.0, 0.0])
+
+
+def test_answers_that_stay_though_the_logits_move() -> None:
+    said = answer(rearrangements(AlwaysUp(), Ramps()))
+    assert said.startswith("Every clip gets the same answer shuffled, though not with the same confidence: "), said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -312,3 +313,33 @@ def test_float32_has_its_name_of_today_in_runs_that_were_written_before(tmp_path
     (run / "config.yaml").write_text("attention: tps\nrecipe: {steps: 3, precision: 'no'}\n")
     read = runs.Run(run)
     assert (read.row["precision"], read.config["recipe"]) == ("fp32", {"steps": 3, "precision": "fp32"})
+
+
+def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
+    run_folder(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    run_folder(tmp_path / "b", seed=1)
+    assert [run.row["seed"] for run in runs.find(tmp_path)] == [0, 1]
+
+
+def test_a_metric_cannot_change_what_others_read(tmp_path, monkeypatch):
+    run = runs.Run(run_folder(tmp_path))
+    before = run.predictions[0].copy()
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+
+    @metrics.metric("late_pct", "Late")
+    def late(answers, labels):
+        answers[labels == 0] = 3
+        return 5.0
+
+    assert runs.Run(run.path).row["late_pct"] == 5
+    assert (runs.Run(run.path).predictions[0] == before).all()
+
+
+@pytest.mark.parametrize("given", ["hello", None, np.zeros(2)])
+def test_a_metric_that_gives_no_number_is_named(tmp_path, monkeypatch, given):
+    run = runs.Run(run_folder(tmp_path))
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+    metrics.metric("odd_pct", "Odd")(lambda answers, labels: given)
+    with pytest.raises(InputError, match="the metric 'odd_pct' fails on a run's answers"):
+        runs.Run(run.path).row  # noqa: B018

@@ -18,7 +18,7 @@ class RunOf(SimpleNamespace):
     """A run of which a comparison reads the row and the answers."""
 
     def __init__(self, row, **more):
-        super().__init__(row=row, environment={}, path=None, **more)
+        super().__init__(**{"row": row, "environment": {}, "config": {}, "path": None} | more)
 
 
 def bootstrap(right_a, right_b, draws=1000, seed=0):
@@ -298,3 +298,51 @@ def test_what_is_no_table_of_rights_and_wrongs_is_an_error(given, says):
     for pair in ((given, [[0, 1]] * 2), ([[0, 1]] * 2, given), (given, given)):
         with pytest.raises(InputError, match=says):
             compare(*pair)
+
+
+def test_runs_of_another_recipe_are_no_further_seeds(tmp_path):
+    def run(seed, **recipe):
+        row = {"attention": "joint", "label": "Joint", "status": "done", "steps": 6, "seed": seed}
+        return RunOf(row, config={"recipe": {"lr": 0.001, "validate_every": seed + 1} | recipe})
+
+    groups = group_runs([run(0), run(1), run(0, lr=0.05), run(1, lr=0.05), run(0, rates={"backbone": 0})])
+    assert [(group.label, len(group.runs)) for group in groups] == [
+        ("Joint · learning rate 0.001", 2),
+        ("Joint · learning rate 0.05", 2),
+        ("Joint · learning rate 0.001 · rates backbone 0", 1),
+    ]
+
+
+def test_a_verdict_does_not_hang_on_the_order_of_the_pairs():
+    def group(label, tops):
+        rng, clips = np.random.default_rng(len(label)), 3000
+        runs = []
+        for seed, top1 in enumerate(tops):
+            right = np.zeros(clips, int)
+            said = (rng.permutation(clips) >= clips * top1 / 100).astype(int)
+            row = {"attention": "joint", "label": label, "seed": seed, "status": "done", "test_clips": clips}
+            runs.append(RunOf(row | {"top1_pct": 100 * float(np.mean(said == right))}, predictions=(said, right)))
+        return group_runs(runs)[0]
+
+    a, b = group("A", [95, 95, 95]), group("B", [70, 70, 70])
+    c, d = group("C", [50, 75, 75]), group("D", [70, 95, 95])
+    for pairs in ([(a, b), (d, b), (c, b)], [(c, b), (a, b), (d, b)], [(d, b), (c, b), (a, b)]):
+        found = {pair.group.label: pair for pair in compare_groups(pairs)}
+        assert not found["A"].found.settled
+
+
+def test_every_pair_has_scenes_of_its_own_size():
+    rng = np.random.default_rng(0)
+    twins = [np.repeat(rng.integers(0, 2, (5, 60)), 2, axis=1) for _ in range(2)]
+    single = [rng.integers(0, 2, (5, 60)) for _ in range(2)]
+    assert [one.clips for one in compare_all([twins, single], [2, 1])] == [60, 60]
+
+
+def test_where_nothing_differs_in_the_mean_nothing_can_be_permuted():
+    a = [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [1, 0, 1], [1, 0, 1]]
+    b = [[0, 1, 0], [0, 0, 0], [0, 1, 1], [1, 1, 1], [1, 1, 0], [1, 1, 1]]
+    assert compare(a, b).permutation_p == 1
+
+
+def test_two_seeds_have_no_effect_size():
+    assert np.isnan(compare([[1, 1, 0, 1], [1, 1, 1, 1]], [[0, 1, 0, 0], [1, 0, 0, 1]]).effect)

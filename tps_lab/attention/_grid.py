@@ -135,7 +135,10 @@ def partition(grid: Grid, group: Labels, region: Labels | None = None, pad: bool
         InputError: the groups are not all of one size (one batched attention needs that).
     """
     t, h, w = grid.coordinates()
-    labels = np.broadcast_to(np.asarray(group(t, h, w)), t.shape)
+    given = np.asarray(group(t, h, w))
+    if given.shape not in ((), t.shape):
+        raise InputError(f"a partition gives a label to each of {t.size} tokens, or one to all, got {given.shape}")
+    labels = np.broadcast_to(given, t.shape)
     _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(set(sizes)) > 1 and not pad:
         raise InputError(f"one batched attention needs groups of equal size, got sizes {sorted(set(sizes.tolist()))}")

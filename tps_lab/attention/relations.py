@@ -90,7 +90,10 @@ class RelationMixer(Mixer):
         patches = queries[queries >= p] - p
         query, key = Place(*places[:, patches, None]), Place(*places[:, None])
         for kind, allows in enumerate(self.kinds):
-            seen = np.broadcast_to(allows(grid, query, key), (len(patches), places.shape[1]))
+            said = np.asarray(allows(grid, query, key))
+            if said.dtype != bool:
+                raise InputError(f"{self.name}: a relation says true or false of a query and a key, got {said.dtype}")
+            seen = np.broadcast_to(said, (len(patches), places.shape[1]))
             if not (sees_some := seen.any(1)).all():
                 t, h, w = places[:, patches[np.argmin(sees_some)]]
                 raise InputError(

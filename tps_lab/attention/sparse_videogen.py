@@ -2,8 +2,9 @@
 
 Source: Xi et al., "Sparse VideoGen", ICML 2025, arXiv 2502.01776; mask in meta-pytorch/attention-gym. Both kinds of
 heads have a band of equal area: tokens that are less than `width` frames of tokens apart, counted frame after
-frame, or places that are less than `width`/T of a frame apart, in all T frames. The original chooses the kind of
-each head anew, by sampling its attention; here the first half of the heads is spatial, the second temporal.
+frame, or places that are less than `width`/T of a frame apart (in whole patches), in all T frames. The original
+chooses the kind of each head anew, by sampling its attention; here the first half of the heads is spatial, the second
+temporal.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ class Bench:
 
     def answer(self, clips: Tensor) -> Tensor:
         """(B, K) in float64."""
-        return as_answer(first_tensor(self.call(clips)), len(clips)).double()
+        # its own copy, as some models normalise their clips in place
+        return as_answer(first_tensor(self.call(clips.clone())), len(clips)).double()
 
     def distance(self, one: Tensor, other: Tensor) -> float:
         """How far answers are apart, as a share of the largest; infinite if a number is not finite."""
@@ -200,6 +201,8 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def is_interval(values: Any) -> bool:
     """Whether these are two numbers, the lower one first, that are finitely far apart."""
+    if isinstance(values, str):
+        return False
     try:
         low, high = map(float, values)
     except (TypeError, ValueError, OverflowError):
@@ -232,8 +235,9 @@ def first_tensor(output: Any) -> Tensor:
             raise InputError("expected answers with numbers in them, got a tensor on the meta device")
         return output
     for name in ("logits", "last_hidden_state"):
-        if isinstance(getattr(output, name, None), Tensor):
-            return getattr(output, name)
+        named = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(named, Tensor):
+            return first_tensor(named)
     several = output.values() if isinstance(output, Mapping) else output if isinstance(output, (list, tuple)) else ()
     found = next((part for part in several if isinstance(part, Tensor) and part.is_floating_point()), None)
     if found is None:

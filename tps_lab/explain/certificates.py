@@ -6,7 +6,8 @@ set of measure zero), and one witness clip disproves it. Whether the answer uses
 it, and by gradients. The model's own weights are tried too: a network that can see order but whose position is
 zero as built does not, yet.
 
-Nothing is proved by experiment about weights that are special: a certificate speaks of almost all of them.
+Nothing is proved by experiment about weights that are special: a certificate speaks of almost all of them. Nor about
+clips that are rare: where order matters only if something shows that random clips lack, no draw can tell.
 Proofs for the variants of this package are in `tps_lab.explain.mixing`; tests hold both together.
 """
 
@@ -29,6 +30,7 @@ from tps_lab.explain.inside import Inside, look_inside
 from tps_lab.explain.symmetry import Symmetry
 from tps_lab.measure import time_use
 
+_TOO_COARSE = 0.1  # of the largest number of an answer: where rounding could hide so much, no "same" is a proof
 _DRAWS = 3  # of weights, each with its own clips
 
 
@@ -93,7 +95,7 @@ class Certificate:
             return self.faults[0]
         said = self.symmetry.verdict(self.inside.order_from)
         if self.kind == "sees order" and self.inside.fields is not None and not self.inside.meet_from:
-            said += ", but frames never meet before they are pooled"
+            said += ", but none of its modules lets frames meet before they are pooled"
         if self.inside.position is False and self.inside.position_from:
             said += ", though every frame has the same temporal position"
         if self.ceiling_pct is not None:
@@ -238,12 +240,16 @@ def certify(
             + ("normal numbers: does it want others, such as values=(0, 1)?" if values is None else f"values {values}")
         )
     faults, as_given = trial.faults(), ""  # whatever the weights
+    if not faults:
+        trial.check_fine_enough()
     if bench.module is not None:
         given_constant, given_blind = trial.constant(), trial.seems_blind()
         trial = _Trial(bench, range(1, 1 + _DRAWS), own=False)
         if not trial.finite:  # weights that this model cannot stand
             bench.module.load_state_dict(model.state_dict())  # type: ignore[attr-defined]
             trial = _Trial(bench, [0], own=True)
+        if not faults:
+            trial.check_fine_enough()
         if given_constant and not trial.constant():
             as_given = "its own weights give every clip the same answer, other weights do not"
         elif given_blind and not trial.seems_blind():
@@ -315,6 +321,15 @@ class _Trial:
     def finite(self) -> bool:
         return all(np.isfinite(draw.floor) for draw in self.draws())
 
+    def check_fine_enough(self) -> None:
+        """Refuse a model of which "the same answer" could mean no more than that rounding hides the difference."""
+        if self.finite and SAFETY * self.floor > _TOO_COARSE:
+            raise InputError(
+                f"rounding moves the model's answers by {self.floor:.0e} of the largest number, as it computes in "
+                f"{str(self.dtype).removeprefix('torch.')}: too much to tell what the order of frames changes; "
+                "certify it in float32"
+            )
+
     @torch.no_grad()
     def _answer(self, seed: int, clips: Tensor) -> Tensor:
         self._load(seed)
@@ -369,9 +384,11 @@ class _Trial:
         return ()
 
     def uses(self) -> tuple[bool, ...]:
-        other = self.bench.clips(1, seed=97)
+        # several, and larger ones: a model may look at some frames only if something in them asks for it
+        others = [self.bench.clips(1, seed=seed) for seed in (97, 96, 95)]
+        others += [] if self.bench.values else [4 * other for other in others]
         return tuple(
-            self._differs(partial(self.bench.replaced, frame=t, other=other)) is not None
+            any(self._differs(partial(self.bench.replaced, frame=t, other=other)) for other in others)
             for t in range(self.bench.layout.frames)
         )
 

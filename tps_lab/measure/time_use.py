@@ -122,6 +122,11 @@ def answer(rows: list[Rearranged]) -> str:
     """What the rearrangements say, in a sentence, and no more than that."""
     by = {row.name: row for row in rows}
     shuffled, backwards = by["shuffled"], by["reversed"]
+    if shuffled.same_answer_pct == 100 and shuffled.divergence_bits:
+        return (
+            "Every clip gets the same answer shuffled, though not with the same confidence: "
+            f"{shuffled.divergence_bits:.2g} bits apart."
+        )
     if shuffled.same_answer_pct == 100:
         return "It does not use the order of frames: every clip gets the same answer shuffled."
     said = (

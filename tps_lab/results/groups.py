@@ -14,8 +14,9 @@ from tps_lab import specs
 from tps_lab.attention import Variant, parse, variants
 from tps_lab.errors import InputError
 from tps_lab.patterns import gallery
-from tps_lab.results.axes import spoken
+from tps_lab.results.axes import level_text, phrase, spoken
 from tps_lab.results.metrics import METRICS
+from tps_lab.results.runs import flat
 from tps_lab.results.statistics import choice_cost
 from tps_lab.text import short
 
@@ -26,6 +27,7 @@ SETTINGS = (
 # Counterparts whose answers are equal in real numbers may differ in the last bit of a float, and once in a
 # great while that decides which of two classes is ahead: one test clip in a thousand.
 SLACK_PCT = 0.1
+_ONLY_HOW = {"validate_every", "checkpointing", "compile"}  # of a recipe
 # what a run that ended well may be without, and why
 _WITHOUT = {
     "ceiling_pct": "nothing caps a model blind to the order of frames here",
@@ -286,7 +288,7 @@ def group_runs(runs: Iterable[RunLike]) -> list[Group]:
     # A run that failed early may not know all its settings: it joins the finished ones it fits.
     for run in sorted(runs, key=lambda run: run.row.get("status") != "done"):
         for members in together:
-            if _same_but_for_the_seed(run.row, members[0].row):
+            if _same_but_for_the_seed(run, members[0]):
                 members.append(run)
                 break
         else:
@@ -337,14 +339,25 @@ def setting_text(row: dict[str, Any], key: str) -> str:
     return phrase.format(value) if isinstance(value, int) or ":," not in phrase else str(value)
 
 
-def _same_but_for_the_seed(row: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_but_for_the_seed(run: RunLike, another: RunLike) -> bool:
+    row, other = run.row, another.row
     if row.get("attention") is None or row.get("attention") != other.get("attention"):
         return False
-    # a grid's cases differ by definition, whatever in (a recipe's learning rate is no setting of a table)
+    # a grid's cases differ by definition, whatever in
     if row.get("case") != other.get("case"):
         return False
     pairs = ((row.get(key), other.get(key)) for key in SETTINGS)
-    return all(a == b or (None in (a, b) and row.get("status") != "done") for a, b in pairs)
+    if not all(a == b or (None in (a, b) and row.get("status") != "done") for a, b in pairs):
+        return False
+    one, two = recipe_of(run), recipe_of(another)
+    return one == two or not one or not two
+
+
+def recipe_of(run: RunLike) -> dict[str, Any]:
+    """What a run's configuration says of its training, by dotted keys, but for what does not change what it learns;
+    empty where it is not known."""
+    recipe = flat(run.config.get("recipe") or {})
+    return {key: value for key, value in recipe.items() if key.removeprefix("compute.") not in _ONLY_HOW}
 
 
 def _seed(run: RunLike) -> tuple[bool, int, str]:
@@ -369,6 +382,13 @@ def _told_apart(groups: list[Group]) -> list[Group]:
             apart = [other for other in rivals if other.first.get(key) != group.first.get(key)]
             if apart and setting_text(group.first, key):
                 label += f" · {setting_text(group.first, key)}"
+                rivals = [other for other in rivals if other not in apart]
+        recipe = recipe_of(group.runs[0]) if rivals else {}
+        for key, value in recipe.items():
+            apart = [other for other in rivals if recipe_of(other.runs[0]).get(key) != value]
+            if apart:
+                name = key.replace(".", " ").replace("_", " ")
+                label += f" · {f'{name} {level_text(value)}' if '.' in key else phrase(key, level_text(value))}"
                 rivals = [other for other in rivals if other not in apart]
         result.append(Group(group.runs, label))
     # what is still alike (two long names cut to the same) is numbered

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tps_lab.errors import InputError
+from tps_lab.plugins import told
 
 Kind = Literal["count", "bytes", "seconds", "ms", "percent", "rate"]
 OfAnswers = Callable[[np.ndarray, np.ndarray], float]
@@ -103,7 +104,13 @@ def of_answers(answers: Callable[[], tuple[np.ndarray, np.ndarray] | None]) -> d
     kept = answers() if wanted else None
     if kept is None:
         return {}
-    found = {one.key: float(one.of(*kept)) for one in wanted if one.of is not None}
+    found = {}
+    for one in wanted:
+        assert one.of is not None
+        try:
+            found[one.key] = float(one.of(*(part.copy() for part in kept)))  # others read these answers, too
+        except Exception as error:
+            raise InputError(f"the metric '{one.name}' fails on a run's answers: {told(error)}") from error
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 

@@ -55,7 +55,7 @@ class Run:
         """Its figures; metrics of answers among them (`results.metrics`)."""
         try:
             return self._row | of_answers(lambda: self.predictions)
-        except InputError:  # whoever asks for the answers themselves is told what is wrong with them
+        except files.Damaged:  # whoever asks for the answers themselves is told what is wrong with them
             return self._row
 
     @cached_property
@@ -305,6 +305,11 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
                 found[path.resolve()] = Run(path).check()
             except files.Damaged as error:
                 damaged.append(LeftOut(path, str(error).removeprefix(f"{path}: ")))
+    # a copy of a run is no other seed; a finished one goes before one that failed
+    by_id: dict[Any, Path] = {}
+    for path, run in sorted(found.items(), key=lambda entry: entry[1].row.get("status") != "done"):
+        if by_id.setdefault(run.row.get("id") or path, path) != path:
+            del found[path]
     there_already = {run.path.name for run in found.values()}
     for run in archived(folders, damaged.append):
         if run.path.name not in there_already:

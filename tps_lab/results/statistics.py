@@ -67,7 +67,7 @@ class Comparison:
         permutation_floor: the least that the latter can be with so many seeds, corrected as it is.
         p_holm, permutation_p_holm: both, corrected for all comparisons made together.
         effect: Hedges' g of the seeds' differences (their mean in standard deviations); NaN if they
-            do not differ.
+            do not differ, or with two seeds, where its correction leaves nothing.
         seeds, clips: how many there were; the clips of a scene count as one.
     """
 
@@ -159,7 +159,7 @@ def compare(
         p = max(_level(abs(mean), shares), floor_of_clips)
         permutation, floor = _permutation(by_seed), 2.0 ** (1 - seeds)
         spread = float(by_seed.std(ddof=1))
-        effect = mean / spread * (1 - 3 / (4 * (seeds - 1) - 1)) if spread > 1e-12 else float("nan")
+        effect = mean / spread * (1 - 3 / (4 * (seeds - 1) - 1)) if spread > 1e-12 and seeds > 2 else float("nan")
     return Comparison(
         difference=100 * mean,
         low=100 * max(mean - half, -1.0),
@@ -177,7 +177,7 @@ def compare(
 
 def compare_all(
     pairs: Sequence[tuple[ArrayLike, ArrayLike]],
-    clips_per_scene: int = 1,
+    clips_per_scene: int | Sequence[int] = 1,
     of: int | None = None,
     over_clips: bool = True,
     choices: Sequence[float] = (),
@@ -185,12 +185,14 @@ def compare_all(
     """`compare` for each pair, the p values corrected for making all of these comparisons (Holm).
 
     Args:
+        clips_per_scene: see `compare`; one number, or one for each pair.
         of: how many comparisons could have been made, if these were chosen by looking at more.
         over_clips: see `compare`.
         choices: of each pair, see `compare`; none were made where empty.
     """
     costs = choices or [0.0] * len(pairs)
-    found = [compare(a, b, clips_per_scene, over_clips, cost) for (a, b), cost in zip(pairs, costs, strict=True)]
+    scenes = [clips_per_scene] * len(pairs) if isinstance(clips_per_scene, int) else clips_per_scene
+    found = [compare(a, b, scene, over_clips, cost) for (a, b), scene, cost in zip(pairs, scenes, costs, strict=True)]
     for index, value in zip(*holm([one.p for one in found], of), strict=True):
         found[index] = replace(found[index], p_holm=value)
     for index, value in zip(*holm([one.permutation_p for one in found], of), strict=True):
@@ -270,7 +272,7 @@ def _permutation(by_seed: np.ndarray) -> float:
     # SciPy's "samples" swaps A and B within a seed, in all 2^S ways while they are few
     done = stats.permutation_test(
         (by_seed, np.zeros_like(by_seed)),
-        lambda a, b, axis: np.mean(a - b, axis=axis),
+        lambda a, b, axis: np.mean(a - b, axis=axis).round(12),  # thirds that cancel leave no 1e-17 to be ranked
         permutation_type="samples",
         vectorized=True,
         n_resamples=5000,
