@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu environment clean
+.PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
@@ -19,7 +19,6 @@ help:
 	@echo 'make lint types   ruff, the direction of imports, and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
-	@echo 'make environment  write environment.yml from pyproject.toml'
 	@echo 'make clean        remove .venv and caches (no runs, no reports)'
 
 quickstart: $(VENV)/.base
@@ -68,9 +67,6 @@ gpu: $(VENV)/.dev
 	@$(BIN)/python reports/memory/make.py --jobs 4
 	@$(BIN)/python reports/fused/make.py --jobs 4
 	@$(BIN)/python reports/gpu/make.py
-
-environment: $(VENV)/.base
-	@$(BIN)/python -m tps_lab.environment_file > environment.yml
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python'; exit 1; }
