@@ -25,7 +25,7 @@ from tps_lab.attention._grid import Grid, Routes, partition
 from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings, meetings_of
 from tps_lab.errors import InputError
-from tps_lab.specs import Spec
+from tps_lab.specs import Limits, Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +239,7 @@ class Variant(Spec):
     columns. `blocks` turns them into the mixers of a model of a given depth.
     """
 
+    kind = "attention variant"
     # Raised when the same options compute something else: results of the old are then not taken for new.
     version: ClassVar[int] = 1
     largest: ClassVar[int] = 10_000
@@ -365,15 +366,14 @@ class ScheduledVariant(Variant):
             model that has no stages of its own. `every` counts inside each real stage.
     """
 
+    limits: ClassVar[Limits] = {"every": (1, 10_000)}
+
     every: int = 1
     stages: tuple[int, ...] = (1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        if isinstance(self.stages, int):
-            object.__setattr__(self, "stages", (self.stages,))
-        if type(self.every) is not int or self.every < 1:
-            raise InputError(f"every must be a whole number of blocks, 1 or more, got {self.every!r}")
-        stages = tuple(self.stages)
+        super().__post_init__()
+        stages = (self.stages,) if isinstance(self.stages, int) else tuple(self.stages)
         if not stages or not set(stages) <= {1, 2, 3, 4}:
             raise InputError(f"stages must be some of 1, 2, 3, 4, got {self.stages!r}")
         object.__setattr__(self, "stages", tuple(sorted(set(stages))))
