@@ -8,7 +8,7 @@ ARGS ?=
 # byte code for all 27,000 files would take a minute; Python makes it for those that are imported
 PIP := --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu environment clean
+.PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu clean
 
 help:
 	@echo 'make quickstart   train, measure and compare attention variants; writes reports/quickstart/index.html'
@@ -21,7 +21,6 @@ help:
 	@echo 'make lint types   ruff, the direction of imports, and mypy'
 	@echo 'make benchmark    time the shift, training steps and start-up'
 	@echo 'make gpu          on a GPU: the tests, timings and tables that need one'
-	@echo 'make environment  write environment.yml from pyproject.toml'
 	@echo 'make clean        remove .venv and caches (no runs, no reports)'
 
 quickstart: $(VENV)/.base
@@ -70,9 +69,6 @@ gpu: $(VENV)/.dev
 	@$(BIN)/python reports/memory/make.py --jobs 4
 	@$(BIN)/python reports/fused/make.py --jobs 4
 	@$(BIN)/python reports/gpu/make.py
-
-environment: $(VENV)/.base
-	@$(BIN)/python -m tps_lab.environment_file > environment.yml
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python'; exit 1; }

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from tps_lab import files, plugins
 from tps_lab.cli import app
-from tps_lab.cli._help import GROUPS, MOVED
+from tps_lab.cli._help import GROUPS
 from tps_lab.errors import InputError
 from tps_lab.viz.mosaics import offset_colour
 
@@ -54,15 +54,6 @@ def test_help_lists_15_commands_at_most_in_groups_a_line_each():
         assert line.endswith(COMMANDS[name].get_short_help_str(200).strip())
         assert "..." not in line
     assert [line[:-1] for line in shown.splitlines() if line.rstrip(":") in GROUPS] == list(GROUPS)
-
-
-@pytest.mark.parametrize("name", MOVED)
-def test_an_old_name_says_what_does_it_now(name):
-    done = here(name, "anything")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == f"tps-lab: the command '{name}' has moved: use tps-lab {MOVED[name]}"
-    new, _, option = MOVED[name].partition(" ")
-    assert all(word in here(new, "--help").stdout for word in option.split() if word.startswith("-"))
 
 
 def test_a_groups_name_alone_shows_its_help():

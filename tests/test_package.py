@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tps_lab.environment_file import environment_yml
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -29,10 +27,6 @@ def loaded_by(statement):
 def test_torch_comes_only_when_a_model_is_asked_for(statement):
     heavy = {"torch", "timm", "matplotlib", "pandas", "av", "sklearn", "PIL"}
     assert not heavy & loaded_by(statement)
-
-
-def test_environment_yml_repeats_pyproject():
-    assert (ROOT / "environment.yml").read_text() == environment_yml(ROOT / "pyproject.toml"), "run: make environment"
 
 
 def test_imports_point_downwards_and_in_no_circle():

@@ -22,14 +22,17 @@ import os
 import pkgutil
 import re
 import sys
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from tps_lab.errors import InputError, shortened, unknown
 
 S = TypeVar("S", bound="Spec")
 Kind = Literal["bool", "int", "float", "tuple", "text"]
+Limits = Mapping[str, tuple[float, float]]
 
 LARGEST = 2**63 - 1  # whole numbers; torch and NumPy hold no larger ones
 _LONGEST = 20_000  # characters of a text form
@@ -47,9 +50,33 @@ class Spec:
 
     name: ClassVar[str] = ""  # as typed
     title: ClassVar[str] = ""  # as printed in tables and figures
-    # what a number may be at most, either way of 0; and the range of those that have one of their own
+    kind: ClassVar[str] = ""  # what it is one of, in errors
+    # what a number may be at most, either way of 0; and the range of those that a class gives one of their own
     largest: ClassVar[int] = LARGEST
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    limits: ClassVar[Limits] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a word that is none of a field's, a number that is not finite, not whole or out of its range.
+
+        A subclass that has a `__post_init__` of its own calls this.
+
+        Raises:
+            InputError: which field, and what it may be.
+        """
+        words, limits = _words(type(self)), ChainMap(*(vars(cls).get("limits", {}) for cls in type(self).__mro__))
+        for name, field in self.options().items():
+            value, what = getattr(self, name), f"{name} of {self.kind} '{self.name}'"
+            if name in words and value not in words[name]:
+                raise unknown(name, str(value), words[name])
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{what} must be a finite number, got {value}")
+            if kind_of(field) == "int" and not (value is None or isinstance(value, int)):
+                raise InputError(f"{what} must be a whole number, got {shortened(repr(value))}")
+            most = math.inf if isinstance(value, float) else self.largest
+            low, high = limits.get(name, (-most, most))
+            if isinstance(value, (int, float)) and not low <= value <= high:
+                got = value if abs(value) < LARGEST else f"10^{math.floor(math.log10(abs(value)))} or more"
+                raise InputError(f"{what} must be from {low:,} to {high:,}, got {got}")
 
     @classmethod
     def options(cls) -> dict[str, dataclasses.Field[Any]]:
@@ -61,22 +88,6 @@ class Spec:
         """The first paragraph of the docstring, on one line."""
         return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
 
-    @classmethod
-    def check_ranges(cls, kind: str, values: Mapping[str, Any]) -> None:
-        """Refuse numbers that are not finite or out of their range.
-
-        Raises:
-            InputError: which number, and what it may be.
-        """
-        for name, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"{name} of {kind} '{cls.name}' must be a finite number, got {value}")
-            most = math.inf if isinstance(value, float) else cls.largest
-            low, high = cls.limits.get(name, (-most, most))
-            if isinstance(value, (int, float)) and not low <= value <= high:
-                got = value if abs(value) < LARGEST else f"10^{math.floor(math.log10(abs(value)))} or more"
-                raise InputError(f"{name} of {kind} '{cls.name}' must be from {low:,} to {high:,}, got {got}")
-
     def __str__(self) -> str:
         changed = {k: getattr(self, k) for k, f in self.options().items() if getattr(self, k) != f.default}
         return written(self.name, {k: _bare(v, self.options()[k]) for k, v in changed.items()})
@@ -86,6 +97,20 @@ class Spec:
         """What tables and legends call it: the title, and what differs from the defaults."""
         _, bracket, inside = str(self).partition("(")
         return f"{self.title} ({inside}" if bracket else self.title
+
+
+_WORDS: WeakKeyDictionary[type, dict[str, tuple[Any, ...]]] = WeakKeyDictionary()  # a notebook's classes may go
+
+
+def _words(cls: type) -> dict[str, tuple[Any, ...]]:
+    """Fields that take one of a few words (`Literal`) → these; none of a class whose types are not there."""
+    if cls not in _WORDS:
+        try:
+            hints = get_type_hints(cls)
+        except NameError:
+            hints = {}
+        _WORDS[cls] = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+    return _WORDS[cls]
 
 
 @functools.cache
@@ -141,9 +166,7 @@ def parse(kind: str, given: S | str, known: Mapping[str, type[S]], **overrides: 
             raise InputError(f"{kind} '{cls.name}' has no options, got {name}=")
         if name not in cls.options():
             raise unknown(f"option of {kind} '{cls.name}'", name, cls.options())
-    read = {name: value_of(cls.options()[name], value) for name, value in values.items()}
-    cls.check_ranges(kind, read)
-    return cls(**read)
+    return cls(**{name: value_of(cls.options()[name], value) for name, value in values.items()})
 
 
 def split(kind: str, text: str) -> tuple[str, dict[str, str]]:

@@ -201,34 +201,11 @@ def whole(name: str, seconds: float) -> list[Figure]:
 
 
 def predictions(name: str, seconds: float) -> list[Figure]:
-    """Two processes, as many as the target has cores."""
-    from tps_lab.measure.cost_figures import predictions as predict
+    import many
 
     before = time.perf_counter()
-    assert len(predict(hundred(), jobs=2)) == 100
+    assert len(many.predictions(many.hundred())) == 100
     return [{"what": "seconds", "value": time.perf_counter() - before}]
-
-
-def hundred() -> list[Any]:
-    """ViT-S, ViT-B and Swin-T, five variants or four, precisions, batches, fused and unfused: 100 configurations."""
-    from tps_lab.measure.cost_figures import Configuration
-    from tps_lab.measure.step import Step
-
-    vits = [
-        Configuration(backbone, attention, {"frames": 8}, Step(batch, precision=precision, fused=fused))
-        for backbone in ("vit_small_patch16_224", "vit_base_patch16_224")
-        for attention in ("spatial", "tps", "divided", "joint", "local(window=7)")
-        for batch, precision, fused in ((2, "fp32", True), (8, "fp32", True), (2, "bf16", True), (8, "bf16", True),
-                                        (2, "bf16", False), (8, "bf16", False))
-    ]  # fmt: skip
-    swin, clip = "swin_tiny_patch4_window7_224", {"frames": 32, "tubelet": 2}
-    swins = [
-        Configuration(swin, attention, clip, Step(batch, precision=precision))
-        for attention in ("spatial", "tps", "tps+tcs", "local(window=7)")
-        for batch in (1, 2, 4, 8, 16)
-        for precision in ("fp32", "bf16")
-    ]  # fmt: skip
-    return vits + swins
 
 
 PARTS: dict[str, tuple[Callable[[str, float], list[Figure]], tuple[str, ...], str]] = {

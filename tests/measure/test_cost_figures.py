@@ -1,15 +1,11 @@
-"""Variants side by side: predicted peaks by names, at the command line and in several processes."""
+"""Variants side by side: predicted peaks by names, at the command line."""
 
 import json
 
 from typer.testing import CliRunner
 
-from tps_lab import create_model
 from tps_lab.cli import app, cost_text
 from tps_lab.errors import InputError
-from tps_lab.measure.cost_figures import Configuration, predictions
-from tps_lab.measure.predicted_memory import predict
-from tps_lab.measure.step import Step
 
 
 def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cannot_be():
@@ -37,13 +33,6 @@ def test_the_command_draws_the_step_of_those_that_can_be(tmp_path):
 def test_a_variant_that_cannot_be_is_an_error_if_it_is_all_that_was_asked_for():
     run = CliRunner().invoke(app, ["cost", "trajectory", "--backbone", "swin_micro"])
     assert isinstance(run.exception, InputError)
-
-
-def test_predictions_of_many_are_those_of_each():
-    step = Step(2, precision="bf16")
-    found = predictions([Configuration("vit_micro", name, {"depth": 2}, step) for name in ("spatial", "joint")])
-    assert [p.step for p in found] == [step] * 2
-    assert found[1] == predict(lambda: create_model("vit_micro", "joint", depth=2), step)
 
 
 def test_rounds_must_be_two():

@@ -10,9 +10,12 @@ import torch
 from study import load
 
 from tps_lab import create_model, shift_patches
+from tps_lab.measure.predicted_memory import predict
+from tps_lab.measure.step import Step
 
 PAGE = load("speed")
 import instead  # noqa: E402  # beside the page, which puts its folder on the path
+import many  # noqa: E402
 
 
 @pytest.mark.parametrize("inverse", [False, True])
@@ -85,3 +88,11 @@ def test_models_are_trained_in_turn():
     figures = PAGE.in_turn(models, 1, seconds=0.01)
     assert [figure["what"] for figure in figures] == ["tps, × spatial", "released, × spatial"]
     assert all(figure["rounds"] >= 5 and figure["value"] > 0 for figure in figures)
+
+
+def test_predictions_of_many_are_those_of_each():
+    step = Step(2, precision="bf16")
+    asked = [many.Configuration("vit_micro", name, {"depth": 2}, step) for name in ("spatial", "joint")]
+    found = many.predictions(asked)
+    assert [p.step for p in found] == [step] * 2
+    assert found[1] == predict(lambda: create_model("vit_micro", "joint", depth=2), step)

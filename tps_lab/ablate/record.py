@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from tps_lab import files, plugins
 from tps_lab.ablate.grid import Cell, Choice, GridFile, RunGrid
@@ -69,6 +71,9 @@ class Record:
     plugins: tuple[str, ...] = ()
 
 
+_READ = TypeAdapter(Record)  # keys of a newer version are left out
+
+
 def of(grid: RunGrid) -> Record:
     """The record of a grid as it stands; of one that is still to be tuned, with the runs to expect."""
     grid = grid if grid.runs else grid.expected()
@@ -101,7 +106,7 @@ def choices(grid: RunGrid, out: Path) -> tuple[dict[tuple[str, int], Choice], li
         changed since. Both are empty without a record.
     """
     try:
-        read = _of(schema.checked(files.read_json(_file(grid, out)), "record", grid.name))
+        read = _READ.validate_python(schema.checked(files.read_json(_file(grid, out)), "record", grid.name))
     except (OSError, files.Damaged):  # it is written anew
         return {}, []
     ids = {cell.id for cell in read.cells}
@@ -152,11 +157,11 @@ def find(folders: Iterable[Path], on_damaged: OnDamaged = warn) -> dict[tuple[st
         except (OSError, files.Damaged):  # whoever looks for its runs says so
             continue
         if content is not None:
-            read = _of(content)
+            read = _READ.validate_python(content)
             found[read.name, read.scale] = read
     for file in sorted(there, key=lambda file: file.lstat().st_mtime):
         try:
-            read = _of(schema.checked(files.read_json(file), "record", file.name))
+            read = _READ.validate_python(schema.checked(files.read_json(file), "record", file.name))
             found[read.name, read.scale] = read
         except (OSError, files.Damaged) as error:
             on_damaged(LeftOut(file, str(error)))
@@ -166,17 +171,6 @@ def find(folders: Iterable[Path], on_damaged: OnDamaged = warn) -> dict[tuple[st
 def plain(record: Record) -> dict[str, Any]:
     """As data, for a file."""
     return asdict(record)
-
-
-def _of(content: dict[str, Any]) -> Record:
-    of_record = {key: content[key] for key in ("name", "scale", "settings", "about")}
-    named = {"file": content.get("file", ""), "plugins": tuple(content.get("plugins", ()))}
-    return Record(cells=_cells(content["cells"]), trials=_cells(content.get("trials", [])), **of_record, **named)
-
-
-def _cells(read: list[dict[str, Any]]) -> tuple[RecordedCell, ...]:
-    keys = [field.name for field in fields(RecordedCell)]
-    return tuple(RecordedCell(**{key: cell[key] for key in keys if key in cell}) for cell in read)
 
 
 def _recorded(cell: Cell) -> RecordedCell:

@@ -25,7 +25,7 @@ from tps_lab.attention._grid import Grid, Routes, partition
 from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings, meetings_of
 from tps_lab.errors import InputError
-from tps_lab.specs import Spec
+from tps_lab.specs import Limits, Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +93,23 @@ class Mixer:
         seen = np.where(routes.scatter[:, None] >= 0, holds[rows[routes.scatter]], False)
         held = np.array([holds.any(0)])  # all but what a border drops
         if self.content_from != (0,):
-            t = grid.coordinates()[0]
-            place = np.arange(n) % grid.per_frame
-            brings = (place[:, None] == place) & np.isin(t - t[:, None], self.content_from)
-            seen, held = compose(seen, brings), compose(held, brings)
+            seen, held = self._brought(seen, grid), self._brought(held, grid)
         # Clip-level prefix tokens join every group: they see all that is held, and all that attend see them.
         full = np.ones((grid.tokens, grid.tokens), bool)
         full[: grid.clip_prefix, grid.clip_prefix :] = held
         full[grid.clip_prefix :, grid.clip_prefix :] = seen
         full[grid.clip_prefix :, : grid.clip_prefix] = (routes.scatter >= 0)[:, None]
         return full
+
+    def _brought(self, seen: np.ndarray, grid: Grid) -> np.ndarray:
+        """Whose content is in those that are seen: bool (…, T·per_frame) both."""
+        frames = seen.reshape(len(seen), grid.frames, -1)
+        found = np.zeros_like(frames)
+        for offset in self.content_from:  # frame t holds what was in t + offset
+            first, end = max(-offset, 0), grid.frames - max(offset, 0)
+            if first < end:
+                found[:, first + offset : end + offset] |= frames[:, first:end]
+        return found.reshape(seen.shape)
 
     def meetings(self, grid: Grid) -> Meetings:
         """How many slots and pairs there are: those that meet, and those that the kernel computes."""
@@ -232,6 +239,7 @@ class Variant(Spec):
     columns. `blocks` turns them into the mixers of a model of a given depth.
     """
 
+    kind = "attention variant"
     # Raised when the same options compute something else: results of the old are then not taken for new.
     version: ClassVar[int] = 1
     largest: ClassVar[int] = 10_000
@@ -370,15 +378,14 @@ class ScheduledVariant(Variant):
             model that has no stages of its own. `every` counts inside each real stage.
     """
 
+    limits: ClassVar[Limits] = {"every": (1, 10_000)}
+
     every: int = 1
     stages: tuple[int, ...] = (1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        if isinstance(self.stages, int):
-            object.__setattr__(self, "stages", (self.stages,))
-        if type(self.every) is not int or self.every < 1:
-            raise InputError(f"every must be a whole number of blocks, 1 or more, got {self.every!r}")
-        stages = tuple(self.stages)
+        super().__post_init__()
+        stages = (self.stages,) if isinstance(self.stages, int) else tuple(self.stages)
         if not stages or not set(stages) <= {1, 2, 3, 4}:
             raise InputError(f"stages must be some of 1, 2, 3, 4, got {self.stages!r}")
         object.__setattr__(self, "stages", tuple(sorted(set(stages))))

@@ -12,9 +12,8 @@ from typing import Literal
 
 from tps_lab.attention._core import Mixer
 from tps_lab.attention._look import Look
-from tps_lab.attention.channel_shift import ChannelShift, channels_shifted, check_fraction
+from tps_lab.attention.channel_shift import ChannelShift, channels_shifted
 from tps_lab.attention.patch_shift import PatchShift
-from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,11 @@ class Alternating(PatchShift):
     name = "tps+tcs"
     title = "TPS+TCS"
     rank, looks = 70, {"": Look("#d55e00", "*")}
-    stated = ChannelShift.stated
+    stated, limits = ChannelShift.stated, ChannelShift.limits
 
     every: int = 1
     order: Literal["tps-tcs", "tcs-tps"] = "tps-tcs"
     fraction: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(self.fraction)
-        if self.order not in ("tps-tcs", "tcs-tps"):
-            raise unknown("order", str(self.order), ("tps-tcs", "tcs-tps"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         patch_turn = (index // self.every) % 2 == (0 if self.order == "tps-tcs" else 1)

@@ -8,13 +8,14 @@ the blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid, partition
 from tps_lab.attention._look import Look
 from tps_lab.attention.joint import all_at_once
 from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,17 @@ class Areas(Variant):
     temporal_position = True
     prefix_of = "clip"
 
+    limits: ClassVar[Limits] = {"time": (1, 10_000), "space": (1, 10_000)}
+
     time: int = 2
     space: int = 2
     full: tuple[int, ...] = (4,)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         full = (self.full,) if isinstance(self.full, int) else tuple(self.full)
-        if not set(full) <= {1, 2, 3, 4} or min(self.time, self.space) < 1:
-            raise InputError(f"{self}: time and space must be 1 or more, full some of the quarters 1, 2, 3, 4")
+        if not set(full) <= {1, 2, 3, 4}:
+            raise InputError(f"{self}: full must be some of the quarters 1, 2, 3, 4")
         object.__setattr__(self, "full", full)
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:

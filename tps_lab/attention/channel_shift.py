@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._look import Look
 from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,10 @@ class ChannelShift(ScheduledVariant):
     )
     form: ClassVar[Literal["tcs", "tsm"]] = "tcs"
 
-    fraction: int = 8
+    # With halves nothing of the frame itself would be left, and `content_from` says that it is.
+    limits: ClassVar[Limits] = {"fraction": (3, 10_000)}
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(self.fraction)
+    fraction: int = 8
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (channels_shifted(self.form, self.fraction),)
@@ -71,12 +71,6 @@ def channels_shifted(form: Literal["tcs", "tsm"] = "tcs", fraction: int = 8) -> 
         return channel_shift(x_BTNC, form, fraction, heads)
 
     return Mixer(frame_by_frame.routes, before=before, content_from=(-1, 0, 1))
-
-
-def check_fraction(fraction: int) -> None:
-    # With halves nothing of the frame itself would be left, and `content_from` says that it is.
-    if not isinstance(fraction, int) or fraction < 3:
-        raise InputError(f"fraction must be a whole number, 3 or more (one n-th each way), got {fraction!r}")
 
 
 def channel_shift(x_BTNC: Any, form: Literal["tcs", "tsm"], fraction: int, heads: int) -> Any:

@@ -18,7 +18,6 @@ from typing import Literal
 from tps_lab.attention._core import Mixer, PositionedVariant, frame_by_frame
 from tps_lab.attention._grid import partition
 from tps_lab.attention._look import Look
-from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class Divided(PositionedVariant):
     prefix_of = "clip"
 
     class_token: Literal["space", "both"] = "space"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.class_token not in ("space", "both"):
-            raise unknown("class_token", str(self.class_token), ("space", "both"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         over_time = dataclasses.replace(along_time, takes_prefix=self.class_token == "both")

@@ -13,12 +13,12 @@ Tokens after the blocks are the image model's; logits are not, by definition: ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tps_lab.attention._core import Mixer, Variant, frame_by_frame
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
-from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,9 @@ class FactorisedEncoder(Variant):
         "and who influences whom is derived for the blocks alone."
     )
 
-    layers: int = 4
+    limits: ClassVar[Limits] = {"layers": (1, 10_000)}
 
-    def __post_init__(self) -> None:
-        if type(self.layers) is not int or self.layers < 1:
-            raise InputError(f"layers must be a whole number, 1 or more, got {self.layers!r}")
+    layers: int = 4
 
     def block(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         return (frame_by_frame,)

@@ -21,7 +21,6 @@ from typing import Literal
 from tps_lab.attention._core import Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._look import Look
 from tps_lab.attention.divided import along_time
-from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class FactorisedSelf(ScheduledVariant):
     prefix_of = "clip"
 
     order: Literal["space-time", "time-space"] = "space-time"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.order not in ("space-time", "time-space"):
-            raise unknown("order", str(self.order), ("space-time", "time-space"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         place: Literal["before", "after"] = "after" if self.order == "space-time" else "before"

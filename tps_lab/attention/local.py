@@ -19,12 +19,12 @@ see less than the image model did.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid, Routes, partition
 from tps_lab.attention._look import Look
-from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,11 @@ class Local(ScheduledVariant):
     temporal_position = True
     prefix_of = "clip"
 
+    limits: ClassVar[Limits] = {"window_frames": (1, 10_000), "window": (1, 10_000)}
+
     window_frames: int = 8
     window: int = 7
     moved: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("window_frames", "window"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise InputError(f"{name} must be a whole number, 1 or more, got {getattr(self, name)!r}")
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         moved = self.moved and (index // self.every) % 2 == 1

@@ -21,8 +21,8 @@ import numpy as np
 from tps_lab.attention._core import Mixer, ScheduledVariant
 from tps_lab.attention._grid import Grid, Routes
 from tps_lab.attention._look import Look
-from tps_lab.errors import InputError, unknown
-from tps_lab.patterns import BORDERS, Border, ShiftPattern, check_border, check_switch, gallery
+from tps_lab.errors import InputError
+from tps_lab.patterns import Border, ShiftPattern, check_border, check_switch, gallery
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -68,9 +68,6 @@ class PatchShift(ScheduledVariant):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "pattern", ShiftPattern.parse(self.pattern))
-        for name, valid in {"border": BORDERS, "bias": ("moved", "fixed")}.items():
-            if getattr(self, name) not in valid:
-                raise unknown(name, str(getattr(self, name)), valid)
 
     @property
     def label(self) -> str:

@@ -9,13 +9,13 @@ an axis does not fill are smaller.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
 from tps_lab.attention.neighbourhood import near
 from tps_lab.attention.relations import Place, Relation
-from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,12 @@ class SlidingTile(Relation):
     title = "Sliding tile"
     rank, looks = 210, {"": Look("#4fb3bf", "D", "dotted")}
 
+    limits: ClassVar[Limits] = {"tile_frames": (1, 10_000), "tile": (1, 10_000)}
+
     tile_frames: int = 2
     tile: int = 2
     window_frames: int = 0
     window: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.tile_frames, self.tile) < 1:
-            raise InputError(f"a tile has 1 or more frames and patches, got {self.tile_frames} and {self.tile}")
 
     def allows(self, grid: Grid, query: Place, key: Place) -> Any:
         (t, h, w), k, (frames, height, width) = self.tile_at(query), self.tile_at(key), self.tiles(grid)

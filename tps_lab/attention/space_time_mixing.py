@@ -23,8 +23,7 @@ import numpy as np
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
-from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
-from tps_lab.errors import unknown
+from tps_lab.attention.channel_shift import ChannelShift, channel_shift, channels_shifted
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,10 @@ class SpaceTimeMixing(ScheduledVariant):
         "Keys and values hold channels of three frames, which is no partition: who sees whom is stated, not derived."
     )
 
+    limits = ChannelShift.limits
+
     fraction: int = 4
     channels: Literal["head", "all"] = "head"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(self.fraction)
-        if self.channels not in ("head", "all"):
-            raise unknown("channels", str(self.channels), ("head", "all"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (KeysShifted(fraction=self.fraction, channels=self.channels),)

@@ -10,12 +10,12 @@ temporal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
 from tps_lab.attention.relations import Allows, Place, Relation
-from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,9 @@ class SparseVideoGen(Relation):
     title = "SVG"
     rank, looks = 230, {"": Look("#f08a5d", "v", "sparse")}
 
-    width: int = 2
+    limits: ClassVar[Limits] = {"width": (1, 10_000)}
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if type(self.width) is not int or self.width < 1:
-            raise InputError(f"width must be a whole number of frames, 1 or more, got {self.width!r}")
+    width: int = 2
 
     def kinds(self) -> tuple[Allows, ...]:
         return (self.nearby_frames, self.same_place)

@@ -23,7 +23,7 @@ import numpy as np
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
-from tps_lab.attention.channel_shift import channel_shift, channels_shifted, check_fraction
+from tps_lab.attention.channel_shift import ChannelShift, channel_shift, channels_shifted
 from tps_lab.errors import InputError
 
 
@@ -42,11 +42,9 @@ class TokShift(ScheduledVariant):
     needs_class_token = True
     stated = "It moves channels of class tokens, which is no partition: who sees whom is stated, not derived."
 
-    fraction: int = 4
+    limits = ChannelShift.limits
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(self.fraction)
+    fraction: int = 4
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         shift = ClassTokensShifted(takes_prefix=True, fraction=self.fraction)

@@ -23,7 +23,6 @@ import numpy as np
 from tps_lab.attention._core import KernelMixer, Mixer, ScheduledVariant, frame_by_frame
 from tps_lab.attention._grid import Grid
 from tps_lab.attention._look import Look
-from tps_lab.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ class Trajectory(ScheduledVariant):
     )
 
     values: Literal["projected", "plain"] = "projected"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.values not in ("projected", "plain"):
-            raise unknown("values", str(self.values), ("projected", "plain"))
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (AlongTrajectories(projected=self.values == "projected"),)

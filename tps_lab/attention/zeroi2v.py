@@ -7,7 +7,7 @@ O(N²T), as spatial attention. Its adapters are left out; it found 3, 5, 6 frame
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tps_lab.attention._look import Look
 from tps_lab.attention.channel_shift import from_offsets
 from tps_lab.attention.space_time_mixing import KeysShifted
 from tps_lab.errors import InputError
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class ZeroI2V(ScheduledVariant):
     name, title, temporal_position = "zeroi2v", "ZeroI2V", True
     rank, looks = 60, {"": Look("#8e6fc1", "p", "dashdot")}
     stated = "Keys and values hold channels of several frames, which is no partition: who sees whom is stated."
+    limits: ClassVar[Limits] = {"far": (1, 10_000)}
+
     fraction: int = 12
     far: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.far < 1 or self.fraction <= 2 * self.far:
-            raise InputError(f"{self}: far must be 1 or more, fraction more than {2 * self.far}")
+        if self.fraction <= 2 * self.far:
+            raise InputError(f"{self}: fraction must be more than {2 * self.far}")
 
     def mixers(self, index: int) -> tuple[Mixer, ...]:
         return (KeysFromNearby(fraction=self.fraction, far=self.far),)

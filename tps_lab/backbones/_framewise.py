@@ -166,6 +166,10 @@ class FramewiseModel(VideoModel):
             fused = getattr(regrouped.attention, "fused_attn", True)
             yield Attending(meetings, per_slot, per_pair, scores, fused=fused)
 
+    def attention_macs(self) -> int:
+        """Multiply-adds of all of them."""
+        return sum(one.total for one in self.attendings())
+
     def places(self, site: Site) -> np.ndarray:
         """Which places of each window lie on the map: bool (windows, places)."""
         return np.ones((site.windows, site.height * site.width + site.prefix), bool)

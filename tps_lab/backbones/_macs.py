@@ -71,6 +71,10 @@ class Attending:
     def projections(self) -> int:
         return self.meetings.slots[0] * self.per_slot
 
+    @property
+    def total(self) -> int:
+        return self.projections + self.products
+
     def recomputed(self) -> int:
         """The scores, which the backward pass of fused attention computes again."""
         return self.meetings.pairs[0] * self.scores if self.fused else 0

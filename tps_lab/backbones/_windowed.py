@@ -159,9 +159,7 @@ class WindowedAttention(nn.Module):
 
     def macs(self) -> int:
         """Multiply-adds for one clip: padded slots count, for they are computed."""
-        slots = self.order.numel()
-        linears = self.qkv.in_features * self.qkv.out_features + self.proj.in_features * self.proj.out_features
-        return slots * linears + 2 * slots * (slots // self.groups) * self.proj.in_features + self.bias_macs()
+        return self.attending().total + self.bias_macs()
 
     def attending(self) -> Attending:
         linears, width = linear_macs(self.qkv) + linear_macs(self.proj), self.proj.in_features

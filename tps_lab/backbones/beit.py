@@ -25,14 +25,9 @@ class VideoBEiT(FramewiseModel):
         model = self.image_model
         height, width = model.patch_embed.grid_size
         n = height * width + 1
-        attention = mlp = 0
-        for block in model.blocks:
-            attn = block.attn.attention
-            attention += n * linear_macs(attn) + 2 * n * n * attn.proj.in_features
-            mlp += n * linear_macs(block.mlp)
         return {
             "patch embedding": self.steps * conv_macs(model.patch_embed.proj, height, width),
-            "attention": self.steps * attention,
-            "mlp": self.steps * mlp,
+            "attention": self.attention_macs(),
+            "mlp": self.steps * n * sum(linear_macs(block.mlp) for block in model.blocks),
             "head": linear_macs(self.get_classifier()),
         }

@@ -69,20 +69,17 @@ class VideoMaxViT(FramewiseModel):
     def closed_form_macs(self) -> dict[str, int]:
         model = self.image_model
         height, width = before = [strided(side, 2) for side in self.image_size]
-        convolutions, attention, mlp, bias = convs_macs(model.stem, height, width), 0, 0, 0
+        convolutions, mlp, bias = convs_macs(model.stem, height, width), 0, 0
         for block, height, width in self.maps():
             convolutions += _mbconv_macs(block.conv, before, (height, width))
             before = [height, width]
         for part, h, w, windows in self.partitions():
-            attn, slots = part.attn.attention, h * w
-            linears, products, _ = self.widths(attn)
-            attention += windows * (slots * linears + slots**2 * products)
-            mlp += windows * slots * linear_macs(part.mlp)
-            bias += sum(_bias_macs(attn.rel_pos))
+            mlp += windows * h * w * linear_macs(part.mlp)
+            bias += sum(_bias_macs(part.attn.attention.rel_pos))
         head = linear_macs(model.head) - linear_macs(self.get_classifier())
         return {
             "convolutions": self.steps * convolutions,
-            "attention": self.steps * attention,
+            "attention": self.attention_macs(),
             "mlp": self.steps * mlp,
             "position bias": bias,
             "head": self.steps * head + linear_macs(self.get_classifier()),

@@ -34,35 +34,33 @@ class VideoPVT(FramewiseModel):
     def closed_form_macs(self) -> dict[str, int]:
         model = self.image_model
         height, width = (strided(side, 4) for side in self.image_size)
-        embedding, attention, mlp = conv_macs(model.patch_embed.proj, height, width), 0, 0
+        embedding, reduction, mlp = conv_macs(model.patch_embed.proj, height, width), 0, 0
         for stage, height, width in self.stages():
             n = height * width
             if stage.downsample is not None:
                 embedding += conv_macs(stage.downsample.proj, height, width)
             for block in stage.blocks:
                 attn = block.attn.attention
-                kh, kw = height, width
-                if attn.pool is not None:
-                    kh = kw = 7
-                elif attn.sr is not None:
-                    kh, kw = height // attn.sr.stride[0], width // attn.sr.stride[1]
-                attention += n * (linear_macs(attn.q) + linear_macs(attn.proj)) + kh * kw * linear_macs(attn.kv)
-                attention += conv_macs(attn.sr, kh, kw) if attn.sr is not None else 0
-                attention += 2 * n * kh * kw * attn.dim
+                kh, kw = self.keys_map(attn, height, width)
+                reduction += kh * kw * linear_macs(attn.kv) + (0 if attn.sr is None else conv_macs(attn.sr, kh, kw))
                 mlp += n * linear_macs(block.mlp) + conv_macs(block.mlp.dwconv, height, width)
         return {
             "patch embeddings": self.steps * embedding,
-            "attention": self.steps * attention,
+            "attention": self.attention_macs() + self.steps * reduction,
             "mlp": self.steps * mlp,
             "head": linear_macs(self.get_classifier()),
         }
 
-    def keys(self, attention: Any, site: Site) -> int:
+    def keys_map(self, attention: Any, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the map that keys and values come from."""
         if attention.pool is not None:
-            return 49
-        if attention.sr is None:
-            return site.height * site.width
-        return (site.height // attention.sr.stride[0]) * (site.width // attention.sr.stride[1])
+            return 7, 7
+        down, right = (1, 1) if attention.sr is None else attention.sr.stride
+        return height // down, width // right
+
+    def keys(self, attention: Any, site: Site) -> int:
+        height, width = self.keys_map(attention, site.height, site.width)
+        return height * width
 
     def widths(self, attention: Any) -> tuple[int, int, int]:
         # keys and values are projected from the reduced map, not for every token

@@ -46,23 +46,19 @@ class VideoTinyViT(FramewiseModel):
         half = [strided(side, 2) for side in self.image_size]
         quarter = [strided(side, 4) for side in self.image_size]
         stem = conv_macs(model.patch_embed.conv1.conv, *half) + conv_macs(model.patch_embed.conv2.conv, *quarter)
-        convolutions, attention, mlp = stem + convs_macs(model.stages[0], *quarter), 0, 0
+        convolutions, mlp = stem + convs_macs(model.stages[0], *quarter), 0
         before = quarter
         for stage, height, width in self.stages():
             merge = stage.downsample
             convolutions += conv_macs(merge.conv1.conv, *before)
             convolutions += conv_macs(merge.conv2.conv, height, width) + conv_macs(merge.conv3.conv, height, width)
             for block in stage.blocks:
-                attn, m = block.attn.attention, block.window_size
-                windows, slots = strided(height, m) * strided(width, m), m * m
-                products = attn.num_heads * (attn.key_dim + attn.val_dim)
-                attention += windows * (slots * linear_macs(attn) + slots**2 * products)
                 convolutions += convs_macs(block.local_conv, height, width)
                 mlp += height * width * linear_macs(block.mlp)
             before = [height, width]
         return {
             "convolutions": self.steps * convolutions,
-            "attention": self.steps * attention,
+            "attention": self.attention_macs(),
             "mlp": self.steps * mlp,
             "head": linear_macs(self.get_classifier()),
         }

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tps_lab.errors import InputError
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 # what `tps-lab --help` lists, in this order; a summary fits a line of 80 columns
@@ -22,13 +20,6 @@ GROUPS = {
     "Train and test": ("data", "train", "evaluate", "ablate"),
     "Compare what ran": ("report", "compare"),
     "Use a trained model": ("predict", "export"),
-}
-# commands of earlier versions → what does it now
-MOVED = {
-    "memory": "cost ATTENTION…",
-    "latency": "cost ATTENTION… --measure",
-    "probe": "evaluate RUNS… --rearranged",
-    "throughput": "train --throughput",
 }
 
 
@@ -61,7 +52,7 @@ class _Command(TyperCommand):
 
 
 class Groups(TyperGroup):
-    """Commands by what they are for, and a hint where one has moved."""
+    """Commands by what they are for."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -79,11 +70,6 @@ class Groups(TyperGroup):
                 with formatter.section(title):
                     rows = [(name, self.commands[name].get_short_help_str(200)) for name in several]
                     _two_columns(rows, formatter, max(map(len, names)))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in MOVED:
-            raise InputError(f"the command '{cmd_name}' has moved: use tps-lab {MOVED[cmd_name]}")
-        return super().get_command(ctx, cmd_name)
 
 
 def _two_columns(rows: list[tuple[str, str]], formatter: Any, wide: int = 0) -> None:

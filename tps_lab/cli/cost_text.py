@@ -62,8 +62,8 @@ def several(rows: Sequence[Facts], impossible: Mapping[str, str]) -> str:
     lines = []
     if rows:
         first = rows[0]
-        names = [_name(row, rows) for row in rows]
-        lines += [f"{first['backbone']}, {_setting(first, rows)}", ""]
+        names = [row["attention"] for row in rows]
+        lines += [f"{first['backbone']}, {_setting(first)}", ""]
         if any("predicted_memory_bytes" in row for row in rows):
             lines += ["measured"]
         lines.append(_table(
@@ -126,23 +126,11 @@ def timings(timed: Mapping[str, Compared], batch: int) -> str:
 # ---------------------------------------------------------------------- parts of these
 
 
-def _setting(facts: Facts, rows: Sequence[Facts] = ()) -> str:
-    """What was asked; of several rows only what all of them share."""
+def _setting(facts: Facts) -> str:
+    """What was asked."""
     said = [f"clip (C, T, H, W) = {tuple(facts['clip_shape'])}", f"batch {facts['batch']}", facts["precision"]]
-    said.append(facts["optimizer"])
-    if not any(row["fused"] != facts["fused"] or row["checkpointing"] != facts["checkpointing"] for row in rows):
-        said += ["fused attention" if facts["fused"] else "unfused attention"]
-        said += ["gradient checkpointing"] if facts["checkpointing"] else []
-    return ", ".join(said)
-
-
-def _name(row: Facts, rows: Sequence[Facts]) -> str:
-    extra = []
-    if any(other["fused"] != row["fused"] for other in rows):
-        extra += ["fused" if row["fused"] else "unfused"]
-    if any(other["checkpointing"] != row["checkpointing"] for other in rows):
-        extra += ["checkpointing"] if row["checkpointing"] else []
-    return ", ".join([row["attention"], *extra])
+    said += [facts["optimizer"], "fused attention" if facts["fused"] else "unfused attention"]
+    return ", ".join(said + ["gradient checkpointing"] * facts["checkpointing"])
 
 
 def _peaks(label: str, memory: Facts) -> list[str]:

@@ -55,9 +55,6 @@ def cost(
     optimizer: Annotated[str, typer.Option(help="adamw or sgd (momentum).")] = "adamw",
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing.")] = False,
     unfused: Annotated[bool, typer.Option("--unfused", help="Attention that stores its scores in memory.")] = False,
-    every_way: Annotated[
-        bool, typer.Option("--every-way", help="Every combination of fused or unfused, with or without checkpointing.")
-    ] = False,
     views: Annotated[
         str | None, typer.Option(help="Crops x clips of a test, such as 3x4; their total is shown separately.")
     ] = None,
@@ -101,12 +98,9 @@ def cost(
     step = Step(batch, True, precision, optimizer, checkpointing, not unfused)
     chosen = _chosen([*(attention or ()), *(same or ())] or ["tps"], pattern)
     by_name = "all" not in (attention or ())
-    ways = [(c, f) for f in (True, False) for c in (False, True)] if every_way else [(checkpointing, not unfused)]
     if (compile_ or graphs) and not measure:
         raise InputError("--compile and --graphs need --measure")
-    if measure and every_way:
-        raise InputError("--measure runs one way of computing: leave --every-way out")
-    _check_save(save, chosen, ways, breakdown, by_name)
+    _check_save(save, chosen, breakdown, by_name)
     name, options = backbone_parts(backbone)
 
     def maker(variant: Variant) -> Callable[[], Any]:
@@ -117,7 +111,7 @@ def cost(
         return lambda: create_model(name, variant, **shape, **options)
 
     count_ = views_of(views)
-    found, impossible = _counted(chosen, maker, step, ways, tuple(device_model or ()), json_ or quiet, by_name)
+    found, impossible = _counted(chosen, maker, step, tuple(device_model or ()), json_ or quiet, by_name)
     rows = [{"backbone": backbone, "attention": str(variant), **facts} for variant, facts, _ in found]
     timed: dict[str, Compared] = {}
     if measure:
@@ -129,7 +123,7 @@ def cost(
         row |= {"breakdown": [part.row() for part in parts]} if breakdown else {}
     facts = _facts(rows, impossible, timed, several=len(rows) > 1 or bool(impossible))
     if save is not None:
-        _save(save, found, maker, replace(step, checkpointing=ways[0][0], fused=ways[0][1]), breakdown, facts, timed)
+        _save(save, found, maker, step, breakdown, facts, timed)
     if json_:
         print_json(facts)
     else:
@@ -157,10 +151,9 @@ def _chosen(names: list[str], pattern: str | None) -> list[Variant]:
 
 @uncollected()
 def _counted(
-    chosen: list[Variant], maker: Any, step: Step, ways: list[tuple[bool, bool]], devices: tuple[str, ...],
-    quiet: bool, strict: bool,
-) -> tuple[list[Found], dict[str, str]]:  # fmt: skip
-    """Every variant in every way, and those that the backbone cannot have, with why.
+    chosen: list[Variant], maker: Any, step: Step, devices: tuple[str, ...], quiet: bool, strict: bool
+) -> tuple[list[Found], dict[str, str]]:
+    """Every variant, and those that the backbone cannot have, with why.
 
     Raises:
         InputError: variants were named, and the backbone can have none of them.
@@ -170,16 +163,14 @@ def _counted(
 
     found: list[Found] = []
     impossible: dict[str, str] = {}
-    quiet = quiet or len(chosen) * len(ways) == 1  # done before one has read the bar
-    with progress.for_this_terminal(quiet).run("counting", len(chosen) * len(ways)) as advance:
-        for index, variant in enumerate(chosen):
-            for place, (checkpointing, fused) in enumerate(ways, 1):
-                one = replace(step, checkpointing=checkpointing, fused=fused)
-                try:
-                    found.append((variant, *count_and_predict(maker(variant), one, devices)))
-                except InputError as error:
-                    impossible[str(variant)] = str(error)
-                advance(index * len(ways) + place, None)
+    quiet = quiet or len(chosen) == 1  # done before one has read the bar
+    with progress.for_this_terminal(quiet).run("counting", len(chosen)) as advance:
+        for done, variant in enumerate(chosen, 1):
+            try:
+                found.append((variant, *count_and_predict(maker(variant), step, devices)))
+            except InputError as error:
+                impossible[str(variant)] = str(error)
+            advance(done, None)
     if strict and not found:
         raise InputError(next(iter(impossible.values())))
     return found, impossible
@@ -243,18 +234,16 @@ def _text(
     return "\n\n".join(text)
 
 
-def _check_save(
-    save: Path | None, chosen: list[Variant], ways: list[tuple[bool, bool]], breakdown: bool, by_name: bool
-) -> None:
+def _check_save(save: Path | None, chosen: list[Variant], breakdown: bool, by_name: bool) -> None:
     """Refuse, before anything is counted, a picture that could not be drawn."""
     if save is None:
         return None
     if save.suffix == ".json":
         return files.check_file(save) if save.parent.is_dir() else files.check_folder(save.parent)
-    if breakdown and len(chosen) * len(ways) > 1:
-        raise InputError("--save draws the breakdown of one variant, one way")
-    if not by_name or len(chosen) > _MOST_DRAWN or len(ways) > 1:
-        raise InputError(f"--save draws 1 to {_MOST_DRAWN} variants that are named, one way")
+    if breakdown and len(chosen) > 1:
+        raise InputError("--save draws the breakdown of one variant")
+    if not by_name or len(chosen) > _MOST_DRAWN:
+        raise InputError(f"--save draws 1 to {_MOST_DRAWN} variants that are named")
     return check_picture(save, ".json")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
-from tps_lab.specs import Spec
+from tps_lab.specs import Limits, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +28,9 @@ class Data(Spec):
     `opened()` does the work of loading or preparing, once; only then are the rest meaningful.
     """
 
+    kind = "data set"
     largest: ClassVar[int] = 10_000_000
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
+    limits: ClassVar[Limits] = {
         "frames": (1, 10_000), "size": (1, 4_096), "seed": (0, 2**32 - 1), **dict.fromkeys(SPLITS, (0, 10_000_000)),
     }  # fmt: skip
     # What changes the clips changes this, so that results of old clips are not mistaken for new.
@@ -39,18 +39,14 @@ class Data(Spec):
     licence: ClassVar[str] = "Whose the videos are, and on which terms, their owner says."
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no machine can make clips of, and paths that are none. A subclass calls this first.
-
-        Raises:
-            InputError: which, and what it would take.
-        """
+        """Refuse paths that are none, too, and clips that no machine can make."""
         has: dict[str, Any] = {name: getattr(self, name) for name in self.options()}
         for name, what in (("path", "a folder"), ("only", "a file")):
             if not isinstance(has.get(name, ""), (str, os.PathLike)):
                 raise InputError(f"{name} must be {what}, got {has[name]!r}")
             if name in has:
                 object.__setattr__(self, name, os.fspath(has[name]))
-        self.check_ranges("data set", has)
+        super().__post_init__()
         sizes = {name: has[name] for name in ("frames", "size", "short", "margin", "tiles") if name in has}
         side = max(sizes.get("short", 0), sizes.get("size", 0) + 2 * sizes.get("margin", 0)) * sizes.get("tiles", 1)
         if 12 * sizes.get("frames", 1) * side**2 > _MOST_BYTES:
@@ -76,9 +72,7 @@ class DrawnData(Data):
         noise: standard deviation of the noise on every picture, ink being 1.
     """
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **Data.limits, "frames": (2, 10_000), "size": (8, 4_096), "noise": (0, 1_000),
-    }  # fmt: skip
+    limits: ClassVar[Limits] = {"frames": (2, 10_000), "size": (8, 4_096), "noise": (0, 1_000)}
 
     frames: int = 16
     size: int = 24

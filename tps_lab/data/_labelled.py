@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +30,17 @@ from numpy.typing import NDArray
 from tps_lab.data import sampling, transforms
 from tps_lab.data._base import SPLITS, Clips, Data, Split
 from tps_lab.data._files import few, open_folder, printable
-from tps_lab.data._frames import DECODERS, read
+from tps_lab.data._frames import read
 from tps_lab.data._listing import Entry, Listing, usable_names
 from tps_lab.data._seek import check_torchcodec
 from tps_lab.data._video import UnreadableVideo
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLINGS = ("segments", "dense")
 _TRIES = 20  # clips in a row that may be broken
 
 
@@ -70,7 +70,7 @@ class Labelled(Data):
     frames: int = 32
     size: int = 224
     short: int = 256
-    sampling: str = "segments"
+    sampling: Literal["segments", "dense"] = "segments"
     stride: int = 2
     augment: bool = True
     flip: float = 0.5
@@ -82,12 +82,12 @@ class Labelled(Data):
     val: int = 0
     test: int = 0
     only: str = ""
-    decoder: str = "pyav"
+    decoder: Literal["pyav", "torchcodec"] = "pyav"
     seed: int = 0
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **Data.limits, "size": (8, 4_096), "short": (1, 8_192), "stride": (1, 10_000), "flip": (0, 1),
-        "randaugment": (0, 100), "magnitude": (0, 30), "erasing": (0, 1), "holdout": (0, 0.99), "fold": (1, 3),
+    limits: ClassVar[Limits] = {
+        "size": (8, 4_096), "short": (1, 8_192), "stride": (1, 10_000), "flip": (0, 1), "randaugment": (0, 100),
+        "magnitude": (0, 30), "erasing": (0, 1), "holdout": (0, 0.99), "fold": (1, 3),
     }  # fmt: skip
     # 1 took frames of some AVI files from beside the wanted ones, and pictures as stored; RandAugment drew others
     version: ClassVar[int] = 2
@@ -98,10 +98,6 @@ class Labelled(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sampling not in SAMPLINGS:
-            raise unknown("sampling", str(self.sampling), SAMPLINGS)
-        if self.decoder not in DECODERS:
-            raise unknown("decoder", str(self.decoder), DECODERS)
         if self.short < self.size:
             raise InputError(f"short must be size or more, got short={self.short}, size={self.size}")
 

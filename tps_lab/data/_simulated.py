@@ -18,23 +18,23 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tps_lab import files
 from tps_lab.data._base import REVERSED, SPLITS, Clips, Data, Split, both_ways
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TASKS = ("classes", "direction")
 SHARD = 64  # scenes in a file of the cache
 CONTENTS, BEGUN = "contents.json", "begun.json"
 _FORMAT = 1  # of the cache
@@ -60,7 +60,7 @@ class Simulated(Data):
 
     frames: int = 8
     size: int = 32
-    task: str = "classes"
+    task: Literal["classes", "direction"] = "classes"
     train: int = 2400
     val: int = 480
     test: int = 960
@@ -69,15 +69,11 @@ class Simulated(Data):
     content: str = ""
     seed: int = 0
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **Data.limits, "frames": (1, 1_000), "size": (8, 1_024), "at": (0, 1),
-    }  # fmt: skip
+    limits: ClassVar[Limits] = {"frames": (1, 1_000), "size": (8, 1_024), "at": (0, 1)}
     seconds_each: ClassVar[float] = 0.2  # about what playing and rendering a scene takes of one core
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.task not in TASKS:
-            raise unknown(f"task of {self.name}", self.task, TASKS)
         if self.frames > 1 and self.at != type(self).at:
             raise InputError(f"{self.name}: at={self.at} is for clips of one frame, got frames={self.frames}")
         for split in SPLITS:

@@ -11,13 +11,13 @@ frames tell the two apart: the task needs a reach of 1. The axis of the motion s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ class Direction(Diagnostic):
     name, title = "direction", "Direction"
     classes, clips_per_scene, reach = _NAMES, 2, 1
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Diagnostic.limits, "step": (0, 4_096)}
+    limits: ClassVar[Limits] = {"step": (0, 4_096)}
 
     step: float = 0.0
 

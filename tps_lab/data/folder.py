@@ -24,7 +24,6 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -39,6 +38,7 @@ from tps_lab.data._tasks import TASKS, check
 from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,9 +77,8 @@ class VideoFolder(Data):
     name = "video-folder"
     version = 2  # 1 had no contrast
     title = "Video folder"
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **Data.limits, "frames": (2, 10_000), "size": (8, 4_096), "stride": (1, 10_000), "margin": (0, 4_096),
-        "tiles": (1, 16),
+    limits: ClassVar[Limits] = {
+        "frames": (2, 10_000), "size": (8, 4_096), "stride": (1, 10_000), "margin": (0, 4_096), "tiles": (1, 16),
     }  # fmt: skip
 
     path: str = ""

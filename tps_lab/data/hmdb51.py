@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tps_lab.data._files import listed, printable
 from tps_lab.data._labelled import Labelled
@@ -36,7 +36,7 @@ class Hmdb51(Labelled):
     evaluated = "test"
     official: ClassVar[Mapping[str, int]] = {"train": 3_570, "test": 1_530}
 
-    sampling: str = "dense"
+    sampling: Literal["segments", "dense"] = "dense"
     randaugment: int = 0
     erasing: float = 0.0
     fold: int = 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
@@ -42,7 +42,7 @@ class Kinetics400(Labelled):
     # Every copy of the videos has fewer.
     official: ClassVar[Mapping[str, int]] = {"train": 246_534, "val": 19_906, "test": 38_685}
 
-    sampling: str = "dense"
+    sampling: Literal["segments", "dense"] = "dense"
     randaugment: int = 0
     erasing: float = 0.0
 

@@ -19,7 +19,6 @@ but by chance; one that is, or that fails, is dropped, counted, and played anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,6 +28,7 @@ from tps_lab.data import _metaworld
 from tps_lab.data._base import Split
 from tps_lab.data._simulated import Simulated
 from tps_lab.errors import InputError, unknown
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,9 +88,7 @@ class Manipulation(Simulated):
     cameras: int = 0
     around: int = 140
 
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **Simulated.limits, "cameras": (0, 1_000_000), "around": (20, 180),
-    }  # fmt: skip
+    limits: ClassVar[Limits] = {"cameras": (0, 1_000_000), "around": (20, 180)}
 
     def __post_init__(self) -> None:
         names = [str(name) for name in ((self.tasks,) if isinstance(self.tasks, str) else self.tasks)]

@@ -15,13 +15,13 @@ Where the digits come from, and how they are split between training and test, st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tps_lab.data import _digits
 from tps_lab.data._base import ReversedClips, ReversedData, Split
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,11 +58,7 @@ class Opposites(ReversedData):
     """
 
     name, title, licence = "opposites", "Opposites", _digits.DIGITS
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **ReversedData.limits,
-        "tremor": (0, 1_000),
-        "motion": (0, 1),
-    }
+    limits: ClassVar[Limits] = {"tremor": (0, 1_000), "motion": (0, 1)}
 
     tremor: float = 0.15
     motion: float = 1.0

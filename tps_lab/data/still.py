@@ -13,12 +13,12 @@ plug-ins of this field are meant to be used (`weights=zoo:still/spatial`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tps_lab.data._diagnostic import Diagnostic, Drawn, Scenes
 from tps_lab.lazy import torch
+from tps_lab.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Still(Diagnostic):
     name, title = "still", "Still digits"
     classes, clips_per_scene, reach = tuple("0123456789"), 1, 0
     ceiling = None
-    limits: ClassVar[Mapping[str, tuple[float, float]]] = {**Diagnostic.limits, "frames": (1, 10_000)}
+    limits: ClassVar[Limits] = {"frames": (1, 10_000)}
 
     frames: int = 1
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
@@ -33,7 +34,7 @@ class Ucf101(Labelled):
     name, title = "ucf101", "UCF101"
     evaluated = "test"
 
-    sampling: str = "dense"
+    sampling: Literal["segments", "dense"] = "dense"
     randaugment: int = 0
     erasing: float = 0.0
     fold: int = 1

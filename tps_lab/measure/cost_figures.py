@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from tps_lab.backbones import create_model
 from tps_lab.errors import InputError, shortened
 from tps_lab.measure.fake import FakeModel, Maker, fake, without_weights
 from tps_lab.measure.macs import Macs, Work, count_macs, work
 from tps_lab.measure.memory import peak_memory, peak_memory_fresh
-from tps_lab.measure.predicted_memory import PredictedMemory, Target, predict, predict_batches
+from tps_lab.measure.predicted_memory import predict_batches
 from tps_lab.measure.roofline import device, estimate
 from tps_lab.measure.step import Step
 from tps_lab.measure.timing import Compared, compare_latency
@@ -264,40 +260,3 @@ def views_of(given: str | None) -> int:
     if len(factors) > 2 or not all(factor is not None and 1 <= factor <= 1_000 for factor in factors):
         raise InputError(f"views must be a number or crops x clips, such as 3x4, got {shortened(str(given))!r}")
     return math.prod(factor or 1 for factor in factors)
-
-
-# ---------------------------------------------------------------------- predictions of many configurations
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A step of a model that is made from its name; model holds arguments of `create_model`."""
-
-    backbone: str
-    attention: str
-    model: Mapping[str, Any]
-    step: Step
-    target: Target = "cuda"
-
-
-def predictions(configurations: Sequence[Configuration], jobs: int = 1) -> list[PredictedMemory]:
-    """Predicted peaks of many configurations, in their order, in several processes.
-
-    Args:
-        jobs: processes; neighbours in the list should be alike, what one has seen it need not work out again.
-    """
-    if jobs == 1:
-        return [_prediction(one) for one in configurations]
-    # a process that has run torch's threads must not be forked
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_prediction, configurations, chunksize=5))
-
-
-def _prediction(one: Configuration) -> PredictedMemory:
-    return predict(_made(one.backbone, one.attention, tuple(one.model.items())), one.step, one.target)
-
-
-@lru_cache(maxsize=1)
-def _made(backbone: str, attention: str, model: tuple[tuple[str, Any], ...]) -> FakeModel:
-    """The model of one configuration, which its neighbours may share: making it takes a fifth of a prediction."""
-    return fake(lambda: create_model(backbone, attention, **dict(model)))

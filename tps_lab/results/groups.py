@@ -90,7 +90,7 @@ def with_trials(
 
 @dataclass(frozen=True)
 class RowAlone:
-    """A run of which nothing but its row is there: one that is still to come, or a line of a published table."""
+    """A run of which nothing but its row is there, because it is still to come."""
 
     row: dict[str, Any]
     path: Path = Path()
