@@ -93,23 +93,16 @@ class Mixer:
         seen = np.where(routes.scatter[:, None] >= 0, holds[rows[routes.scatter]], False)
         held = np.array([holds.any(0)])  # all but what a border drops
         if self.content_from != (0,):
-            seen, held = self._brought(seen, grid), self._brought(held, grid)
+            t = grid.coordinates()[0]
+            place = np.arange(n) % grid.per_frame
+            brings = (place[:, None] == place) & np.isin(t - t[:, None], self.content_from)
+            seen, held = compose(seen, brings), compose(held, brings)
         # Clip-level prefix tokens join every group: they see all that is held, and all that attend see them.
         full = np.ones((grid.tokens, grid.tokens), bool)
         full[: grid.clip_prefix, grid.clip_prefix :] = held
         full[grid.clip_prefix :, grid.clip_prefix :] = seen
         full[grid.clip_prefix :, : grid.clip_prefix] = (routes.scatter >= 0)[:, None]
         return full
-
-    def _brought(self, seen: np.ndarray, grid: Grid) -> np.ndarray:
-        """Whose content is in those that are seen: bool (…, T·per_frame) both."""
-        frames = seen.reshape(len(seen), grid.frames, -1)
-        found = np.zeros_like(frames)
-        for offset in self.content_from:  # frame t holds what was in t + offset
-            first, end = max(-offset, 0), grid.frames - max(offset, 0)
-            if first < end:
-                found[:, first + offset : end + offset] |= frames[:, first:end]
-        return found.reshape(seen.shape)
 
     def meetings(self, grid: Grid) -> Meetings:
         """How many slots and pairs there are: those that meet, and those that the kernel computes."""
