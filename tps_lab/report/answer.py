@@ -185,8 +185,7 @@ def _of_the_asked(ranking: Ranking, compared: Comparisons) -> tuple[list[str], s
             ]
         return texts, sure, unequal
     after = f"; {_number(len(rest))} cannot be told apart" if rest else ""
-    verb = "differs" if len(unequal) == 1 else "differ"
-    mixed = f"; {_number(len(unequal))} {verb} in other settings, too" if unequal else ""
+    mixed = f"; {_number(len(unequal))} at unequal settings" if unequal else ""
     told = mixed
     if len(verdicts := {pair.verdict for pair in unequal}) == 1:
         names = listed([compared.name(pair) for pair in unequal])

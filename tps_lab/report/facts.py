@@ -94,7 +94,7 @@ def _mixing(group: Group) -> list[str]:
     facts = []
     pattern, grid = pattern_of(group), grid_of(group)
     if pattern is not None:
-        facts.append(f"Pattern {pattern}: {pattern_text(pattern, grid and grid.frames)}.")
+        facts.append(f"Pattern {pattern}: {pattern_text(pattern, grid.frames if grid else None)}.")
     depth = group.first.get("depth")
     if not isinstance(depth, int) or grid is None:
         return facts
