@@ -60,7 +60,7 @@ def run(attention, seed, right, steps=600, **more):
         "steps": steps, "data": "opposites", "backbone": "vit_micro", "temporal_position": True, "status": "done",
         "top1_pct": 100 * float(np.mean(answers == labels)), "test_clips": 400, "twins": 1, "lr": 1e-3, **more,
     }  # fmt: skip
-    return SimpleNamespace(row=row, predictions=(answers, labels), path=None)
+    return SimpleNamespace(row=row, predictions=(answers, labels), config={}, path=None)
 
 
 def test_runs_are_put_to_the_pairs_that_they_answer():

@@ -89,7 +89,7 @@ def cost(
         from tps_lab.measure import paper as published
 
         rows = published.table()
-        print_json(rows) if json_ else print(published.text(rows))
+        print_json(rows) if json_ else say(published.text(rows))
         return
     from tps_lab.measure.cost_figures import views_of
     from tps_lab.measure.step import Step
