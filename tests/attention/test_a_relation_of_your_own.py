@@ -1,6 +1,10 @@
 """Four lines are a relation: from then on it is in lists, costs, pictures and certificates."""
 
 import numpy as np
+import pytest
+
+from tps_lab import InputError
+from tps_lab.attention import Grid, partition
 
 LINES = """
 @dataclass(frozen=True)
@@ -40,3 +44,16 @@ def test_in_a_notebook():
         assert found.symmetry.period == 4
     finally:
         del cell["Diagonal"]
+
+
+def test_numbers_are_no_relation():
+    from tps_lab.attention.relations import RelationMixer
+
+    mixer = RelationMixer(name="later", kinds=(lambda grid, query, key: query.t - key.t,))
+    with pytest.raises(InputError, match="later: a relation says true or false of a query and a key, got int64"):
+        mixer.sees(Grid(3, 2, 2))
+
+
+def test_a_partition_labels_every_token():
+    with pytest.raises(InputError, match=r"a label to each of 12 tokens, or one to all, got \(3,\)"):
+        partition(Grid(3, 2, 2), lambda t, h, w: [1, 2, 3])
