@@ -309,8 +309,7 @@ class Variant(Spec):
         """
         t = grid.coordinates()[0]
         influence = self.influence(grid, depth) if influence is None else influence
-        apart = np.abs(t[:, None] - t)
-        apart = np.minimum(apart, grid.frames - apart) if self.ends_meet else apart
+        apart = grid.frames_apart(self.ends_meet)[t[:, None], t]
         return int((apart * influence[grid.clip_prefix :, grid.clip_prefix :]).max())
 
     def own_place_after(self, grid: Grid, depth: int) -> int | None:

@@ -74,6 +74,12 @@ class Grid:
         t = np.repeat(np.arange(self.frames), self.per_frame)
         return np.concatenate([t[None], np.tile(in_frame, self.frames)])
 
+    def frames_apart(self, around: bool) -> np.ndarray:
+        """How many frames apart two frames are, the shorter way round the clip if `around`: int (T, T)."""
+        t = np.arange(self.frames)
+        apart = np.abs(t[:, None] - t)
+        return np.minimum(apart, self.frames - apart) if around else apart
+
     def route(self, routes: Callable[[Grid], Routes]) -> Routes:
         """A mixer's routes on this grid; a grid cut into windows asks per window."""
         return routes(self)

@@ -177,12 +177,10 @@ def run_values(
     """A run's keys from a file, from options and from --set, the later ones over the earlier."""
     from tps_lab import data as data_sets
     from tps_lab import recipes
-    from tps_lab.attention import parse, variants
+    from tps_lab.attention import parse
     from tps_lab.training.config import RunConfig
 
     given = {"backbone": backbone, "attention": attention, "data": data}
-    if str(config).partition("(")[0] in variants():
-        raise InputError(f"{config} is an attention variant, and neither a recipe nor a file: --attention {config}")
     values = {} if config is None else recipes.read(config)
     said = settings(changed)
     if "recipe.steps" in said:  # whoever says steps does not mean the file's epochs

@@ -123,8 +123,7 @@ class Bench:
 
     def answer(self, clips: Tensor) -> Tensor:
         """(B, K) in float64."""
-        # its own copy, as some models normalise their clips in place
-        return as_answer(first_tensor(self.call(clips.clone())), len(clips)).double()
+        return as_answer(first_tensor(self.call(clips)), len(clips)).double()
 
     def distance(self, one: Tensor, other: Tensor) -> float:
         """How far answers are apart, as a share of the largest; infinite if a number is not finite."""
@@ -183,7 +182,7 @@ def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
 
     def asked(clips: Tensor) -> Any:
         try:
-            return call(clips)
+            return call(clips.clone())  # its own copy, as some models normalise their clips in place
         except InputError:
             raise
         except (Exception, SystemExit) as error:

@@ -103,11 +103,7 @@ class Mixing:
 
     @cached_property
     def _apart(self) -> np.ndarray:
-        """How many frames apart two frames are, the shorter way round the clip if its ends meet: int (T, T)."""
-        t = np.arange(self.grid.frames)
-        apart = np.abs(t[:, None] - t)
-        around = self.symmetry.period == 1 or self.variant.ends_meet
-        return np.minimum(apart, self.grid.frames - apart) if around else apart
+        return self.grid.frames_apart(around=self.symmetry.period == 1 or self.variant.ends_meet)
 
     @property
     def reach(self) -> int | None:

@@ -53,7 +53,7 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def _file(name: str) -> Path:
     if name not in names():
-        raise unknown("recipe", name, names())
+        raise unknown("recipe", name, names(), "an attention variant is --attention NAME")
     return Path(__file__).parent / f"{name}.yaml"
 
 

@@ -372,23 +372,28 @@ def _label(run: RunLike) -> str:
     return next((short(run.row[key]) for key in keys if run.row.get(key)), "run")
 
 
+def _settings(group: Group) -> dict[str, tuple[Any, str]]:
+    """What may tell a group from others of its name: its value, and how people say that."""
+    found = {key: (group.first.get(key), setting_text(group.first, key)) for key in SETTINGS}
+    for key, value in recipe_of(group.runs[0]).items():
+        name = key.replace(".", " ").replace("_", " ")
+        text = f"{name} {level_text(value)}" if "." in key else phrase(key, level_text(value))
+        found[f"recipe.{key}"] = value, text
+    return found
+
+
 def _told_apart(groups: list[Group]) -> list[Group]:
     """Labels that occur twice get those settings added that tell them apart."""
     result = []
+    alike = Counter(group.label for group in groups)
+    settings = {group: _settings(group) for group in groups if alike[group.label] > 1}
     for group in groups:
         rivals = [other for other in groups if other.label == group.label and other is not group]
         label = group.label
-        for key in SETTINGS:
-            apart = [other for other in rivals if other.first.get(key) != group.first.get(key)]
-            if apart and setting_text(group.first, key):
-                label += f" · {setting_text(group.first, key)}"
-                rivals = [other for other in rivals if other not in apart]
-        recipe = recipe_of(group.runs[0]) if rivals else {}
-        for key, value in recipe.items():
-            apart = [other for other in rivals if recipe_of(other.runs[0]).get(key) != value]
-            if apart:
-                name = key.replace(".", " ").replace("_", " ")
-                label += f" · {f'{name} {level_text(value)}' if '.' in key else phrase(key, level_text(value))}"
+        for key, (value, text) in settings.get(group, {}).items():
+            apart = [other for other in rivals if settings[other].get(key, (None, ""))[0] != value]
+            if apart and text:
+                label += f" · {text}"
                 rivals = [other for other in rivals if other not in apart]
         result.append(Group(group.runs, label))
     # what is still alike (two long names cut to the same) is numbered

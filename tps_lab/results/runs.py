@@ -305,16 +305,15 @@ def find(*folders: str | Path, on_damaged: OnDamaged = warn) -> list[Run]:
                 found[path.resolve()] = Run(path).check()
             except files.Damaged as error:
                 damaged.append(LeftOut(path, str(error).removeprefix(f"{path}: ")))
-    # a copy of a run is no other seed; a finished one goes before one that failed
+    for kept in archived(folders, damaged.append):
+        found.setdefault(kept.path.resolve(), kept)
+    # a run that is there twice is no other seed: folders go before archives, what is finished before what failed
     by_id: dict[Any, Path] = {}
-    for path, run in sorted(found.items(), key=lambda entry: entry[1].row.get("status") != "done"):
+    for path, run in sorted(
+        found.items(), key=lambda entry: (isinstance(entry[1], Archived), entry[1].row.get("status") != "done")
+    ):
         if by_id.setdefault(run.row.get("id") or path, path) != path:
             del found[path]
-    there_already = {run.path.name for run in found.values()}
-    for run in archived(folders, damaged.append):
-        if run.path.name not in there_already:
-            there_already.add(run.path.name)
-            found[run.path.resolve()] = run
     damaged = list(dict.fromkeys(damaged))  # a folder that cannot be read is met on both ways
     if not found:
         there = ", ".join(map(str, folders))
