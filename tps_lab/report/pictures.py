@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tps_lab import files, viz
 from tps_lab.report import tables
 from tps_lab.report.budgets import Tuned
@@ -207,8 +209,12 @@ _WIDE = 760  # pixels: what is wider has text that a phone would make too small 
 
 def inline_svg(figure: Figure, name: str, title: str) -> str:
     """A figure as an <svg> element that can stand beside others: all its ids begin with `name`."""
-    written = io.StringIO()
-    figure.savefig(written, format="svg", metadata={"Date": None})
+    from matplotlib import rcParams
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    written = io.StringIO()  # drawn once; `savefig` draws whatever has a layout twice
+    figure.set_dpi(rcParams["savefig.dpi"])  # of maps of colours inside
+    FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})
     svg = written.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -232,11 +238,14 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
 
 def _write_png(figure: Figure, file: Path, all_colours: bool) -> None:
     """With 256 colours, which are enough for lines and text, a third of the size: reports live in repositories."""
+    from matplotlib import rcParams
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    written = io.BytesIO()
-    figure.savefig(written, format="png", pil_kwargs={"compress_level": 0})
-    drawn = Image.open(written).convert("RGB")
+    figure.set_dpi(rcParams["savefig.dpi"])  # to write SVG made it 72
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     with files.whole(file, to_disk=False) as half:
         (drawn if all_colours else drawn.quantize(256, dither=Image.Dither.NONE)).save(half)
 
