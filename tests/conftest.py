@@ -5,8 +5,8 @@ import gc
 
 import pytest
 
-# Their tests wait for other processes: while one worker does, the others compute, and none of these is left for the end;
-# no notebook either, which take longest.
+# Their tests wait for other processes: while one worker does, the others compute, and none of these is left for the
+# end; no notebook either, which take longest.
 WAITING = {"test_cli.py", "test_notebooks.py", "test_page.py", "test_resume.py", "test_run.py", "test_workers.py"}
 
 gc.disable()

@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up import MadeUp, made_up, study
 
 from tps_lab.report import build
-from tps_lab.report.budgets import Budgets, tuned
+from tps_lab.report.budgets import Budgets, ahead, data_sets, tuned
 
 JOINT = ("joint", "Joint", "joint", "", 93.2, 35.4, 187, 52, 34.2)
 SPATIAL = ("spatial", "Spatial", "spatial", "", 49.0, 28.1, 124, 31, 20.4)
@@ -47,6 +47,40 @@ def test_many_trials_tell_apart_what_differs_by_much() -> None:
     found = tuned([*trials(JOINT, [95 + i / 9 for i in range(9)]), *trials(SPATIAL, [5 + i / 9 for i in range(9)])])
     assert any(entry.apart for entry in Budgets(tuned=tuple(found)).after_trials)
     assert "nobody" not in Budgets(tuned=tuple(found)).trials_said
+
+
+def test_accuracies_on_several_data_sets_are_no_order(tmp_path: Path) -> None:
+    easy, hard = "direction(step=4)", "direction(step=1)"
+
+    def on(data: str, name: str, of: tuple, steps: int, top1: float, **row) -> MadeUp:
+        case, axes = f"{name}, {of[2]}", {"data": name, "attention": of[0]}
+        return made_up(*of[:4], top1, *of[5:], case=case, varied=axes, data=data, steps=steps, **row)
+
+    scores = {
+        (easy, "far", JOINT): 99,
+        (easy, "far", SPATIAL): 90,
+        (hard, "near", JOINT): 60,
+        (hard, "near", SPATIAL): 50,
+    }
+    runs = [
+        on(*key, steps, top1 - 30 * (steps == 150), seed=seed)
+        for key, top1 in scores.items() for steps in (150, 300) for seed in range(3)
+    ]  # fmt: skip
+    tried = [
+        on(*key, 300, top1, seed=1000, val_top1_pct=top1 - i, tuned={"recipe.lr": 10**-i})
+        for key, top1 in scores.items() for i in (1, 2)
+    ]  # fmt: skip
+    found = Budgets(tuple(ahead(runs)), tuple(tuned(tried, data_sets(runs))))
+    assert [(one.data, one.steps, len(one.order)) for one in found.ahead] == [
+        ("near", 150, 2), ("near", 300, 2), ("far", 150, 2), ("far", 300, 2),
+    ]  # fmt: skip
+    assert found.depends == ""
+    assert found.of("near").depends.startswith("Near, joint is ahead")
+    assert "near: after 300 steps joint leads after any number of trials" in found.trials_said
+    build([run for run in runs if run.row["steps"] == 300], tmp_path, budgets=found)
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "| near | 300 | 2 | joint 59.0 (" in text
+    assert "| near | 150 | near, joint |" in text
 
 
 def test_the_page_shows_choices_curves_and_failures(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any
 
@@ -22,8 +22,8 @@ import numpy as np
 
 from tps_lab.ablate.grid import Choice, choose
 from tps_lab.report.comparisons import Ranking
-from tps_lab.results.axes import axis_name, level_text, phrase, spoken
-from tps_lab.results.groups import Interval, RunLike, group_runs
+from tps_lab.results.axes import axis_name, data_names, level_text, phrase, spoken
+from tps_lab.results.groups import Interval, RunLike, by_data, group_runs
 from tps_lab.text import listed
 
 _FEW = 6  # of so many trials every number is shown
@@ -37,11 +37,13 @@ class Ahead:
     Args:
         first: the best, and those that the paired comparison does not tell apart from it.
         order: every case with its mean test accuracy and interval, the best first.
+        data: on which data set; empty if all runs are of one.
     """
 
     steps: int
     first: tuple[str, ...]
     order: tuple[tuple[str, str], ...]
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Tuned:
     """What a case was tuned to at a budget.
 
     Args:
+        data: its data set; empty if all runs are of one.
         best_of: number of trials → the validation accuracy that so many are expected to find.
     """
 
@@ -57,6 +60,12 @@ class Tuned:
     steps: int
     choice: Choice
     best_of: Mapping[int, Interval]
+    data: str = ""
+
+    @property
+    def here(self) -> str:
+        """The case where its data set is named beside it."""
+        return self.case.removeprefix(f"{self.data}, ").removesuffix(f", {self.data}")
 
     @property
     def chosen(self) -> str:
@@ -82,6 +91,7 @@ class AfterTrials:
     """The order of the cases after so many trials each.
 
     Args:
+        data: on which data set; empty if all runs are of one.
         order: case and its best of so many trials, the best first.
         apart: whether the first one's band lies above that of any other.
     """
@@ -90,6 +100,7 @@ class AfterTrials:
     trials: int
     order: tuple[tuple[str, Interval], ...]
     apart: bool
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,17 @@ class Budgets:
     ahead: tuple[Ahead, ...] = ()
     tuned: tuple[Tuned, ...] = ()
 
+    def of(self, data: str) -> Budgets:
+        """What is said of a page's data set."""
+        return replace(self, ahead=tuple(budget for budget in self.ahead if budget.data in ("", data)))
+
     @property
     def depends(self) -> str:
-        """Whether the order depends on the budget, in a sentence; empty with fewer than two budgets."""
-        if len(self.ahead) < 2:
+        """Whether the order depends on the budget, in a sentence; empty with fewer than two budgets.
+
+        Of one data set; accuracies on several are no order.
+        """
+        if len(self.ahead) < 2 or len({budget.data for budget in self.ahead}) > 1:
             return ""
         always = [name for name in self.ahead[-1].first if all(name in budget.first for budget in self.ahead)]
         spans = listed([f"{budget.steps:,}" for budget in self.ahead])
@@ -138,12 +156,12 @@ class Budgets:
     def after_trials(self) -> list[AfterTrials]:
         """How the order changes with the number of trials, at every budget of steps."""
         made = []
-        for steps in dict.fromkeys(one.steps for one in self.tuned):
-            at = [one for one in self.tuned if one.steps == steps]
+        for data, steps in dict.fromkeys((one.data, one.steps) for one in self.tuned):
+            at = [one for one in self.tuned if (one.data, one.steps) == (data, steps)]
             for n in dict.fromkeys(n for one in at for n in one.best_of):
-                order = sorted(((one.case, one.best_of[n]) for one in at if n in one.best_of), key=lambda o: -o[1].mean)
+                order = sorted(((one.here, one.best_of[n]) for one in at if n in one.best_of), key=lambda o: -o[1].mean)
                 apart = any(order[0][1].low > best.high for _, best in order[1:])
-                made.append(AfterTrials(steps, n, tuple(order), apart))
+                made.append(AfterTrials(steps, n, tuple(order), apart, data))
         return made
 
     @property
@@ -153,8 +171,8 @@ class Budgets:
         if len({entry.trials for entry in after}) < 2 or max(len(entry.order) for entry in after) < 2:
             return ""
         said = []
-        for steps in dict.fromkeys(entry.steps for entry in after):
-            at = [entry for entry in after if entry.steps == steps]
+        for data, steps in dict.fromkeys((entry.data, entry.steps) for entry in after):
+            at = [entry for entry in after if (entry.data, entry.steps) == (data, steps)]
             firsts: dict[str, list[int]] = {}
             for entry in at:
                 firsts.setdefault(entry.order[0][0], []).append(entry.trials)
@@ -167,7 +185,7 @@ class Budgets:
                 leads += "".join(f"; {case} after {trials}" for case, trials in others)  # names have commas
             whole = [case for case, _ in at[0].order] == [case for case, _ in at[-1].order]
             rest = ", and the order stays" if whole and len(firsts) == 1 else ""
-            said.append(f"After {steps:,} steps {leads}{rest}.")
+            said.append(f"{f'{data}: after' if data else 'After'} {steps:,} steps {leads}{rest}.")
         if not any(entry.apart for entry in after):
             said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
         return " ".join(said)
@@ -215,27 +233,43 @@ def _ladders(runs: Iterable[RunLike]) -> dict[Any, set[int]]:
     return found
 
 
+def data_sets(runs: Iterable[RunLike]) -> dict[str, str]:
+    """Data as rows have them → what a page calls the data set; empty if all runs are of one."""
+    by = by_data(group_runs(runs))
+    if len(by) < 2:
+        return {}
+    names = zip(data_names(by), by.values(), strict=True)
+    return {str(group.first.get("data")): name for name, groups in names for group in groups}
+
+
 def ahead(runs: Iterable[RunLike]) -> list[Ahead]:
-    """Every budget's order; empty where each case has one budget."""
-    found: dict[int, list[RunLike]] = {}
+    """Every budget's order on every data set; empty where each case has one budget."""
     kept = list(runs)
-    for run in kept:
-        found.setdefault(_steps(run), []).append(run)
     if max(map(len, _ladders(kept).values()), default=0) < 2:
         return []
-    return [entry for steps in sorted(found) if (entry := _ahead(steps, found[steps]))]
+    called = data_sets(kept)
+    found: dict[tuple[str, int], list[RunLike]] = {}
+    for run in kept:
+        found.setdefault((called.get(str(run.row.get("data")), ""), _steps(run)), []).append(run)
+    names = [*called.values(), ""]
+    at = sorted(found, key=lambda key: (names.index(key[0]), key[1]))
+    return [entry for data, steps in at if (entry := _ahead(data, steps, found[data, steps]))]
 
 
-def _ahead(steps: int, runs: Sequence[RunLike]) -> Ahead | None:
+def _ahead(data: str, steps: int, runs: Sequence[RunLike]) -> Ahead | None:
     ranking = Ranking(group_runs(runs))
     if not ranking.scored:
         return None
     order = tuple((group.label, f"{top1} %") for group, top1 in ranking.scored)
-    return Ahead(steps, tuple(group.label for group in ranking.top()), order)
+    return Ahead(steps, tuple(group.label for group in ranking.top()), order, data)
 
 
-def tuned(trials: Iterable[RunLike]) -> list[Tuned]:
-    """Every case's curve and choice, at every budget of steps."""
+def tuned(trials: Iterable[RunLike], called: Mapping[str, str] | None = None) -> list[Tuned]:
+    """Every case's curve and choice, at every budget of steps.
+
+    Args:
+        called: `data_sets` of the page.
+    """
     tried: dict[tuple[int, str], list[RunLike]] = {}
     for run in trials:
         if run.row.get("status") != "missing":
@@ -247,7 +281,8 @@ def tuned(trials: Iterable[RunLike]) -> list[Tuned]:
         means = [mean or 0.0 for _, mean in choice.curve] if choice.values else []  # a failed trial finds nothing
         # all cases' bands hold together, so that those which are apart may be ranked
         after = {n: band(means, n, 1 - 0.05 / cases) for n in _shown(len(means))}
-        found.append(Tuned(spoken(case), str(runs[0].row.get("attention")), steps, choice, after))
+        data = (called or {}).get(str(runs[0].row.get("data")), "")
+        found.append(Tuned(spoken(case), str(runs[0].row.get("attention")), steps, choice, after, data))
     return found
 
 

@@ -19,7 +19,7 @@ from tps_lab.report.cards import Card
 from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_tuning, picture
 from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
-from tps_lab.results.axes import spoken_data
+from tps_lab.results.axes import data_names
 from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting_text
 from tps_lab.text import as_text, listed
 
@@ -112,10 +112,9 @@ def build(
     elsewhere = orders.same_order(groups, about.compare, about.across) if about.compare and about.across else []
     sections = [
         _section(data, of_data, number, figures, about, elsewhere if len(by) == 1 else [])
-        for number, (data, of_data) in enumerate(zip(_data_names(by), members, strict=True), 1)
+        for number, (data, of_data) in enumerate(zip(data_names(by), members, strict=True), 1)
     ]
-    first = (about.budgets.depends, words.carries_over(elsewhere))
-    sections[0].remarks[:0] = [text for text in first if text]
+    sections[0].remarks[:0] = [text] if (text := words.carries_over(elsewhere)) else []
     overall = _overall(groups, figures)
     content = {
         "about": about,
@@ -205,13 +204,6 @@ def _check(about: About, groups: Sequence[Group]) -> None:
         raise unknown("axis", about.compare, sorted(axes))
 
 
-def _data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
-    """Data sets as the grid calls them, if it does; else by what tells their text forms apart."""
-    asked = [{(group.first.get("varied") or {}).get("data") for group in groups} for groups in by.values()]
-    named = [str(*names) for names in asked if len(names) == 1 and None not in names]
-    return spoken_data(named if len(set(named)) == len(by) else list(by))
-
-
 def _called(by_data: Iterable[Sequence[Group]]) -> dict[str, str]:
     """A label in a grid → what it is called where a heading says its data set: the rest of it."""
     found: dict[str, str] = {}
@@ -241,13 +233,14 @@ def _section(
     ranking = comparisons.Ranking(groups)
     compared = comparisons.compared(ranking, about.baseline, about.compare)
     effects = paired.effects(groups)
+    of_budgets = about.budgets.of(data)
     proofs = confront([{**run.row, "group": group.label} for group in groups for run in group.runs], "group")
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, about.budgets.briefly, elsewhere),
+        words.answer(ranking, compared, of_budgets.briefly, elsewhere),
         equal.unequal(groups),
-        [*proofs_said(proofs), *words.remarks(ranking)],
+        [*([of_budgets.depends] if of_budgets.depends else []), *proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
         results_table.results(groups),
         draw.tradeoffs(),

@@ -139,6 +139,13 @@ def spoken(case: str) -> str:
     return ", ".join(said)
 
 
+def data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
+    """Data sets (`groups.by_data`) as the grid calls them, if it does; else by what tells their text forms apart."""
+    asked = [{(group.first.get("varied") or {}).get("data") for group in groups} for groups in by.values()]
+    named = [str(*names) for names in asked if len(names) == 1 and None not in names]
+    return spoken_data(named if len(set(named)) == len(by) else list(by))
+
+
 def spoken_data(texts: Sequence[str]) -> list[str]:
     """Data sets as people say them: their names, and of those with one name what tells them apart.
 

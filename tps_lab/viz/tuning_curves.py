@@ -55,7 +55,7 @@ def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Ax
 def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
     """The best validation accuracy to expect of so many trials: a panel for each case, with its exact band.
 
-    Pale lines are the other cases.
+    Pale lines are the other cases on its data set.
 
     Args:
         tuned: of one grid; those of the largest budget of steps are drawn.
@@ -69,7 +69,7 @@ def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
         return nothing(ax or new_axes(), "no trial ended well")
     drawn = _panels(ax, len(at), height=2.3)
     for axes, one, used in zip(drawn, at, looks(one.attention for one in at), strict=True):
-        for other in at:
+        for other in (other for other in at if other.data == one.data):
             axes.plot(list(other.best_of), [best.mean for best in other.best_of.values()], color="#c9c9c9", linewidth=1)
         trials, best = list(one.best_of), list(one.best_of.values())
         axes.fill_between(
