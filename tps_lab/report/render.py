@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
 from tps_lab.errors import InputError
@@ -13,6 +14,9 @@ from tps_lab.results import archive
 from tps_lab.results.axes import axis_name
 from tps_lab.text import code, markdown
 from tps_lab.viz.style import tag
+
+if TYPE_CHECKING:
+    import jinja2
 
 # stands in every page and every Markdown file that a report writes
 HTML, MARKDOWN = '<meta name="generator" content="tps-lab">', "<!-- written by tps-lab -->"
@@ -54,6 +58,12 @@ def is_ours(file: Path) -> bool:
 
 def render(template: str, content: dict[str, Any]) -> str:
     """A template of this package as text."""
+    return _environment().get_template(template).render(content)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Made once: it keeps the templates that it has compiled."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -73,7 +83,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     environment.filters["points"] = lambda value: f"{value:+z.1f}".replace("-", "−").replace("+0.0", "0.0")
     environment.filters["tenths"] = lambda value: f"{value:z.1f}".replace("-", "−")
     environment.filters["ranges"] = lambda text: tied(text).replace(" ", "\u00a0").replace(",\u00a0", ", ")
-    return environment.get_template(template).render(content)
+    return environment
 
 
 def p_text(p: float) -> str:
