@@ -27,7 +27,10 @@ torch.set_num_threads(1)
 T, C = 8, 12
 SHAPE = (3, T, 8, 8)
 # of the same kinds as others, and take longer than they
-LONG = {"timm:resnet18:max", *(f"torchvision:{name}" for name in ("mc3_18", "mvit", "r2plus1d_18", "s3d", "swin3d_t"))}
+LONG = {
+    *("timm:resnet18", "timm:resnet18:max"),
+    *(f"torchvision:{name}" for name in ("mvit", "r2plus1d_18", "r3d_18", "s3d", "swin3d_t")),
+}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SUBJECTS])
