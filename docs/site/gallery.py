@@ -34,7 +34,7 @@ def make(made: Made) -> None:
         "# Gallery",
         "",
         f"All {len(known)} attention variants, and [the patterns](patterns.md). Pictures, figures and text come from "
-        "the code. One of your own [is one file](../how/variant.md).",
+        "the code. One of your own [is one file](../contributing.md#an-attention-variant).",
         "",
         "A picture shows two blocks of a small model, and below them the receptive field after both. A box is a frame, "
         "a filled cell a patch that the outlined one looks at. Pale patches are reached through other patches.",
