@@ -98,7 +98,7 @@ def forecast(
     if clips.size("train"):
         config = config.resolved(clips.size("train"))
     recipe, device = config.recipe, measure.best_device()
-    part = math.ceil(recipe.batch / processes / recipe.compute.accumulate)
+    part = _part(config, processes)
     memory = _peak_memory(config, clips, part)
     memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
     model: Any = build(config, clips)
@@ -134,6 +134,30 @@ def forecast(
         tried.loss,
         notes,
     )
+
+
+def check_memory(config: RunConfig, clips: Any, processes: int = 1) -> None:
+    """Refuse a training step that this machine's memory cannot hold: the system would end it without a word.
+
+    It is predicted where the clips of a step alone take a hundredth of the memory; a GPU refuses by itself.
+
+    Raises:
+        InputError: it cannot be held.
+    """
+    part, there = _part(config, processes), device_bytes()
+    if measure.best_device().type != "cpu" or 100 * 4 * part * math.prod(clips.clip_shape) < there:
+        return
+    if (needed := _peak_memory(config, clips, part)) > there:
+        raise InputError(
+            f"recipe.batch={config.recipe.batch}: a training step of {part:,} clips takes about {needed / 2**30:,.1f} "
+            f"GiB, of {there / 2**30:.1f} GiB that there are; choose a smaller batch, or a larger "
+            "recipe.compute.accumulate"
+        )
+
+
+def _part(config: RunConfig, processes: int) -> int:
+    """Clips that go through the model at once, in each process."""
+    return math.ceil(config.recipe.batch / processes / config.recipe.compute.accumulate)
 
 
 def macs_of(model: Any) -> int:

@@ -18,6 +18,7 @@ from tps_lab.results import runs
 from tps_lab.training import model_cards, processes
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
+from tps_lab.training.forecast import check_memory
 from tps_lab.training.loop import Loop, learning_rate
 from tps_lab.training.model import build, describe, restore
 
@@ -72,6 +73,7 @@ def train(
     )
     team = processes.Team(accelerator)
     team.check(config.recipe)
+    check_memory(config, clips, team.count)
     model = build(config, clips).to(accelerator.device)
     facts = describe(config, clips, model)
     saved = checkpoints.newest() if checkpoints else None
