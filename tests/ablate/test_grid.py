@@ -71,6 +71,27 @@ def test_settings_from_the_command_line_replace_the_bases(tmp_path):
     assert str(grid.cells[2].config.data) == "opposites(frames=9, size=16)"
 
 
+def test_what_varies_wins_over_the_base_however_either_writes_it(tmp_path):
+    """An option inside a case's text against the base's own key for it; a group against a dotted key."""
+    text = {
+        "title": "t",
+        "question": "q",
+        "base": {"attention": "tps", "attention.pattern": "A", "data.frames": 8, "recipe.lr": 0.5, "recipe.batch": 6},
+        "vary": {
+            "product": {"attention": ["tps", "tps(pattern=B)"], "data": ["opposites", "opposites(frames=12)"]},
+            "conditions": [{"if": {"attention": "tps"}, "then": {"data": "order(frames=20)"}}],
+            "cases": {"x": {"recipe": {"steps": 9}, "attention": "tps(every=1)", "attention.pattern": "D"}},
+        },
+        "scales": {"small": {"seeds": 1, "base": {"recipe": {"lr": 0.1}}}},
+    }
+    cells = load(written(tmp_path, yaml.safe_dump(text)), settings={"recipe.lr": 0.2}).cells
+    found = [(str(c.config.attention), str(c.config.data)) for c in cells]
+    assert found[0] == ("tps(pattern=A)", "order(frames=20)")
+    assert found[2:4] == [("tps(pattern=B)", "opposites(frames=8)"), ("tps(pattern=B)", "opposites(frames=12)")]
+    assert found[4] == ("tps(every=1, pattern=D)", "opposites(frames=8)")
+    assert {(c.config.recipe.lr, c.config.recipe.batch) for c in cells} == {(0.2, 6)}
+
+
 def test_what_has_a_name_of_its_own_is_called_by_it(tmp_path):
     """On tables and in a row's `varied`; what has none is called by its key and value."""
     product = {"weights": {"from scratch": ""}, "attention": {"PST": "tps+tcs"}, "data.frames": {"8": 8, "long": 32}}
