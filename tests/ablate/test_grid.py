@@ -247,3 +247,24 @@ def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
 def test_a_variant_serves_as_baseline_where_each_data_set_has_a_case_of_it(tmp_path):
     text = GOOD.replace("baseline: plain", "baseline: spatial", 1)
     assert load(written(tmp_path, text)).file.baseline == "spatial"
+
+
+def test_what_a_cell_costs_is_its_recipes_step(tmp_path):
+    """Else a grid over precision, checkpointing or frozen parts would show one and the same figure for each."""
+    changes = {
+        "plain": {"recipe.weight_decay": 0.1},
+        "bf16": {"recipe.precision": "bf16"},
+        "again": {"recipe.compute.checkpointing": True},
+        "frozen": {"recipe.rates.backbone": 0.0},
+    }
+    base = {"data": "opposites(train=48, val=12, test=24, frames=5, size=16)", "recipe.batch": 4}
+    text = {"title": "t", "question": "q", "base": base, "vary": {"cases": changes}, "scales": {"small": {"seeds": 1}}}
+    grid = load(written(tmp_path, yaml.safe_dump(text, sort_keys=False)))
+    found = {cell.case: cost for cell, cost in costs.measured(grid.cells, tmp_path, seconds=0.05).items()}
+    memory = {case: cost["peak_memory_bytes"] for case, cost in found.items()}
+    assert memory["again"]["training"] < 0.95 * memory["plain"]["training"]
+    assert memory["frozen"]["training"] < 0.5 * memory["plain"]["training"]
+    assert "bf16" in memory["bf16"]["how"]
+    assert "bf16" in found["bf16"]["train_step_ms"]["how"]
+    assert "bf16" not in memory["plain"]["how"]
+    assert costs.measured(grid.cells, tmp_path, seconds=0.05) == dict(zip(grid.cells, found.values(), strict=True))

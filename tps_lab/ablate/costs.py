@@ -20,7 +20,8 @@ from tps_lab.results import runs, schema
 from tps_lab.text import duration
 from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import Forecast, forecast
+from tps_lab.training.forecast import Forecast, forecast, step_of
+from tps_lab.training.loop import freeze
 from tps_lab.training.model import build
 
 # what changes neither a model nor its cost: of a tuned grid most cells differ in nothing else
@@ -144,12 +145,16 @@ def _works(config: RunConfig) -> None:
 
 
 def cost_key(cell: Cell) -> tuple[Any, ...]:
-    """Cells with the same key cost the same: model, clips and batch are alike."""
+    """Cells with the same key cost the same: model, clips and step are alike."""
     config = cell.config
+    step, trains_all = step_of(config, config.recipe.batch), bool(config.recipe.rates.backbone)
+    # a plain step adds nothing, so that what was measured before is found
+    rest = () if step == measure.Step(step.batch) and trains_all else (str(step), trains_all)
     shape = data.opened(config.data).clip_shape, len(data.opened(config.data).classes)
     return (
         *(str(config.attention), config.backbone, config.tubelet, config.temporal_position, *shape),
         *(config.recipe.batch, config.recipe.precision),
+        *rest,
     )
 
 
@@ -165,22 +170,27 @@ def measured(
     for cell in cells:
         by_key.setdefault(cost_key(cell), []).append(cell)
     found = {key: cost for key in by_key if (cost := _read(_file(out, key)))}
-    # models that are timed in turn get clips of one shape and batches of one size
+    # models that are timed in turn get clips of one shape and steps of one kind
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for key, (cell, *_) in by_key.items():
         if key not in found:
-            groups.setdefault((data.opened(cell.config.data).clip_shape, cell.config.recipe.batch), []).append(key)
-    for (shape, batch), keys in groups.items():
+            step = step_of(cell.config, cell.config.recipe.batch)
+            groups.setdefault((data.opened(cell.config.data).clip_shape, step), []).append(key)
+    for (shape, step), keys in groups.items():
         say(f"measuring what {len(keys)} models cost, in turn …")
-        models = {
-            str(key): build(by_key[key][0].config, data.opened(by_key[key][0].config.data)).to(measure.best_device())
-            for key in keys
-        }
-        for key, cost in zip(keys, measure.costs(models, shape, measure.Step(batch), seconds).values(), strict=True):
+        models = {str(key): _model(by_key[key][0].config) for key in keys}
+        for key, cost in zip(keys, measure.costs(models, shape, step, seconds).values(), strict=True):
             found[key] = cost
             with suppress(OSError):
                 files.write_whole(files.folder(out / ".costs") / _file(out, key).name, json.dumps(cost))
     return {cell: found[key] for key, group in by_key.items() for cell in group}
+
+
+def _model(config: RunConfig) -> Any:
+    """As it is trained: what the recipe freezes is frozen."""
+    model = build(config, data.opened(config.data))
+    freeze(model, config.recipe)
+    return model.to(measure.best_device())
 
 
 def _file(out: Path, key: tuple[Any, ...]) -> Path:
