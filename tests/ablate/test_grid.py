@@ -165,6 +165,25 @@ def test_models_and_data_are_built_before_anything_starts(tmp_path):
     grid = load(written(tmp_path, GOOD.replace("attention: tps\n", "backbone: vit_mirco\n", 1)))
     with pytest.raises(InputError, match=r"g\.yaml:4: case .*did you mean 'vit_micro'"):
         check(grid, grid.cells)
+    weights = GOOD.replace("recipe.steps: [10, 20]", 'weights: ["", "image:/nowhere.pt"]')
+    weights = weights.replace("recipe.steps: 20", 'weights: ""')
+    grid = load(written(tmp_path, weights))
+    with pytest.raises(InputError, match=r"g\.yaml:9: case .*there is no /nowhere\.pt"):
+        check(grid, grid.cells)
+
+
+def test_a_forecast_is_that_of_the_cells_own_recipe(tmp_path):
+    """Neither another case's nor that of an earlier run of another kind."""
+    changes = {"plain": {"recipe.lr": 0.1}, "frozen": {"recipe.rates.backbone": 0.0}, "ema": {"recipe.ema": 0.9}}
+    base = {"data": "opposites(train=48, val=12, test=24, frames=5, size=16)", "recipe.batch": 4}
+    text = {"title": "t", "question": "q", "base": base, "vary": {"cases": changes}, "scales": {"small": {"seeds": 1}}}
+    grid = load(written(tmp_path, yaml.safe_dump(text, sort_keys=False)))
+    memory = {cell.case: found.memory for cell, _, found in costs.plan(grid, grid.cells, tmp_path, {}).entries}
+    assert memory["frozen"] < memory["plain"] < memory["ema"]
+    alike = [costs._alike(cell.config.model_dump() | cell.config.recipe.content()) for cell in grid.cells]
+    assert len(set(alike)) == 3
+    row = grid.cells[0].config.model_dump() | grid.cells[0].config.recipe.content() | {"precision": "no"}
+    assert costs._alike(row) == alike[0]
 
 
 values = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True)

@@ -115,9 +115,9 @@ def plan(
     entries = []
     for cell in cells:
         config = cell.config
-        key = config.model_dump_json(exclude=_OF_NO_COST)
+        key = config.model_dump_json(exclude=_OF_NO_COST), bool(config.recipe.rates.backbone)
         if key not in known:
-            earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
+            earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.content()))
             try:
                 with deterministic(True):  # as cells run; two threads here would fight with cells that run already
                     known[key] = forecast(config, jobs=jobs, earlier_seconds=earlier_seconds)
@@ -129,14 +129,18 @@ def plan(
     return Plan(grid, tuple(entries), jobs, device)
 
 
-def _earlier(finished: Iterable[runs.Run], out: Path) -> dict[tuple[Any, ...], float]:
+def _earlier(finished: Iterable[runs.Run], out: Path) -> dict[str, float]:
     """What was run → seconds that finished cells of it took here; archives hold what other machines took."""
     here = [run.row for run in finished if run.path.parent == out.resolve() and not isinstance(run, runs.Archived)]
     return {_alike(row): float(row["train_seconds"]) for row in here if row.get("train_seconds") is not None}
 
 
-def _alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("attention", "backbone", "data", "tubelet", "steps", "batch"))
+def _alike(row: Mapping[str, Any]) -> str:
+    """What two runs that take as long have in common; groups of a recipe are in a row only off their defaults."""
+    keys = ("attention", "backbone", "data", "tubelet", "steps", "batch", "compute", "ema")
+    precision = {"no": "fp32"}.get(row.get("precision", ""), row.get("precision"))  # the first runs' word
+    frozen = (row.get("rates") or {}).get("backbone") == 0
+    return json.dumps([*(row.get(key) for key in keys), precision, frozen], sort_keys=True, default=str)
 
 
 def _works(config: RunConfig) -> None:
