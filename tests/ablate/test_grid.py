@@ -166,7 +166,7 @@ def test_models_and_data_are_built_before_anything_starts(tmp_path):
     with pytest.raises(InputError, match=r"g\.yaml:4: case .*did you mean 'vit_micro'"):
         check(grid, grid.cells)
     weights = GOOD.replace("recipe.steps: [10, 20]", 'weights: ["", "image:/nowhere.pt"]')
-    weights = weights.replace("recipe.steps: 20", 'weights: ""')
+    weights = weights.replace("recipe.steps: 20", "weights: image:/nowhere.pt")
     grid = load(written(tmp_path, weights))
     with pytest.raises(InputError, match=r"g\.yaml:9: case .*there is no /nowhere\.pt"):
         check(grid, grid.cells)
