@@ -71,6 +71,27 @@ def test_settings_from_the_command_line_replace_the_bases(tmp_path):
     assert str(grid.cells[2].config.data) == "opposites(frames=9, size=16)"
 
 
+def test_what_varies_wins_over_the_base_however_either_writes_it(tmp_path):
+    """An option inside a case's text against the base's own key for it; a group against a dotted key."""
+    text = {
+        "title": "t",
+        "question": "q",
+        "base": {"attention": "tps", "attention.pattern": "A", "data.frames": 8, "recipe.lr": 0.5, "recipe.batch": 6},
+        "vary": {
+            "product": {"attention": ["tps", "tps(pattern=B)"], "data": ["opposites", "opposites(frames=12)"]},
+            "conditions": [{"if": {"attention": "tps"}, "then": {"data": "order(frames=20)"}}],
+            "cases": {"x": {"recipe": {"steps": 9}, "attention": "tps(every=1)", "attention.pattern": "D"}},
+        },
+        "scales": {"small": {"seeds": 1, "base": {"recipe": {"lr": 0.1}}}},
+    }
+    cells = load(written(tmp_path, yaml.safe_dump(text)), settings={"recipe.lr": 0.2}).cells
+    found = [(str(c.config.attention), str(c.config.data)) for c in cells]
+    assert found[0] == ("tps(pattern=A)", "order(frames=20)")
+    assert found[2:4] == [("tps(pattern=B)", "opposites(frames=8)"), ("tps(pattern=B)", "opposites(frames=12)")]
+    assert found[4] == ("tps(every=1, pattern=D)", "opposites(frames=8)")
+    assert {(c.config.recipe.lr, c.config.recipe.batch) for c in cells} == {(0.2, 6)}
+
+
 def test_what_has_a_name_of_its_own_is_called_by_it(tmp_path):
     """On tables and in a row's `varied`; what has none is called by its key and value."""
     product = {"weights": {"from scratch": ""}, "attention": {"PST": "tps+tcs"}, "data.frames": {"8": 8, "long": 32}}
@@ -144,6 +165,25 @@ def test_models_and_data_are_built_before_anything_starts(tmp_path):
     grid = load(written(tmp_path, GOOD.replace("attention: tps\n", "backbone: vit_mirco\n", 1)))
     with pytest.raises(InputError, match=r"g\.yaml:4: case .*did you mean 'vit_micro'"):
         check(grid, grid.cells)
+    weights = GOOD.replace("recipe.steps: [10, 20]", 'weights: ["", "image:/nowhere.pt"]')
+    weights = weights.replace("recipe.steps: 20", "weights: image:/nowhere.pt")
+    grid = load(written(tmp_path, weights))
+    with pytest.raises(InputError, match=r"g\.yaml:9: case .*there is no /nowhere\.pt"):
+        check(grid, grid.cells)
+
+
+def test_a_forecast_is_that_of_the_cells_own_recipe(tmp_path):
+    """Neither another case's nor that of an earlier run of another kind."""
+    changes = {"plain": {"recipe.lr": 0.1}, "frozen": {"recipe.rates.backbone": 0.0}, "ema": {"recipe.ema": 0.9}}
+    base = {"data": "opposites(train=48, val=12, test=24, frames=5, size=16)", "recipe.batch": 4}
+    text = {"title": "t", "question": "q", "base": base, "vary": {"cases": changes}, "scales": {"small": {"seeds": 1}}}
+    grid = load(written(tmp_path, yaml.safe_dump(text, sort_keys=False)))
+    memory = {cell.case: found.memory for cell, _, found in costs.plan(grid, grid.cells, tmp_path, {}).entries}
+    assert memory["frozen"] < memory["plain"] < memory["ema"]
+    alike = [costs._alike(cell.config.model_dump() | cell.config.recipe.content()) for cell in grid.cells]
+    assert len(set(alike)) == 3
+    row = grid.cells[0].config.model_dump() | grid.cells[0].config.recipe.content() | {"precision": "no"}
+    assert costs._alike(row) == alike[0]
 
 
 values = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True)
@@ -226,3 +266,24 @@ def test_a_dry_run_at_the_papers_scale_needs_no_data(tmp_path):
 def test_a_variant_serves_as_baseline_where_each_data_set_has_a_case_of_it(tmp_path):
     text = GOOD.replace("baseline: plain", "baseline: spatial", 1)
     assert load(written(tmp_path, text)).file.baseline == "spatial"
+
+
+def test_what_a_cell_costs_is_its_recipes_step(tmp_path):
+    """Else a grid over precision, checkpointing or frozen parts would show one and the same figure for each."""
+    changes = {
+        "plain": {"recipe.weight_decay": 0.1},
+        "bf16": {"recipe.precision": "bf16"},
+        "again": {"recipe.compute.checkpointing": True},
+        "frozen": {"recipe.rates.backbone": 0.0},
+    }
+    base = {"data": "opposites(train=48, val=12, test=24, frames=5, size=16)", "recipe.batch": 4}
+    text = {"title": "t", "question": "q", "base": base, "vary": {"cases": changes}, "scales": {"small": {"seeds": 1}}}
+    grid = load(written(tmp_path, yaml.safe_dump(text, sort_keys=False)))
+    found = {cell.case: cost for cell, cost in costs.measured(grid.cells, tmp_path, seconds=0.05).items()}
+    memory = {case: cost["peak_memory_bytes"] for case, cost in found.items()}
+    assert memory["again"]["training"] < 0.95 * memory["plain"]["training"]
+    assert memory["frozen"]["training"] < 0.5 * memory["plain"]["training"]
+    assert "bf16" in memory["bf16"]["how"]
+    assert "bf16" in found["bf16"]["train_step_ms"]["how"]
+    assert "bf16" not in memory["plain"]["how"]
+    assert costs.measured(grid.cells, tmp_path, seconds=0.05) == dict(zip(grid.cells, found.values(), strict=True))

@@ -20,6 +20,13 @@ def test_accuracy_by_class_and_by_pair():
     assert found.clips == 8
 
 
+def test_pairs_and_classes_without_a_clip_are_left_out():
+    """Not a number would cost a row all of its pairs."""
+    clips = Opposites(train=2, val=2, test=2).opened()
+    found = accuracy(torch.eye(12)[:2], torch.tensor([0, 1]), clips)
+    assert (found.per_class_pct, found.per_pair_pct) == ({"right": 100, "left": 100}, {"right / left": 100})
+
+
 def test_no_clips_are_no_batch():
     """Of many processes some may have no clip of a small split, and data sets cannot stack nothing."""
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from tiny import TINY
 
 from tps_lab import InputError, data
@@ -76,6 +77,57 @@ def test_memory_of_a_forecast_is_what_a_step_takes():
     found = forecast(config, clips, tries="nothing")
     measured = peak_memory(build(config, clips), Step(config.recipe.batch), clips.clip_shape).training
     assert found.memory == pytest.approx(measured, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recipe.compute.accumulate": 4},
+        {"recipe.ema": 0.9},
+        {"recipe.rates.backbone": 0.0},
+        {"recipe.rates.backbone": 0.0, "recipe.ema": 0.9, "recipe.compute.accumulate": 2},
+    ],
+    ids=str,
+)
+def test_memory_of_a_forecast_is_that_of_what_the_recipe_keeps(changed):
+    """Gradients of the parts before, averaged weights, nothing for what is not trained; against the loop's own step."""
+    from copy import deepcopy
+
+    from torch.utils._pytree import tree_leaves
+
+    from tps_lab.measure.memory import LiveBytes
+    from tps_lab.training.forecast import forecast
+    from tps_lab.training.loop import freeze, logits_and_loss, parameter_groups
+    from tps_lab.training.model import build
+
+    config, clips = make(TINY | changed), data.parse(TINY["data"]).opened()
+    recipe, model = config.recipe, build(config, clips)
+    freeze(model, recipe)
+    averaged = [*deepcopy(model).state_dict().values()] if recipe.ema else []
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
+    x, y = clips.batch("train", torch.arange(recipe.batch))
+    x, parts = x.contiguous(), recipe.compute.accumulate
+
+    def step():
+        optimizer.zero_grad()
+        for x_part, y_part in zip(x.chunk(parts), y.chunk(parts), strict=True):
+            logits_and_loss(model, x_part, y_part, recipe.regularise, 12)[1].backward()
+        optimizer.step()
+
+    step()
+    optimizer.zero_grad()
+    state = tree_leaves([dict(each) for each in optimizer.state.values()])
+    with LiveBytes() as live:
+        live.track([*model.parameters(), *model.buffers(), *averaged, *state, x, y])
+        step()
+    assert forecast(config, clips, tries="nothing").memory == pytest.approx(live.peak, rel=0.02)
+
+
+def test_a_classifier_alone_is_trained_at_the_price_of_a_forward_pass():
+    from tps_lab.training.forecast import forecast
+
+    whole, alone = (forecast(make(TINY | {"recipe.rates.backbone": rate}), tries="nothing") for rate in (1.0, 0.0))
+    assert whole.training_macs == 3 * alone.training_macs
 
 
 def test_clips_that_are_not_here_are_as_many_as_their_owners_list():

@@ -10,6 +10,7 @@ from tiny import COST, TINY
 
 from tps_lab import InputError, create_model, data, recipes, zoo
 from tps_lab.ablate.identity import cell_hash
+from tps_lab.cli._shared import run_values
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import Recipe, make
 from tps_lab.training.feed import ClipOrder, Feed
@@ -145,6 +146,25 @@ def test_recipes_differ_by_mechanism_only(name):
         recipe.regularise.label_smoothing
         == {"ssv1": 0.1, "ssv2": 0.1, "diving48": 0.02, "k400": 0}[name.rpartition("_")[2]]
     )
+
+
+def test_an_option_said_later_wins_over_its_own_key_before(tmp_path):
+    (tmp_path / "first.yaml").write_text("attention: tps\nattention.pattern: A\ndata.frames: 8\ndata.size: 16\n")
+    (tmp_path / "second.yaml").write_text(f"like: {tmp_path / 'first.yaml'}\ndata: opposites(frames=12)\n")
+    config = make(recipes.read(tmp_path / "second.yaml"))
+    assert (str(config.attention), str(config.data)) == ("tps(pattern=A)", "opposites(frames=12, size=16)")
+
+    def said(*options, pattern=None, frames=None, attention=None):
+        config = make(run_values(tmp_path / "first.yaml", None, attention, pattern, None, frames, list(options)))
+        return str(config.attention), str(config.data)
+
+    assert said(attention="tps(pattern=B)") == ("tps(pattern=B)", "opposites(frames=8, size=16)")
+    assert said(pattern="B", frames=12) == ("tps(pattern=B)", "opposites(frames=12, size=16)")
+    assert said("attention=tps+tcs", "data.frames=20", pattern="B") == (
+        "tps+tcs(pattern=B)",
+        "opposites(frames=20, size=16)",
+    )
+    assert said("attention.pattern=D", pattern="B")[0] == "tps(pattern=D)"
 
 
 def test_a_recipe_that_is_not_there_is_named():

@@ -40,6 +40,27 @@ def test_a_moment_is_what_the_model_says_of_that_clip(run, videos):
     assert moment.probabilities == pytest.approx(expected.tolist(), abs=1e-4)
 
 
+def test_a_video_is_cut_into_tiles_as_in_training(run, videos, tmp_path):
+    """What a clip shows is one of the squares that the model was trained on, and a moment's answer their average."""
+    spec = tps_lab.data.parse(f"video-folder(path={videos}, frames=4, size=16, tiles=2, margin=2)")
+    clips = spec.opened()
+    tiles = [video.start for name, video in clips.videos.items() if name.startswith("a.mp4#")]
+    found = list(inference._strided(spec, videos / "a.mp4"))
+    assert len(tiles) >= 4
+    assert len(found) == 99 * len(tiles)
+    for tile, start in enumerate(tiles):
+        frames = clips.bank[start + 10 : start + 14, :, 2:18, 2:18].transpose(0, 1)
+        assert torch.equal(found[5 * len(tiles) + tile][2], spec.normalised(frames[None])[0])
+    config = (run.path / "config.yaml").read_text()
+    copy = copied(run, tmp_path, "config.yaml", config.replace("size=16", "size=16, tiles=2, margin=2"))
+    assert "tiles=2" in (copy / "config.yaml").read_text()
+    with torch.no_grad():
+        each = inference.load(run)(torch.stack([clip for _, _, clip in found[5 * len(tiles) : 6 * len(tiles)]]))
+    moments = tps_lab.predict(videos / "a.mp4", copy).moments
+    assert len(moments) == 99
+    assert moments[5].probabilities == pytest.approx(each.softmax(1).mean(0).tolist(), abs=1e-4)
+
+
 def copied(run, tmp_path, name, text):
     """The run's folder again, where this file says something else."""
     copy = tmp_path / "copy"

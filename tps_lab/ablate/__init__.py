@@ -213,7 +213,7 @@ def check(grid: RunGrid, cells: Sequence[Cell]) -> None:
     seen = set()
     for cell in cells:
         config = cell.config
-        key = (config.attention, config.backbone, config.tubelet, config.temporal_position, config.data)
+        key = (config.attention, config.backbone, config.tubelet, config.temporal_position, config.data, config.weights)
         if key not in seen:
             seen.add(key)
             try:

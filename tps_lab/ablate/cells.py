@@ -20,7 +20,7 @@ from tps_lab.ablate.identity import cell_hash
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 from tps_lab.results.axes import level_text, short
-from tps_lab.training.config import RunConfig, make
+from tps_lab.training.config import RunConfig, make, over, said_inside
 
 _MOST_CELLS = 100_000
 _TEXT_FORMS = ("attention", "data", "backbone")
@@ -130,7 +130,7 @@ class Cells:
                 yield self._cell(case, seed, budget, tuned)
 
     def _steps(self, case: _Case) -> int:
-        return configuration(self.base | case[1]).recipe.steps
+        return configuration(over(self.base, case[1])).recipe.steps
 
     def _points(self, tune: Tune) -> list[dict[str, Any]]:
         """What is tried, the same for every case."""
@@ -139,7 +139,7 @@ class Cells:
             for i, value in enumerate(values):
                 try:
                     _check_key(key)
-                    configuration(self.base | {key: value})
+                    configuration(over(self.base, {key: value}))
                 except InputError as error:
                     raise InputError(f"{self.document.where((*self.tune_at, 'over', key, i))}: {error}") from None
         if tune.trials is not None and tune.trials < len(points):
@@ -165,7 +165,8 @@ class Cells:
         try:
             for key in values:
                 _check_key(key)
-            config = configuration({**self.base, **values, **steps, **tuned} | {"seed": seed, "name": label})
+            wanted = over(over(over(self.base, values), steps), tuned)
+            config = configuration(wanted | {"seed": seed, "name": label})
         except InputError as error:
             raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
         said = tuple((key, self._said(key, value)) for key, value in values.items())
@@ -194,20 +195,20 @@ class Cells:
             for key, value in layer.items():
                 try:
                     _check_key(key)
-                    configuration(found | {key: value})
+                    configuration(over(found, {key: value}))
                 except InputError as error:
                     where = self.document.where((*at, key)) if at else f"--set {key}"
                     raise InputError(f"{where}: {error}") from None
             if "attention" in layer or "data" in layer or "backbone" in layer:  # a new whole drops options of the old
                 found = {k: v for k, v in found.items() if k.partition(".")[0] not in layer or k in _TEXT_FORMS}
-            found |= layer
+            found = over(found, layer)
         return found
 
     def _cases(self) -> Iterator[tuple[str, dict[str, Any], tuple[str | int, ...]]]:
         vary = self.vary
         rows = list(self._combinations()) if vary.product or vary.zip else []
         for labels, values in rows:
-            fitting = [excluded for excluded in vary.exclude if _holds(self.base | values, excluded)]
+            fitting = [excluded for excluded in vary.exclude if _holds(over(self.base, values), excluded)]
             self.used |= set(map(id, fitting))
             if fitting:
                 continue
@@ -246,9 +247,10 @@ class Cells:
     def _conditioned(self, values: dict[str, Any]) -> dict[str, Any]:
         found = dict(values)
         for condition in self.vary.conditions:
-            if _holds(self.base | values, condition.if_):
+            if _holds(over(self.base, values), condition.if_):
                 self.used.add(id(condition))
-                found |= condition.then
+                said = said_inside(condition.then)
+                found = {key: value for key, value in found.items() if key not in said} | condition.then
         return found
 
     def check_used(self) -> None:
@@ -275,7 +277,7 @@ class Cells:
             found: dict[str, Any] = {}
             for at, layer in self.layers:
                 for key, value in layer.items():
-                    found[key] = value
+                    found = over(found, {key: value})
                     try:
                         works(configuration(found))
                     except InputError:
@@ -290,7 +292,7 @@ class Cells:
         for key, value in values.items():
             try:
                 _check_key(key)
-                works(configuration(self.base | {key: value}))
+                works(configuration(over(self.base, {key: value})))
             except InputError:
                 for kind in ("product", "zip"):
                     axis = getattr(self.vary, kind).get(key)

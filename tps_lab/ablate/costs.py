@@ -20,7 +20,8 @@ from tps_lab.results import runs, schema
 from tps_lab.text import duration
 from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import Forecast, forecast
+from tps_lab.training.forecast import Forecast, forecast, step_of
+from tps_lab.training.loop import freeze
 from tps_lab.training.model import build
 
 # what changes neither a model nor its cost: of a tuned grid most cells differ in nothing else
@@ -114,9 +115,9 @@ def plan(
     entries = []
     for cell in cells:
         config = cell.config
-        key = config.model_dump_json(exclude=_OF_NO_COST)
+        key = config.model_dump_json(exclude=_OF_NO_COST), bool(config.recipe.rates.backbone)
         if key not in known:
-            earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.model_dump()))
+            earlier_seconds = earlier.get(_alike(config.model_dump() | config.recipe.content()))
             try:
                 with deterministic(True):  # as cells run; two threads here would fight with cells that run already
                     known[key] = forecast(config, jobs=jobs, earlier_seconds=earlier_seconds)
@@ -128,14 +129,18 @@ def plan(
     return Plan(grid, tuple(entries), jobs, device)
 
 
-def _earlier(finished: Iterable[runs.Run], out: Path) -> dict[tuple[Any, ...], float]:
+def _earlier(finished: Iterable[runs.Run], out: Path) -> dict[str, float]:
     """What was run → seconds that finished cells of it took here; archives hold what other machines took."""
     here = [run.row for run in finished if run.path.parent == out.resolve() and not isinstance(run, runs.Archived)]
     return {_alike(row): float(row["train_seconds"]) for row in here if row.get("train_seconds") is not None}
 
 
-def _alike(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("attention", "backbone", "data", "tubelet", "steps", "batch"))
+def _alike(row: Mapping[str, Any]) -> str:
+    """What two runs that take as long have in common; groups of a recipe are in a row only off their defaults."""
+    keys = ("attention", "backbone", "data", "tubelet", "steps", "batch", "compute", "ema")
+    precision = {"no": "fp32"}.get(row.get("precision", ""), row.get("precision"))  # the first runs' word
+    frozen = (row.get("rates") or {}).get("backbone") == 0
+    return json.dumps([*(row.get(key) for key in keys), precision, frozen], sort_keys=True, default=str)
 
 
 def _works(config: RunConfig) -> None:
@@ -144,12 +149,16 @@ def _works(config: RunConfig) -> None:
 
 
 def cost_key(cell: Cell) -> tuple[Any, ...]:
-    """Cells with the same key cost the same: model, clips and batch are alike."""
+    """Cells with the same key cost the same: model, clips and step are alike."""
     config = cell.config
+    step, trains_all = step_of(config, config.recipe.batch), bool(config.recipe.rates.backbone)
+    # a plain step adds nothing, so that what was measured before is found
+    rest = () if step == measure.Step(step.batch) and trains_all else (str(step), trains_all)
     shape = data.opened(config.data).clip_shape, len(data.opened(config.data).classes)
     return (
         *(str(config.attention), config.backbone, config.tubelet, config.temporal_position, *shape),
         *(config.recipe.batch, config.recipe.precision),
+        *rest,
     )
 
 
@@ -165,22 +174,27 @@ def measured(
     for cell in cells:
         by_key.setdefault(cost_key(cell), []).append(cell)
     found = {key: cost for key in by_key if (cost := _read(_file(out, key)))}
-    # models that are timed in turn get clips of one shape and batches of one size
+    # models that are timed in turn get clips of one shape and steps of one kind
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for key, (cell, *_) in by_key.items():
         if key not in found:
-            groups.setdefault((data.opened(cell.config.data).clip_shape, cell.config.recipe.batch), []).append(key)
-    for (shape, batch), keys in groups.items():
+            step = step_of(cell.config, cell.config.recipe.batch)
+            groups.setdefault((data.opened(cell.config.data).clip_shape, step), []).append(key)
+    for (shape, step), keys in groups.items():
         say(f"measuring what {len(keys)} models cost, in turn …")
-        models = {
-            str(key): build(by_key[key][0].config, data.opened(by_key[key][0].config.data)).to(measure.best_device())
-            for key in keys
-        }
-        for key, cost in zip(keys, measure.costs(models, shape, measure.Step(batch), seconds).values(), strict=True):
+        models = {str(key): _model(by_key[key][0].config) for key in keys}
+        for key, cost in zip(keys, measure.costs(models, shape, step, seconds).values(), strict=True):
             found[key] = cost
             with suppress(OSError):
                 files.write_whole(files.folder(out / ".costs") / _file(out, key).name, json.dumps(cost))
     return {cell: found[key] for key, group in by_key.items() for cell in group}
+
+
+def _model(config: RunConfig) -> Any:
+    """As it is trained: what the recipe freezes is frozen."""
+    model = build(config, data.opened(config.data))
+    freeze(model, config.recipe)
+    return model.to(measure.best_device())
 
 
 def _file(out: Path, key: tuple[Any, ...]) -> Path:

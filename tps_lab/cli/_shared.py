@@ -178,19 +178,22 @@ def run_values(
     from tps_lab import data as data_sets
     from tps_lab import recipes
     from tps_lab.attention import parse
-    from tps_lab.training.config import RunConfig
+    from tps_lab.training.config import RunConfig, over
 
     given = {"backbone": backbone, "attention": attention, "data": data}
     values = {} if config is None else recipes.read(config)
     said = settings(changed)
     if "recipe.steps" in said:  # whoever says steps does not mean the file's epochs
         said = {"recipe.epochs": None, "recipe.warmup_epochs": None} | said
-    values |= {k: v for k, v in given.items() if v is not None} | said
+    # --pattern and --frames change these, whatever says them
+    wholes: dict[str, Any] = {key: said.pop(key) for key in ("attention", "data") if key in said}
+    values = over(over(values, {k: v for k, v in given.items() if v is not None}), wholes)
     if pattern is not None:
-        values["attention"] = str(parse(values.get("attention", RunConfig().attention), pattern=pattern))
+        whole = parse(values.get("attention", RunConfig().attention), pattern=pattern)
+        values = over(values, {"attention": str(whole)})
     if frames is not None:
-        values["data"] = str(data_sets.parse(values.get("data", RunConfig().data), frames=frames))
-    return values
+        values = over(values, {"data": str(data_sets.parse(values.get("data", RunConfig().data), frames=frames))})
+    return over(values, said)
 
 
 def check_picture(file: Path, *also: str) -> None:

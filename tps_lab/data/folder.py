@@ -323,8 +323,11 @@ def _squares(path: Path, options: VideoFolder) -> list[np.ndarray]:
     """The videos that one is used as, (N, size, size, 3) each: its centre, or tiles that lie side by side."""
     if options.tiles == 1:
         return [read_frames(path, size=options.side)]
-    side = options.side
-    frames = read_chosen(path, range, size=options.tiles * side)
+    return tiles_of(read_chosen(path, range, size=options.tiles * options.side), options.side)
+
+
+def tiles_of(frames: np.ndarray, side: int) -> list[np.ndarray]:
+    """Frames (N, H, W, 3) as squares (N, side, side, 3) that lie side by side about the middle, row by row."""
     rows, columns = frames.shape[1] // side, frames.shape[2] // side
     top, left = (frames.shape[1] - rows * side) // 2, (frames.shape[2] - columns * side) // 2
     return [

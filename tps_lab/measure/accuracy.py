@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Percentages, of the clips of a split."""
+    """Percentages, of the clips of a split; classes and pairs of which it has none are left out."""
 
     top1_pct: float
     top5_pct: float | None  # None with five classes or fewer, where it says nothing
@@ -158,6 +158,7 @@ def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
     ranked = logits.argsort(dim=1, descending=True)
     right, right_of_five = ranked[:, 0] == labels, (ranked[:, :5] == labels[:, None]).any(1)
     everything = torch.ones_like(right)
+    pairs = {f"{clips.classes[a]} / {clips.classes[b]}": (labels == a) | (labels == b) for a, b in clips.pairs}
 
     def share(of: Tensor, right: Tensor = right) -> float:
         return round(100 * right[of].float().mean().item(), 4)
@@ -166,9 +167,7 @@ def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
         top1_pct=share(everything),
         top5_pct=share(everything, right_of_five) if logits.shape[1] > 5 else None,
         per_class_pct={name: share(labels == i) for i, name in enumerate(clips.classes) if (labels == i).any()},
-        per_pair_pct={
-            f"{clips.classes[a]} / {clips.classes[b]}": share((labels == a) | (labels == b)) for a, b in clips.pairs
-        },
+        per_pair_pct={name: share(of) for name, of in pairs.items() if of.any()},
         clips=len(labels),
         loss=torch.nn.functional.cross_entropy(logits, labels).item(),
     )

@@ -31,7 +31,7 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     Raises:
         InputError: there is neither, or what is there cannot be read.
     """
-    from tps_lab.training.config import merged
+    from tps_lab.training.config import merged, said_inside
 
     path = Path(text)
     if path.suffix in (".yaml", ".yml") or path.exists():
@@ -48,7 +48,8 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: 'like' must be the name of a recipe or a file, got {shortened(repr(like))}")
     if like in before or len(before) > 20:
         raise InputError(f"{path}: 'like' refers back to itself: {' → '.join((*before, like))}")
-    return merged(read(like, (*before, like)), values)
+    said = said_inside(values)
+    return merged({key: value for key, value in read(like, (*before, like)).items() if key not in said}, values)
 
 
 def _file(name: str) -> Path:

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -392,6 +393,36 @@ def merged(earlier: Any, later: Any) -> Any:
     if not (isinstance(earlier, dict) and isinstance(later, dict)):
         return later
     return earlier | {key: merged(earlier.get(key), value) for key, value in later.items()}
+
+
+def over(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's keys, the later over the earlier, however each is written: recipe.lr is recipe: {lr: …} too, and an
+    option that a later text form says inside it counts for more than that option's own key before.
+
+    >>> over({"data": "opposites", "data.frames": 8, "data.size": 16}, {"data": "opposites(frames=12)"})
+    {'data': 'opposites(frames=12)', 'data.size': 16}
+    """
+    said = said_inside(later)
+    return {key: value for key, value in _dotted(earlier).items() if key not in said} | _dotted(later)
+
+
+def said_inside(values: Mapping[str, Any]) -> set[str]:
+    """The options, as keys, that the text forms among these values say themselves: "data.frames"."""
+    found = set()
+    for head in _TEXT_FORMS:
+        if isinstance(values.get(head), (str, specs.Spec)):
+            with suppress(InputError):  # `make` says what is wrong with it
+                found |= {f"{head}.{option}" for option in specs.split(head, str(values[head]))[1]}
+    return found
+
+
+def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With the recipe's groups as dotted keys: of one setting there is one key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inside = isinstance(value, dict) and key.partition(".")[0] == "recipe"
+        found |= _dotted({f"{key}.{name}": inner for name, inner in value.items()}) if inside else {key: value}
+    return found
 
 
 def _explain(error: ValidationError) -> str:

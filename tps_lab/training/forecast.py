@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from tps_lab import children, data, measure
 from tps_lab.errors import InputError
-from tps_lab.measure.fake import fake_mode, weightless
-from tps_lab.measure.predicted_memory import predict
+from tps_lab.measure.fake import fake, fake_mode, weightless
+from tps_lab.measure.memory import PARTS
+from tps_lab.measure.predicted_memory import predict, training_step
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
 from tps_lab.measure.timing import wall_ms
-from tps_lab.training.config import RunConfig
+from tps_lab.training.config import Recipe, RunConfig
+from tps_lab.training.loop import freeze
 from tps_lab.training.model import build
 
 TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
@@ -102,15 +105,17 @@ def forecast(
     memory = _peak_memory(config, clips, part)
     memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
     model: Any = build(config, clips)
+    freeze(model, recipe)
     weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     macs = macs_of(model)
-    step_macs = TRAINING * macs * recipe.batch
+    passes = passes_of(recipe)
+    step_macs = passes * macs * recipe.batch
     large = step_macs > _TRIED_MACS and device.type == "cpu"
     tried = _Tried(0.0, 0.0)
     if earlier_seconds is not None:
         how = "earlier runs"
     elif notes or tries == "nothing" or (large and tries == "small") or memory >= FULL * memory_here:
-        tried, how = _Tried(0.0, TRAINING * macs / _macs_per_second()), "from multiply-adds"
+        tried, how = _Tried(0.0, passes * macs / _macs_per_second()), "from multiply-adds"
     elif large:
         tried, how = _try(config, clips, model, 1, turns=2), "steps of one clip, timed"
     else:
@@ -119,7 +124,7 @@ def forecast(
     step_seconds = (tried.reading + tried.computing) * clips_each
     validations = -(-recipe.steps // recipe.validate_every) + 1
     evaluated = validations * clips.size("val") + clips.size("test")
-    evaluating = evaluated * (tried.reading + tried.computing / TRAINING)
+    evaluating = evaluated * (tried.reading + tried.computing / passes)
     return Forecast(
         macs,
         step_macs * recipe.steps,
@@ -160,6 +165,11 @@ def _part(config: RunConfig, processes: int) -> int:
     return math.ceil(config.recipe.batch / processes / config.recipe.compute.accumulate)
 
 
+def passes_of(recipe: Recipe) -> int:
+    """How many forward passes a training step is worth; next to nothing goes back where the classifier trains alone."""
+    return TRAINING if recipe.rates.backbone else 1
+
+
 def macs_of(model: Any) -> int:
     """Multiply-adds of the forward pass of a clip, by the closed form."""
     return sum(model.closed_form_macs().values())
@@ -171,9 +181,15 @@ def weightless_macs(config: RunConfig, clips: Any) -> int:
 
 
 def _bare(config: RunConfig, clips: Any) -> Callable[[], Any]:
-    """What makes a run's model, with no weights to begin with."""
+    """What makes a run's model, with no weights to begin with; what the recipe does not train wants no gradients."""
     bare = config.model_copy(update={"weights": ""})
-    return lambda: build(bare, clips)
+
+    def make() -> Any:
+        model = build(bare, clips)
+        freeze(model, config.recipe)
+        return model
+
+    return make
 
 
 class _AbsentClips:
@@ -193,9 +209,24 @@ class _AbsentClips:
 
 
 def _peak_memory(config: RunConfig, clips: Any, part: int) -> int:
-    """Bytes of a training step on this kind of device: the one place that asks for them."""
+    """Bytes of a training step on this kind of device: the one place that asks for them.
+
+    While a part of a batch is computed, the gradients of the parts before it are there, and the clips of all.
+    """
     target: Any = measure.best_device().type
-    return predict(_bare(config, clips), step_of(config, part), target).training
+    faked, step, recipe = fake(_bare(config, clips)), step_of(config, part), config.recipe
+    peak = predict(faked, step, target).training
+    if recipe.compute.accumulate > 1:
+        course = np.array(training_step(faked, step, target).course)
+        gradients = course[:-3, PARTS.index("gradients")]  # the last three are the optimizer's
+        total = course.sum(1)
+        alone = total.max()
+        total[:-3] += course[-2, PARTS.index("gradients")] - gradients
+        waiting = (recipe.compute.accumulate - 1) * part
+        peak += int(total.max() - alone) + waiting * 4 * math.prod(clips.clip_shape)
+    if recipe.ema:
+        peak += sum(tensor.nbytes for tensor in (*faked.model.parameters(), *faked.model.buffers()))
+    return peak
 
 
 def step_of(config: RunConfig, clips: int) -> Step:

@@ -2,7 +2,8 @@
 
 A model sees a clip. A short video is one clip; a long one is gone through clip by clip, each a moment with
 an answer of its own, and the video's answer is their average. Frames are taken and cut as the run's own
-data set does it. Memory holds one clip's frames, however long the video is.
+data set does it; where that cuts them into tiles, a moment's answer is the tiles' average. Memory holds one clip's
+frames, however long the video is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
 from tps_lab.data._video import decoded, pixels_of
+from tps_lab.data.folder import tiles_of
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 from tps_lab.results import runs
@@ -111,12 +113,16 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
     clips = _clips_of(spec, path, moment_s)
     clips = chain([next(clips)], clips)  # what is wrong with the video is said before the model is built
     model = load(run)
-    moments = []
+    seen: list[tuple[float, float, list[float]]] = []
     while group := list(islice(clips, _CLIPS_AT_A_TIME)):
         with torch.no_grad():
             x = torch.stack([clip for _, _, clip in group])
             answers = model(x).float().softmax(1).tolist()
-        moments += [Moment(a, b, tuple(p)) for (a, b, _), p in zip(group, answers, strict=True)]
+        seen += [(a, b, p) for (a, b, _), p in zip(group, answers, strict=True)]
+    moments = []
+    for (start_s, stop_s), tiles in groupby(seen, key=lambda one: one[:2]):
+        each = [p for *_, p in tiles]
+        moments.append(Moment(start_s, stop_s, tuple(sum(column) / len(each) for column in zip(*each, strict=True))))
     return Prediction(path, tuple(run.row["classes"]), tuple(moments))
 
 
@@ -172,7 +178,10 @@ def _clips_of(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
 
 
 def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
-    """Clips of frames `stride` apart, each beginning half a clip after the one before; decoded once."""
+    """Clips of frames `stride` apart, each beginning half a clip after the one before; decoded once.
+
+    Where the data set cuts pictures into tiles there is a clip of each, with the same times.
+    """
     from av.video.reformatter import VideoReformatter
 
     about = look(path)
@@ -183,12 +192,14 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
     middle = slice(spec.margin, spec.margin + spec.size)
     held: deque[Any] = deque(maxlen=span)
     for i, frame in enumerate(decoded(path)):
-        held.append(pixels_of(frame, spec.side, reformatter)[middle, middle])
+        held.append(pixels_of(frame, spec.tiles * spec.side, reformatter, square=spec.tiles == 1))
         start = i + 1 - span
         if start >= 0 and start % max(1, span // 2) == 0:
             frames = np.stack([held[k] for k in range(0, span, spec.stride)])
-            clip = spec.normalised(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])[0]
-            yield about.seconds_at(start), about.seconds_at(i + 1), clip
+            for tile in tiles_of(frames, spec.side):
+                pixels = torch.from_numpy(tile[:, middle, middle])
+                clip = spec.normalised(pixels.permute(3, 0, 1, 2)[None])[0]
+                yield about.seconds_at(start), about.seconds_at(i + 1), clip
 
 
 def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:

@@ -19,7 +19,7 @@ from tps_lab import data, measure
 from tps_lab.errors import InputError
 from tps_lab.text import duration
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import TRAINING, forecast, weightless_macs
+from tps_lab.training.forecast import forecast, passes_of, weightless_macs
 
 LONG_MACS = 1e15  # a training of more than this is looked at before it starts: an hour of a slow GPU
 
@@ -119,7 +119,7 @@ def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 
 def is_long(config: RunConfig, clips: Any) -> bool:
     """Whether a run is worth a preflight that nobody asked for, from its multiply-adds."""
     recipe = config.resolved(clips.size("train")).recipe
-    return TRAINING * weightless_macs(config, clips) * recipe.batch * recipe.steps > LONG_MACS
+    return passes_of(recipe) * weightless_macs(config, clips) * recipe.batch * recipe.steps > LONG_MACS
 
 
 def _data(found: Preflight, clips: Any) -> None:

@@ -24,6 +24,7 @@ from tps_lab.measure.timing import wall_ms
 from tps_lab.training.config import RunConfig
 from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.forecast import step_of
+from tps_lab.training.loop import freeze
 from tps_lab.training.model import build
 
 ENOUGH = 0.9
@@ -145,6 +146,7 @@ def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
     if device.type == "cpu" and step.precision == "fp16":
         step = replace(step, precision="fp32")
     model = build(config.model_copy(update={"weights": ""}), clips).to(device)
+    freeze(model, recipe)
     train, _ = prepared(model, step, clips.clip_shape)
     times: list[float] = []
     started = time.perf_counter()

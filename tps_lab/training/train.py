@@ -18,8 +18,8 @@ from tps_lab.results import runs
 from tps_lab.training import model_cards, processes
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import check_memory
-from tps_lab.training.loop import Loop, learning_rate
+from tps_lab.training.forecast import check_memory, step_of
+from tps_lab.training.loop import Loop, freeze, learning_rate
 from tps_lab.training.model import build, describe, restore
 
 if TYPE_CHECKING:
@@ -132,10 +132,10 @@ def train(
 
 
 def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: processes.Team) -> dict[str, Any]:
-    """The cost columns, measured by the first process while the others wait."""
-    found = (
-        measure.cost(model, clips.clip_shape, measure.Step(config.recipe.batch), measured=True) if team.is_first else {}
-    )
+    """The cost columns, of the recipe's step, measured by the first process while the others wait."""
+    freeze(model, config.recipe)
+    step = step_of(config, config.recipe.batch)
+    found = measure.cost(model, clips.clip_shape, step, measured=True) if team.is_first else {}
     team.accelerator.wait_for_everyone()
     return found
 
