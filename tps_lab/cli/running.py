@@ -313,7 +313,7 @@ def ablate(
         say(outcome.table())
         for state in outcome.states:
             if state.status == "failed":
-                say(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")
+                say(f"failed: {state.cell.title}: {state.reason}")
         say(outcome.out)
     if any(state.status == "failed" for state in outcome.states):
         raise typer.Exit(1)
