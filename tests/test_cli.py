@@ -242,6 +242,26 @@ def test_a_plugin_that_ends_the_program_is_told_and_not_kept(tmp_path):
     assert plugins.loaded() == before
 
 
+def test_an_error_in_a_plugin_is_one_line_that_names_its_line(tmp_path):
+    variant = "from tps_lab.attention import *\nclass Mine(ScheduledVariant):\n    name, title = 'mine', 'Mine'\n"
+    for code, says in {
+        "1 / 0\n": "mine.py could not be read: ZeroDivisionError: division by zero (mine.py, line 1)",
+        f"{variant}    def mixers(self, index): return [][9]\n": "a plugin fails: IndexError: list index out of range "
+        "(mine.py, line 4)",
+        f"{variant}    def mixers(self, index): return Mixer(None)\n": "mine: the mixers of a block are",
+        f"{variant}    def mixers(self, index): return (Mixer(lambda grid: partition(grid, lambda t: t)),)\n": "a "
+        "partition's line fails: TypeError",
+    }.items():
+        (tmp_path / "mine.py").write_text(code)
+        before = set(sys.modules)
+        done = here("--plugin", "mine.py", "cost", "mine", cwd=tmp_path)
+        for name in {name for name in sys.modules if name.startswith("tps_lab_plugin_")} - before:
+            del sys.modules[name]  # its variant is in no list any more
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"tps-lab: {says}")
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_what_cannot_be_written_or_shown_is_no_traceback():
     with open("/dev/full", "w") as full:

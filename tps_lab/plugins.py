@@ -46,10 +46,19 @@ def told(error: BaseException, *files: Path) -> str:
 
     "ValueError: why (mine.py, line 2)".
     """
-    own = {str(file) for file in (*loaded(), *(file.absolute() for file in files))}
-    lines = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in own]
+    lines = _passed(error, *files)
     where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
     return one_line(error).rstrip(": ") + where
+
+
+def is_theirs(error: BaseException) -> bool:
+    """Whether it came out of a plugin's code: whoever wrote that is helped by its line, not by ours above it."""
+    return bool(_passed(error))
+
+
+def _passed(error: BaseException, *files: Path) -> list[traceback.FrameSummary]:
+    own = {str(file) for file in (*loaded(), *(file.absolute() for file in files))}
+    return [at for at in traceback.extract_tb(error.__traceback__) if at.filename in own]
 
 
 def can_travel(cls: type) -> bool:

@@ -8,11 +8,12 @@ import pytest
 from ablate_tiny import TINY, write
 
 from tps_lab import ablate
-from tps_lab.ablate import record
+from tps_lab.ablate import costs, record
 from tps_lab.ablate.grid import Choice, choose, load
 from tps_lab.errors import InputError
 from tps_lab.report import grids
 from tps_lab.report.budgets import Ahead, Budgets
+from tps_lab.training.forecast import Forecast
 
 GRID = """
 title: Tiny
@@ -59,6 +60,18 @@ def test_trials_are_the_same_for_all_and_share_no_seed_and_no_identity_with_runs
     assert {cell.seed for cell in runs} == {0, 1, 2}
     assert all(cell.is_trial and cell.seed == 1000 for cell in grid.cells)
     assert len({cell.id.rpartition("-")[2] for cell in (*grid.cells, *runs)}) == len(grid.cells) + len(runs)
+
+
+def test_no_two_cells_of_a_tuned_grid_are_called_alike(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "forecast", lambda *_, **__: Forecast(*[1] * 9, how=""))
+    grid = grid()
+    assert len({cell.title for cell in grid.cells}) == len(grid.cells) == 12
+    assert grid.cells[0].title == "spatial, seed 1000, 4 steps, lr 0.001"
+    cells = grid.expected().cells
+    table = costs.plan(grid, (cells[11], cells[-1]), tmp_path, {}).table().splitlines()
+    trial, run = (line.split() for line in table if line.startswith("joint"))
+    assert trial[:4] == ["joint", "8", "0.01", "1000"]
+    assert run[:4] == ["joint", "8", "chosen", "2"]
 
 
 def test_the_best_is_taken_and_the_middle_of_equals():

@@ -46,12 +46,21 @@ def test_in_a_notebook():
         del cell["Diagonal"]
 
 
-def test_numbers_are_no_relation():
+def test_numbers_an_error_or_half_a_table_are_no_relation():
     from tps_lab.attention.relations import RelationMixer
 
     mixer = RelationMixer(name="later", kinds=(lambda grid, query, key: query.t - key.t,))
     with pytest.raises(InputError, match="later: a relation says true or false of a query and a key, got int64"):
         mixer.sees(Grid(3, 2, 2))
+    for allows, says in (
+        (lambda grid, query: True, "later: its relation fails: TypeError"),
+        (
+            lambda grid, query, key: (query.t >= key.t).any(1),
+            r"of 4 queries and 12 keys is a table of \(4, 12\), got \(4,\)",
+        ),
+    ):
+        with pytest.raises(InputError, match=says):
+            RelationMixer(name="later", kinds=(allows,)).sees(Grid(3, 2, 2))
 
 
 def test_a_partition_labels_every_token():

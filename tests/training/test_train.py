@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from stopping import StopAt
 
 from tps_lab import InputError
-from tps_lab.data import parse
+from tps_lab.data import batch_of, parse, ready
 from tps_lab.results import runs
 from tps_lab.training import checkpoints
 from tps_lab.training.config import Recipe, make
@@ -188,3 +188,40 @@ def test_a_signal_lets_the_step_under_way_end(number, capsys):
             signal.raise_signal(number)
     assert signal.getsignal(number) == before
     assert capsys.readouterr().err.startswith("stopping after this step")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"classes": ("a", "a")}, r"classes must be names, each another, got \('a', 'a'\)"),
+        ({"clip_shape": (3, 16, 16)}, r"clip_shape must be \(C, T, H, W\), got \(3, 16, 16\)"),
+        ({"ceiling": 50}, "ceiling is a share from 0 to 1, such as 0.5, got 50"),
+        ({"clips_per_scene": 0}, "clips_per_scene must be a whole number, 1 or more, got 0"),
+        ({"pairs": ((0, 12),)}, "pairs must be of labels from 0 to 11"),
+        ({"size": lambda split: 0}, r"size\('train'\) must be a number of clips, got 0"),  # its order would never come
+        ({"size": lambda split: 8.0}, r"size\('train'\) must be a number of clips, got 8.0"),
+    ],
+)
+def test_clips_that_cannot_be_are_refused(changed, says):
+    clips = parse(SMALL["data"]).opened()
+    vars(clips).update(changed)
+    spec = types.SimpleNamespace(opened=lambda: clips)
+    with pytest.raises(InputError, match=says):
+        ready(spec)
+    with pytest.raises(InputError, match="opened must give Clips, got None"):
+        ready(types.SimpleNamespace(opened=lambda: None))
+
+
+def test_clips_and_labels_are_as_many_as_asked_for():
+    clips = parse(SMALL["data"]).opened()
+    batch, index = clips.batch, torch.arange(8)
+    assert len(batch_of(clips, "test", index, "cpu")[0]) == 8
+    for changed in (
+        lambda x, y: (x[1:], y[1:]),
+        lambda x, y: (x[:, :, 1:], y),
+        lambda x, y: (x, y[:, None]),
+        lambda x, y: (x, y * 1.0),
+    ):
+        clips.batch = lambda *given, changed=changed: changed(*batch(*given))
+        with pytest.raises(InputError, match=r"OppositeClips.batch must give clips \(8, 3, 16, 24, 24\) and labels"):
+            batch_of(clips, "test", index, "cpu")

@@ -41,6 +41,7 @@ class Cell:
         config: the whole run.
         tuned: what was chosen for it, or is tried by it.
         is_trial: its seed is the tuning's, and it sees no test clip.
+        of_several: whether the same is run with other numbers of steps, too.
     """
 
     case: str
@@ -48,6 +49,18 @@ class Cell:
     config: RunConfig
     tuned: tuple[tuple[str, Any], ...] = ()
     is_trial: bool = False
+    of_several: bool = False
+
+    @property
+    def setting(self) -> str:
+        """What tells it from others of its case and seed: "150 steps, lr 0.001"; empty if there are none."""
+        steps = [f"{self.budget} steps"] if self.of_several else []
+        return ", ".join(steps + [f"{short(key)} {value}" for key, value in self.tuned])
+
+    @property
+    def title(self) -> str:
+        """Case, seed and setting."""
+        return ", ".join(filter(None, (self.case, f"seed {self.seed}", self.setting)))
 
     @property
     def budget(self) -> int:
@@ -170,7 +183,8 @@ class Cells:
         except InputError as error:
             raise InputError(f"{self.document.where(self._blamed(values, path))}: {error}") from None
         said = tuple((key, self._said(key, value)) for key, value in values.items())
-        return Cell(label, said, config, tuple((key, _plain(value)) for key, value in tuned.items()), is_trial)
+        chosen = tuple((key, _plain(value)) for key, value in tuned.items())
+        return Cell(label, said, config, chosen, is_trial, of_several=len(self.budgets) > 1)
 
     def _said(self, key: str, value: Any) -> Any:
         """A value of an axis by its name, if it was given one."""

@@ -17,6 +17,7 @@ from tps_lab.ablate.cell import deterministic
 from tps_lab.ablate.grid import Cell, RunGrid
 from tps_lab.errors import InputError
 from tps_lab.results import runs, schema
+from tps_lab.results.axes import short
 from tps_lab.text import duration
 from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
@@ -55,6 +56,9 @@ class Plan:
                     "id": cell.id,
                     "case": cell.case,
                     "seed": cell.seed,
+                    "steps": cell.budget,
+                    "trial": cell.is_trial,
+                    "tuned": dict(cell.tuned) if cell.is_trial else {},
                     "done": done,
                     "macs": f.macs,
                     "peak_memory_bytes": f.memory,
@@ -78,16 +82,23 @@ class Plan:
     def table(self) -> str:
         """For the terminal."""
         total = self.plain()["total"]
+        several = any(cell.of_several for cell, _, _ in self.entries)
+        tuned = list(self.grid.scale.tune.over) if self.grid.scale.tune else []
         rows = []
         for cell, done, f in self.entries:
+            # what a run is tuned to follows from trials, which may be still to come
+            own = {key: str(value) for key, value in cell.tuned} if cell.is_trial else dict.fromkeys(tuned, "chosen")
             notes = ["done" if done else "", "" if f.fits else "DOES NOT FIT", f.notes]
             rows.append(
                 [
-                    cell.case, str(cell.seed), f"{f.macs / 1e9:.4f}", f"{f.memory / 2**30:.3f} GiB",
+                    cell.case, *([str(cell.budget)] if several else []), *(own[key] for key in tuned),
+                    str(cell.seed), f"{f.macs / 1e9:.4f}", f"{f.memory / 2**30:.3f} GiB",
                     duration(f.seconds), f.how, "; ".join(filter(None, notes)),
                 ]
             )  # fmt: skip
-        heads = ("case", "seed", "GMACs a clip", "peak memory", "time", "how", "")
+        heads = ("case", *(["steps"] if several else []), *map(short, tuned))
+        wide = len(heads)
+        heads += ("seed", "GMACs a clip", "peak memory", "time", "how", "")
         below = (
             f"{total['to_run']} of {total['cells']} cells to run on {self.device}; "
             f"about {duration(self.seconds)} with {self.jobs} at a time; "
@@ -95,7 +106,7 @@ class Plan:
             + (f"; {total['do_not_fit']} cells do not fit" if total["do_not_fit"] else "")
         )
         title = f"{self.grid.file.title} {self.grid.file.question}"
-        return "\n\n".join([title, columns(heads, rows, left=(0, 5, 6)), below])
+        return "\n\n".join([title, columns(heads, rows, left=(0, wide + 4, wide + 5)), below])
 
 
 def plan(

@@ -78,7 +78,7 @@ class StateLines:
             self.said[state.cell.id] = news
             if not (first and state.kept):  # what was there before is counted, not reported
                 over = sum(other.status in ("done", "failed") for other in states)
-                print(f"[{over}/{len(states)}] {name_of(state)}: {line}", file=sys.stderr, flush=True)
+                print(f"[{over}/{len(states)}] {state.cell.title}: {line}", file=sys.stderr, flush=True)
 
 
 class Table:
@@ -101,7 +101,7 @@ class Table:
             spent = time.monotonic() - state.since
             left = duration(spent / step * (steps - step)) if step else ""
             table.add_row(
-                state.cell.case,
+                ", ".join(filter(None, (state.cell.case, state.cell.setting))),
                 str(state.cell.seed),
                 state.status,
                 f"{step}/{steps}" if steps else "",
@@ -121,11 +121,6 @@ class Table:
         if fresh and left:
             text += f"; about {duration((time.monotonic() - self.started) / fresh * left)} left"
         return text
-
-
-def name_of(state: State) -> str:
-    """Case and seed."""
-    return f"{state.cell.case}, seed {state.cell.seed}"
 
 
 def _result(state: State, short: bool = False) -> str:

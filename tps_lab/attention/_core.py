@@ -24,7 +24,7 @@ import numpy as np
 from tps_lab.attention._grid import Grid, Routes, partition
 from tps_lab.attention._look import Look
 from tps_lab.attention._meetings import Meetings, meetings_of
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 from tps_lab.specs import Limits, Spec
 
 
@@ -264,6 +264,8 @@ class Variant(Spec):
     def placed(self, index: int, depth: int, stage: int | None = None) -> tuple[Mixer, ...]:
         """`block` for a model: its mixers know where they are from, so that the model can be pickled."""
         mixers = self.block(index, depth, stage) if stage is not None else self.block(index, depth)
+        if not isinstance(mixers, (tuple, list)) or not mixers or not all(isinstance(one, Mixer) for one in mixers):
+            raise InputError(f"{self.name}: the mixers of a block are a tuple of Mixer, got {shortened(repr(mixers))}")
         for position, mixer in enumerate(mixers):
             if not hasattr(mixer, "_origin"):  # blocks may share one
                 object.__setattr__(mixer, "_origin", (self, index, depth, stage, position))

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tps_lab.errors import InputError
+from tps_lab.plugins import told
 
 Labels = Callable[[Any, Any, Any], Any]  # (t, h, w) → label of the token's group
 
@@ -141,7 +142,10 @@ def partition(grid: Grid, group: Labels, region: Labels | None = None, pad: bool
         InputError: the groups are not all of one size (one batched attention needs that).
     """
     t, h, w = grid.coordinates()
-    given = np.asarray(group(t, h, w))
+    try:
+        given = np.asarray(group(t, h, w))
+    except Exception as error:
+        raise InputError(f"a partition's line fails: {told(error)}") from error
     if given.shape not in ((), t.shape):
         raise InputError(f"a partition gives a label to each of {t.size} tokens, or one to all, got {given.shape}")
     labels = np.broadcast_to(given, t.shape)

@@ -26,6 +26,7 @@ from tps_lab.attention._grid import Grid, Place, Routes
 from tps_lab.attention._meetings import Meetings
 from tps_lab.attention.joint import all_at_once
 from tps_lab.errors import InputError
+from tps_lab.plugins import told
 
 Allows = Callable[[Grid, Place, Place], Any]
 
@@ -90,10 +91,19 @@ class RelationMixer(Mixer):
         patches = queries[queries >= p] - p
         query, key = Place(*places[:, patches, None]), Place(*places[:, None])
         for kind, allows in enumerate(self.kinds):
-            said = np.asarray(allows(grid, query, key))
+            try:
+                said = np.asarray(allows(grid, query, key))
+            except Exception as error:
+                raise InputError(f"{self.name}: its relation fails: {told(error)}") from error
             if said.dtype != bool:
                 raise InputError(f"{self.name}: a relation says true or false of a query and a key, got {said.dtype}")
-            seen = np.broadcast_to(said, (len(patches), places.shape[1]))
+            try:
+                seen = np.broadcast_to(said, shape := (len(patches), places.shape[1]))
+            except ValueError:
+                raise InputError(
+                    f"{self.name}: a relation of {shape[0]} queries and {shape[1]} keys is a table of {shape}, "
+                    f"got {said.shape}"
+                ) from None
             if not (sees_some := seen.any(1)).all():
                 t, h, w = places[:, patches[np.argmin(sees_some)]]
                 raise InputError(

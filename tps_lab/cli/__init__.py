@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from tps_lab import plugins
 from tps_lab.children import LARGE_PAGES
 from tps_lab.cli._shared import app
 from tps_lab.errors import InputError, nearest, shortened
@@ -52,6 +53,8 @@ def main() -> None:
     except Exception as error:
         # click's own usage errors: unknown options, commands and missing arguments
         if not hasattr(error, "format_message"):
+            if plugins.is_theirs(error):
+                _fail(f"a plugin fails: {plugins.told(error)}", 2)
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # a group's name alone: the message is its help
             print(error.format_message())

@@ -72,7 +72,12 @@ def _plugins(
     ] = None,
 ) -> None:
     for file in plugin or []:
-        plugins.load(file)
+        try:
+            plugins.load(file)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{file} could not be read: {plugins.told(error, file)}") from error
 
 
 def finish(

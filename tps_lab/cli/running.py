@@ -177,9 +177,10 @@ def train(
         _preflight(wanted, out, json_)
         return
     if throughput:
+        from tps_lab.data import ready
         from tps_lab.training.throughput import throughput as measured
 
-        found = measured(wanted, wanted.data.opened(), seconds or 10.0, tuple(try_workers or ()), model_speed)
+        found = measured(wanted, ready(wanted.data), seconds or 10.0, tuple(try_workers or ()), model_speed)
         print_json(found.plain()) if json_ else say(found.text())
         return
     if runs.is_done(folder) and not again:
@@ -240,9 +241,10 @@ def _preflight(config: RunConfig, out: Path, as_json: bool) -> None:
 
 def _looked_at(config: RunConfig, out: Path, shown: Progress) -> Clips:
     """The opened data; before a long run everything else has been looked at too."""
+    from tps_lab.data import ready
     from tps_lab.training import preflight
 
-    clips = config.data.opened()
+    clips = ready(config.data)
     if os.environ.get("RANK", "0") == "0" and preflight.is_long(config, clips):
         found = preflight.preflight(config, out, clips, int(os.environ.get("WORLD_SIZE", "1")))
         for line in found.text().splitlines():
@@ -311,7 +313,7 @@ def ablate(
         say(outcome.table())
         for state in outcome.states:
             if state.status == "failed":
-                say(f"failed: {state.cell.case}, seed {state.cell.seed}: {state.reason}")
+                say(f"failed: {state.cell.title}: {state.reason}")
         say(outcome.out)
     if any(state.status == "failed" for state in outcome.states):
         raise typer.Exit(1)

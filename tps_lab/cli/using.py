@@ -165,7 +165,7 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
             if not isinstance(wanted, str):
                 raise InputError("config.yaml is missing, or names no data")
             if wanted not in opened:
-                opened[wanted] = data.parse(wanted).opened()
+                opened[wanted] = data.ready(data.parse(wanted))
             model = restore(run, opened[wanted]).to(best_device())
         except InputError as error:
             if len(kept) == 1:

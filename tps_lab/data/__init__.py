@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from tps_lab import specs
-from tps_lab.data._base import SPLITS, Clips, Data, Split
+from tps_lab.data._base import SPLITS, Clips, Data, Split, batch_of, ready
 from tps_lab.data._simulated import Simulated
 
-__all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "data_sets", "opened", "parse"]
+__all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "batch_of", "data_sets", "opened", "parse", "ready"]
 
 
 def data_sets() -> dict[str, type[Data]]:
@@ -34,4 +34,4 @@ def opened(spec: Data | str) -> Clips:
     Raises:
         InputError: as `parse`, or the data cannot be used.
     """
-    return parse(spec).opened()
+    return ready(parse(spec))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from tps_lab.errors import InputError
+from tps_lab.errors import InputError, shortened
 from tps_lab.lazy import torch
 from tps_lab.specs import Limits, Spec
 
@@ -197,6 +197,49 @@ class Clips:
         does not know.
         """
         return None
+
+
+def ready(spec: Data) -> Clips:
+    """The opened data set, if what it says of itself can be: it may be a plugin's.
+
+    Raises:
+        InputError: it cannot, or the data cannot be used.
+    """
+    clips = spec.opened()
+    if not isinstance(clips, Clips):
+        raise InputError(f"{type(spec).__name__}.opened must give Clips, got {shortened(repr(clips))}")
+    who, classes = type(clips).__name__, getattr(clips, "classes", ())
+    shape, ceiling, scene = getattr(clips, "clip_shape", ()), clips.ceiling, clips.clips_per_scene
+    if not classes or len(set(classes)) < len(classes) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{who}.classes must be names, each another, got {shortened(repr(classes))}")
+    if len(shape) != 4 or not all(isinstance(one, int) and one > 0 for one in shape):
+        raise InputError(f"{who}.clip_shape must be (C, T, H, W), got {shortened(repr(shape))}")
+    if ceiling is not None and not 0 < ceiling <= 1:
+        raise InputError(f"{who}.ceiling is a share from 0 to 1, such as 0.5, got {ceiling}")
+    if not isinstance(scene, int) or scene < 1:
+        raise InputError(f"{who}.clips_per_scene must be a whole number, 1 or more, got {scene!r}")
+    if not all(0 <= label < len(classes) for pair in clips.pairs for label in pair):
+        raise InputError(f"{who}.pairs must be of labels from 0 to {len(classes) - 1}, got {clips.pairs}")
+    for split in SPLITS:
+        if not isinstance(size := clips.size(split), (int, np.integer)) or size < (split == "train"):
+            raise InputError(f"{who}.size('{split}') must be a number of clips, got {size!r}")
+    return clips
+
+
+def batch_of(clips: Clips, split: Split, index: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """`Clips.batch`, if it gives what was asked for: with fewer clips a run would silently be of fewer.
+
+    Raises:
+        InputError: it does not.
+    """
+    x, y = clips.batch(split, index, device)
+    wanted = (len(index), *clips.clip_shape)
+    if tuple(x.shape) != wanted or tuple(y.shape) != wanted[:1] or y.dtype != torch.int64:
+        raise InputError(
+            f"{type(clips).__name__}.batch must give clips {wanted} and labels {wanted[:1]} of torch.int64, "
+            f"got {tuple(x.shape)} and {tuple(y.shape)} of {y.dtype}"
+        )
+    return x, y
 
 
 def both_ways(scenes: int, frames: int) -> np.ndarray:

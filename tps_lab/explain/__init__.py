@@ -27,6 +27,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tps_lab.data import ready
 from tps_lab.explain.ceilings import Ceiling, ceiling, needed_reach
 from tps_lab.explain.certificates import Certificate, certify
 from tps_lab.explain.mixing import Mixing, mixing
@@ -131,7 +132,7 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
     Raises:
         InputError: the configuration cannot work.
     """
-    clips = config.data.opened()
+    clips = ready(config.data)
     found = mixing(build(config, clips))
     if depth is not None and not found.outside:
         found = dataclasses.replace(found, depth=depth)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tps_lab.data import Clips, Split
+from tps_lab.data import Clips, Split, batch_of
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 
@@ -48,7 +48,7 @@ def predict(model: nn.Module, clips: Clips, split: Split, batch: int = 256) -> t
     """Logits (N, classes) and labels (N,) of a whole split, in its order, on the CPU."""
 
     def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        x, y = clips.batch(split, index, device)
+        x, y = batch_of(clips, split, index, device)
         return model(x).float(), y
 
     return asked(model, clips.size(split), batch, ask, (len(clips.classes),))
@@ -205,7 +205,7 @@ def frozen_features(model: Any, clips: Clips, split: Split, batch: int = 16) -> 
     """Pooled features (N, C) in float64 and labels (N,) of a whole split, in eval mode, without gradients."""
 
     def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        x, y = clips.batch(split, index, device)
+        x, y = batch_of(clips, split, index, device)
         return model.forward_head(model.forward_features(x), pre_logits=True).double(), y
 
     return asked(model, clips.size(split), batch, ask, (0,))

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tps_lab.data import Clips, Split
+from tps_lab.data import Clips, Split, batch_of
 from tps_lab.measure.accuracy import asked
 
 _LN2 = log(2)
@@ -84,7 +84,7 @@ def rearrangements(
     every = [order for several in changes.values() for order in several]
 
     def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        x, y = clips.batch(split, index, device)
+        x, y = batch_of(clips, split, index, device)
         return torch.stack([model(x[:, :, order.to(device)]).float() for order in every], 1), y
 
     answers, labels = asked(model, clips.size(split), batch, ask, (len(every), len(clips.classes)))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.children import cores
+from tps_lab.data import batch_of
 from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class _Reader:
         """Clips, labels, and files that turned out broken since the last time."""
         epoch, index = item
         self.clips.set_epoch(epoch)
-        x, y = self.clips.batch("train", index, self.device)
+        x, y = batch_of(self.clips, "train", index, self.device)
         broken = {name: why for name, why in dict(getattr(self.clips, "broken", {})).items() if name not in self.known}
         self.known |= broken.keys()
         return x, y, broken

@@ -79,7 +79,7 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
         status = run.row.get("status") if (run.path / "row.json").exists() else "not finished"
         raise InputError(f"{run.path} holds no weights: the run is {status}")
     config = make(run.config | {"weights": ""} | changed)
-    model = build(config, clips or config.data.opened())
+    model = build(config, clips or data.ready(config.data))
     _weights.fill(model, _weights.read(file), f"the weights of {run.path}")
     return model.eval()
 

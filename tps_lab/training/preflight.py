@@ -73,7 +73,7 @@ def preflight(config: RunConfig, out: Path, clips: Any = None, processes: int = 
         InputError: the data cannot be opened or the model not built.
     """
     found = Preflight()
-    clips = clips or config.data.opened()
+    clips = clips or data.ready(config.data)
     found.facts["clips"] = {split: clips.size(split) for split in data.SPLITS}
     config = config.resolved(clips.size("train"))
     recipe = config.recipe

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tps_lab import data, files, measure
-from tps_lab.errors import InputError, one_line
+from tps_lab import data, files, measure, plugins
+from tps_lab.errors import InputError
 from tps_lab.measure.accuracy import accuracy
 from tps_lab.progress import Progress
 from tps_lab.results import runs
@@ -61,7 +61,7 @@ def train(
         InputError: the configuration cannot work; nothing is written then.
         OSError: the row cannot be written.
     """
-    clips = clips or config.data.opened()
+    clips = clips or data.ready(config.data)
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
     config = config.resolved(clips.size("train"))
@@ -109,7 +109,7 @@ def train(
     except Exception as error:
         if team.count > 1 and not team.is_first:
             raise
-        row |= {"status": "failed", "reason": one_line(error)}
+        row |= {"status": "failed", "reason": plugins.told(error)}
         row["train_seconds"] = round(time.perf_counter() - started, 2)
     finally:
         if config.trackers:
