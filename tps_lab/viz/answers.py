@@ -107,7 +107,7 @@ def accuracy_map(runs: Iterable[RunLike], by: str = "pair", ax: Axes | None = No
 
 
 @styled
-def confusion(groups: Sequence[Group], columns: int = 3, ax: Axes | None = None) -> Axes:
+def confusion(groups: Sequence[Group], columns: int = 3) -> Axes:
     """What each variant takes for what: one panel a variant, rows what it is, columns what it said, % of the row.
 
     Pairs of opposite classes are outlined: what lies beside the diagonal inside of an outline was
@@ -116,7 +116,6 @@ def confusion(groups: Sequence[Group], columns: int = 3, ax: Axes | None = None)
     Args:
         groups: of `viz.group_runs(runs)`; runs without recorded answers are left out.
         columns: panels in a row.
-        ax: where to draw, all panels inside it; None makes a figure.
 
     Returns:
         The last panel's axes; all are on its figure.
@@ -125,10 +124,10 @@ def confusion(groups: Sequence[Group], columns: int = 3, ax: Axes | None = None)
     """
     shown = [(group, matrix) for group in groups if (matrix := _confusions(group)) is not None]
     if not shown:
-        return nothing(ax or new_axes(), "answers to single clips were not recorded")
+        return nothing(new_axes(), "answers to single clips were not recorded")
     columns = min(columns, len(shown))
     rows, size = -(-len(shown) // columns), 3.7
-    drawn = panels(ax, rows, columns, (size * columns, (size + 0.35) * rows), gap=0.04)
+    drawn = panels(rows, columns, (size * columns, (size + 0.35) * rows))
     for panel in drawn.flat[len(shown) :]:
         panel.set_axis_off()
     for index, (panel, (group, matrix)) in enumerate(zip(drawn.flat, shown, strict=False)):

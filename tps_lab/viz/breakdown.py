@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tps_lab.results.metrics import Kind, Unit, unit_for
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.style import INK, QUIET, insets, new_axes, nothing, styled
+from tps_lab.viz.style import INK, QUIET, new_axes, nothing, panels, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def stacked(parts: Mapping[str, Mapping[str, float]], label: str, kind: Kind = "
 
 
 @styled
-def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) -> Axes:
+def breakdown(parts: Sequence[Part], title: str = "") -> Axes:
     """Three panels, a bar for each stage: multiply-adds, bytes moved, activations kept; colours are operations.
 
     Multiply-adds and bytes are those of forward and backward together where the trace has both. The first
@@ -79,12 +79,9 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
     Args:
         parts: of `measure.trace.breakdown`.
         title: above the first panel.
-        ax: where to draw, all panels inside it; None makes a figure.
 
     >>> ax = breakdown(measure.trace.breakdown(trace(make, Step(training=True))))  # doctest: +SKIP
     """
-    from matplotlib.figure import Figure
-
     from tps_lab.measure.trace import OPERATIONS
 
     stages = list(dict.fromkeys(part.stage for part in parts))
@@ -94,19 +91,15 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
     used = [name for name in OPERATIONS if any(part.operation == name for part in parts)]
     backward = any(part.backward_macs for part in parts)
     passes = "forward + backward" if backward else "forward"
-    panels: list[tuple[str, Kind, list[int]]] = [
+    shown: list[tuple[str, Kind, list[int]]] = [
         (f"multiply-adds, {passes}", "count", [part.macs + part.backward_macs for part in parts]),
         (f"bytes moved, {passes}", "bytes", [part.bytes + part.backward_bytes for part in parts]),
         ("activations kept for backward", "bytes", [part.activation_bytes for part in parts]),
     ]
     if not backward:
-        panels = panels[:2]
-    if ax is None:
-        figure = Figure(figsize=(3.5 * len(panels) + 1.4, 1.9 + 0.27 * len(stages)), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True)
-    else:
-        axes = insets(ax, 1, len(panels), (0, 0.12, 1, 0.88), gap=0.06)[0]
-    for panel, (label, kind, figures) in zip(axes, panels, strict=True):
+        shown = shown[:2]
+    axes = panels(1, len(shown), (3.5 * len(shown) + 1.4, 1.9 + 0.27 * len(stages)), sharey=True)[0]
+    for panel, (label, kind, figures) in zip(axes, shown, strict=True):
         table = np.zeros((len(used), len(stages)))
         for part, value in zip(parts, figures, strict=True):
             table[used.index(part.operation), stages.index(part.stage)] += value
@@ -118,7 +111,7 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
                 color=colours[operation], label=operation, edgecolor="white", linewidth=0.5,
             )  # fmt: skip
             left += row
-        panel.set_title(label if ax is None else wrap(label, 22), fontsize=9.5 if ax is None else 8)
+        panel.set_title(label, fontsize=9.5)
         panel.set_xlabel(f"{unit.name or 'number'}, in all {unit.text(table.sum())}", color=QUIET)
         panel.grid(axis="y", visible=False)
     for panel in axes:  # the names stand beside the first one only
@@ -126,43 +119,40 @@ def breakdown(parts: Sequence[Part], title: str = "", ax: Axes | None = None) ->
         panel.set_ylim(len(stages) - 0.5, -0.5)
         panel.tick_params(labelleft=panel is axes[0])
     handles, labels = axes[0].get_legend_handles_labels()
-    legend = {"handles": handles, "labels": labels, "ncols": min(7, len(labels)), "fontsize": 8.5}
-    if ax is None:
-        figure.legend(loc="outside lower center", **legend)
-        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    else:
-        ax.legend(loc="lower center", **legend)
-        ax.set_title(title)
     first: Axes = axes[0]
+    figure: Any = first.figure
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(7, len(labels)), fontsize=8.5)
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return first
 
 
 @styled
-def memory_over_step(timelines: Mapping[str, Timeline], ax: Axes | None = None) -> Axes:
+def memory_over_step(timelines: Mapping[str, Timeline]) -> Axes:
     """A panel for each name, one scale for all: parts on top of each other, and what the allocator has reserved.
 
     Args:
         timelines: name → `measure.predicted_memory.timeline(…)`.
-        ax: where to draw; None makes a figure.
 
     >>> ax = memory_over_step({"TPS-C": timeline(make, Step(batch=8))})  # doctest: +SKIP
     """
     height = _BELOW + 1.9 * len(timelines)
-    ax = new_axes(7.2, height) if ax is None else ax
+    ax = new_axes(7.2, height)
     if not timelines:
         return nothing(ax, "nothing to show")
-    share = _BELOW / height
-    panels = insets(ax, len(timelines), 1, (0.06, share, 0.94, 1 - share))[:, 0]
+    ax.set_axis_off()
+    below, high = _BELOW / height, 1.9 / height
+    bottoms = [below + (len(timelines) - 1 - i + 0.1) * high for i in range(len(timelines))]
+    drawn = [ax.inset_axes((0.06, bottom, 0.94, 0.8 * high)) for bottom in bottoms]
     highest = max(int(found.reserved.max()) for found in timelines.values())
     unit = unit_for("bytes", [highest])
-    for panel, (name, found) in zip(panels, timelines.items(), strict=True):
+    for panel, (name, found) in zip(drawn, timelines.items(), strict=True):
         _areas(panel, found, unit)
         panel.set_title(name, loc="left", fontsize=10)
         panel.set_ylim(0, 1.22 * highest / unit.divisor)
         panel.set_xticks([])
         panel.set_ylabel(unit.name)
-    handles, labels = panels[0].get_legend_handles_labels()
-    panels[-1].set_xlabel("allocations and frees of a training step, in their order")
+    handles, labels = drawn[0].get_legend_handles_labels()
+    drawn[-1].set_xlabel("allocations and frees of a training step, in their order")
     ax.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0), borderaxespad=0, ncols=len(labels),
               fontsize=8, labelcolor=QUIET, handlelength=1.5, columnspacing=1.2)  # fmt: skip
     return ax

@@ -168,16 +168,15 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
 
 
 @styled
-def aggregate(found: Sequence[Aggregate], ax: Axes | None = None) -> Axes:
+def aggregate(found: Sequence[Aggregate]) -> Axes:
     """The interquartile mean of each variant over all tasks, and the share of runs above each score.
 
     Args:
         found: `tps_lab.results.aggregate.aggregates(groups)`, at least one.
-        ax: where to draw; None makes a figure.
 
     >>> ax = viz.aggregate(aggregates(viz.group_runs(runs)))  # doctest: +SKIP
     """
-    means, shares = panels(ax, 1, 2, (9.6, max(3.2, 0.9 + 0.36 * len(found))), gap=0.25)[0]
+    means, shares = panels(1, 2, (9.6, max(3.2, 0.9 + 0.36 * len(found))))[0]
     for row, (one, used) in enumerate(zip(found, looks(one.attention for one in found), strict=True)):
         means.plot([one.iqm.low, one.iqm.high], [row, row], color=used.colour, linewidth=1.8)
         means.plot(one.iqm.mean, row, **points(used, 7.5, used.colour))

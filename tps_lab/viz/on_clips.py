@@ -12,7 +12,7 @@ from tps_lab.errors import InputError
 from tps_lab.patterns import Border, ShiftPattern
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import LARGEST, Size, offset_colour, signed
-from tps_lab.viz.style import INK, QUIET, insets, new_axes, styled
+from tps_lab.viz.style import INK, QUIET, new_axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,6 @@ def mixed_frames(
     patch: int,
     frame: int | None = None,
     border: Border = "circular",
-    ax: Axes | None = None,
 ) -> Figure:
     """A real clip as the attention sees it: its frames, then one frame mixed by each pattern.
 
@@ -42,7 +41,6 @@ def mixed_frames(
         patch: side of a patch in pixels.
         frame: which mixed frame; None is the middle one.
         border: what enters at the ends of the clip.
-        ax: where to draw, all panels inside it; None makes a figure.
 
     Raises:
         InputError: the clip is not four-dimensional, or a pattern does not fit it.
@@ -63,18 +61,12 @@ def mixed_frames(
     inches = 11.1
     strip = inches / len(small) * shape + 0.3
     large = [inches / max(across, 2) * shape + 0.55] * down
-    if ax is None:
-        figure = Figure(figsize=(inches, strip + sum(large)))
-        figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04, wspace=0.0, hspace=0.0)
-        heights = [strip, sum(large)] if chosen else [strip]
-        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).ravel()
-        above = parts[0].subplots(1, len(small), squeeze=False).ravel()
-        below = parts[1].subplots(down, across, squeeze=False).ravel() if chosen else []
-    else:
-        figure = ax.figure.get_figure(root=True)  # type: ignore[assignment]
-        share = sum(large) / (strip + sum(large)) if chosen else 0.0
-        above = insets(ax, 1, len(small), (0, share, 1, 1 - share), 0.01).ravel()
-        below = insets(ax, down, across, (0, 0, 1, share)).ravel() if chosen else []
+    figure = Figure(figsize=(inches, strip + sum(large)))
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04, wspace=0.0, hspace=0.0)
+    heights = [strip, sum(large)] if chosen else [strip]
+    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).ravel()
+    above = parts[0].subplots(1, len(small), squeeze=False).ravel()
+    below = parts[1].subplots(down, across, squeeze=False).ravel() if chosen else []
     for panel, index in zip(above, small, strict=True):
         _image(panel, clip[index])
         panel.set_title(f"frame {index}", fontsize=8.5, fontweight="bold" if index == frame else "normal", loc="center")
@@ -165,7 +157,7 @@ def exploded_cube(
 
 
 @styled
-def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "", ax: Axes | None = None) -> Figure:
+def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "") -> Figure:
     """The frames of a clip, pale where a patch looks little and clear where it looks much.
 
     Below each frame stands the share of all attention that it gets. Clearness is relative to the
@@ -177,7 +169,6 @@ def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "
             head or their mean).
         token: frame, row and column of the patch that looks; it is outlined in black.
         title: above the frames.
-        ax: where to draw, all frames inside it; None makes a figure.
 
     Raises:
         InputError: clip and weights have different numbers of frames, or the patch is not in them.
@@ -195,13 +186,9 @@ def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "
     rows, columns = weights.shape[1:]
     across = min(frames, 8)
     down = -(-frames // across)
-    if ax is None:
-        figure = Figure(figsize=(1.25 * across, (1.25 * height / width + 0.28) * down + 0.3))
-        figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
-        axes = figure.subplots(down, across, squeeze=False).ravel()
-    else:
-        figure = ax.figure.get_figure(root=True)  # type: ignore[assignment]
-        axes = insets(ax, down, across).ravel()
+    figure = Figure(figsize=(1.25 * across, (1.25 * height / width + 0.28) * down + 0.3))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     y, x = np.indices((height, width))
     high, wide = height / rows, width / columns
     strongest = weights.max() or 1.0
@@ -219,10 +206,8 @@ def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "
         if t == token[0]:
             for shade, thick in (("white", 3.4), (INK, 1.8)):
                 panel.add_patch(_outline(token[2] * wide, token[1] * high, wide, high, shade, thick))
-    if title and ax is None:
+    if title:
         figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")
-    elif title and ax is not None:
-        ax.set_title(title)
     return figure
 
 

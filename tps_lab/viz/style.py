@@ -260,36 +260,10 @@ def tag(label: str) -> str:
     return f"of-{zlib.crc32(label.encode()):08x}"
 
 
-def insets(
-    ax: Axes, rows: int, columns: int, box: tuple[float, float, float, float] = (0, 0, 1, 1), gap: float = 0.02
-) -> np.ndarray:
-    """Rows × columns of small axes inside `ax`, which itself becomes invisible: for pictures of several panels.
-
-    Args:
-        box: left, bottom, width and height of the part of `ax` to fill, in shares of it.
-        gap: between two panels; a row's titles and labels need more, and get it.
-    """
-    left, bottom, width, height = box
-    wide, high = (width - gap * (columns - 1)) / columns, height / rows
-    ax.set_axis_off()
-    made = [
-        [
-            ax.inset_axes((left + j * (wide + gap), bottom + (rows - 1 - i) * high + 0.1 * high, wide, 0.8 * high))
-            for j in range(columns)
-        ]
-        for i in range(rows)
-    ]
-    return np.array(made, dtype=object)
-
-
-def panels(
-    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], gap: float, sharey: bool = False
-) -> np.ndarray:
-    """Rows × columns of axes: on a figure of that size in inches, or inside `ax` (`insets`)."""
+def panels(rows: int, columns: int, size: tuple[float, float], sharey: bool = False) -> np.ndarray:
+    """Rows × columns of axes on a new figure of that size in inches."""
     from matplotlib.figure import Figure
 
-    if ax is not None:
-        return insets(ax, rows, columns, gap=gap)
     figure = Figure(figsize=size, layout="constrained")
     return np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=sharey))
 

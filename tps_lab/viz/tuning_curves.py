@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Axes:
+def tuning(tuned: Sequence[Tuned], name: str = "") -> Axes:
     """Validation accuracy over what was tuned, a line for each case and a panel for each budget of steps.
 
     The large marker is the choice. Cases whose trials all failed are left out.
@@ -23,14 +23,13 @@ def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Ax
     Args:
         tuned: of one grid, with one number tuned (a learning rate).
         name: of what was tuned.
-        ax: where to draw; None makes a figure.
 
     >>> ax = viz.tuning(tps_lab.report.budgets.tuned(trials), "learning rate")  # doctest: +SKIP
     """
     budgets = list(dict.fromkeys(one.steps for one in tuned))
     if not any(mean is not None for one in tuned for _, mean in one.choice.curve):
-        return nothing(ax or new_axes(), "no trial ended well")
-    drawn = _panels(ax, len(budgets))
+        return nothing(new_axes(), "no trial ended well")
+    drawn = _panels(len(budgets))
     for axes, steps in zip(drawn, budgets, strict=True):
         at = [one for one in tuned if one.steps == steps]
         for one, used in zip(at, looks(one.attention for one in at), strict=True):
@@ -47,27 +46,26 @@ def tuning(tuned: Sequence[Tuned], name: str = "", ax: Axes | None = None) -> Ax
         axes.set_xticks([], minor=True)
         axes.set_xlabel(name)
         axes.set_title(f"{steps:,} steps")
-    _finish(drawn, "validation top-1 (%)", ours=ax is None)
+    _finish(drawn, "validation top-1 (%)")
     return drawn[0]
 
 
 @styled
-def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
+def best_of_trials(tuned: Sequence[Tuned]) -> Axes:
     """The best validation accuracy to expect of so many trials: a panel for each case, with its exact band.
 
     Pale lines are the other cases on its data set.
 
     Args:
         tuned: of one grid; those of the largest budget of steps are drawn.
-        ax: where to draw; None makes a figure.
 
     >>> ax = viz.best_of_trials(tps_lab.report.budgets.tuned(trials))  # doctest: +SKIP
     """
     steps = max((one.steps for one in tuned), default=0)
     at = [one for one in tuned if one.steps == steps and one.best_of]
     if not at:
-        return nothing(ax or new_axes(), "no trial ended well")
-    drawn = _panels(ax, len(at), height=2.3)
+        return nothing(new_axes(), "no trial ended well")
+    drawn = _panels(len(at), height=2.3)
     for axes, one, used in zip(drawn, at, looks(one.attention for one in at), strict=True):
         for other in (other for other in at if other.data == one.data):
             axes.plot(list(other.best_of), [best.mean for best in other.best_of.values()], color="#c9c9c9", linewidth=1)
@@ -88,20 +86,20 @@ def best_of_trials(tuned: Sequence[Tuned], ax: Axes | None = None) -> Axes:
 # ---------------------------------------------------------------------- parts
 
 
-def _panels(ax: Axes | None, count: int, height: float = 3.4) -> list[Axes]:
-    """Panels of one height of values, up to four in a row of a figure of their own, all in one inside `ax`."""
-    columns = min(count, 4) if ax is None else count
+def _panels(count: int, height: float = 3.4) -> list[Axes]:
+    """Panels of one height of values, up to four in a row."""
+    columns = min(count, 4)
     rows = -(-count // columns)
-    found = panels(ax, rows, columns, (max(2.6 * columns + 0.6, 6.4), height * rows), gap=0.1, sharey=True).ravel()
+    found = panels(rows, columns, (max(2.6 * columns + 0.6, 6.4), height * rows), sharey=True).ravel()
     for spare in found[count:]:
         spare.set_visible(False)
     return list(found[:count])
 
 
-def _finish(drawn: Sequence[Axes], name: str, legend: bool = True, ours: bool = False) -> None:
-    """Names of the values, and a legend below all panels; a figure that is `ours` grows by it."""
+def _finish(drawn: Sequence[Axes], name: str, legend: bool = True) -> None:
+    """Names of the values, and a legend below all panels, by which the figure grows."""
     for axes in drawn:
-        if axes.get_subplotspec() is None or axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.set_ylabel(name)
     if not legend:
         return
@@ -111,6 +109,6 @@ def _finish(drawn: Sequence[Axes], name: str, legend: bool = True, ours: bool = 
     lines = [line for name in names for line in name.split("\n")]
     fits = int(figure.get_figwidth() / (0.6 + 0.085 * max(map(len, lines))))
     columns = max(min(fits, 4), 1)
-    if ours:  # a line is 0.17 inches high, with what is between
-        figure.set_figheight(figure.get_figheight() + 0.17 * len(lines) / columns + 0.1)
+    # a line is 0.17 inches high, with what is between
+    figure.set_figheight(figure.get_figheight() + 0.17 * len(lines) / columns + 0.1)
     figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8.5)
