@@ -1,29 +1,15 @@
-"""Results that are published with this package, read back from what a report wrote."""
+"""Groups compared by the accuracies of their seeds alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tps_lab.results import runs
 from tps_lab.results.groups import Group, figure
 from tps_lab.results.paired import Pair, baseline_of
 from tps_lab.results.statistics import compare_all
-
-
-def load(folder: str | Path) -> list[runs.Run]:
-    """The runs of a report, out of their folders or of the archive that it keeps.
-
-    Raises:
-        InputError: there is neither.
-
-    >>> load("reports/ablations/attention")[0].row["attention"]  # doctest: +SKIP
-    'spatial'
-    """
-    return list(runs.find(folder))
 
 
 def by_seed(groups: Sequence[Group], baseline: str | None = None) -> list[Pair]:
