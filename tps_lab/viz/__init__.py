@@ -1,7 +1,8 @@
 """Every picture of the package, used by notebooks, reports and the command line alike.
 
 Nothing here touches pyplot's global state: each function draws on a new `matplotlib.figure.Figure`, or, if its picture
-has one panel, on the `ax` that it is given, and returns what it drew on. A notebook shows the figure of an axes::
+has one panel, on the `ax` that it is given (None makes a figure), and returns what it drew on. A notebook shows the
+figure of an axes::
 
     viz.mosaic("C").figure
 

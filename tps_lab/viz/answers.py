@@ -39,7 +39,6 @@ def pair_accuracy(runs: Iterable[RunLike], ax: Axes | None = None, by: str = "pa
 
     Args:
         runs: finished and other runs; those without figures are left out.
-        ax: where to draw; None makes a figure that is high enough.
         by: "pair", or "class" for the accuracy of every class.
 
     >>> ax = viz.pair_accuracy(runs)  # doctest: +SKIP
@@ -148,7 +147,6 @@ def time_use(named: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> 
 
     Args:
         named: a model's label → its `facts`.
-        ax: where to draw; None makes a figure.
 
     >>> facts = {"probes": [{"probe": "reversed", "top1_pct": 4.0}], "chance_pct": 8.3, "ceiling_pct": 50.0}
     >>> time_use({"TPS-C": facts}).get_xlabel()

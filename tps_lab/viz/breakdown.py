@@ -38,7 +38,6 @@ def stacked(parts: Mapping[str, Mapping[str, float]], label: str, kind: Kind = "
         parts: name → part → figure; parts stand in the order of the first name's.
         label: of the scale, without its unit.
         kind: what the figures are, which decides the unit.
-        ax: where to draw; None makes a figure.
 
     >>> ax = stacked({"TPS": {"parameters": 5e8, "activations": 3e9}}, "peak memory, training")
     """

@@ -27,7 +27,6 @@ def certificate(found: Certificate, ax: Axes | None = None) -> Axes:
 
     Args:
         found: of `tps_lab.certify`.
-        ax: where to draw; None makes a figure.
     """
     rows = [np.array(found.uses)]
     names = ["answer"]

@@ -45,7 +45,6 @@ def main_effects(effects: Sequence[Effect], ax: Axes | None = None) -> Axes:
 
     Args:
         effects: `tps_lab.results.paired.effects(groups)`.
-        ax: where to draw; None makes a figure.
 
     >>> from types import SimpleNamespace as Axis
     >>> ax = main_effects([Axis(name="pattern", levels={"A": 60.0, "C": 80.0}, share=0.7)])
@@ -95,7 +94,6 @@ def differences(
     Args:
         pairs: `tps_lab.results.paired.paired(groups)`; pairs without a comparison are left out.
         published: label → the paper's difference to its own baseline, in points.
-        ax: where to draw; None makes a figure.
         against: what they are compared with, if it is not one and the same group.
 
     >>> ax = viz.differences(paired(groups), {"joint": 10.9})  # doctest: +SKIP
@@ -137,7 +135,6 @@ def interaction(groups: Sequence[Group], axis: str, ax: Axes | None = None) -> A
     Args:
         groups: of one data set.
         axis: its key, such as "data.frames".
-        ax: where to draw; None makes a figure.
 
     >>> ax = viz.interaction(viz.group_runs(runs), "data.frames")  # doctest: +SKIP
     """
@@ -212,7 +209,6 @@ def dots(
         kind: what the figures are, which decides the unit.
         reference: a named value to compare with, as a dashed line.
         variants: name → the variant in whose colour it is drawn, where the name alone does not say it.
-        ax: where to draw; None makes a figure.
 
     >>> ax = dots({"as it is": 91.4, "reversed": 4.7}, "test top-1", reference=("chance", 8.3))
     """

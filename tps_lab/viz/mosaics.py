@@ -54,7 +54,6 @@ def mosaic(
         pattern: a pattern, a gallery name, or a tile.
         grid: rows and columns of patches to draw; None is 7×7, a Swin window, or the tile's size
             if that is larger.
-        ax: where to draw; None makes a small figure.
 
     >>> ax = mosaic("C")
     >>> ax.get_title(loc="left")
@@ -107,7 +106,6 @@ def provenance(
         border: what enters at the ends of the clip.
         back: show the frames after shift back instead: every token in the frame that it came from, which for
             a circular border is its own number everywhere.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: the pattern does not fit the clip.

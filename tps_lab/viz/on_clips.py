@@ -111,7 +111,6 @@ def exploded_cube(
         patch: side of a patch in pixels.
         frame: which mixed frame; None is the middle one.
         border: what enters at the ends of the clip.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: the clip has another shape, the pattern does not fit it, or there is no such frame.

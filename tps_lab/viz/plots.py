@@ -57,7 +57,6 @@ def tradeoff(table: pd.DataFrame, x: str = "macs", ax: Axes | None = None) -> Ax
         table: `tps_lab.report.tables.table(runs)`, of one data set.
         x: a column of it that is a cost: macs, params, training_memory_bytes,
             inference_memory_bytes, latency_ms, train_step_ms, train_seconds.
-        ax: where to draw; None makes a figure.
 
     >>> ax = viz.tradeoff(report.tables.table(runs), x="latency_ms")  # doctest: +SKIP
     """
@@ -175,7 +174,6 @@ def complexity(
         frames: of the clip, after tubelets.
         grid: rows and columns of patches.
         depth, channels: blocks and width of the model; 12 and 384 are ViT-S.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: a variant is unknown or does not fit a grid.

@@ -40,7 +40,6 @@ def who_sees_whom(
         grid: frames, rows and columns of patches.
         token: frame, row and column of the patch that asks; None is one near the middle.
         depth: how many blocks to show.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: the variant does not fit the grid, or the patch is not in it.
@@ -87,7 +86,6 @@ def attended_sets(
         grid: frames, rows and columns of patches.
         token: frame, row and column of the patch that asks, outlined; None is one near the middle.
         depth: blocks.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: a variant does not fit the grid, or the patch is not in it.
@@ -123,7 +121,6 @@ def coverage(
         grid: frames, rows and columns of patches.
         depth: blocks.
         token: frame, row and column of the patch; None is one near the middle.
-        ax: where to draw; None makes a figure.
 
     Raises:
         InputError: a variant does not fit the grid, or the patch is not in it.
