@@ -1,12 +1,16 @@
 """Diagnostics: the clips of a scene show the same frames, so order-blind models are capped; each shows what it says."""
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from tps_lab import InputError
 from tps_lab.data import data_sets, parse
 from tps_lab.data._diagnostic import Diagnostic
-from tps_lab.explain import needed_reach
 
 SMALL = {"train": 96, "val": 48, "test": 48}
 # "still" asks nothing of time
@@ -61,6 +65,28 @@ def test_where_light_counts_an_order_blind_model_needs_no_time():
     assert torch.equal(lit - 1, y)
     assert clips.ceiling is None
     assert "nothing caps" in clips.notes[0]
+
+
+def needed_reach(shown: np.ndarray) -> int | None:
+    """How far apart frames must be seen together to tell the clips of every scene apart, on a ring without ends.
+
+    Args:
+        shown: (scenes, clips_per_scene, T), see `Clips.pictures_shown`.
+
+    Returns:
+        The least r for which windows of r + 1 frames in a row differ; None if not even the whole ring does.
+    """
+    scenes = np.unique(shown, axis=0)
+    for reach in range(scenes.shape[-1]):
+        if all(len({_ring(clip, reach) for clip in scene}) == len(scene) for scene in scenes):
+            return reach
+    return None
+
+
+def _ring(clip: Iterable[int], reach: int) -> tuple[Any, ...]:
+    pictures = [int(picture) for picture in clip]
+    around = pictures + pictures
+    return tuple(sorted(Counter(tuple(around[s : s + reach + 1]) for s in range(len(pictures))).items()))
 
 
 @pytest.mark.parametrize("text", CASES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from tps_lab.studio import clips, judge
 def test_the_receptive_field_is_the_influence_of_the_variant(tile, every):
     pattern = ShiftPattern.parse(tile)
     grid = (5, 2, 3)
-    field = judge.receptive_fields(pattern, grid, 3, every, "circular")[-1]
+    field = told.receptive_fields(pattern, grid, 3, every, "circular")[-1]
     variant = parse("tps", pattern=pattern, every=every)
     middle = (5 // 2 * 2 + 1) * 3 + 1
     assert np.array_equal(field.ravel(), variant.influence(Grid(*grid), 3)[middle])
@@ -32,10 +33,10 @@ def test_unevenness_is_zero_for_c_and_high_for_heaps():
 
 
 def test_c_covers_three_times_as_much_as_a_after_two_blocks():
-    coverage = {name: judge.facts(gallery[name], 16, 14, 14, 12, 2, "circular")["coverage"] for name in "AC"}
+    coverage = {name: told.facts(gallery[name], 16, 14, 14, 12, 2, "circular")["coverage"] for name in "AC"}
     assert coverage["A"][2] == 3 / 16
     assert coverage["C"][2] == 9 / 16
-    assert judge.facts(ShiftPattern.parse("0 2 / -2 0"), 8, 4, 4, 8, 2, "circular")["unreached"] == [1, 3, 5, 7]
+    assert told.facts(ShiftPattern.parse("0 2 / -2 0"), 8, 4, 4, 8, 2, "circular")["unreached"] == [1, 3, 5, 7]
 
 
 def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
@@ -48,7 +49,7 @@ def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
         torch.manual_seed(0)
         model = create_model("vit_micro", "tps", pattern=tile, border=border, frames=6, size=16, num_classes=5)
         model = model.double().eval()
-        kind = judge.symmetry(ShiftPattern.parse(tile), border)
+        kind = told.symmetry(ShiftPattern.parse(tile), border)
         with torch.no_grad():
             plain = model(clip)
             turned = torch.allclose(model(clip.roll(2, dims=2)), plain, atol=1e-9)

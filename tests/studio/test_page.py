@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import told
 import yaml
 from browser import new_page
 
@@ -21,7 +22,7 @@ from tps_lab import zoo
 from tps_lab.attention import Grid, parse
 from tps_lab.errors import InputError
 from tps_lab.patterns import BORDERS, ShiftPattern, gallery
-from tps_lab.studio import build, judge
+from tps_lab.studio import build
 from tps_lab.viz import studio_page
 
 FACTS = "given => given.map(s => { const { receptiveFields, ...found } = facts(s, DATA.constants); return found; })"
@@ -92,7 +93,7 @@ def test_its_facts_are_the_package_s(shared):
              "blocks": rng.randint(1, 9), "every": rng.randint(1, 4), "border": rng.choice(BORDERS)}
         )  # fmt: skip
     for s, found in zip(asked, shared.evaluate(FACTS, asked), strict=True):
-        expected = judge.facts(ShiftPattern.parse(s["tile"]), **{key: s[key] for key in s if key != "tile"})
+        expected = told.facts(ShiftPattern.parse(s["tile"]), **{key: s[key] for key in s if key != "tile"})
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             assert found[key] == pytest.approx(value, abs=1e-12), (key, s)

@@ -6,8 +6,8 @@ ceiling of all diagnostics built so: a model that is blind to the order of frame
 most one of them is right, and since every split holds whole scenes, its accuracy on it cannot
 exceed 1/K. That is no estimate: it holds on the very test clips.
 
-Which reach a task needs follows from the pictures shown too; `tps_lab.explain` works it out, and a test
-compares it with the `reach` that each diagnostic states.
+Which reach a task needs follows from the pictures shown too; a test works it out and compares it with the
+`reach` that each diagnostic states.
 """
 
 from __future__ import annotations

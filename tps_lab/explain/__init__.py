@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tps_lab.data import ready
-from tps_lab.explain.ceilings import Ceiling, ceiling, needed_reach
+from tps_lab.explain.ceilings import Ceiling, ceiling
 from tps_lab.explain.certificates import Certificate, certify
 from tps_lab.explain.mixing import Mixing, mixing
 from tps_lab.explain.symmetry import Symmetry
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ceiling", "Certificate", "Explanation", "Mixing", "Symmetry", "ceiling", "certify", "explain", "mixing",
-    "needed_reach",
 ]  # fmt: skip
 
 

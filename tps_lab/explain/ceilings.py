@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -106,25 +105,3 @@ def _offsets(mixing: Mixing) -> str:
     rows = [row for window in mixing.windows for row in window]
     apart = sorted({int(d) for row in rows for d in np.unique(mixing._apart[np.ix_(row, row)])} - {0})
     return f"distances {', '.join(map(str, apart))}" if len(apart) < (mixing.span or 0) else "all distances up to that"
-
-
-def needed_reach(shown: np.ndarray) -> int | None:
-    """How far apart frames must be seen together to tell the clips of every scene apart, on a ring without ends.
-
-    Args:
-        shown: (scenes, clips_per_scene, T), see `Clips.pictures_shown`.
-
-    Returns:
-        The least r for which windows of r + 1 frames in a row differ; None if not even the whole ring does.
-    """
-    scenes = np.unique(shown, axis=0)
-    for reach in range(scenes.shape[-1]):
-        if all(len({_ring(clip, reach) for clip in scene}) == len(scene) for scene in scenes):
-            return reach
-    return None
-
-
-def _ring(clip: Iterable[int], reach: int) -> tuple[Any, ...]:
-    pictures = [int(picture) for picture in clip]
-    around = pictures + pictures
-    return tuple(sorted(Counter(tuple(around[s : s + reach + 1]) for s in range(len(pictures))).items()))
