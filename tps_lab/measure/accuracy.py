@@ -176,7 +176,7 @@ def accuracy(logits: Tensor, labels: Tensor, clips: Clips) -> Accuracy:
 # ---------------------------------------------------------------------- of frozen features
 
 
-def linear_probe(model: Any, clips: Clips, batch: int = 16, penalty: float = 1.0) -> Accuracy:
+def linear_probe(model: Any, clips: Clips) -> Accuracy:
     """Accuracy on the test split of logistic regression on frozen, standardised features of the training split.
 
     With a backbone whose weights are those of an image model, this shows what a way of mixing space and time alone
@@ -185,15 +185,14 @@ def linear_probe(model: Any, clips: Clips, batch: int = 16, penalty: float = 1.0
     Args:
         model: a video model; its features before the classifier are used, in eval mode.
         clips: an opened data set.
-        penalty: strength of the L2 penalty on the regression's weights (scikit-learn's 1/C).
     """
     from sklearn.linear_model import LogisticRegression
 
-    x_train, y_train = frozen_features(model, clips, "train", batch)
-    x_test, y_test = frozen_features(model, clips, "test", batch)
+    x_train, y_train = frozen_features(model, clips, "train")
+    x_test, y_test = frozen_features(model, clips, "test")
     # In double precision: what a shift changes may be small beside what clips have in common.
     mean, spread = x_train.mean(0), x_train.std(0).clamp(min=1e-9)
-    classifier = LogisticRegression(C=1 / penalty, max_iter=2000)
+    classifier = LogisticRegression(max_iter=2000)
     classifier.fit(((x_train - mean) / spread).numpy(), y_train.numpy())
     probabilities = torch.from_numpy(classifier.predict_proba(((x_test - mean) / spread).numpy()))
     logits = torch.full((len(x_test), len(clips.classes)), -30.0, dtype=torch.float64)

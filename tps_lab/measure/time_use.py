@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tps_lab.data import Clips, Split, batch_of
+from tps_lab.data import Clips, batch_of
 from tps_lab.measure.accuracy import asked
 
 _LN2 = log(2)
@@ -72,22 +72,16 @@ def orders(frames: int, rng: torch.Generator) -> dict[str, list[Tensor]]:
     }
 
 
-def rearrangements(
-    model: nn.Module, clips: Clips, split: Split = "test", batch: int = 64, seed: int = 0
-) -> list[Rearranged]:
-    """Accuracy of a trained model under each rearrangement, on a whole split.
-
-    Args:
-        seed: of the shuffled orders, which are the same for all clips of a batch.
-    """
-    changes = orders(clips.clip_shape[1], torch.Generator().manual_seed(seed))
+def rearrangements(model: nn.Module, clips: Clips, batch: int = 64) -> list[Rearranged]:
+    """Accuracy of a trained model under each rearrangement, on all test clips, which are shuffled alike."""
+    changes = orders(clips.clip_shape[1], torch.Generator().manual_seed(0))
     every = [order for several in changes.values() for order in several]
 
     def ask(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        x, y = batch_of(clips, split, index, device)
+        x, y = batch_of(clips, "test", index, device)
         return torch.stack([model(x[:, :, order.to(device)]).float() for order in every], 1), y
 
-    answers, labels = asked(model, clips.size(split), batch, ask, (len(every), len(clips.classes)))
+    answers, labels = asked(model, clips.size("test"), batch, ask, (len(every), len(clips.classes)))
     logits = dict(zip(changes, answers.split([len(several) for several in changes.values()], 1), strict=True))
     label = labels[:, None]
     other = torch.full((len(clips.classes),), -1)

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError
 from tps_lab.measure.conditions import moment
 from tps_lab.measure.memory import is_out_of_memory
 from tps_lab.measure.step import Step, prepared, synchronise
@@ -161,9 +161,8 @@ def compare_latency(
     clip_shape: Sequence[int] | None = None,
     repeats: int = 40,
     seconds: float = 60.0,
-    baseline: str | None = None,
 ) -> Compared:
-    """Several models timed in turn, with how many times as long as the baseline each takes.
+    """Several models timed in turn, with how many times as long as the first each takes.
 
     Args:
         models: name → model, all on one device.
@@ -171,18 +170,15 @@ def compare_latency(
         clip_shape: (C, T, H, W); None asks the first model.
         repeats: rounds at most.
         seconds: about how long it may take, without compiling.
-        baseline: a name; None is the first.
 
     Raises:
-        InputError: no such baseline, or models on several devices.
+        InputError: no model, or models on several devices.
 
     >>> compare_latency({name: create_model("vit_micro", name) for name in ("spatial", "tps")})  # doctest: +SKIP
     """
     if not models:
         raise InputError("no model to time")
-    baseline = next(iter(models)) if baseline is None else baseline
-    if baseline not in models:
-        raise unknown("baseline", baseline, models)
+    baseline = next(iter(models))
     devices = {next(model.parameters()).device for model in models.values()}
     if len(devices) > 1:
         raise InputError(f"models on {' and '.join(sorted(map(str, devices)))} cannot be timed in turn")
