@@ -5,12 +5,9 @@
     1    · · x x x x x x · · · ·         3    · x x · x · · x x x · ·
     2    · x x x · · x x x · · ·         4    · x · x · x x · · x x ·
 
-By default every clip is lit for as many frames, only in fewer or more pieces, so the number of lit
+Every clip is lit for as many frames, only in fewer or more pieces, so the number of lit
 frames says nothing: the clips of a scene show the same frames, and order-blind models reach 25 % at most. To count
 one must see a dark frame beside a lit one: a reach of 1.
-
-`equal_light=False` lights up one frame at a time. Then the number of lit frames *is* the answer:
-order-blind models are not capped and can reach 100 %, and no reach is needed.
 """
 
 from __future__ import annotations
@@ -29,33 +26,20 @@ _MOST = 4
 class Counting(Diagnostic):
     """How many times a digit lights up, one to four. Needs a reach of one frame; a model that is blind
     to frame order scores at most 25 %, because every count is lit for as many frames.
-
-    Args:
-        equal_light: False lights one frame per count, and then nothing caps an order-blind model.
     """
 
-    name, title = "counting", "Counting"
+    name, title, reach = "counting", "Counting", 1
     classes = tuple(map(str, range(1, _MOST + 1)))
     clips_per_scene = _MOST
-
-    equal_light: bool = True
 
     def check(self) -> None:
         if self.frames < 2 * _MOST + 2:
             raise InputError(f"counting to {_MOST} needs frames ≥ {2 * _MOST + 2}, got {self.frames}")
 
-    @property
-    def ceiling(self) -> float | None:
-        return 1 / self.clips_per_scene if self.equal_light else None
-
-    @property
-    def reach(self) -> int | None:
-        return 1 if self.equal_light else 0
-
     def scenes(self, n: int, draw: Drawn) -> Scenes:
         shown = torch.zeros(n, _MOST, self.frames, dtype=torch.long)
+        lit = max(_MOST, self.frames * 3 // 8)
         for count in range(1, _MOST + 1):
-            lit = max(_MOST, self.frames * 3 // 8) if self.equal_light else count
             # bright pieces of 1 frame or more, with dark ones of 1 or more around and between them
             bright = _pieces(draw, n, lit, count)
             dark = _pieces(draw, n, self.frames - lit, count + 1)
