@@ -140,7 +140,8 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
     """
     if not callable(model):
         raise InputError(f"a model is called with a batch of clips, but {type(model).__name__} cannot be called")
-    _check_interval(values)
+    if values is not None and not is_interval(values):
+        raise InputError(f"values are a finite interval such as (0, 1), got {shortened(repr(values))}")
     module = _copied(model) if isinstance(model, nn.Module) else None
     tried = []
     for dtype in (torch.float64, torch.float32):
@@ -207,13 +208,6 @@ def is_interval(values: Any) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return low < high and math.isfinite(high - low)
-
-
-def _check_interval(values: Any) -> None:
-    if values is None:
-        return
-    if not is_interval(values):
-        raise InputError(f"values are a finite interval such as (0, 1), got {shortened(repr(values))}")
 
 
 def _takes(call: Callable[[Tensor], Any], size: Sequence[int]) -> bool:

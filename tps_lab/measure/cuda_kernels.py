@@ -9,6 +9,7 @@ where memory peaks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,7 +86,7 @@ def sum_buffer(
     gpu = gpu or gpu_at_hand()
     reduced = _merged([(shape[dim], strides[dim]) for dim in over if shape[dim] > 1])
     kept = _merged([(n, stride) for dim, (n, stride) in enumerate(zip(shape, strides, strict=True)) if dim not in over])
-    inputs, outputs = _product(reduced), _product(kept)
+    inputs, outputs = (math.prod(size for size, _ in axes) for axes in (reduced, kept))
     if inputs <= 1 or outputs < 1:
         return 0
     along_inputs = not kept or reduced[0][1] < kept[0][1]
@@ -131,13 +132,6 @@ def _merged(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((size, stride))
     return found
-
-
-def _product(axes: list[tuple[int, int]]) -> int:
-    total = 1
-    for size, _ in axes:
-        total *= size
-    return total
 
 
 def _power_of_2(number: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
-from tps_lab.results.groups import SETTINGS, Group, Interval, RunLike, group_runs
+from tps_lab.results.groups import SETTINGS, Group, RunLike, group_runs
 from tps_lab.results.metrics import METRICS, unit_for
 from tps_lab.results.paired import paper_number
 from tps_lab.results.runs import flat
@@ -107,7 +107,7 @@ def latex_table(
     found = {id(pair.group): pair.found for pair in compared.pairs}
     columns = {
         "Seeds": [str(len(group.done)) for group in groups],
-        r"Top-1 (\%)": [_interval(group.top1) for group in groups],
+        r"Top-1 (\%)": ["" if group.top1 is None else str(group.top1) for group in groups],
         r"Paper (\%)": [paper_number(group, paper) for group in groups],
         "Difference": [_difference(found.get(id(group))) for group in groups],
         f"MACs ({macs.name or 1})": [macs.number(group.cost("macs")) for group in groups],
@@ -148,10 +148,6 @@ def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- parts
-
-
-def _interval(top1: Interval | None) -> str:
-    return "" if top1 is None else f"{top1.mean:.1f}" + (f" ({top1.span})" if top1.span else "")
 
 
 def _difference(found: Comparison | None) -> str:

@@ -13,7 +13,7 @@ from tps_lab.errors import unknown
 
 if TYPE_CHECKING:
     from tps_lab.data._seek import Packets
-    from tps_lab.training.inference import Moment, Prediction
+    from tps_lab.training.inference import Prediction
 
 FORMATS = (".mp4", ".gif")
 _WIDTH = 640  # wider videos are made smaller
@@ -81,14 +81,10 @@ def _pictures(prediction: Prediction, about: Packets, top: int) -> Iterator[Any]
         width = min(_WIDTH, picture.width) // 2 * 2
         height = round(picture.height * width / picture.width) // 2 * 2
         picture = picture.resize((width, height))
-        moment = _at(prediction, about.seconds_at(i))
+        at = about.seconds_at(i)
+        moment = min(prediction.moments, key=lambda m: abs((m.start_s + m.stop_s) / 2 - at))  # of the nearest middle
         _write(picture, prediction.top(top, moment), f"{moment.start_s:.1f} to {moment.stop_s:.1f} s")
         yield picture
-
-
-def _at(prediction: Prediction, seconds: float) -> Moment:
-    """The moment whose middle is nearest."""
-    return min(prediction.moments, key=lambda m: abs((m.start_s + m.stop_s) / 2 - seconds))
 
 
 def _write(picture: Any, ranked: list[tuple[str, float]], title: str) -> None:
