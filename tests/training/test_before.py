@@ -8,8 +8,10 @@ from tiny import TINY
 
 from tps_lab import InputError, data
 from tps_lab.training.config import make
+from tps_lab.training.forecast import check_memory
 from tps_lab.training.preflight import is_long, preflight, refuse
 from tps_lab.training.throughput import Throughput, throughput
+from tps_lab.training.train import train
 
 
 def test_a_run_that_can_work_has_its_figures(tmp_path):
@@ -65,6 +67,16 @@ def test_what_does_not_fit_is_never_tried(monkeypatch):
     found = forecast.forecast(make(TINY), tries="all")
     assert not found.fits
     assert (found.how, found.first_loss) == ("from multiply-adds", None)
+
+
+def test_a_step_that_the_memory_cannot_hold_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("tps_lab.training.forecast.device_bytes", lambda: 4 << 20)
+    large = TINY | {"recipe.batch": 32}  # 6 MiB; in 16 parts 2
+    with pytest.raises(InputError, match=r"recipe\.batch=32: a training step of 32 clips takes about 0\.0 GiB"):
+        train(make(large), tmp_path)
+    assert not list(tmp_path.iterdir())
+    in_parts = make(large | {"recipe.compute.accumulate": 16})
+    check_memory(in_parts, in_parts.data.opened())
 
 
 def test_memory_of_a_forecast_is_what_a_step_takes():

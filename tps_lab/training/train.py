@@ -18,7 +18,6 @@ from tps_lab.results import runs
 from tps_lab.training import model_cards, processes
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
-from tps_lab.training.forecast import check_memory, step_of
 from tps_lab.training.loop import Loop, freeze, learning_rate
 from tps_lab.training.model import build, describe, restore
 
@@ -61,6 +60,8 @@ def train(
         InputError: the configuration cannot work; nothing is written then.
         OSError: the row cannot be written.
     """
+    from tps_lab.training.forecast import check_memory  # it brings torch
+
     clips = clips or data.ready(config.data)
     folder = checkpoints.folder if checkpoints else out / config.folder
     content = config.model_dump(mode="json") | {"recipe": config.recipe.content()}
@@ -133,6 +134,8 @@ def train(
 
 def _cost(model: nn.Module, clips: data.Clips, config: RunConfig, team: processes.Team) -> dict[str, Any]:
     """The cost columns, of the recipe's step, measured by the first process while the others wait."""
+    from tps_lab.training.forecast import step_of
+
     freeze(model, config.recipe)
     step = step_of(config, config.recipe.batch)
     found = measure.cost(model, clips.clip_shape, step, measured=True) if team.is_first else {}
