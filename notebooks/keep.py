@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -43,7 +44,9 @@ def run(path: Path) -> Any:
     solved = [code for cell in notebook.cells if cell.cell_type == "markdown" for code in answers(cell)]
     notebook.cells.extend(map(nbformat.v4.new_code_cell, solved))
     where = {"metadata": {"path": str(HERE)}}
-    NotebookClient(notebook, timeout=3600, kernel_name="python3", resources=where, record_timing=False).execute()
+    client = NotebookClient(notebook, timeout=3600, kernel_name="python3", resources=where, record_timing=False)
+    # its folder is on the path, whatever this process was told: who queues jobs keeps the current folder off it
+    client.execute(env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"})
     del notebook.cells[written:]
     return notebook
 
