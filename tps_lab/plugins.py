@@ -36,6 +36,20 @@ def load(file: Path) -> ModuleType:
     return module
 
 
+def read(file: Path) -> ModuleType:
+    """`load`, with any error inside the file as one line that names its line.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    try:
+        return load(file)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file} could not be read: {told(error, file)}") from error
+
+
 def loaded() -> list[Path]:
     """The plugins of this process, first to last."""
     return [Path(str(module.__file__)) for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)]

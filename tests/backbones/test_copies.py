@@ -59,7 +59,8 @@ def test_no_clips_give_no_answers(backbone):
 
 def test_a_recipe_that_rests_the_backbone_trains_the_classifier_alone():
     from tps_lab.training.config import Recipe
-    from tps_lab.training.loop import freeze, parameter_groups
+    from tps_lab.training.loop import parameter_groups
+    from tps_lab.training.model import freeze
 
     model = tps_lab.create_model("vit_micro", "tps", frames=8, num_classes=3)
     recipe = Recipe(rates={"backbone": 0})

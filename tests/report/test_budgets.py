@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up import MadeUp, made_up, study
 
 from tps_lab.report import build
-from tps_lab.report.budgets import Budgets, ahead, data_sets, tuned
+from tps_lab.report.budgets import Budgets, ahead, names_of_data, tuned
 
 JOINT = ("joint", "Joint", "joint", "", 93.2, 35.4, 187, 52, 34.2)
 SPATIAL = ("spatial", "Spatial", "spatial", "", 49.0, 28.1, 124, 31, 20.4)
@@ -70,7 +70,8 @@ def test_accuracies_on_several_data_sets_are_no_order(tmp_path: Path) -> None:
         on(*key, 300, top1, seed=1000, val_top1_pct=top1 - i, tuned={"recipe.lr": 10**-i})
         for key, top1 in scores.items() for i in (1, 2)
     ]  # fmt: skip
-    found = Budgets(tuple(ahead(runs)), tuple(tuned(tried, data_sets(runs))))
+    called = names_of_data(runs)
+    found = Budgets(tuple(ahead(runs, called)), tuple(tuned(tried, called)))
     assert [(one.data, one.steps, len(one.order)) for one in found.ahead] == [
         ("near", 150, 2), ("near", 300, 2), ("far", 150, 2), ("far", 300, 2),
     ]  # fmt: skip

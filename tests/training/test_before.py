@@ -109,8 +109,8 @@ def test_memory_of_a_forecast_is_that_of_what_the_recipe_keeps(changed):
 
     from tps_lab.measure.memory import LiveBytes
     from tps_lab.training.forecast import forecast
-    from tps_lab.training.loop import freeze, logits_and_loss, parameter_groups
-    from tps_lab.training.model import build
+    from tps_lab.training.loop import logits_and_loss, parameter_groups
+    from tps_lab.training.model import build, freeze
 
     config, clips = make(TINY | changed), data.parse(TINY["data"]).opened()
     recipe, model = config.recipe, build(config, clips)

@@ -20,7 +20,7 @@ from tps_lab.ablate.identity import cell_hash
 from tps_lab.documents import Document
 from tps_lab.errors import InputError, unknown
 from tps_lab.results.axes import level_text, short
-from tps_lab.training.config import RunConfig, make, over, said_inside
+from tps_lab.training.config import RunConfig, make, over, unsaid
 
 _MOST_CELLS = 100_000
 _TEXT_FORMS = ("attention", "data", "backbone")
@@ -263,8 +263,7 @@ class Cells:
         for condition in self.vary.conditions:
             if _holds(over(self.base, values), condition.if_):
                 self.used.add(id(condition))
-                said = said_inside(condition.then)
-                found = {key: value for key, value in found.items() if key not in said} | condition.then
+                found = unsaid(found, condition.then) | condition.then
         return found
 
     def check_used(self) -> None:

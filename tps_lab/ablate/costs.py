@@ -22,8 +22,7 @@ from tps_lab.text import duration
 from tps_lab.text import table as columns
 from tps_lab.training.config import RunConfig
 from tps_lab.training.forecast import Forecast, forecast, step_of
-from tps_lab.training.loop import freeze
-from tps_lab.training.model import build
+from tps_lab.training.model import to_train
 
 # what changes neither a model nor its cost: of a tuned grid most cells differ in nothing else
 _OF_NO_COST: Any = {
@@ -193,19 +192,15 @@ def measured(
             groups.setdefault((data.opened(cell.config.data).clip_shape, step), []).append(key)
     for (shape, step), keys in groups.items():
         say(f"measuring what {len(keys)} models cost, in turn …")
-        models = {str(key): _model(by_key[key][0].config) for key in keys}
+        models = {}
+        for key in keys:
+            config = by_key[key][0].config
+            models[str(key)] = to_train(config, data.opened(config.data)).to(measure.best_device())
         for key, cost in zip(keys, measure.costs(models, shape, step, seconds).values(), strict=True):
             found[key] = cost
             with suppress(OSError):
                 files.write_whole(files.folder(out / ".costs") / _file(out, key).name, json.dumps(cost))
     return {cell: found[key] for key, group in by_key.items() for cell in group}
-
-
-def _model(config: RunConfig) -> Any:
-    """As it is trained: what the recipe freezes is frozen."""
-    model = build(config, data.opened(config.data))
-    freeze(model, config.recipe)
-    return model.to(measure.best_device())
 
 
 def _file(out: Path, key: tuple[Any, ...]) -> Path:

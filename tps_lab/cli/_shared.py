@@ -72,12 +72,7 @@ def _plugins(
     ] = None,
 ) -> None:
     for file in plugin or []:
-        try:
-            plugins.load(file)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{file} could not be read: {plugins.told(error, file)}") from error
+        plugins.read(file)
 
 
 def finish(

@@ -183,14 +183,10 @@ def _measured(
     from tps_lab import progress
     from tps_lab.measure import best_device
     from tps_lab.measure.cost_figures import NOT_MEASURED, TIMED, measured
-    from tps_lab.training.forecast import device_bytes
+    from tps_lab.training.forecast import check_held
 
     needed = max((row["peak_memory_bytes"] or {}).get("training", 0) for row in rows)
-    if needed > (there := device_bytes()):  # else the system ends this without a word
-        raise InputError(
-            f"--measure: a training step of {step.batch} clips takes about {needed / 2**30:,.1f} GiB, of "
-            f"{there / 2**30:.1f} GiB that there are; choose a smaller --batch"
-        )
+    check_held(needed, step.batch, "--measure", "a smaller --batch")  # else the system ends this without a word
     models = {str(variant): maker(variant)().to(best_device()) for variant in chosen}
     with progress.for_this_terminal(quiet).run("measuring", len(TIMED) + len(models)) as advance:
         figures, timed = measured(models, step, None, rounds, seconds, advance)

@@ -289,12 +289,7 @@ def _from_file(file: Path, factory: str) -> Subject:
         raise InputError(f"no such file: {file}")
     if not factory:
         raise InputError(f"name a function of the file: {file}:FACTORY")
-    try:
-        made = getattr(plugins.load(file), factory, None)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{file} could not be read: {plugins.told(error, file)}") from error
+    made = getattr(plugins.read(file), factory, None)
     if not callable(made):
         raise InputError(f"{file} has no function '{factory}' that makes a model")
     return Subject(f"{file.name}:{factory}", made, (), "", "", "")

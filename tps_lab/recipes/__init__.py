@@ -31,7 +31,7 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
     Raises:
         InputError: there is neither, or what is there cannot be read.
     """
-    from tps_lab.training.config import merged, said_inside
+    from tps_lab.training.config import merged, unsaid
 
     path = Path(text)
     if path.suffix in (".yaml", ".yml") or path.exists():
@@ -48,8 +48,7 @@ def read(text: str | Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: 'like' must be the name of a recipe or a file, got {shortened(repr(like))}")
     if like in before or len(before) > 20:
         raise InputError(f"{path}: 'like' refers back to itself: {' → '.join((*before, like))}")
-    said = said_inside(values)
-    return merged({key: value for key, value in read(like, (*before, like)).items() if key not in said}, values)
+    return merged(unsaid(read(like, (*before, like)), values), values)
 
 
 def _file(name: str) -> Path:

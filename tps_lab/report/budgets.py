@@ -22,7 +22,7 @@ import numpy as np
 
 from tps_lab.ablate.grid import Choice, choose
 from tps_lab.report.comparisons import Ranking
-from tps_lab.results.axes import axis_name, data_names, level_text, phrase, spoken
+from tps_lab.results.axes import axis_name, beside, data_names, level_text, phrase, spoken
 from tps_lab.results.groups import Interval, RunLike, by_data, group_runs
 from tps_lab.text import listed
 
@@ -65,7 +65,7 @@ class Tuned:
     @property
     def here(self) -> str:
         """The case where its data set is named beside it."""
-        return self.case.removeprefix(f"{self.data}, ").removesuffix(f", {self.data}")
+        return beside(self.case, self.data)
 
     @property
     def chosen(self) -> str:
@@ -233,7 +233,7 @@ def _ladders(runs: Iterable[RunLike]) -> dict[Any, set[int]]:
     return found
 
 
-def data_sets(runs: Iterable[RunLike]) -> dict[str, str]:
+def names_of_data(runs: Iterable[RunLike]) -> dict[str, str]:
     """Data as rows have them → what a page calls the data set; empty if all runs are of one."""
     by = by_data(group_runs(runs))
     if len(by) < 2:
@@ -242,12 +242,16 @@ def data_sets(runs: Iterable[RunLike]) -> dict[str, str]:
     return {str(group.first.get("data")): name for name, groups in names for group in groups}
 
 
-def ahead(runs: Iterable[RunLike]) -> list[Ahead]:
-    """Every budget's order on every data set; empty where each case has one budget."""
+def ahead(runs: Iterable[RunLike], called: Mapping[str, str] | None = None) -> list[Ahead]:
+    """Every budget's order on every data set; empty where each case has one budget.
+
+    Args:
+        called: `names_of_data` of the page; None: all runs are of one.
+    """
+    called = called or {}
     kept = list(runs)
     if max(map(len, _ladders(kept).values()), default=0) < 2:
         return []
-    called = data_sets(kept)
     found: dict[tuple[str, int], list[RunLike]] = {}
     for run in kept:
         found.setdefault((called.get(str(run.row.get("data")), ""), _steps(run)), []).append(run)
@@ -268,8 +272,9 @@ def tuned(trials: Iterable[RunLike], called: Mapping[str, str] | None = None) ->
     """Every case's curve and choice, at every budget of steps.
 
     Args:
-        called: `data_sets` of the page.
+        called: `names_of_data` of the page; None: all runs are of one.
     """
+    called = called or {}
     tried: dict[tuple[int, str], list[RunLike]] = {}
     for run in trials:
         if run.row.get("status") != "missing":
@@ -281,7 +286,7 @@ def tuned(trials: Iterable[RunLike], called: Mapping[str, str] | None = None) ->
         means = [mean or 0.0 for _, mean in choice.curve] if choice.values else []  # a failed trial finds nothing
         # all cases' bands hold together, so that those which are apart may be ranked
         after = {n: band(means, n, 1 - 0.05 / cases) for n in _shown(len(means))}
-        data = (called or {}).get(str(runs[0].row.get("data")), "")
+        data = called.get(str(runs[0].row.get("data")), "")
         found.append(Tuned(spoken(case), str(runs[0].row.get("attention")), steps, choice, after, data))
     return found
 

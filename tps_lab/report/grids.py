@@ -168,8 +168,8 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     steps = {run.row.get("steps") for run in shown}
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
     said["left_out"] = (*said.get("left_out", ()), *open_yet, *grid.in_words(lacking))
-    found = budgets.tuned(trials, budgets.data_sets(shown))
-    said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown)), tuple(found))
+    called = budgets.names_of_data(shown)
+    said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown, called)), tuple(budgets.tuned(trials, called)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
     largest = budgets.largest(shown)
     cells = (grid.done, len(grid.runs) - grid.done - grid.missing, grid.missing)

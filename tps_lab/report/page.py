@@ -19,7 +19,7 @@ from tps_lab.report.cards import Card
 from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_tuning, picture
 from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
-from tps_lab.results.axes import data_names
+from tps_lab.results.axes import beside, data_names
 from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting_text
 from tps_lab.text import as_text, listed
 
@@ -211,7 +211,7 @@ def _called(by_data: Iterable[Sequence[Group]]) -> dict[str, str]:
         here = {}
         for group in groups:
             data = (group.first.get("varied") or {}).get("data")
-            here[group.label] = group.label.removeprefix(f"{data}, ").removesuffix(f", {data}")
+            here[group.label] = beside(group.label, data)
         if len(set(here.values())) == len(here):
             found |= here
     return found

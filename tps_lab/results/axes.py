@@ -146,6 +146,11 @@ def data_names(by: Mapping[str, Sequence[Group]]) -> list[str]:
     return spoken_data(named if len(set(named)) == len(by) else list(by))
 
 
+def beside(label: str, data: Any) -> str:
+    """A case's name where its data set is named beside it."""
+    return label.removeprefix(f"{data}, ").removesuffix(f", {data}")
+
+
 def spoken_data(texts: Sequence[str]) -> list[str]:
     """Data sets as people say them: their names, and of those with one name what tells them apart.
 

@@ -402,18 +402,17 @@ def over(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]
     >>> over({"data": "opposites", "data.frames": 8, "data.size": 16}, {"data": "opposites(frames=12)"})
     {'data': 'opposites(frames=12)', 'data.size': 16}
     """
-    said = said_inside(later)
-    return {key: value for key, value in _dotted(earlier).items() if key not in said} | _dotted(later)
+    return unsaid(_dotted(earlier), later) | _dotted(later)
 
 
-def said_inside(values: Mapping[str, Any]) -> set[str]:
-    """The options, as keys, that the text forms among these values say themselves: "data.frames"."""
-    found = set()
+def unsaid(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier values without options ("data.frames") that a text form among the later says inside it."""
+    said = set()
     for head in _TEXT_FORMS:
-        if isinstance(values.get(head), (str, specs.Spec)):
+        if isinstance(later.get(head), (str, specs.Spec)):
             with suppress(InputError):  # `make` says what is wrong with it
-                found |= {f"{head}.{option}" for option in specs.split(head, str(values[head]))[1]}
-    return found
+                said |= {f"{head}.{option}" for option in specs.split(head, str(later[head]))[1]}
+    return {key: value for key, value in earlier.items() if key not in said}
 
 
 def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,7 @@ from tps_lab.measure.predicted_memory import predict, training_step
 from tps_lab.measure.step import Step, configured, optimizer_for, run, synchronise
 from tps_lab.measure.timing import wall_ms
 from tps_lab.training.config import Recipe, RunConfig
-from tps_lab.training.loop import freeze
-from tps_lab.training.model import build
+from tps_lab.training.model import to_train
 
 TRAINING = 3  # a training step does the multiply-adds of the forward pass and twice that backwards
 FULL = 0.95  # of a device's memory; more is not counted on
@@ -104,8 +103,7 @@ def forecast(
     part = _part(config, processes)
     memory = _peak_memory(config, clips, part)
     memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
-    model: Any = build(config, clips)
-    freeze(model, recipe)
+    model: Any = to_train(config, clips)
     weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     macs = macs_of(model)
     passes = passes_of(recipe)
@@ -149,14 +147,19 @@ def check_memory(config: RunConfig, clips: Any, processes: int = 1) -> None:
     Raises:
         InputError: it cannot be held.
     """
-    part, there = _part(config, processes), device_bytes()
-    if measure.best_device().type != "cpu" or 100 * 4 * part * math.prod(clips.clip_shape) < there:
+    part = _part(config, processes)
+    if measure.best_device().type != "cpu" or 100 * 4 * part * math.prod(clips.clip_shape) < device_bytes():
         return
-    if (needed := _peak_memory(config, clips, part)) > there:
+    instead = "a smaller batch, or a larger recipe.compute.accumulate"
+    check_held(_peak_memory(config, clips, part), part, f"recipe.batch={config.recipe.batch}", instead)
+
+
+def check_held(needed: int, clips: int, asked: str, instead: str) -> None:
+    """Refuse a training step of so many bytes and clips if they are not there: what was asked for, what to choose."""
+    if needed > (there := device_bytes()):
         raise InputError(
-            f"recipe.batch={config.recipe.batch}: a training step of {part:,} clips takes about {needed / 2**30:,.1f} "
-            f"GiB, of {there / 2**30:.1f} GiB that there are; choose a smaller batch, or a larger "
-            "recipe.compute.accumulate"
+            f"{asked}: a training step of {clips:,} clips takes about {needed / 2**30:,.1f} GiB, of "
+            f"{there / 2**30:.1f} GiB that there are; choose {instead}"
         )
 
 
@@ -181,15 +184,9 @@ def weightless_macs(config: RunConfig, clips: Any) -> int:
 
 
 def _bare(config: RunConfig, clips: Any) -> Callable[[], Any]:
-    """What makes a run's model, with no weights to begin with; what the recipe does not train wants no gradients."""
+    """What makes a run's model, with no weights to begin with."""
     bare = config.model_copy(update={"weights": ""})
-
-    def make() -> Any:
-        model = build(bare, clips)
-        freeze(model, config.recipe)
-        return model
-
-    return make
+    return lambda: to_train(bare, clips)
 
 
 class _AbsentClips:

@@ -15,6 +15,7 @@ from tps_lab.lazy import torch
 from tps_lab.measure.accuracy import accuracy
 from tps_lab.training.checkpoints import Checkpoints, random_state, set_random_state
 from tps_lab.training.feed import ClipOrder, Feed, how_many_workers
+from tps_lab.training.model import freeze
 from tps_lab.training.processes import NoWriter, Team, track
 
 if TYPE_CHECKING:
@@ -240,22 +241,6 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         groups += [{"params": decayed, "weight_decay": recipe.weight_decay, "lr": lr}]
         groups += [{"params": plain, "weight_decay": 0.0, "lr": lr}]
     return groups
-
-
-def freeze(model: nn.Module, recipe: Recipe) -> None:
-    """Where a recipe trains the classifier alone: nothing else gets a gradient, so no backward pass goes beyond it.
-
-    Raises:
-        InputError: the model has no classifier to train.
-    """
-    if recipe.rates.backbone:
-        return
-    head = [*model.get_classifier().parameters()]  # type: ignore[operator]
-    if not head:
-        raise InputError("recipe.rates.backbone = 0 trains the classifier alone, and this model has none")
-    model.requires_grad_(False)
-    for parameter in head:
-        parameter.requires_grad_(True)
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:

@@ -22,7 +22,7 @@ from tps_lab.backbones import _weights, create_model, load_official
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
 from tps_lab.results import runs, shipped
-from tps_lab.training.config import RunConfig, make
+from tps_lab.training.config import Recipe, RunConfig, make
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,6 +61,29 @@ def build(config: RunConfig, clips: data.Clips) -> nn.Module:
     if config.weights:
         fill(model, config.weights)
     return model
+
+
+def to_train(config: RunConfig, clips: data.Clips) -> nn.Module:
+    """`build` as a training step finds it: what the recipe does not train wants no gradients."""
+    model = build(config, clips)
+    freeze(model, config.recipe)
+    return model
+
+
+def freeze(model: nn.Module, recipe: Recipe) -> None:
+    """Where a recipe trains the classifier alone: nothing else gets a gradient, so no backward pass goes beyond it.
+
+    Raises:
+        InputError: the model has no classifier to train.
+    """
+    if recipe.rates.backbone:
+        return
+    head = [*model.get_classifier().parameters()]  # type: ignore[operator]
+    if not head:
+        raise InputError("recipe.rates.backbone = 0 trains the classifier alone, and this model has none")
+    model.requires_grad_(False)
+    for parameter in head:
+        parameter.requires_grad_(True)
 
 
 def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> nn.Module:

@@ -24,8 +24,7 @@ from tps_lab.measure.timing import wall_ms
 from tps_lab.training.config import RunConfig
 from tps_lab.training.feed import ClipOrder, Feed
 from tps_lab.training.forecast import step_of
-from tps_lab.training.loop import freeze
-from tps_lab.training.model import build
+from tps_lab.training.model import to_train
 
 ENOUGH = 0.9
 
@@ -145,8 +144,7 @@ def _model(config: RunConfig, clips: Any, seconds: float) -> tuple[float, str]:
     step = step_of(config, part)
     if device.type == "cpu" and step.precision == "fp16":
         step = replace(step, precision="fp32")
-    model = build(config.model_copy(update={"weights": ""}), clips).to(device)
-    freeze(model, recipe)
+    model = to_train(config.model_copy(update={"weights": ""}), clips).to(device)
     train, _ = prepared(model, step, clips.clip_shape)
     times: list[float] = []
     started = time.perf_counter()

@@ -18,8 +18,8 @@ from tps_lab.results import runs
 from tps_lab.training import model_cards, processes
 from tps_lab.training.checkpoints import Checkpoints
 from tps_lab.training.config import RunConfig
-from tps_lab.training.loop import Loop, freeze, learning_rate
-from tps_lab.training.model import build, describe, restore
+from tps_lab.training.loop import Loop, learning_rate
+from tps_lab.training.model import build, describe, freeze, restore
 
 if TYPE_CHECKING:
     from torch import nn
