@@ -91,6 +91,12 @@ def test_a_temporal_embedding_starts_as_sines_or_as_nothing():
     assert random.requires_grad
     image_model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=16)
     assert not videoize(image_model, "joint", frames=T).temporal_embed.any()
+    asked = {
+        start: create_model("vit_micro", "spatial", frames=T, num_classes=3, temporal_position=start).temporal_embed
+        for start in ("sines", "zeros")
+    }
+    assert torch.equal(asked["sines"], random)
+    assert not asked["zeros"].any()
 
 
 @pytest.mark.parametrize("kind", IMAGE_MODELS)

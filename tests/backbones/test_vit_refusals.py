@@ -92,7 +92,10 @@ def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_conve
     ("make", "says"),
     [
         (lambda: create_model(None), "a backbone is given by its name, such as 'vit_micro', got None"),
-        (lambda: create_model("vit_micro", temporal_position="no"), "temporal_position must be True, False or None"),
+        (
+            lambda: create_model("vit_micro", temporal_position="no"),
+            "temporal_position must be True, False, None, 'sines' or 'zeros', got 'no'",
+        ),
         (lambda: create_model("vit_micro(depth=2)"), "options of a backbone are keyword arguments, such as depth=2"),
         (lambda: create_model("vit_micro", size=24.5), r"size must be a number of pixels .*, got 24.5"),
         (lambda: create_model("vit_micro", pretrained=None), "pretrained must be True, False or a file, got None"),

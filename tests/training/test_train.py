@@ -15,6 +15,7 @@ from tps_lab.data import batch_of, parse, ready
 from tps_lab.results import runs
 from tps_lab.training import checkpoints
 from tps_lab.training.config import Recipe, make
+from tps_lab.training.model import describe
 from tps_lab.training.train import build, learning_rate, train
 
 SMALL = {
@@ -49,6 +50,13 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     predicted, labels = run.predictions
     assert 100 * (predicted == labels).mean() == pytest.approx(row["top1_pct"], abs=1e-4)
     assert make(run.config) == config  # the folder says how to run it again
+
+
+@pytest.mark.parametrize(("asked", "said"), [(None, False), (True, True), ("sines", "sines")])
+def test_a_row_says_how_the_embedding_of_time_starts(asked, said):
+    config = make(SMALL | {"attention": "tps", "temporal_position": asked})
+    clips = ready(config.data)
+    assert describe(config, clips, build(config, clips))["temporal_position"] == said
 
 
 def test_a_notebook_draws_the_validation_accuracy_that_is_recorded(tmp_path):

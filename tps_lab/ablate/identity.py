@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from tps_lab.backbones import PAPER, SMALL, family_class
+from tps_lab.backbones._options import TemporalPosition
 from tps_lab.training.config import Recipe, RunConfig
 from tps_lab.training.model import shipped_file
 
@@ -58,7 +59,7 @@ def _values(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _temporal_position(config: RunConfig) -> bool | None:
+def _temporal_position(config: RunConfig) -> TemporalPosition:
     """As asked for; None, too, where that is what happens unasked, because it is the same model."""
     unasked = family_class(config.model[0]).asks_for_time and config.attention.temporal_position
     return None if config.temporal_position == unasked else config.temporal_position

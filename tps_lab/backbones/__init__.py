@@ -22,6 +22,7 @@ from tps_lab.lazy import timm, torch
 if TYPE_CHECKING:
     from torch import nn
 
+    from tps_lab.backbones._options import TemporalPosition
     from tps_lab.backbones._video_model import VideoModel
 
 __all__ = ["PAPER", "SMALL", "backbones", "create_model", "load_official", "videoize"]
@@ -74,7 +75,7 @@ def create_model(
     num_classes: int = 1000,
     size: int | tuple[int, int] | None = None,
     pretrained: bool | str | Path = False,
-    temporal_position: bool | None = None,
+    temporal_position: TemporalPosition = None,
     **options: Any,
 ) -> nn.Module:
     """A video model by the name of its 2D backbone; clip (B, 3, T, H, W) to (B, num_classes).
@@ -88,8 +89,8 @@ def create_model(
         num_classes: outputs.
         size: height and width in pixels (one number, or both); None keeps the backbone's own.
         pretrained: load timm's image weights (needs a network or timm's cache), or those of a file.
-        temporal_position: learned embedding per time step; None asks the variant. It starts as
-            sines and cosines, with `pretrained` at zero.
+        temporal_position: learned embedding per time step; None asks the variant. It starts as sines and
+            cosines, with `pretrained` at zero, or as "sines" or "zeros" ask for.
         **options: fields of the variant (pattern="A", every=1), then what a family adds (of windowed
             models position_bias, temporal_window, bias_over_time: see `swin.VideoSwin`), then
             arguments of the timm model.
@@ -99,8 +100,6 @@ def create_model(
 
     >>> model = create_model("vit_micro", "tps", pattern="A", frames=8, num_classes=12)
     """
-    from tps_lab.backbones._video_model import start_with_sines
-
     if not isinstance(name, str):
         raise InputError(f"a backbone is given by its name, such as 'vit_micro', got {shortened(repr(name))}")
     if not isinstance(pretrained, (bool, str, Path)):
@@ -134,12 +133,11 @@ def create_model(
         asked = _options.as_given(options | {"size": size})
         raise InputError(f"timm cannot make '{name}'{asked}: {why}") from error
     frames, tubelet = frames or preset.frames, tubelet or preset.tubelet
-    model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, added)
+    # From zeros, joint and divided attention take several times as long to find out that frames have an order.
+    # Image weights begin with zeros all the same, and so with the image model's answers, as papers do.
+    sines = temporal_position == "sines" or (not pretrained and temporal_position != "zeros")
+    model = _convert(image_model, parse(chosen, **ours), frames, tubelet, num_classes, temporal_position, sines, added)
     model.made_with = {"image_model": name, "options": added | options}  # type: ignore[assignment]
-    if not pretrained:
-        # From zeros, joint and divided models of random weights take several times as long to find out
-        # that frames have an order. Image weights begin with zeros, and so with the image model's answers.
-        start_with_sines(getattr(model, "temporal_embed", None))
     return model
 
 
@@ -151,14 +149,15 @@ def videoize(
     tubelet: int = 1,
     num_classes: int | None = None,
     size: int | tuple[int, int] | None = None,
-    temporal_position: bool | None = None,
+    temporal_position: TemporalPosition = None,
     **options: Any,
 ) -> nn.Module:
     """A video model with the weights of an image model, which is copied and left as it is.
 
     Arguments as for `create_model`; num_classes None keeps the image model's head, size None its
     input size. Another size resizes position embeddings and bias tables as timm does. A temporal
-    position embedding starts at zero, so that the image model's function is undisturbed at first.
+    position embedding starts at zero, so that the image model's function is undisturbed at first; as
+    "sines" it disturbs that, and attention finds the order of frames in fewer steps.
     """
     if not isinstance(image_model, torch.nn.Module):
         raise InputError(f"videoize takes an image model, got {shortened(repr(image_model))}")
@@ -169,7 +168,8 @@ def videoize(
     if num_classes is not None:
         _options.check_numbers(num_classes=num_classes)
     copied = _options.set_size(_options.copy_of(image_model), size)
-    model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, added)
+    sines = temporal_position == "sines"
+    model = _convert(copied, parse(attention, **options), frames, tubelet, num_classes, temporal_position, sines, added)
     card = getattr(image_model, "pretrained_cfg", None) or {}
     model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
     return model
@@ -188,11 +188,15 @@ def _convert(
     frames: int,
     tubelet: int,
     num_classes: int | None,
-    temporal_position: bool | None,
+    temporal_position: TemporalPosition,
+    sines: bool,
     added: dict[str, Any],
 ) -> nn.Module:
-    if temporal_position not in (None, True, False):  # any text would count as true
-        raise InputError(f"temporal_position must be True, False or None, got {shortened(repr(temporal_position))}")
+    if temporal_position not in (None, True, False, "sines", "zeros"):  # any other text would count as true
+        given = shortened(repr(temporal_position))
+        raise InputError(f"temporal_position must be True, False, None, 'sines' or 'zeros', got {given}")
+    from tps_lab.backbones._video_model import start_with_sines
+
     for family, make in _families().items():
         if isinstance(image_model, family):
             if foreign := added.keys() - inspect.signature(make).parameters.keys():
@@ -200,7 +204,11 @@ def _convert(
             _options.check_tokens(frames // tubelet, image_model)
             if num_classes is not None and num_classes != image_model.num_classes:
                 image_model.reset_classifier(num_classes)  # type: ignore[operator]
-            return make(image_model, variant, frames, tubelet, temporal_position, **added)
+            wanted = None if temporal_position is None else bool(temporal_position)
+            model = make(image_model, variant, frames, tubelet, wanted, **added)
+            if sines:
+                start_with_sines(getattr(model, "temporal_embed", None))
+            return model
     raise _options.cannot_convert(image_model, backbones())
 
 
@@ -276,7 +284,7 @@ def _family_by_name(name: str, timm_name: str) -> type:
     with torch.device("meta"):  # built to see why, at no cost of memory
         image_model = timm.create_model(timm_name)
     if isinstance(image_model, tuple(_families())):  # some members of a family differ: it says in what
-        _convert(image_model, parse("spatial"), 8, 1, None, None, {})
+        _convert(image_model, parse("spatial"), 8, 1, None, None, False, {})
     raise _options.cannot_convert(image_model, backbones(), name)
 
 

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tps_lab import children, specs
 from tps_lab.attention import Variant, variants
@@ -16,6 +16,9 @@ from tps_lab.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn
+
+# An embedding of time: with or without, None as the variant asks; or with one, and what it starts as.
+TemporalPosition = bool | Literal["sines", "zeros"] | None
 
 # What timm.create_model and its builder take on behalf of every model.
 _BUILDER = frozenset(

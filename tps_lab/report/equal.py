@@ -115,7 +115,8 @@ def _ends(group: Group) -> str | None:
 
 def _level(key: str, value: Any) -> str:
     if key == "temporal_position":
-        return "with one" if value else "without"
+        start = {"sines": ", which starts as sines", "zeros": ", which starts at zero"}.get(value, "")
+        return f"with one{start}" if value else "without"
     if key == "ends":
         return {"edge": "the end frame’s own content", "zero": "zeros", "circular": "the other end"}.get(value, value)
     return setting_text({key: value}, key) if key in _PLAIN else str(value)

@@ -83,7 +83,12 @@ def _in_common(labels: Sequence[str]) -> str:
 
 # axis → how people say that a case has a value of it
 _SPOKEN: dict[str, str | dict[str, str]] = {
-    "temporal_position": {"on": "with an embedding of time", "off": "without an embedding of time"},
+    "temporal_position": {
+        "on": "with an embedding of time",
+        "off": "without an embedding of time",
+        "sines": "with an embedding of time that starts as sines",
+        "zeros": "with an embedding of time that starts at zero",
+    },
     "border": "{} border",
     "frames": "{} frames",
     "depth": "{} blocks",

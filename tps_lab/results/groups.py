@@ -325,7 +325,8 @@ def setting_text(row: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if key == "temporal_position":
-        return "with an embedding of time" if value else "without an embedding of time"
+        start = {"sines": " that starts as sines", "zeros": " that starts at zero"}.get(value, "")
+        return f"with an embedding of time{start}" if value else "without an embedding of time"
     phrase = {
         "frames": "{} frames",
         "size": "{} px",

@@ -67,7 +67,7 @@ class Row(_Open):
     depth: Annotated[int, Field(ge=0, le=256)] | None = None
     steps: Count | None = None
     batch: Count | None = None
-    temporal_position: bool | None = None
+    temporal_position: bool | Literal["sines", "zeros"] | None = None
     place: Count | None = None
     varied: dict[str, Any] | None = None
     tuned: dict[str, Any] | None = None

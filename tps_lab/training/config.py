@@ -28,7 +28,7 @@ from tps_lab import data as data_sets
 from tps_lab import specs
 from tps_lab.attention import Variant, variants
 from tps_lab.attention import parse as parse_variant
-from tps_lab.backbones._options import SAID_BY_A_RUN, refuse_files, refuse_ours
+from tps_lab.backbones._options import SAID_BY_A_RUN, TemporalPosition, refuse_files, refuse_ours
 from tps_lab.errors import InputError, shortened
 
 _TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
@@ -164,7 +164,9 @@ class RunConfig(_Keys):
     )
     backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
     tubelet: int = Field(1, ge=1, le=10**4, description="frames per token along time")
-    temporal_position: bool | None = Field(None, description="an embedding of time; None asks the variant")
+    temporal_position: TemporalPosition = Field(
+        None, description="an embedding of time; sines or zeros: how it starts; None asks the variant"
+    )
     data: _Data = Field(
         "opposites",
         description="a data set with its options: order(gap=4); see tps-lab list data",

@@ -129,7 +129,8 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
     patches = (grid.height, grid.width) if grid else getattr(image_model.patch_embed, "grid_size", None)
     stages: Any = getattr(image_model, "layers", None) or getattr(image_model, "stages", ())
     depth = len(getattr(image_model, "blocks", ())) or sum(len(stage.blocks) for stage in stages)
-    recipe = config.recipe.content()
+    recipe, started = config.recipe.content(), config.temporal_position
+    embedded = getattr(model, "temporal_embed", None) is not None
     return {
         "id": config.folder,
         "name": config.name or config.attention.label,
@@ -137,7 +138,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
         "seed": config.seed,
         "frames": frames,
         "size": height,
-        "temporal_position": getattr(model, "temporal_embed", None) is not None,
+        "temporal_position": started if isinstance(started, str) else embedded,
         "grid": [frames // config.tubelet, *patches] if patches else None,
         "channels": getattr(image_model, "embed_dim", image_model.num_features),
         "depth": depth,
