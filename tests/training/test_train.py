@@ -51,6 +51,13 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     assert make(run.config) == config  # the folder says how to run it again
 
 
+def test_the_rate_beside_a_loss_is_the_one_that_step_was_made_with(tmp_path):
+    config = make(SMALL | {"recipe.validate_every": 1, "recipe.warmup": 0.5})
+    run = train(config, tmp_path, cost=COST)
+    written = [line["lr"] for line in run.metrics if line["split"] == "train"]
+    assert written == [config.recipe.lr * learning_rate(step, config.recipe) for step in range(4)]
+
+
 def test_a_notebook_draws_the_validation_accuracy_that_is_recorded(tmp_path):
     from tps_lab.viz.live import LiveCurves
 
