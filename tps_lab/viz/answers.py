@@ -217,7 +217,7 @@ def _fill(
 ) -> None:
     ax.grid(False)
     ax.imshow(np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=most * 1.15, aspect="auto")
-    for i in np.flatnonzero(np.isnan(values).all(1)):
+    for i in map(int, np.flatnonzero(np.isnan(values).all(1))):
         ax.axhspan(i - 0.5, i + 0.5, facecolor="none", edgecolor=RULE, hatch="////", linewidth=0)
         if values.size <= 700:
             ax.text((len(columns) - 1) / 2, i, "no test clips", ha="center", va="center", fontsize=6.5, color=QUIET,
