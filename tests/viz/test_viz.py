@@ -425,6 +425,18 @@ def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: 
     assert [group.attention for group in group_runs(rows)] == ["spatial", "mine", "tps", "joint", "unheard-of"]
 
 
+def test_signs_that_the_font_lacks_come_from_another_that_is_installed(tmp_path, monkeypatch, recwarn, caplog):
+    private = chr(0xE000)  # of Matplotlib's own fonts, this one alone has it
+    monkeypatch.setattr(style, "OTHER_SCRIPTS", ("No Such Font", "STIXNonUnicode"))
+    style._families.cache_clear()
+    ax = style.styled(style.nothing)(style.new_axes(), f"walking {private}")
+    style._families.cache_clear()
+    ax.figure.savefig(tmp_path / "picture.png")
+    assert not [str(said.message) for said in recwarn if "missing from" in str(said.message)]
+    assert not caplog.records  # such as findfont's
+    assert ax.texts[0].get_fontfamily() == ["DejaVu Sans", "STIXNonUnicode"]
+
+
 def test_sliders_hold_every_picture_and_show_the_first():
     drawn = []
 

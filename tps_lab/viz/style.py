@@ -176,6 +176,16 @@ def _heads(classes: tuple[type[Variant], ...]) -> dict[str, type[Variant]]:
 
 # ---------------------------------------------------------------------- figures
 
+# Families with the scripts that DejaVu Sans lacks: as Linux, macOS and Windows have them. Those that are installed are
+# asked glyph by glyph, so that class names in Arabic, Chinese, Devanagari, Japanese or Korean are no boxes.
+OTHER_SCRIPTS = (
+    *("Noto Sans Arabic", "Noto Naskh Arabic", "Noto Sans Devanagari", "Lohit Devanagari"),
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic", "NanumGothic", "FreeSans", "Unifont"),
+    *("Arial Unicode MS", "Geeza Pro", "Devanagari MT", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
+    *("Arial", "Nirmala UI", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic"),
+)
+
 RC: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#9a9a9a",
@@ -187,7 +197,6 @@ RC: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "grid.color": RULE,
     "grid.linewidth": 0.7,
@@ -215,10 +224,19 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
         import matplotlib
 
         _let_notebooks_show_figures()
-        with matplotlib.rc_context(RC):
+        with matplotlib.rc_context(RC | {"font.family": _families()}):
             return function(*args, **kwargs)
 
     return inside
+
+
+@functools.lru_cache(maxsize=1)
+def _families() -> list[str]:
+    """Our font, and behind it what is installed of others: Matplotlib complains of a name that is not."""
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 @functools.lru_cache(maxsize=1)
