@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, exit codes, one-line errors."""
 
 import contextlib
+import gc
 import itertools
 import json
 import math
@@ -15,10 +16,11 @@ import typer
 from here import here
 from safetensors.torch import load_file, save_file
 
-from tps_lab import files, plugins
+from tps_lab import files, patterns, plugins
 from tps_lab.cli import app
 from tps_lab.cli._help import GROUPS
 from tps_lab.errors import InputError
+from tps_lab.results import metrics
 from tps_lab.viz.mosaics import offset_colour
 
 TINY = ["--set", "recipe.steps=2", "--set", "recipe.batch=4", "--set", "data=opposites(train=24,val=12,test=12)"]
@@ -240,6 +242,46 @@ def test_a_plugin_that_ends_the_program_is_told_and_not_kept(tmp_path):
     with pytest.raises(ZeroDivisionError):
         plugins.load(tmp_path / "mine.py")
     assert plugins.loaded() == before
+
+
+VARIANT = "from tps_lab.attention import *\nclass Mine(ScheduledVariant): name, title = 'mine', 'Mine'\n"
+DATA = "from tps_lab.data import Data\nclass Mine(Data): name, title = 'mine', 'Mine'\n"
+PATTERN = "from tps_lab import patterns\npatterns.add('mine', '0 {}')\n"
+METRIC = "from tps_lab.results.metrics import metric\n@metric('mine_pct', 'Mine')\ndef mine(a, b): return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "listing", "says"),
+    [
+        (VARIANT, VARIANT, "attention", "attention variant 'mine' is defined in {a} and in {b}"),
+        (DATA, DATA, "data", "data set 'mine' is defined in {a} and in {b}"),
+        (METRIC, METRIC, "data", "metric 'mine_pct' is defined in {a} and in {b}: give one of them another name"),
+        (PATTERN.format(1), PATTERN.format(2), "patterns", "'mine' already stands for the tile 0 1 of {a}: choose "
+         "another (b.py, line 2)"),
+        ("", VARIANT.replace("'mine'", "'joint'"), "attention", "'joint' of Mine in {b} is taken by the package itself "
+         "(tps_lab.attention.joint)"),
+        ("", METRIC.replace("mine_pct", "macs"), "data", "'macs' is there already, as one of the package's own: take "
+         "another name (b.py, line 2)"),
+    ],
+)  # fmt: skip
+def test_a_name_that_two_define_is_refused_with_both_places(tmp_path, monkeypatch, first, second, listing, says):
+    monkeypatch.setattr(patterns, "gallery", patterns._Gallery(patterns.gallery))
+    monkeypatch.setattr(patterns, "_ADDED_BY", dict(patterns._ADDED_BY))
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+    a, b = tmp_path / "a.py", tmp_path / "b.py"
+    a.write_text(first)
+    b.write_text(second)
+    before = set(sys.modules)
+    try:
+        twice = here("--plugin", a, "--plugin", a, "list", listing)  # a file that is read again defines its names anew
+        done = here("--plugin", a, "--plugin", b, "list", listing)
+    finally:
+        for name in {name for name in sys.modules if name.startswith("tps_lab_plugin_")} - before:
+            del sys.modules[name]
+        gc.collect()
+    assert twice.returncode == 0, twice.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert says.format(a=a.resolve(), b=b.resolve()) in done.stderr
 
 
 def test_an_error_in_a_plugin_is_one_line_that_names_its_line(tmp_path):

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tps_lab.errors import InputError, shortened, unknown
+from tps_lab.plugins import place
 
 Border = Literal["circular", "zero", "edge"]
 BORDERS: tuple[str, ...] = get_args(Border)
@@ -301,6 +302,7 @@ class _Gallery(dict[str, ShiftPattern]):
 
 
 gallery: _Gallery = _Gallery()
+_ADDED_BY: dict[str, str] = {}  # name → the module that added it
 
 
 def add(name: str, tile: str | Sequence[Sequence[int]], note: str = "") -> ShiftPattern:
@@ -320,8 +322,10 @@ def add(name: str, tile: str | Sequence[Sequence[int]], note: str = "") -> Shift
     pattern = ShiftPattern(ShiftPattern.parse(tile).tile, name, note)
     folded = {known.casefold(): known for known in gallery} | _ALIASES
     if (known := folded.get(name.casefold())) and gallery[known] != pattern:
-        raise InputError(f"the name '{name}' already stands for the tile {gallery[known].text}: choose another")
+        by = f" of {place(_ADDED_BY[known])}" if known in _ADDED_BY else ""
+        raise InputError(f"the name '{name}' already stands for the tile {gallery[known].text}{by}: choose another")
     gallery[name] = pattern
+    _ADDED_BY.setdefault(name, sys._getframe(1).f_globals["__name__"])
     return pattern
 
 

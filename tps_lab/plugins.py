@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -32,6 +33,8 @@ def load(file: Path) -> ModuleType:
         del sys.modules[spec.name]  # or every process of ours would load it, too
         if isinstance(error, SystemExit):
             raise InputError(f"{file} ends the program while it is read: {told(error, file)}") from error
+        if isinstance(error, InputError):
+            raise InputError(f"{error}{_where(error, file)}") from error
         raise
     return module
 
@@ -60,9 +63,34 @@ def told(error: BaseException, *files: Path) -> str:
 
     "ValueError: why (mine.py, line 2)".
     """
+    return one_line(error).rstrip(": ") + _where(error, *files)
+
+
+def _where(error: BaseException, *files: Path) -> str:
     lines = _passed(error, *files)
-    where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
-    return one_line(error).rstrip(": ") + where
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+
+
+def refuse_shared(what: str, name: str, first: str, second: str) -> None:
+    """Refuse a name that two plugins define: which of them is meant would hang on their order.
+
+    A notebook, and a plugin that is loaded again, may define a name anew.
+
+    Args:
+        first, second: the modules that define it.
+
+    Raises:
+        InputError: they are two plugins.
+    """
+    files = [place(module) for module in (first, second)]
+    if first.startswith(_PREFIX) and second.startswith(_PREFIX) and files[0] != files[1]:
+        raise InputError(f"{what} '{name}' is defined in {files[0]} and in {files[1]}: give one of them another name")
+
+
+def place(module: str) -> str:
+    """The file that a module is, or its name where there is none (a notebook's) and where it is the package's own."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return module if file is None or module.startswith("tps_lab.") else os.path.realpath(file)
 
 
 def is_theirs(error: BaseException) -> bool:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
+from tps_lab import plugins
 from tps_lab.errors import InputError, shortened, unknown
 
 S = TypeVar("S", bound="Spec")
@@ -122,23 +123,28 @@ def import_all(package: str) -> None:
 
 
 def subclasses(base: type[S]) -> dict[str, type[S]]:
-    """Every named subclass by name; of two with one name, the later definition (a notebook's).
+    """Every named subclass by name; of two with one name in one place, the later definition (a notebook's).
 
     A class whose module was unloaded does not count, though Python may keep it for a while.
 
     Raises:
-        InputError: somebody else's class has the name of one of the package's: their results would be mixed up.
+        InputError: somebody else's class has the name of one of the package's, or two plugins' classes share one:
+            their results would be mixed up.
     """
     # of a class that is defined again, under whatever name, the last definition
     defined = {(cls.__module__, cls.__qualname__): cls for cls in _descendants(base)}.values()
     named = [cls for cls in defined if cls.name and cls.__module__ in sys.modules]
     ours = {cls.name: cls for cls in named if _is_ours(cls)}
+    found: dict[str, type[S]] = {}
     for cls in named:
         if cls.name in ours and not _is_ours(cls):
             raise InputError(
-                f"the name '{cls.name}' of {cls.__qualname__} is taken by the package itself: take another"
+                f"the name '{cls.name}' of {cls.__qualname__} in {plugins.place(cls.__module__)} is taken by the "
+                f"package itself ({ours[cls.name].__module__}): take another"
             )
-    return {cls.name: cls for cls in named}
+        plugins.refuse_shared(cls.kind, cls.name, found.setdefault(cls.name, cls).__module__, cls.__module__)
+        found[cls.name] = cls
+    return found
 
 
 def _is_ours(cls: type) -> bool:

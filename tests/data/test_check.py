@@ -173,6 +173,26 @@ def test_pictures_missing_between_others(tmp_path: Path, names: list[str], gone:
         assert _folder_length(tmp_path, True) == (len(names), 0.0)
 
 
+@pytest.mark.parametrize("tops", [("train", "val"), ("",)])
+def test_class_folders_that_hold_no_video_are_named(tmp_path: Path, tops: tuple[str, ...]) -> None:
+    for top in tops:
+        for name in ("walking", "running", "damaged"):
+            (tmp_path / top / name).mkdir(parents=True)
+            for i in range(6):
+                (tmp_path / top / name / f"{i}.mp4").write_bytes(b"")
+    for top, name in ((tops[0], "empty"), (tops[-1], "of pictures"), (tops[0], ".git")):
+        (tmp_path / top / name).mkdir()
+        (tmp_path / top / name / "a.jpg").touch()
+    for top in tops:
+        for name in ("walking", "running"):
+            for i in range(6):
+                encode(tmp_path / top / name / f"{i}.mp4", clip(i))
+    facts = check(tmp_path, "class-folders").facts()
+    assert "left out, as no video is in them: 2 folders (empty, of pictures)" in facts["notes"]
+    assert facts["splits"]["train"]["balance"]["empty"] == ["damaged"]
+    assert "; none of damaged" in text(facts)
+
+
 def test_damage_inside_is_found_by_decoding(tmp_path: Path) -> None:
     root = LAYOUTS["class-folders"](tmp_path / "set")
     file = root / "train" / "walking" / "0.mp4"

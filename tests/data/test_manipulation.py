@@ -222,6 +222,40 @@ def test_what_always_fails_says_so(tmp_path):
         Never(train=1, val=1, test=1).scene("train", 0)
 
 
+@pytest.mark.parametrize(
+    ("played", "got"),
+    [
+        (np.zeros((16, 3, 12, 12), np.uint8), r"uint8 \(16, 3, 12, 12\)"),  # as many numbers as asked for
+        (np.zeros((8, 12, 12, 3), np.uint8), r"uint8 \(8, 12, 12, 3\)"),
+        ([np.zeros((12, 12, 3)), np.zeros(3)], "a list that is no array"),
+        (np.zeros((16, 12, 12, 3)), r"float64 \(16, 12, 12, 3\)"),  # from 0 to 1, perhaps, all of which would be black
+        (np.full((16, 12, 12, 3), 256), r"values from 256 to 256"),
+    ],
+)
+def test_other_pictures_than_asked_for_are_refused_by_the_name_of_their_class(played, got):
+    @dataclass(frozen=True)
+    class Odd(Simulated):
+        """Plays what it is given."""
+
+        name, title, kinds = "odd", "Odd", ("this",)
+
+        def play(self, kind, split, rng):
+            return played
+
+    with pytest.raises(
+        InputError, match=rf"Odd\.play must give whole numbers .* \(16, 12, 12, 3\), or None; got {got}"
+    ):
+        Odd(train=1, val=1, test=1, size=12).scene("train", 0)
+
+
+def test_a_mistake_inside_play_is_named_with_its_line(tmp_path):
+    file = tmp_path / "trips.py"
+    file.write_text(SWING.replace('"bar", "Bar"', '"trips", "Trips"').replace("time.sleep(self.slow)", "1 / 0"))
+    plugins.load(file)
+    with pytest.raises(InputError, match=r"a plugin fails: ZeroDivisionError: division by zero \(trips\.py, line 16\)"):
+        make("trips(size=16, train=2, val=2, test=2)", tmp_path / "cache")
+
+
 # ---------------------------------------------------------------------- Meta-World
 
 

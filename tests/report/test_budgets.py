@@ -84,6 +84,37 @@ def test_accuracies_on_several_data_sets_are_no_order(tmp_path: Path) -> None:
     assert "| near | 150 | near, joint |" in text
 
 
+def test_nobody_is_ahead_where_nothing_has_been_learnt(tmp_path: Path) -> None:
+    def said(joint: tuple[float, ...], spatial: tuple[float, ...]) -> Budgets:
+        """Accuracies after 100, 200, … steps."""
+        made = [
+            made_up(*of[:4], top1, *of[5:], case=of[2], steps=100 * k, seed=seed)
+            for of, tops in ((JOINT, joint), (SPATIAL, spatial))
+            for k, top1 in enumerate(tops, 1) for seed in range(3)
+        ]  # fmt: skip
+        return Budgets(tuple(ahead(made)))
+
+    chance = 100 / 12
+    never = said((chance, chance), (chance, chance))
+    assert never.depends == "After each of 100 and 200 steps nobody is above chance."
+    assert never.briefly == ""
+    late = said((chance, 60, 90), (chance, 30, 50))
+    assert late.depends == (
+        "Joint is ahead, or not told apart from who is, after each of 200 and 300 steps; "
+        "after 100 steps nobody is above chance."
+    )
+    assert late.briefly == "the order depends on the budget"
+    turned = said((chance, 30, 90), (chance, 60, 50))
+    assert turned.depends == (
+        "Who is ahead depends on the budget: nobody after 100 steps, spatial after 200 steps and joint after 300 steps."
+    )
+    build(study(), tmp_path, budgets=late)
+    assert "| 100 | nobody is above chance |" in (tmp_path / "report.md").read_text("utf-8")
+    assert '<td>100</td><td class="text long">nobody is above chance</td>' in (tmp_path / "index.html").read_text(
+        "utf-8"
+    )
+
+
 def test_the_page_shows_choices_curves_and_failures(tmp_path: Path) -> None:
     found = tuned([*trials(JOINT, [80, None, 90]), *trials(SPATIAL, [40, 50, 5])])
     page = build(study(), tmp_path, budgets=Budgets(tuned=tuple(found)))

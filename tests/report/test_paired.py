@@ -114,6 +114,20 @@ def test_heat_maps_hold_the_figures() -> None:
     assert len(ax.get_yticklabels()) == 3
 
 
+def test_a_class_without_a_test_clip_is_no_row_of_zeros() -> None:
+    every = study()
+    for made in every:
+        made.row["classes"] = ["a", "b", "never tested", "c"]
+        said, right = made.predictions
+        made.predictions = said % 2 * 3, right % 2 * 3  # classes 0 and 3, which is never 1 or 2
+    ax = viz.confusion(group_runs(every))
+    (image,) = ax.images
+    assert image.get_array().mask.all(axis=1).tolist() == [False, True, True, False]
+    notes = [text for text in ax.texts if text.get_text() == "no test clips"]
+    assert [note.get_position()[1] for note in notes] == [1, 2]
+    assert not [text for text in ax.texts if text.get_text() == "0" and text.get_position()[1] in (1, 2)]
+
+
 @pytest.mark.parametrize(("text", "expected"), [("50 % of a_b", r"50 \% of a\_b"), ("a ± b", r"a $\pm$ b")])
 def test_latex_prints_text_as_it_is(text: str, expected: str) -> None:
     assert escaped(text) == expected

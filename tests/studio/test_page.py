@@ -37,9 +37,9 @@ def opened(page, start=""):
 
 
 @contextmanager
-def another(page, width, height):
+def another(page, width, height, **more):
     """A second window of the same browser, also without a network."""
-    context = page.context.browser.new_context(viewport={"width": width, "height": height}, offline=True)
+    context = page.context.browser.new_context(viewport={"width": width, "height": height}, offline=True, **more)
     yield context.new_page()
     context.close()
 
@@ -549,6 +549,29 @@ def test_it_fits_narrow_screens_with_the_picture_in_sight_of_the_tile(shared, wi
         for view in ("Exploded cube", "Who meets whom"):
             page.get_by_text(view, exact=True).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_finger_reaches_every_offset(shared):
+    assert (
+        shared.get_by_role("button", name="cell one frame ahead").count() == 0
+    )  # a mouse has Shift-click and right-click
+    with another(shared, 420, 900, has_touch=True, is_mobile=True) as page:
+        opened(page, "#a=0 1 / -1 0&frames=4")
+        card = page.get_by_role("region", name="Pattern 1")
+        ahead, back = (card.get_by_role("button", name=f"one frame {where}") for where in ("ahead", "back"))
+        card.get_by_role("gridcell").nth(3).tap()
+        found = []
+        for _ in range(7):
+            ahead.tap()
+            found.append(page.evaluate("state.tiles[0][1][1]"))
+        assert found == [0, -1, -2, -3, 3, 2, 1]
+        back.tap()
+        assert page.evaluate("state.tiles[0]") == [[0, 1], [-1, 2]]
+        assert min(ahead.bounding_box()[side] for side in ("width", "height")) >= 32
+        outlined = """[...document.querySelectorAll("#tile-a button")].filter(
+            cell => getComputedStyle(cell).boxShadow !== "none").map(cell => cell.dataset.at)"""
+        assert page.evaluate(outlined) == ["1,1"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
 # ---------------------------------------------------------------------- opened from Python

@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 import signal
 import types
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from stopping import StopAt
 
 from tps_lab import InputError
 from tps_lab.data import batch_of, parse, ready
+from tps_lab.progress import Progress
 from tps_lab.results import runs
 from tps_lab.training import checkpoints
 from tps_lab.training.config import Recipe, make
@@ -57,6 +60,13 @@ def test_a_row_says_how_the_embedding_of_time_starts(asked, said):
     config = make(SMALL | {"attention": "tps", "temporal_position": asked})
     clips = ready(config.data)
     assert describe(config, clips, build(config, clips))["temporal_position"] == said
+
+
+def test_the_rate_beside_a_loss_is_the_one_that_step_was_made_with(tmp_path):
+    config = make(SMALL | {"recipe.validate_every": 1, "recipe.warmup": 0.5})
+    run = train(config, tmp_path, cost=COST)
+    written = [line["lr"] for line in run.metrics if line["split"] == "train"]
+    assert written == [config.recipe.lr * learning_rate(step, config.recipe) for step in range(4)]
 
 
 def test_a_notebook_draws_the_validation_accuracy_that_is_recorded(tmp_path):
@@ -109,6 +119,28 @@ def test_a_loss_that_is_no_number_fails(tmp_path):
     run = train(make(SMALL | {"recipe.lr": 1e30, "recipe.warmup": 0, "recipe.clip_norm": 1e30}), tmp_path, cost=COST)
     assert run.row["status"] == "failed"
     assert "the loss is" in run.row["reason"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("test", [False, True])
+def test_a_folder_that_is_taken_away_meanwhile_ends_the_run_and_is_not_made_again(tmp_path, test, moved):
+    config = make(SMALL)
+    folder, elsewhere = tmp_path / config.folder, tmp_path / "elsewhere"
+
+    class TakeAway(Progress):
+        @contextmanager
+        def run(self, label, steps):
+            def advance(step, news):
+                if step == 2:
+                    folder.rename(elsewhere)
+                    folder.mkdir() if moved else shutil.rmtree(elsewhere)
+                assert step < 3  # nothing is trained for nobody
+
+            yield advance
+
+    with pytest.raises(InputError, match=f"{config.folder} was taken away while its run wrote there"):
+        train(config, tmp_path, cost=COST, progress=TakeAway(), test=test)
+    assert list(folder.iterdir()) == [] if moved else not folder.exists()
 
 
 def test_an_unfinished_folder_is_set_aside_not_lost(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.colors
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -28,6 +28,8 @@ from tps_lab.viz.labels import place_labels, spread
 from tps_lab.viz.on_clips import mix
 from tps_lab.viz.plots import pareto
 from tps_lab.viz.style import marker_path, new_axes
+
+TEMPLATES = Path(viz.__file__).parents[1] / "report/templates"
 
 MIB = 2**20
 
@@ -405,6 +407,26 @@ def test_complexity_shows_the_closed_form() -> None:
     assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "8"]
 
 
+def test_every_colour_stands_out_on_white_and_on_the_dark_page() -> None:
+    """By 3:1, as WCAG 2 asks of lines and markers. The dark page turns a picture's colours by a filter of CSS."""
+
+    def luminance(rgb: np.ndarray) -> float:
+        return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+    def contrast(one: np.ndarray, other: np.ndarray) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    half_round = 2 * np.array([0.213, 0.715, 0.072]) - np.eye(3)  # hue-rotate(180deg): what is beside grey turns round
+    colours = {own.colour for own in (*style._own().values(), *style._SPARE)}
+    assert "filter: invert(.91) hue-rotate(180deg)" in (TEMPLATES / "style.css").read_text()
+    for colour in sorted(colours):
+        rgb = np.array(matplotlib.colors.to_rgb(colour))
+        assert contrast(rgb, np.ones(3)) >= 3, f"{colour} on white"
+        turned = np.clip(half_round @ (0.91 - 0.82 * rgb), 0, 1)
+        assert contrast(turned, np.array(matplotlib.colors.to_rgb("#17171a"))) >= 3, f"{colour} on the dark page"
+
+
 def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     class Mine(Spatial):
         __module__ = "gone"  # no other test finds it
@@ -423,6 +445,18 @@ def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: 
     assert viz.look("plain").colour not in {viz.look(name).colour for name in known}
     rows = [fake(name, variant=name) for name in ("unheard-of", "joint", "mine", "tps", "spatial")]
     assert [group.attention for group in group_runs(rows)] == ["spatial", "mine", "tps", "joint", "unheard-of"]
+
+
+def test_signs_that_the_font_lacks_come_from_another_that_is_installed(tmp_path, monkeypatch, recwarn, caplog):
+    private = chr(0xE000)  # of Matplotlib's own fonts, this one alone has it
+    monkeypatch.setattr(style, "OTHER_SCRIPTS", ("No Such Font", "STIXNonUnicode"))
+    style._families.cache_clear()
+    ax = style.styled(style.nothing)(style.new_axes(), f"walking {private}")
+    style._families.cache_clear()
+    ax.figure.savefig(tmp_path / "picture.png")
+    assert not [str(said.message) for said in recwarn if "missing from" in str(said.message)]
+    assert not caplog.records  # such as findfont's
+    assert ax.texts[0].get_fontfamily() == ["DejaVu Sans", "STIXNonUnicode"]
 
 
 def test_sliders_hold_every_picture_and_show_the_first():

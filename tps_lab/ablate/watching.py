@@ -90,6 +90,7 @@ class Table:
 
     def rich(self, states: Sequence[State]) -> Any:
         from rich.table import Table as RichTable
+        from rich.text import Text
 
         table = RichTable(title=self.headline(states), title_justify="left", box=None, pad_edge=False)
         for name in ("case", "seed", "state", "step", "so far", "left"):
@@ -100,7 +101,7 @@ class Table:
             step, steps = now.get("step", 0), now.get("steps", 0)
             spent = time.monotonic() - state.since
             left = duration(spent / step * (steps - step)) if step else ""
-            table.add_row(
+            cells = (
                 ", ".join(filter(None, (state.cell.case, state.cell.setting))),
                 str(state.cell.seed),
                 state.status,
@@ -108,6 +109,8 @@ class Table:
                 in_words(now.get("news", "")) if state.status == "running" else _result(state, short=True),
                 left,
             )
+            # text, as brackets in a name are no markup; folded, as names often differ at their end alone
+            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
         if len(rows) > _SHOWN:
             table.caption = f"… and {len(rows) - _SHOWN} more"
         return table

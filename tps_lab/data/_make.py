@@ -216,3 +216,7 @@ if __name__ == "__main__":
         _main(*sys.argv[1:])
     except InputError as error:
         sys.exit(str(error))
+    except Exception as error:
+        if not plugins.is_theirs(error):
+            raise
+        sys.exit(f"a plugin fails: {plugins.told(error)}")

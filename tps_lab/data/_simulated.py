@@ -150,15 +150,33 @@ class Simulated(Data):
         """Scene `index` of a split, and how many tries failed before it. A pure function of the options.
 
         Raises:
-            InputError: its kind fails time after time.
+            InputError: its kind fails time after time, or what is played is no scene.
         """
         kind = index % len(self.kinds)
         for attempt in range(_TRIES):
             rng = np.random.default_rng([self.seed, SPLITS.index(split), index, attempt])
             pictures = self.play(kind, split, rng)
             if pictures is not None:
-                return np.asarray(pictures, np.uint8).reshape(self.stored, self.size, self.size, 3), attempt
+                return self._checked(pictures), attempt
         raise InputError(f"{self.name}: '{self.kinds[kind]}' failed {_TRIES} times in a row")
+
+    def _checked(self, pictures: Any) -> NDArray[np.uint8]:
+        """What `play` gave, as bytes; NumPy would make other shapes and other numbers fit without a word."""
+        wanted = (self.stored, self.size, self.size, 3)
+        try:
+            given = np.asarray(pictures)
+            got = f"{given.dtype} {given.shape}"
+        except ValueError:
+            got = f"a {type(pictures).__name__} that is no array"
+        else:
+            if given.shape == wanted and given.dtype.kind in "iu":
+                low, high = given.min(), given.max()
+                if low >= 0 and high <= 255:
+                    return given.astype(np.uint8, copy=False)
+                got = f"values from {low} to {high}"
+        raise InputError(
+            f"{type(self).__name__}.play must give whole numbers from 0 to 255, an array {wanted}, or None; got {got}"
+        )
 
     def opened(self) -> SimulatedClips:
         return SimulatedClips(self)

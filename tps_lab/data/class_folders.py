@@ -69,9 +69,12 @@ class ClassFolders(Labelled):
             notes.append("there is no folder test: the folder val is the test")
             known = [("test" if split == "val" else split, kind, name) for split, kind, name in known]
         if beside := sorted(set(names) - {name for _, _, name in known}):
-            few = ", ".join(map(printable, beside[:3])) + (", …" if len(beside) > 3 else "")
-            notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({few})")
+            notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({_few(beside)})")
         classes = sorted({kind for _, kind, _ in known})
+        folders = {folder.name for top in named or [root] for folder in listed(top, "*") if folder.is_dir()}
+        closed = {Path(error.filename).name for error in files.closed}
+        if empty := sorted(folders - closed - set(classes)):
+            notes.append(f"left out, as no video is in them: {counted(len(empty), 'folder')} ({_few(empty)})")
         if len(classes) < 2:
             raise InputError(
                 f"'{printable(root)}' has one class alone, {printable(classes[0])}; two or more are needed"
@@ -81,6 +84,10 @@ class ClassFolders(Labelled):
         for split, kind, name in known:
             listing.add(split, name, name, labels[kind])
         return listing
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(map(printable, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _refuse_shared(root: Path, named: list[Path]) -> None:

@@ -35,7 +35,8 @@ class Ahead:
     """Who is ahead at a budget.
 
     Args:
-        first: the best, and those that the paired comparison does not tell apart from it.
+        first: the best, and those that the paired comparison does not tell apart from it; empty where no one has
+            learnt anything.
         order: every case with its mean test accuracy and interval, the best first.
         data: on which data set; empty if all runs are of one.
     """
@@ -127,21 +128,24 @@ class Budgets:
         """
         if len(self.ahead) < 2 or len({budget.data for budget in self.ahead}) > 1:
             return ""
-        always = [name for name in self.ahead[-1].first if all(name in budget.first for budget in self.ahead)]
-        spans = listed([f"{budget.steps:,}" for budget in self.ahead])
+        learnt, not_yet = ([one for one in self.ahead if bool(one.first) is so] for so in (True, False))
+        nobody = f"after {_each(not_yet)} steps nobody is above chance"
+        if not learnt:
+            return f"{nobody[:1].upper()}{nobody[1:]}."
+        always = [name for name in learnt[-1].first if all(name in budget.first for budget in learnt)]
         if always:
             names, verb = listed(always), "is" if len(always) == 1 else "are"
             return (
-                f"{names[:1].upper()}{names[1:]} {verb} ahead, or not told apart from who is, after each of {spans} "
-                "steps."
+                f"{names[:1].upper()}{names[1:]} {verb} ahead, or not told apart from who is, after {_each(learnt)} "
+                f"steps{'; ' if not_yet else ''}{nobody if not_yet else ''}."
             )
-        said = listed([f"{listed(budget.first)} after {budget.steps:,} steps" for budget in self.ahead])
+        said = listed([f"{listed(one.first or ['nobody'])} after {one.steps:,} steps" for one in self.ahead])
         return f"Who is ahead depends on the budget: {said}."
 
     @property
     def briefly(self) -> str:
         """The same in a few words."""
-        if len(self.ahead) < 2:
+        if len(self.ahead) < 2 or not any(budget.first for budget in self.ahead):
             return ""
         same = all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead)
         return "so at every budget" if same else "the order depends on the budget"
@@ -189,6 +193,11 @@ class Budgets:
         if not any(entry.apart for entry in after):
             said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
         return " ".join(said)
+
+
+def _each(budgets: Sequence[Ahead]) -> str:
+    """ "each of 150 and 300", or "150" of one alone."""
+    return ("each of " if len(budgets) > 1 else "") + listed([f"{budget.steps:,}" for budget in budgets])
 
 
 def largest(runs: Iterable[RunLike]) -> list[RunLike]:
@@ -265,7 +274,8 @@ def _ahead(data: str, steps: int, runs: Sequence[RunLike]) -> Ahead | None:
     if not ranking.scored:
         return None
     order = tuple((group.label, f"{top1} %") for group, top1 in ranking.scored)
-    return Ahead(steps, tuple(group.label for group in ranking.top()), order, data)
+    learnt = any(ranking.learnt(group) for group, _ in ranking.scored)
+    return Ahead(steps, tuple(group.label for group in ranking.top()) if learnt else (), order, data)
 
 
 def tuned(trials: Iterable[RunLike], called: Mapping[str, str] | None = None) -> list[Tuned]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tps_lab.errors import InputError
-from tps_lab.plugins import told
+from tps_lab.plugins import refuse_shared, told
 
 Kind = Literal["count", "bytes", "seconds", "ms", "percent", "rate"]
 OfAnswers = Callable[[np.ndarray, np.ndarray], float]
@@ -80,9 +80,11 @@ def metric(name: str, head: str, kind: Kind = "percent") -> Callable[[OfAnswers]
     if not name.isidentifier():
         raise InputError(f"a metric's name has letters, digits and _, got {name!r}")
     if name in METRICS and METRICS[name].of is None:
-        raise InputError(f"the metric '{name}' is there already: take another name")
+        raise InputError(f"the metric '{name}' is there already, as one of the package's own: take another name")
 
     def entered(of: OfAnswers) -> OfAnswers:
+        if name in METRICS:
+            refuse_shared("metric", name, *(str(one.__module__) for one in (METRICS[name].of, of)))
         METRICS[name] = Metric(name, name, kind, head, of=of)
         return of
 

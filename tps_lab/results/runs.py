@@ -21,7 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -398,6 +398,7 @@ class RunWriter:
                 _set_aside(folder)
             files.folder(folder)
             self._metrics = files.open_to_write(folder / "metrics.jsonl")
+            self._made = os.stat(folder)
 
     @property
     def metrics_bytes(self) -> int:
@@ -419,14 +420,30 @@ class RunWriter:
         files.write_whole(self.folder / "environment.json", json.dumps(environment(), indent=2))
 
     def log(self, **line: Any) -> None:
-        """Append one line of metrics, at once on disk."""
+        """Append one line of metrics, at once on disk.
+
+        Raises:
+            InputError: somebody took the folder away.
+        """
+        self._check()
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
 
     def finish(self, row: dict[str, Any]) -> Run:
-        """Write the row, last of all."""
+        """Write the row, last of all.
+
+        Raises:
+            InputError: somebody took the folder away; it is not made again for a row alone.
+        """
         self._metrics.close()
+        self._check()
         return write_row(self.folder, row)
+
+    def _check(self) -> None:
+        with suppress(OSError):
+            if os.path.samestat(self._made, os.stat(self.folder)):
+                return
+        raise InputError(f"the run failed: {self.folder} was taken away while its run wrote there")
 
 
 def write_row(folder: Path, row: dict[str, Any]) -> Run:

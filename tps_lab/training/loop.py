@@ -93,13 +93,14 @@ class Loop:
                         sums.add(logits, loss, y_part, len(y_part) / len(y))
                     team.accelerator.clip_grad_norm_(trained.parameters(), recipe.clip_norm)
                     optimizer.step()
+                    lr = optimizer.param_groups[0]["lr"]  # of this step
                     schedule.step()
                     if self.averaged is not None:
                         self.averaged.update(self.model, step)
                     self.seconds = time.perf_counter() - started
                     if step % recipe.validate_every == 0 or step == recipe.steps:
                         n = recipe.validate_every if step % recipe.validate_every == 0 else step % recipe.validate_every
-                        advance(step, self._report(step, n, sums, optimizer.param_groups[0]["lr"]))
+                        advance(step, self._report(step, n, sums, lr))
                     else:
                         advance(step, None)
                     self.seconds = time.perf_counter() - started

@@ -57,7 +57,7 @@ def train(
         **more: what else the row says.
 
     Raises:
-        InputError: the configuration cannot work; nothing is written then.
+        InputError: the configuration cannot work; nothing is written then. Or its folder was taken away meanwhile.
         OSError: the row cannot be written.
     """
     from tps_lab.training.forecast import check_memory  # it brings torch

@@ -109,6 +109,7 @@ def accuracy_map(runs: Iterable[RunLike], by: str = "pair", ax: Axes | None = No
 def confusion(groups: Sequence[Group], columns: int = 3) -> Axes:
     """What each variant takes for what: one panel a variant, rows what it is, columns what it said, % of the row.
 
+    A class without a test clip is an empty row that says so.
     Pairs of opposite classes are outlined: what lies beside the diagonal inside of an outline was
     taken for its own reversal.
 
@@ -215,7 +216,12 @@ def _fill(
     ax: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], most: float, small: bool = False
 ) -> None:
     ax.grid(False)
-    ax.imshow(np.nan_to_num(values), cmap="Blues", vmin=0, vmax=most * 1.15, aspect="auto")
+    ax.imshow(np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=most * 1.15, aspect="auto")
+    for i in map(int, np.flatnonzero(np.isnan(values).all(1))):
+        ax.axhspan(i - 0.5, i + 0.5, facecolor="none", edgecolor=RULE, hatch="////", linewidth=0)
+        if values.size <= 700:
+            ax.text((len(columns) - 1) / 2, i, "no test clips", ha="center", va="center", fontsize=6.5, color=QUIET,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
     if values.size <= 700:
         for (i, j), value in np.ndenumerate(values):
             if value == value and (not small or value >= 0.5):
@@ -242,7 +248,7 @@ def _opposites(group: Group, names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _confusions(group: Group) -> np.ndarray | None:
-    """Share of each class's clips (a row, %) that were called what (columns), over all seeds."""
+    """Share of each class's clips (a row, %) that were called what (columns), over all seeds; NaN of no clips."""
     answers = [found for run in group.done if (found := getattr(run, "predictions", None)) is not None]
     if not answers:
         return None
@@ -251,5 +257,6 @@ def _confusions(group: Group) -> np.ndarray | None:
     counts = np.zeros((classes, classes))
     for said, right in answers:
         np.add.at(counts, (right, said), 1)
-    shares: np.ndarray = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    clips = counts.sum(1, keepdims=True)
+    shares: np.ndarray = 100 * counts / np.where(clips, clips, np.nan)
     return shares

@@ -1,8 +1,9 @@
 """One look per attention variant, the same in every picture, table and report.
 
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart under the
+Colours begin with those of Okabe and Ito ("Color Universal Design", 2008), which stay apart under the
 common kinds of colour blindness, with darker and lighter shades of their blue for the patterns of
-TPS. Markers and line styles differ as well, so that a grey print can be read.
+TPS. Their orange and sky blue are too pale for lines on white, and darker here: every colour has a contrast
+of 3:1 or more. Markers and line styles differ as well, so that a grey print can be read.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ _SPARE = [
     Look("#8c510a", "8", "dashed"),
     Look("#6b8e23", "H", "dotted"),
     Look("#17a2b8", "v", "dashdot"),
-    Look("#ef6f5e", "s", "sparse"),
+    Look("#a64c3a", "s", "sparse"),
     Look("#5b3a29", "^", "long"),
     Look("#00796b", "D"),
     Look("#c51b7d", "P", "dashed"),
     Look("#9467bd", "X", "dotted"),
-    Look("#d4a017", "p", "dashdot"),
+    Look("#a68b63", "p", "dashdot"),
     Look("#3f5f1f", "<", "sparse"),
     Look("#7a8794", ">", "long"),
 ]
@@ -176,6 +177,16 @@ def _heads(classes: tuple[type[Variant], ...]) -> dict[str, type[Variant]]:
 
 # ---------------------------------------------------------------------- figures
 
+# Families with the scripts that DejaVu Sans lacks: as Linux, macOS and Windows have them. Those that are installed are
+# asked glyph by glyph, so that class names in Arabic, Chinese, Devanagari, Japanese or Korean are no boxes.
+OTHER_SCRIPTS = (
+    *("Noto Sans Arabic", "Noto Naskh Arabic", "Noto Sans Devanagari", "Lohit Devanagari"),
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic", "NanumGothic", "FreeSans", "Unifont"),
+    *("Arial Unicode MS", "Geeza Pro", "Devanagari MT", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
+    *("Arial", "Nirmala UI", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic"),
+)
+
 RC: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#9a9a9a",
@@ -187,7 +198,6 @@ RC: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "grid.color": RULE,
     "grid.linewidth": 0.7,
@@ -215,10 +225,19 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
         import matplotlib
 
         _let_notebooks_show_figures()
-        with matplotlib.rc_context(RC):
+        with matplotlib.rc_context(RC | {"font.family": _families()}):
             return function(*args, **kwargs)
 
     return inside
+
+
+@functools.lru_cache(maxsize=1)
+def _families() -> list[str]:
+    """Our font, and behind it what is installed of others: Matplotlib complains of a name that is not."""
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 @functools.lru_cache(maxsize=1)

@@ -114,7 +114,8 @@ function makeSide(k) {
     <div class="work">
       <div>
         <div class="tile" id="tile-${id}" role="grid" tabindex="-1" aria-label="Tile of pattern ${side}: offsets in frames"></div>
-        <div class="size"><span>Rows</span><button type="button" data-size="rows,-1" aria-label="Pattern ${side}: one row less">−</button><button type="button" data-size="rows,1" aria-label="Pattern ${side}: one row more">+</button>
+        <div class="size"><span class="touch">Offset</span><button type="button" class="touch" data-by="-1" aria-label="Pattern ${side}: the chosen cell one frame ahead">−</button><button type="button" class="touch" data-by="1" aria-label="Pattern ${side}: the chosen cell one frame back">+</button>
+          <span>Rows</span><button type="button" data-size="rows,-1" aria-label="Pattern ${side}: one row less">−</button><button type="button" data-size="rows,1" aria-label="Pattern ${side}: one row more">+</button>
           <span>Columns</span><button type="button" data-size="columns,-1" aria-label="Pattern ${side}: one column less">−</button><button type="button" data-size="columns,1" aria-label="Pattern ${side}: one column more">+</button></div>
         <label class="away" for="text-${id}">Tile of pattern ${side} as text</label>
         <textarea class="text" id="text-${id}" rows="2" spellcheck="false" autocomplete="off" aria-describedby="wrong-${id}"></textarea>
@@ -171,6 +172,9 @@ function makeTile(k, grid) {
     const cell = event.target.closest("button");
     if (cell) { focusCell(grid, cell); by(cell, event.shiftKey ? -1 : 1); }
   };
+  grid.parentElement.querySelectorAll("[data-by]").forEach((button) => { // a finger has no second button
+    button.onclick = () => by(grid.querySelector('[tabindex="0"]'), Number(button.dataset.by));
+  });
   grid.oncontextmenu = (event) => {
     const cell = event.target.closest("button");
     if (!cell) return;
