@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -28,8 +28,6 @@ from tps_lab.viz.labels import place_labels, spread
 from tps_lab.viz.on_clips import mix
 from tps_lab.viz.plots import pareto
 from tps_lab.viz.style import marker_path, new_axes
-
-TEMPLATES = Path(viz.__file__).parents[1] / "report/templates"
 
 MIB = 2**20
 
@@ -405,26 +403,6 @@ def test_complexity_shows_the_closed_form() -> None:
     joint = ax.lines[1].get_ydata()
     assert 1e9 * 10 ** joint[1] == pytest.approx(parse("joint").macs(Grid(8, 3, 3), 2, 8))
     assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "8"]
-
-
-def test_every_colour_stands_out_on_white_and_on_the_dark_page() -> None:
-    """By 3:1, as WCAG 2 asks of lines and markers. The dark page turns a picture's colours by a filter of CSS."""
-
-    def luminance(rgb: np.ndarray) -> float:
-        return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
-
-    def contrast(one: np.ndarray, other: np.ndarray) -> float:
-        low, high = sorted((luminance(one), luminance(other)))
-        return (high + 0.05) / (low + 0.05)
-
-    half_round = 2 * np.array([0.213, 0.715, 0.072]) - np.eye(3)  # hue-rotate(180deg): what is beside grey turns round
-    colours = {own.colour for own in (*style._own().values(), *style._SPARE)}
-    assert "filter: invert(.91) hue-rotate(180deg)" in (TEMPLATES / "style.css").read_text()
-    for colour in sorted(colours):
-        rgb = np.array(matplotlib.colors.to_rgb(colour))
-        assert contrast(rgb, np.ones(3)) >= 3, f"{colour} on white"
-        turned = np.clip(half_round @ (0.91 - 0.82 * rgb), 0, 1)
-        assert contrast(turned, np.array(matplotlib.colors.to_rgb("#17171a"))) >= 3, f"{colour} on the dark page"
 
 
 def test_ones_own_variant_says_how_it_is_drawn_and_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

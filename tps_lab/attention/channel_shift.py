@@ -35,7 +35,7 @@ class ChannelShift(ScheduledVariant):
 
     name = "tcs"
     title = "TCS"
-    rank, looks = 20, {"": Look("#cc7f47", "<", "dashed")}
+    rank, looks = 20, {"": Look("#e69f00", "<", "dashed")}
     windowed = True
     stated = (
         "A shifted token holds channels of three frames, so it is no partition: who sees whom is stated, not derived."

@@ -36,7 +36,7 @@ class FactorisedSelf(ScheduledVariant):
 
     name = "factorised-self"
     title = "Factorised self-attention"
-    rank, looks = 150, {"": Look("#408060", "^", "dotted")}
+    rank, looks = 150, {"": Look("#66a61e", "^", "dotted")}
     temporal_position = True
     prefix_of = "clip"
 

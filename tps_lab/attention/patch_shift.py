@@ -51,7 +51,7 @@ class PatchShift(ScheduledVariant):
     title = "TPS"
     rank = 10
     looks: ClassVar[Mapping[str, Look]] = {
-        "pattern=A": Look("#1897f2", "^", "dashed"),
+        "pattern=A": Look("#56b4e9", "^", "dashed"),
         "pattern=B": Look("#3487c4", "v", "dotted"),
         "": Look("#0072b2", "s"),
         "pattern=D": Look("#003a63", "D", "dashdot"),

@@ -31,7 +31,7 @@ class SlidingTile(Relation):
 
     name = "sliding-tile"
     title = "Sliding tile"
-    rank, looks = 210, {"": Look("#318c83", "D", "dotted")}
+    rank, looks = 210, {"": Look("#4fb3bf", "D", "dotted")}
 
     limits: ClassVar[Limits] = {"tile_frames": (1, 10_000), "tile": (1, 10_000)}
 

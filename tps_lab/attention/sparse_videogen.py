@@ -29,7 +29,7 @@ class SparseVideoGen(Relation):
 
     name = "svg"
     title = "SVG"
-    rank, looks = 230, {"": Look("#bf6060", "v", "sparse")}
+    rank, looks = 230, {"": Look("#f08a5d", "v", "sparse")}
 
     limits: ClassVar[Limits] = {"width": (1, 10_000)}
 

@@ -1,9 +1,8 @@
 """One look per attention variant, the same in every picture, table and report.
 
-Colours begin with those of Okabe and Ito ("Color Universal Design", 2008), which stay apart under the
+Colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart under the
 common kinds of colour blindness, with darker and lighter shades of their blue for the patterns of
-TPS. Their orange and sky blue are too pale for lines on white, and darker here: every colour has a contrast
-of 3:1 or more. Markers and line styles differ as well, so that a grey print can be read.
+TPS. Markers and line styles differ as well, so that a grey print can be read.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ _SPARE = [
     Look("#8c510a", "8", "dashed"),
     Look("#6b8e23", "H", "dotted"),
     Look("#17a2b8", "v", "dashdot"),
-    Look("#a64c3a", "s", "sparse"),
+    Look("#ef6f5e", "s", "sparse"),
     Look("#5b3a29", "^", "long"),
     Look("#00796b", "D"),
     Look("#c51b7d", "P", "dashed"),
     Look("#9467bd", "X", "dotted"),
-    Look("#a68b63", "p", "dashdot"),
+    Look("#d4a017", "p", "dashdot"),
     Look("#3f5f1f", "<", "sparse"),
     Look("#7a8794", ">", "long"),
 ]
