@@ -83,7 +83,8 @@ def asked(runs: Iterable[Any], proofs: Mapping[str, Mapping[str, Any]] = Mapping
         return str(parse(row["attention"])), bool(row["temporal_position"])
 
     settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
-    runs = list(runs)
+    # papers start an embedding of time at zero where they begin with image weights; another start is another setting
+    runs = [run for run in runs if not isinstance(run.row.get("temporal_position"), str)]
     # trials of a tuning have no test accuracy
     tested = [
         As(run, proofs[run.row["id"]] | run.row, run.environment) if run.row.get("id") in proofs else run

@@ -66,6 +66,9 @@ def run(attention, seed, right, steps=600, **more):
 def test_runs_are_put_to_the_pairs_that_they_answer():
     runs = [run("spatial", seed, 0.4) for seed in range(4)] + [run("joint", seed, 0.8) for seed in range(4)]
     runs += [run("joint", seed, 0.3, steps=150) for seed in range(4)]  # a smaller budget decides nothing
+    runs += [
+        run(n, seed, 0.3, steps=900, temporal_position="sines") for n in ("spatial", "joint") for seed in range(4)
+    ]  # papers start at zero
     runs += [run("divided", seed, 0.9, temporal_position=False) for seed in range(4)]  # another setting, for most
     runs += [run("joint", seed, 0.9, top1_pct=None) for seed in range(1000, 1004)]  # trials of a tuning
     rows = literature.asked(runs)
