@@ -331,6 +331,7 @@ def test_tokens_are_taken_as_a_set():
             None,
             "no answers to clips (B, 3, 8, 8, 8) = (B, C, T, H, W) to compare: Runt",
         ),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), SHAPE, None, "lazy layers: call it once on clips"),
         (Tiny().to("meta"), SHAPE, None, "cannot be copied to the CPU: NotImplementedError: Cannot copy out of meta"),
         (lambda x: x.to("meta").flatten(1), SHAPE, None, "a tensor on the meta device"),
         (lambda x: x.sum((1, 2, 3, 4)) * float("nan"), SHAPE, None, "answers are not finite"),
@@ -489,9 +490,95 @@ def test_a_model_that_normalises_its_clips_in_place_is_deterministic():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_what_rounding_hides_is_no_proof(dtype):
-    head = nn.Linear(3 * T, 5).double()
+    gru = nn.GRU(3, 5, batch_first=True).to(
+        dtype
+    )  # which looks at the type of its weights, and so cannot be made finer
     with pytest.raises(InputError, match=f"computes in {str(dtype).removeprefix('torch.')}: too much to tell"):
-        tps_lab.certify(lambda x: head(x.mean((3, 4)).flatten(1)).to(dtype).double(), SHAPE)
+        tps_lab.certify(lambda x: gru(x.mean((3, 4)).transpose(1, 2).to(dtype))[1][0].double(), SHAPE)
+
+
+def test_a_verdict_says_how_far_it_can_see():
+    cell = nn.GRU(3, 5, batch_first=True)
+
+    def one_by_one(x):
+        return torch.stack([cell(frame[:, None])[1][0] for frame in x.float().mean((3, 4)).unbind(2)]).mean(0)
+
+    assert tps_lab.certify(one_by_one, SHAPE).verdict.endswith("same answer, as far as float32 shows: to 4e-05 of it")
+
+
+class Slight(nn.Module):
+    """Order moves its answer by less than a float32 can hold."""
+
+    def __init__(self, dtype=torch.float32, slope=1e-7):
+        super().__init__()
+        self.embed, self.head = nn.Conv3d(3, C, (1, 8, 8)), nn.Linear(C, 5)
+        self.dtype, self.slope = dtype, slope
+
+    def forward(self, x):
+        frames = self.embed(x).flatten(2).to(self.dtype)
+        times = 1 + self.slope * torch.arange(T, dtype=self.dtype)
+        return self.head((frames.tanh() * times).mean(2).to(self.head.weight.dtype))
+
+
+@pytest.mark.parametrize("asked", [lambda model: model, lambda model: model.forward, lambda model: lambda x: model(x)])
+@pytest.mark.parametrize(("slope", "kind"), [(1e-7, "sees order"), (0, "order-blind")])
+def test_what_is_coarser_is_computed_in_float64(asked, slope, kind):
+    found = tps_lab.certify(asked(Slight(slope=slope)), SHAPE)
+    assert (found.kind, found.dtype) == (kind, "float64"), found.text()
+
+
+def test_half_precision_inside_is_no_obstacle():
+    assert tps_lab.certify(Slight(torch.bfloat16, 0.1), SHAPE).kind == "sees order"
+
+
+def test_an_answer_that_hardly_moves_is_no_proof():
+    head = nn.Linear(3 * T, 5).double()
+    with pytest.raises(InputError, match=r"other clips move the model's answers by no more than .* too little to tell"):
+        tps_lab.certify(lambda x: 1e6 + 1e-6 * head(x.mean((3, 4)).flatten(1)), SHAPE)
+
+
+def test_a_random_model_may_repeat_itself():
+    torch.manual_seed(2)  # of which the first two answers are the same
+    found = tps_lab.certify(lambda x: x[:, :, int(torch.randint(2, ()))].mean((2, 3)), SHAPE)
+    assert found.verdict.startswith("not deterministic")
+    assert "same under" not in found.text()
+    assert found.facts()["invariant"] is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_function_is_asked_about_several_clips(sign):
+    def sometimes(x):  # the largest frame counts first, only where the clip is bright
+        bright = (sign * x.mean((1, 2, 3, 4)) > 0)[:, None]
+        return x.mean((2, 3, 4)) + bright * (x.mean((3, 4)) * torch.arange(T)).tanh().mean(2)
+
+    assert tps_lab.certify(sometimes, SHAPE).kind == "sees order"
+
+
+@pytest.mark.parametrize("kind", [lambda *parts: parts, lambda *parts: dict(zip("ab", parts, strict=True))])
+def test_of_several_answers_none_is_chosen_by_chance(kind):
+    with pytest.raises(InputError, match=r"gives 2 tensors \((0|a): \(2, 3\), (1|b): \(2, 4\)\): which is the answer"):
+        tps_lab.certify(Weighted(kind), SHAPE)
+    found = tps_lab.certify(Weighted(lambda features, out: (features[:, None], out)), SHAPE)
+    assert found.kind == "sees part of the order", found.text()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("made", [torch.jit.script, lambda model: torch.jit.trace(model, torch.zeros(2, *SHAPE))])
+def test_a_scripted_module(made):
+    model = nn.Sequential(
+        nn.Conv3d(3, 4, (3, 8, 8), padding=(1, 0, 0)), nn.Tanh(), nn.AdaptiveAvgPool3d(1), nn.Flatten()
+    )
+    assert tps_lab.certify(made(model), SHAPE).kind == "sees order"
+    assert tps_lab.certify(nn.Sequential(made(model)), SHAPE).kind == "sees order"
+
+
+def test_a_position_that_no_module_adds_is_not_denied():
+    def mix(self, x):
+        return (x + torch.arange(T)[:, None, None].sin()).tanh()
+
+    found = tps_lab.certify(type("Sines", (Tiny,), {"place": lambda self, x: x, "mix": mix})(), SHAPE)
+    assert found.kind == "sees order"
+    assert found.inside.position is None, found.text()
 
 
 def test_frames_that_a_model_chooses_by_their_content_are_used():

@@ -2,10 +2,15 @@
 
 import json
 
+import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
+import tps_lab
 from tps_lab.cli import app, cost_text
 from tps_lab.errors import InputError
+from tps_lab.measure import Step
 
 
 def test_the_command_shows_parts_and_batches_of_every_variant_and_says_what_cannot_be():
@@ -39,3 +44,66 @@ def test_rounds_must_be_two():
     run = CliRunner().invoke(app, ["cost", "tps", "--measure", "--rounds", "1"])
     assert run.exit_code != 0
     assert "2" in str(run.exception) + run.output
+
+
+CLIP = (3, 5, 4, 4)
+
+
+class Foreign(nn.Module):
+    """No model of this package: it does not say what clips it takes."""
+
+    def __init__(self, answer=lambda head, x: head(x), *layers):
+        super().__init__()
+        self.answer, self.head = answer, nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(7))
+        self.head(torch.zeros(2, *CLIP))
+
+    def forward(self, x):
+        return self.answer(self.head, x)
+
+
+@pytest.mark.parametrize(
+    ("model", "macs"),
+    [
+        (Foreign(), 240 * 7),
+        (Foreign(lambda head, x: {"aux": x, "logits": head(x)}), 240 * 7),
+        (Foreign(lambda head, x: (head(x), x)), 240 * 7),
+        (Foreign(lambda head, x: head(x)[:, :, None].expand(-1, -1, 2)), 240 * 7),
+        (Foreign(lambda head, x: head(x), nn.Conv3d(3, 6, (3, 1, 1), padding=(1, 0, 0), groups=3),
+                 nn.MaxPool3d((1, 2, 2))), 5 * 16 * 6 * 3 + 6 * 5 * 4 * 7),
+        (Foreign().requires_grad_(False), 240 * 7),
+    ],
+)  # fmt: skip
+def test_any_model_is_counted_and_predicted(model, macs):
+    found = tps_lab.measure.cost(model, CLIP, Step(2))
+    assert found["macs"] == macs
+    assert found["params"] == sum(p.numel() for p in model.parameters())
+    learns = next(model.parameters()).requires_grad
+    assert (found["peak_memory_bytes"] is not None) == learns
+    assert learns or "none of its weights learns" in found["missing"]["peak_memory_bytes"]
+    assert found["missing"]["macs_by_counter.closed form"] == "Foreign is no model of this package"
+    assert model(torch.zeros(2, *CLIP)) is not None
+    assert not hasattr(model, "clip_shape")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (Foreign(), {}, "Foreign does not say what clips it takes: give clip_shape, e.g. (3, 8, 32, 32)"),
+        (Foreign(), {"clip_shape": (3, 5, 4, 5)}, "Foreign cannot be counted on clips of (3, 5, 4, 5): "),
+        (lambda x: x, {"clip_shape": CLIP}, "torch.nn.Module, got <function"),
+        (nn.LazyLinear(3), {"clip_shape": CLIP}, "lazy layers: call it once on clips"),
+        (
+            Foreign(lambda head, x: head(x) if x.mean() > 0 else x),
+            {"clip_shape": CLIP},
+            "looks at values, which only measured",
+        ),
+        (Foreign(lambda head, x: "left"), {"clip_shape": CLIP}, "the model gives no logits"),
+        (Foreign().requires_grad_(False), {"clip_shape": CLIP, "measured": True}, "no weight of Foreign learns"),
+    ],
+)
+def test_what_cannot_be_counted_is_told_in_one_line(model, options, said, capfd):
+    with pytest.raises(InputError) as refused:
+        tps_lab.measure.cost(model, **options)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not capfd.readouterr().err

@@ -10,13 +10,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from tps_lab.errors import InputError, shortened
 from tps_lab.plugins import told
@@ -133,7 +136,7 @@ class Bench:
 
 
 def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, float] | None) -> Bench:
-    """A copy of the model on the bench, in eval mode, in float64 if it works in that.
+    """A copy of the model on the bench, in eval mode, in float64 if it works in that, or if it can be made to.
 
     Raises:
         InputError: it is no video model of such clips: expected and actual shapes in one line.
@@ -150,13 +153,14 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
         try:
             with torch.no_grad():
                 bench.answer(bench.clips(2))
-            return bench
         except Failed as failed:
             tried.append(failed.why)
         except InputError:
             raise
         except Exception as error:  # clips that memory cannot hold, answers that nobody can calculate with
             raise InputError(f"no answers to clips {layout.batch_text} to compare: {told(error)}") from error
+        else:
+            return _finest(bench)
     size = [layout.shape[layout.axes.index(letter)] for letter in "CHW" if letter in layout.axes]
     if len(size) == 3 and _takes(call, size):
         raise InputError(
@@ -164,6 +168,56 @@ def ready(model: Callable[[Tensor], Any], layout: Layout, values: tuple[float, f
             f"clips {layout.batch_text}"
         )
     raise InputError(f"the model does not take clips {layout.batch_text}: {tried[-1]}")
+
+
+def _finest(bench: Bench) -> Bench:
+    """The same model with every float as float64, if it computes coarser ones and gives the same answers with finer."""
+    if coarsest(bench) is torch.float64:
+        return bench
+
+    def call(clips: Tensor) -> Any:
+        with _Fine(), _FineConvolutions():
+            return bench.call(clips)
+
+    fine = replace(bench, call=call, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            apart = bench.distance(bench.answer(bench.clips(2)), fine.answer(bench.clips(2).double()))
+            return fine if apart < 0.1 and coarsest(fine) is torch.float64 else bench
+    except InputError:  # it looks at types itself, as recurrent layers do
+        return bench
+
+
+class _Fine(TorchDispatchMode):
+    """Computes in float64 what a model would compute in a coarser type: there, rounding could hide a difference."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        changed = [a.alias_info.is_write for a in func._schema.arguments if a.alias_info is not None]
+        if changed and not any(changed):  # a view: it stays one
+            return func(*args, **(kwargs or {}))
+        # what is written to keeps its type, and what is written is as coarse
+        kind = next(x.dtype for x in _tensors(args)) if changed else torch.float64
+
+        def finer(x: Any) -> Any:
+            if isinstance(x, torch.dtype):
+                return torch.float64 if x.is_floating_point else x
+            return x.to(kind) if isinstance(x, Tensor) and x.is_floating_point() and kind.is_floating_point else x
+
+        out = func(*tree_map(finer, args), **tree_map(finer, kwargs or {}))
+        return out if changed else tree_map(finer, out)
+
+
+class _FineConvolutions(TorchFunctionMode):
+    """Convolutions compare types before they come to `_Fine`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "").startswith("conv"):
+            args, kwargs = tree_map(_doubled, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _doubled(x: Any) -> Any:
+    return x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
 
 
 class Failed(InputError):
@@ -193,8 +247,14 @@ def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
 
 
 def _copied(model: nn.Module) -> nn.Module:
+    if any(map(is_lazy, model.parameters())):
+        raise InputError("the model has lazy layers: call it once on clips, so that they get their sizes")
     try:
-        return copy.deepcopy(model).cpu().eval().requires_grad_(False)
+        with torch.no_grad():  # of a scripted module a copy would be a step of the graph
+            copied = copy.deepcopy(model).cpu().eval()
+        for parameter in copied.parameters():
+            parameter.requires_grad_(False)
+        return copied
     except Exception as error:  # weights on the meta device, or something in it that cannot be copied
         raise InputError(f"the model cannot be copied to the CPU: {told(error)}") from error
 
@@ -231,11 +291,21 @@ def first_tensor(output: Any) -> Tensor:
         named = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
         if isinstance(named, Tensor):
             return first_tensor(named)
-    several = output.values() if isinstance(output, Mapping) else output if isinstance(output, (list, tuple)) else ()
-    found = next((part for part in several if isinstance(part, Tensor) and part.is_floating_point()), None)
-    if found is None:
+    several = (
+        output.items()
+        if isinstance(output, Mapping)
+        else enumerate(output if isinstance(output, (list, tuple)) else ())
+    )
+    found = {key: part for key, part in several if isinstance(part, Tensor) and part.is_floating_point()}
+    if not found:
         raise InputError(f"expected logits, features or tokens as a tensor, got {type(output).__name__}")
-    return found
+    if len(found) > 1:  # which one is meant? one may be blind and another not
+        vectors = [part for part in found.values() if part.ndim == 2]
+        if len(vectors) == 1:  # an answer, and what it was made from
+            return vectors[0]
+        sizes = ", ".join(f"{key}: {tuple(part.shape)}" for key, part in found.items())
+        raise InputError(f"the model gives {len(found)} tensors ({sizes}): which is the answer? Let it give only that")
+    return next(iter(found.values()))
 
 
 def as_answer(output: Tensor, clips: int) -> Tensor:

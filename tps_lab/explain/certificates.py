@@ -31,7 +31,9 @@ from tps_lab.explain.symmetry import Symmetry
 from tps_lab.measure import time_use
 
 _TOO_COARSE = 0.1  # of the largest number of an answer: where rounding could hide so much, no "same" is a proof
-_DRAWS = 3  # of weights, each with its own clips
+_RANDOM = "not deterministic: two calls with the same clip give different answers"
+_AGAIN = 8  # times the same clip: by chance a random model may repeat itself
+_DRAWS = 8  # of weights, each with its own clip: what a model does to half of all clips, 1 in 256 certificates misses
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Certificate:
         witness: a clip and its rearrangement that get different answers; None if every order gets the same.
         repetition: how long each picture stays makes no difference.
         floor: what rounding changes, as a share of the largest number; differences count from `SAFETY` times that.
-        dtype: in which the model computes, its coarsest part.
+        dtype: in which the model was made to compute, its coarsest part.
         uses: which frames the answer depends on, by replacing them.
         gradient: the same by gradients; None if there are none.
         inside: from which block on, and whether there is a temporal position.
@@ -94,6 +96,8 @@ class Certificate:
         if self.faults:
             return self.faults[0]
         said = self.symmetry.verdict(self.inside.order_from)
+        if self.witness is None and self.symmetry.frames > 1 and self.dtype != "float64":
+            said += f", as far as {self.dtype} shows: to {SAFETY * self.floor:.0e} of it"
         if self.kind == "sees order" and self.inside.fields is not None and not self.inside.meet_from:
             said += ", but none of its modules lets frames meet before they are pooled"
         if self.inside.position is False and self.inside.position_from:
@@ -101,6 +105,11 @@ class Certificate:
         if self.ceiling_pct is not None:
             said += f"; cannot exceed {self.ceiling_pct:.1f} % on {self.data}"
         return said
+
+    @property
+    def random(self) -> bool:
+        """Whether it answers the same clip differently each time, so that nothing else was found out."""
+        return self.faults[:1] == (_RANDOM,)
 
     @property
     def kind(self) -> str:
@@ -128,7 +137,9 @@ class Certificate:
             "clip_shape": list(self.layout.shape),
             "axes": self.layout.axes,
             "axes_how": self.layout.how,
-            "invariant": {
+            "invariant": None
+            if self.random
+            else {
                 "permutation": s.blind,
                 "reversal": s.reversible,
                 "cyclic_shift": s.period == 1,
@@ -160,9 +171,10 @@ class Certificate:
     def text(self) -> str:
         """For a terminal."""
         inside, witness = self.inside, self.witness
-        lines = [
-            ("model", self.model),
-            ("clips", f"{self.layout.batch_text}, axes {self.layout.how}"),
+        lines = [("model", self.model), ("clips", f"{self.layout.batch_text}, axes {self.layout.how}")]
+        if self.random:
+            return _table([*lines, ("verdict", self.verdict)])
+        lines += [
             ("same under", str(self.symmetry) + (", how long a picture stays" if self.repetition else "")),
         ]
         if witness is not None:
@@ -185,8 +197,11 @@ class Certificate:
         if self.trained is not None:
             lines.append(("trained", self.trained["answer"]))
             lines += [("", _rearranged(row)) for row in self.trained["probes"]]
-        lines.append(("verdict", self.verdict))
-        return "\n".join(f"{term:<12}{said}" for term, said in lines)
+        return _table([*lines, ("verdict", self.verdict)])
+
+
+def _table(lines: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{term:<12}{said}" for term, said in lines)
 
 
 def _rearranged(row: dict[str, Any]) -> str:
@@ -213,8 +228,9 @@ def certify(
 
     Args:
         model: clips (B, *clip_shape) to logits (B, K), features, tokens, or an object with `logits` or
-            `last_hidden_state`. Of a `torch.nn.Module` a copy gets random weights; a plain function is asked as
-            it is. Dropout and the like are off.
+            `last_hidden_state`; of several tensors, the only one with a vector per clip. Of a `torch.nn.Module` a copy
+            gets random weights, with dropout and the like off; a plain function is asked as it is. Both compute in
+            float64 where they can be made to.
         clip_shape: of one clip, without the batch: (C, T, H, W), or as `axes` says.
         axes: a letter an axis, "TCHW"; guessed where only one axis can be the three colours.
         values: the interval of pixel values that the model takes; None for normalised ones (mean 0, variance 1).
@@ -233,7 +249,7 @@ def certify(
     if clips is not None and layout.frames != clips.clip_shape[1]:
         raise InputError(f"the model takes {layout.frames} frames, but clips of '{data}' have {clips.clip_shape[1]}")
     bench = ready(model, layout, values)
-    trial = _Trial(bench, [0], own=True)
+    trial = _Trial(bench, range(1 if bench.module is not None else _DRAWS), own=True)
     if not trial.finite:
         raise InputError(
             f"the model's answers are not finite (nan or infinite) for clips {layout.batch_text} of "
@@ -250,7 +266,9 @@ def certify(
             trial = _Trial(bench, [0], own=True)
         if not faults:
             trial.check_fine_enough()
-        if given_constant and not trial.constant():
+        if faults:
+            pass  # nothing more can be said of its weights
+        elif given_constant and not trial.constant():
             as_given = "its own weights give every clip the same answer, other weights do not"
         elif given_blind and not trial.seems_blind():
             as_given = "its own weights are blind to the order of frames, other weights are not"
@@ -323,11 +341,21 @@ class _Trial:
 
     def check_fine_enough(self) -> None:
         """Refuse a model of which "the same answer" could mean no more than that rounding hides the difference."""
-        if self.finite and SAFETY * self.floor > _TOO_COARSE:
+        if not self.finite:
+            return
+        other, kind = self.bench.clips(1, seed=99), str(self.dtype).removeprefix("torch.")
+        moves = max(self.bench.distance(draw.base, self._answer(draw.seed, other)) for draw in self.draws())
+        hidden = SAFETY * self.floor
+        if hidden > _TOO_COARSE:
+            finer = "" if self.dtype is torch.float64 else "; certify it in float32 or float64"
             raise InputError(
                 f"rounding moves the model's answers by {self.floor:.0e} of the largest number, as it computes in "
-                f"{str(self.dtype).removeprefix('torch.')}: too much to tell what the order of frames changes; "
-                "certify it in float32"
+                f"{kind}: too much to tell what the order of frames changes{finer}"
+            )
+        if hidden > _TOO_COARSE * moves and moves > hidden:  # below that every clip gets the same answer
+            raise InputError(
+                f"other clips move the model's answers by no more than {moves:.0e} of the largest number, rounding in "
+                f"{kind} by {self.floor:.0e}: too little to tell what the order of frames changes"
             )
 
     @torch.no_grad()
@@ -376,8 +404,9 @@ class _Trial:
         """What no model should do; later questions make little sense then."""
         draw = next(self.draws())
         clip, other = draw.clip, self.bench.clips(1, seed=98)
-        if self.bench.distance(draw.base, self._answer(draw.seed, clip)) > 1000 * torch.finfo(self.dtype).eps:
-            return ("not deterministic: two calls with the same clip give different answers",)
+        again = max(self.bench.distance(draw.base, self._answer(draw.seed, clip)) for _ in range(_AGAIN))
+        if again > 1000 * torch.finfo(self.dtype).eps:
+            return (_RANDOM,)
         among = self._answer(draw.seed, torch.cat([other, clip, other]))[1:2]
         if self.bench.distance(draw.base, among) > SAFETY * draw.floor:
             return ("mixes the clips of a batch: an answer changes with its neighbours; is an axis folded wrongly?",)

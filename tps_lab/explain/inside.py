@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from tps_lab.explain.bench import Bench, moments
 
-_PASS = (nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Dropout)  # nothing happens in them
+# nothing happens in them, or nobody can look
+_PASS = (nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Dropout, torch.jit.ScriptModule)
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,13 @@ def look_inside(bench: Bench, tolerance: float, orders: Sequence[np.ndarray]) ->
         position, position_from = _frozen(bench, again, where, base, known, tolerance)
         if position is False and meet is not None and not any(seen.value.shape in known for seen in base[meet:]):
             position = None  # behind the layer in which frames meet, nothing can be compared
-    reach, fields = _reach(base, changed, known, where, frames)
     orders = _of_steps(orders, next(iter(steps.values()), []))
+    order_from = _order_from(base, [again(bench.moved(clip, order)) for order in orders], tolerance)
+    if position is False and meet is None and order_from:
+        position = None  # frames meet outside the modules, where they may also be given a position
+    reach, fields = _reach(base, changed, known, where, frames)
     return Inside(
-        order_from=_order_from(base, [again(bench.moved(clip, order)) for order in orders], tolerance),
+        order_from=order_from,
         meet_from="" if meet is None else where[meet],
         position=position,
         position_from=position_from,

@@ -8,9 +8,11 @@ and by torch's formulas; bytes moved; roofline times; peak memory by part and th
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -21,7 +23,7 @@ from tps_lab.measure.macs import Macs, Work, count_macs, work
 from tps_lab.measure.memory import peak_memory, peak_memory_fresh
 from tps_lab.measure.predicted_memory import predict_batches
 from tps_lab.measure.roofline import device, estimate
-from tps_lab.measure.step import Step
+from tps_lab.measure.step import Step, device_of
 from tps_lab.measure.timing import Compared, compare_latency
 from tps_lab.measure.trace import Part, Trace, breakdown, trace
 from tps_lab.progress import Advance
@@ -47,14 +49,35 @@ def cost(
         says why.
 
     Raises:
-        InputError: clips of another shape than the model's, which can only be measured.
+        InputError: clips of another shape than the model's, or a model that looks at values: they can only be measured;
+            clips that the model does not take.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"costs are those of a torch.nn.Module, got {shortened(repr(model))}")
+    own: Any = getattr(model, "clip_shape", None)
+    if clip_shape is None and own is None:
+        raise InputError(
+            f"{type(model).__name__} does not say what clips it takes: give clip_shape, e.g. (3, 8, 32, 32)"
+        )
+    if measured and not any(weight.requires_grad for weight in model.parameters()):
+        raise InputError(f"no weight of {type(model).__name__} learns, so it has no training step to measure: count it")
     if measured:
         return costs({"model": model}, clip_shape, step)["model"]
-    own = tuple(model.clip_shape)  # type: ignore[arg-type]
-    if clip_shape is not None and tuple(clip_shape) != own:
-        raise InputError(f"clips of {tuple(clip_shape)} where the model takes {own}: only measured=True counts that")
-    return count_and_predict(without_weights(model), step or Step(8))[0]
+    if None not in (clip_shape, own) and tuple(clip_shape) != tuple(own):  # type: ignore[arg-type]
+        raise InputError(f"clips of {clip_shape} where the model takes {tuple(own)}: only measured=True counts that")
+    make = without_weights(model)
+
+    def shaped() -> nn.Module:
+        made: Any = make()
+        made.clip_shape = tuple(clip_shape or own)
+        return made  # type: ignore[no-any-return]
+
+    logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # what fails is told in one line
+    facts = count_and_predict(shaped, step or Step(8))[0]
+    if facts["macs"] is facts["peak_memory_bytes"] is None:
+        shape, why = tuple(clip_shape or own), facts["missing"]["macs_by_counter.torch"]
+        raise InputError(f"{type(model).__name__} cannot be counted on clips of {shape}: {why}")
+    return facts
 
 
 def costs(
@@ -128,7 +151,7 @@ def measured(
 
 def _memory(model: nn.Module, shape: tuple[int, ...], step: Step) -> tuple[dict[str, Any] | None, dict[str, str]]:
     """Peaks and nothing missing, or None and why."""
-    found = peak_memory_fresh if next(model.parameters()).is_cuda else peak_memory
+    found = peak_memory_fresh if device_of(model).type == "cuda" else peak_memory
     try:
         return dataclasses.asdict(found(model, step, shape)), {}
     except RuntimeError as error:
@@ -177,15 +200,17 @@ def count_and_predict(make: Maker, step: Step, devices: Sequence[str] = ()) -> t
         facts |= {"training_parts_bytes": memory.parts, "most_of_each_part_bytes": memory.most}
         facts["fits"] = {f"{gb} GB": memory.training <= gb * 10**9 for gb in largest}
         facts["largest_batch"] = {f"{gb} GB": batch for gb, batch in largest.items()}
-    except RuntimeError as error:  # an operator that tensors without memory cannot do
-        facts["missing"]["peak_memory_bytes"] = str(error).splitlines()[0]
+    except InputError:
+        raise
+    except Exception as error:  # an operator that tensors without memory cannot do
+        facts["missing"]["peak_memory_bytes"] = _why(error)
     forward: dict[str, int | None] = {"torch": None, "closed form": None}
     problems: dict[str, str] = {}
     try:
         formula = work(faked.model, step.fused)
         forward["closed form"] = formula.executed["forward"]
-    except AttributeError as error:  # not a model of ours
-        formula, problems["closed form"] = None, str(error)
+    except AttributeError:
+        formula, problems["closed form"] = None, f"{type(faked.model).__name__} is no model of this package"
     try:
         counted = _Traced(faked, replace(step, batch=1))
         forward["torch"] = counted.inference.macs()
@@ -199,20 +224,35 @@ def count_and_predict(make: Maker, step: Step, devices: Sequence[str] = ()) -> t
                 for name, target in targets.items()
             },
         }
-    except RuntimeError as error:  # an operator that nobody reviewed, by name
-        problems["torch"] = facts["missing"]["work"] = str(error).splitlines()[0]
+    except Exception as error:  # an operator that nobody reviewed, by name
+        facts["missing"]["work"] = _why(error)
+        if forward["torch"] is None:
+            problems["torch"] = _why(error)
     macs = Macs(forward, problems)
     facts |= {"macs": macs.value, "macs_by_counter": macs.by_counter, "macs_status": macs.status}
     facts["missing"] |= _problems(macs)
     return facts, parts
 
 
+def _why(error: Exception) -> str:
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "DataDependent" in type(error).__name__ or "DynamicOutput" in type(error).__name__:
+        return f"it looks at values, which only measured=True has ({said})"
+    if said.startswith("element 0 of tensors does not require grad"):
+        return "it has no training step, as none of its weights learns"
+    return said
+
+
 class _Traced:
     """An inference and a training step on fake tensors."""
 
     def __init__(self, model: FakeModel, step: Step) -> None:
+        self.model, self.step = model, step
         self.inference = trace(model, replace(step, training=False))
-        self.training = trace(model, replace(step, training=True))
+
+    @cached_property
+    def training(self) -> Trace:  # which a model may not have
+        return trace(self.model, replace(self.step, training=True))
 
     def both(self) -> tuple[tuple[str, Trace], ...]:
         return ("inference", self.inference), ("training", self.training)

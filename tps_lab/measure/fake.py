@@ -40,8 +40,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from tps_lab.errors import InputError
 from tps_lab.measure._fakes import Remembering
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import gpu_at_hand
@@ -111,7 +113,15 @@ def weightless(make: Maker, mode: AbstractContextManager[Any], device: str = "cp
 
 
 def without_weights(model: nn.Module) -> Maker:
-    """What makes copies of a model on torch's meta device, without memory for them."""
+    """What makes copies of a model on torch's meta device, without memory for them.
+
+    Raises:
+        InputError: it cannot be copied, or does not know the sizes of its weights.
+    """
+    if any(map(is_lazy, model.parameters())):
+        raise InputError("the model has lazy layers: call it once on clips, so that they get their sizes")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("a scripted model cannot be counted: give the module that it was made from")
 
     def copied() -> nn.Module:
         memo: dict[int, Any] = {}

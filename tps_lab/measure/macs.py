@@ -41,6 +41,7 @@ from torch import nn
 
 from tps_lab.errors import one_line
 from tps_lab.measure.operators import NO_MACS_TRACED, refuse
+from tps_lab.measure.step import device_of
 from tps_lab.measure.trace import Recorder
 
 
@@ -72,7 +73,7 @@ def count_macs(model: nn.Module, clip_shape: Iterable[int]) -> Macs:
     Args:
         clip_shape: (C, T, H, W).
     """
-    clip = torch.zeros(1, *clip_shape, device=next(model.parameters()).device)
+    clip = torch.zeros(1, *clip_shape, device=device_of(model))
     was_training = model.training
     model.eval()
     counts: dict[str, int | None] = {}

@@ -37,7 +37,7 @@ from tps_lab import children
 from tps_lab.lazy import end_quickly
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import Gpu, Sum, as_sum
-from tps_lab.measure.step import Step, batch_for, configured, optimizer_for, run, set_fused, synchronise
+from tps_lab.measure.step import Step, batch_for, configured, device_of, optimizer_for, run, set_fused, synchronise
 
 _KILLED = -9  # how Linux ends a process that asks for more memory than the machine has
 
@@ -224,7 +224,7 @@ def peak_memory_fresh(model: nn.Module, step: Step, clip_shape: Sequence[int] | 
         OutOfMemory: the model needs more than there is.
         RuntimeError: the process failed otherwise; its last line.
     """
-    device, shape = next(model.parameters()).device, None if clip_shape is None else list(clip_shape)
+    device, shape = device_of(model), None if clip_shape is None else list(clip_shape)
     with tempfile.TemporaryDirectory(prefix="tps-lab-") as folder:
         try:
             # by value, what lambdas and classes of a notebook need

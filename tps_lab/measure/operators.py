@@ -50,6 +50,9 @@ NO_MACS = frozenset(
     _fused_rms_norm _fused_rms_norm_backward _batch_norm_with_update batch_norm_backward
     avg_pool2d avg_pool2d_backward max_pool2d_with_indices max_pool2d_with_indices_backward _adaptive_avg_pool2d
     _adaptive_avg_pool2d_backward
+    avg_pool3d avg_pool3d_backward max_pool3d_with_indices max_pool3d_with_indices_backward _adaptive_avg_pool3d
+    _adaptive_avg_pool3d_backward
+    sigmoid_ tanh_ transpose_ unsafe_split sort topk cummax median
     bernoulli_ rand rand_like randn uniform_ normal_ native_dropout native_dropout_backward _local_scalar_dense
 """.split()
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -89,9 +89,8 @@ def run(
         backward: how the loss goes backward; None is `loss.backward()`.
     """
     if not step.training:
-        with torch.no_grad(), autocast(step, clips.device.type):
-            logits: Tensor = model(clips)
-        return logits
+        with torch.no_grad():
+            return _forward(model, clips, step)
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
     # nothing may hold the logits: on a GPU they would be there at the peak
@@ -103,9 +102,29 @@ def run(
     return loss
 
 
-def _forward(model: Any, clips: Tensor, step: Step) -> Any:
+def _forward(model: Any, clips: Tensor, step: Step) -> Tensor:
     with autocast(step, clips.device.type):
-        return model(clips)
+        logits = _logits(model(clips))
+        return logits.flatten(1) if step.training and logits.ndim > 2 else logits
+
+
+def _logits(output: Any) -> Tensor:
+    """What a loss is made of: the logits, or else the first tensor; each of its numbers is a class."""
+    if not isinstance(output, Tensor):
+        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        several = [
+            named,
+            *(output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple) else ()),
+        ]
+        output = next((x for x in several if isinstance(x, Tensor) and x.is_floating_point()), None)
+        if output is None:
+            raise InputError("the model gives no logits: expected a tensor, or an object or a dict with `logits`")
+    return output
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a model; the CPU if it has no weights."""
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def autocast(step: Step, device_type: str) -> Any:
@@ -151,7 +170,7 @@ def set_fused(model: nn.Module, fused: bool) -> None:
 
 def batch_for(model: Any, step: Step, clip_shape: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """Random clips (B, C, T, H, W) and labels (B,) where the model is; a shape of None asks the model."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     clips = torch.randn(step.batch, *(clip_shape or model.clip_shape), device=device)
     return clips, torch.zeros(step.batch, dtype=torch.long, device=device)
 
@@ -169,7 +188,7 @@ def prepared(
     Raises:
         InputError: a CUDA graph of a model that is not on a GPU.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     if step.graphs and device.type != "cuda":
         raise InputError(f"CUDA graphs need a model on a GPU, this one is on the {device.type}")
     if step.training or not step.fused:

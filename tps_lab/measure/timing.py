@@ -24,7 +24,7 @@ from torch import nn
 from tps_lab.errors import InputError
 from tps_lab.measure.conditions import moment
 from tps_lab.measure.memory import is_out_of_memory
-from tps_lab.measure.step import Step, prepared, synchronise
+from tps_lab.measure.step import Step, device_of, prepared, synchronise
 from tps_lab.results import runs
 
 _FEWEST = 5  # rounds that count, whatever the time
@@ -179,7 +179,7 @@ def compare_latency(
     if not models:
         raise InputError("no model to time")
     baseline = next(iter(models))
-    devices = {next(model.parameters()).device for model in models.values()}
+    devices = {device_of(model) for model in models.values()}
     if len(devices) > 1:
         raise InputError(f"models on {' and '.join(sorted(map(str, devices)))} cannot be timed in turn")
     (device,) = devices
@@ -210,7 +210,7 @@ def timings_of(
         failures: as for `interleaved`.
     """
     first = next(iter(models.values()))
-    device, shape = next(first.parameters()).device, tuple(clip_shape or first.clip_shape)  # type: ignore[arg-type]
+    device, shape = device_of(first), tuple(clip_shape or first.clip_shape)  # type: ignore[arg-type]
     work, compiling = {}, {}
     for name, model in models.items():
         try:
