@@ -29,7 +29,8 @@ SHAPE = (3, T, 8, 8)
 # of the same kinds as others, and take longer than they
 LONG = {
     *("timm:resnet18", "timm:resnet18:max"),
-    *(f"torchvision:{name}" for name in ("mvit", "r2plus1d_18", "r3d_18", "s3d", "swin3d_t")),
+    *(f"torchvision:{name}" for name in ("mc3_18", "mvit", "r2plus1d_18", "r3d_18", "s3d", "swin3d_t")),
+    *(f"transformers:{name}" for name in ("qwen2-vl", "qwen2-vl-tower", "qwen2.5-vl-tower")),
 }
 
 
