@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -302,50 +300,3 @@ def test_fuzz(files: dict[str, Path], tmp_path: Path, name: str) -> None:
         for attempt in (lambda: look(path), lambda: read_chosen(path, lambda total: [0, total // 2, total - 1], 16)):
             with contextlib.suppress(UnreadableVideo):
                 attempt()
-
-
-@pytest.fixture
-def by_torchcodec() -> Callable[..., np.ndarray]:
-    from tps_lab import InputError
-    from tps_lab.data import _seek
-
-    try:
-        _seek.check_torchcodec()
-    except InputError as error:
-        pytest.skip(str(error))
-    return _seek.read_by_torchcodec
-
-
-def test_torchcodec_gives_the_same_frames(
-    files: dict[str, Path], tmp_path: Path, by_torchcodec: Callable[..., np.ndarray]
-) -> None:
-    for path in files.values():
-        pick = lambda total: [total - 1, 3, 3]  # noqa: E731
-        assert np.abs(by_torchcodec(path, pick).astype(int) - read_chosen(path, pick)).max() <= 3
-    (tmp_path / "text.mp4").write_text("no video\n" * 99)
-    (tmp_path / "empty.mp4").touch()
-    for name in ("text", "empty", "gone"):
-        with pytest.raises(UnreadableVideo):
-            by_torchcodec(tmp_path / f"{name}.mp4", lambda total: [0])
-
-
-@pytest.mark.parametrize(("suffix", "codec", "options"), KINDS, ids=lambda value: str(value)[:24])
-def test_torchcodec_finds_the_same_frames_in_every_container(
-    tmp_path: Path, by_torchcodec: Callable[..., np.ndarray], suffix: str, codec: str, options: dict[str, str]
-) -> None:
-    if codec not in av.codecs_available:
-        pytest.skip(f"this PyAV has no {codec}")
-    path = coded(tmp_path / f"a:b.{suffix}", codec, 36, **options)
-    assert numbers(by_torchcodec(path, range)) == list(range(36))
-    for i in range(0, 36, 5):
-        assert numbers(by_torchcodec(path, lambda total, i=i: [i])) == [i]
-
-
-def test_torchcodec_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tps_lab import InputError, data
-
-    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    with pytest.raises(InputError, match="pip install torchcodec, or take decoder=pyav"):
-        data.parse("class-folders", path=str(tmp_path), decoder="torchcodec").opened()
-    with pytest.raises(InputError, match="unknown decoder 'decord'"):
-        data.parse("class-folders", decoder="decord")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tps_lab import files
 from tps_lab.data._files import frames_among, printable
-from tps_lab.data._seek import read_by_torchcodec, read_chosen
+from tps_lab.data._seek import read_chosen
 from tps_lab.data._video import UnreadableVideo, said
 from tps_lab.errors import InputError
 
@@ -43,7 +43,6 @@ def read(
     size: int | None = None,
     start: int = 0,
     stop: int = 0,
-    decoder: str = "pyav",
 ) -> NDArray[np.uint8]:
     """The frames that `choose` picks.
 
@@ -52,7 +51,6 @@ def read(
         choose: number of frames → which.
         size: short side in pixels; as stored without.
         start, stop: the part of the video that is the clip; 0, 0 means all of it.
-        decoder: "pyav" or "torchcodec"; pictures are read by Pillow.
 
     Returns:
         (N, H, W, 3) uint8, RGB.
@@ -66,13 +64,10 @@ def read(
         return [first + int(i) for i in choose(max(1, last - first))]
 
     def decode(path: Path, choose: Callable[[int], Sequence[int]], size: int | None) -> NDArray[np.uint8]:
-        return (read_pictures if os.path.isdir(path) else DECODERS[decoder])(path, choose, size)
+        return (read_pictures if os.path.isdir(path) else read_chosen)(path, choose, size)
 
     cached = configured()
-    return cached.read(path, within, size, decode, decoder) if cached else decode(path, within, size)
-
-
-DECODERS = {"pyav": read_chosen, "torchcodec": read_by_torchcodec}
+    return cached.read(path, within, size, decode) if cached else decode(path, within, size)
 
 
 def pictures_in(path: Path) -> list[str]:
@@ -192,15 +187,13 @@ class Cache:
         choose: Callable[[int], Sequence[int]],
         size: int | None,
         decode: Callable[[Path, Callable[[int], Sequence[int]], int | None], NDArray[np.uint8]],
-        decoder: str = "",
     ) -> NDArray[np.uint8]:
         """The chosen frames of a video, which is decoded as a whole if it is not in the cache.
 
         Args:
             decode: (video, frame count → wanted frames, size) → frames.
-            decoder: its name; what one decoder left is not read for another.
         """
-        file = self._file(path, size, decoder)
+        file = self._file(path, size)
         if file is not None:
             with contextlib.suppress(OSError, ValueError):  # not there, or taken away or cut short meanwhile
                 frames = np.load(file, mmap_mode="r")
@@ -212,12 +205,12 @@ class Cache:
                 self._write(file, frames)
         return frames[[int(i) for i in choose(len(frames))]]
 
-    def _file(self, path: Path, size: int | None, decoder: str = "") -> Path | None:
+    def _file(self, path: Path, size: int | None) -> Path | None:
         try:
             about = path.stat()
         except OSError:
             return None
-        key = f"{os.path.realpath(path)}|{about.st_size}|{about.st_mtime_ns}|{size}|{decoder}"
+        key = f"{os.path.realpath(path)}|{about.st_size}|{about.st_mtime_ns}|{size}"
         return self.folder / (hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:32] + _SUFFIX)
 
     def _write(self, file: Path, frames: NDArray[Any]) -> None:

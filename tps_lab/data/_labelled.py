@@ -32,7 +32,6 @@ from tps_lab.data._base import SPLITS, Clips, Data, Split
 from tps_lab.data._files import few, open_folder, printable
 from tps_lab.data._frames import read
 from tps_lab.data._listing import Entry, Listing, usable_names
-from tps_lab.data._seek import check_torchcodec
 from tps_lab.data._video import UnreadableVideo
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
@@ -62,7 +61,6 @@ class Labelled(Data):
         holdout: share of the training clips that is held out as `val`; at 0 `val` is `test`.
         train, val, test: at most so many clips per split, spread over the split; 0 takes all.
         only: a list of usable clips, as `tps-lab data check --fix-list` writes it.
-        decoder: "pyav", or "torchcodec" where it is installed; their pixels differ a little.
         seed: of everything random in the clips (not of training).
     """
 
@@ -82,7 +80,6 @@ class Labelled(Data):
     val: int = 0
     test: int = 0
     only: str = ""
-    decoder: Literal["pyav", "torchcodec"] = "pyav"
     seed: int = 0
 
     limits: ClassVar[Limits] = {
@@ -183,8 +180,6 @@ class LabelledClips(Clips):
     def __init__(self, options: Labelled) -> None:
         self.options = options
         self.root = options.root
-        if options.decoder == "torchcodec":
-            check_torchcodec()
         listing = options.listing()
         self.classes = listing.classes
         self.clip_shape = (3, options.frames, options.size, options.size)
@@ -282,7 +277,7 @@ class LabelledClips(Clips):
         """Frames (N, 3, H, W) as bytes, the short side at least `size`; None if the file is broken."""
         options = self.options
         try:
-            frames = read(self.root / entry.name, choose, options.short, entry.start, entry.stop, options.decoder)
+            frames = read(self.root / entry.name, choose, options.short, entry.start, entry.stop)
         except UnreadableVideo as error:
             with self._lock:
                 self.broken[entry.name] = error.reason

@@ -218,6 +218,6 @@ def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[f
         start, stop = about.frame_at(start_s), about.frame_at(stop_s)
         if start >= stop:  # nothing new is shown: what was shown before stays
             start, stop = max(0, start - 1), max(1, start)
-        frames = read(path, frames_to_test(spec), spec.short, start, stop, spec.decoder)
+        frames = read(path, frames_to_test(spec), spec.short, start, stop)
         clip = views_to_test(spec, torch.from_numpy(frames).permute(0, 3, 1, 2))
         yield start_s, stop_s, transforms.normalised(clip)[0]
