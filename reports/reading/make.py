@@ -86,8 +86,8 @@ def whole(path: Path, wanted: list[int]) -> Any:
 
 
 WAYS: dict[str, Callable[[Path, list[int]], Any]] = {
-    "decoder=pyav": by_times,
-    "decoder=torchcodec": by_torchcodec,
+    "the package": by_times,
+    "torchcodec or the package": by_torchcodec,
     "torchcodec alone": by_torchcodec_alone,
     "whole file": whole,
 }
