@@ -352,7 +352,7 @@ def test_weights_that_are_no_numbers_are_not_evaluated(tmp_path):
         assert (done.returncode, says in done.stderr, sorted(folder.iterdir())) == (2, True, before), done.stderr
     (folder / "model.safetensors").unlink()
     os.mkfifo(folder / "model.safetensors")
-    for command in (["evaluate", folder], ["export", folder, "--out", tmp_path / "m.pt2"]):
+    for command in (["evaluate", folder], ["export", folder, "--out", tmp_path / "m.onnx"]):
         assert "not a regular file" in here(*command).stderr
 
 

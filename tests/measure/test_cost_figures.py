@@ -107,3 +107,54 @@ def test_what_cannot_be_counted_is_told_in_one_line(model, options, said, capfd)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [(), (3, 5, 4), (3, 5, 4, 4, 1), (3, 0, 4, 4), (3, -5, 4, 4), (3, 5, 4.5, 4), (3, 5, "4", 4), (None, 5, 4, 4),
+     "3x5x4x4", "abcd", 3, {"C": 3}],
+)  # fmt: skip
+def test_what_is_no_shape_of_a_clip_is_refused(shape, measured):
+    with pytest.raises(InputError, match=r"clip_shape must be four whole numbers of 1 or more, \(C, T, H, W\)"):
+        tps_lab.measure.cost(Foreign(), shape, measured=measured)
+
+
+def test_arrays_are_shapes_too():
+    assert tps_lab.measure.cost(Foreign(), torch.tensor(CLIP))["macs"] == 240 * 7
+
+
+def test_clips_that_a_model_does_not_take_are_refused_before_it_is_timed():
+    model = Foreign()
+    with pytest.raises(InputError, match=r"^Foreign does not take clips of \(3, 5, 4, 5\): RuntimeError: mat1[^\n]*$"):
+        tps_lab.measure.cost(model, (3, 5, 4, 5), measured=True)
+    assert model.training
+    with pytest.raises(InputError, match=r"^b \(Foreign\) does not take clips of \(3, 5, 4, 5\): "):
+        tps_lab.measure.costs({"a": nn.Flatten(), "b": model}, (3, 5, 4, 5))
+
+
+@pytest.mark.parametrize("step", ["x", 2, {"batch": 2}, Step, torch.optim.AdamW])
+def test_what_is_no_step_is_refused(step):
+    for measured in (False, True):
+        with pytest.raises(InputError, match=r"step must be a tps_lab.measure.Step, such as Step\(batch=8\), got"):
+            tps_lab.measure.cost(Foreign(), CLIP, step, measured)
+    with pytest.raises(InputError, match=r"step must be"):
+        tps_lab.measure.compare_latency({"a": Foreign()}, step, CLIP)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("batch", given) for given in ("2", 2.5, True, None, [2], 0)]
+    + [(name, given) for name in ("precision", "optimizer", "compile") for given in (3, ["fp32"])]
+    + [(name, given) for name in ("training", "checkpointing", "fused", "graphs") for given in ("no", None, 1)],
+)
+def test_a_step_says_which_of_its_options_makes_no_sense(option, given):
+    with pytest.raises(InputError, match=f"^{option} must be [^\n]*, got "):
+        Step(**{option: given})
+
+
+@pytest.mark.parametrize("models", [{}, [nn.Flatten()], nn.Flatten(), {"a": 3}])
+def test_models_are_given_by_name(models):
+    for ask in (tps_lab.measure.costs, tps_lab.measure.compare_latency):
+        with pytest.raises(InputError):
+            ask(models, clip_shape=CLIP)

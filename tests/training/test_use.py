@@ -86,6 +86,27 @@ def test_a_config_without_data_is_an_error_where_a_video_is_asked_about(run, tmp
         tps_lab.predict(videos / "a.mp4", copy)
 
 
+def test_a_config_that_names_another_model_than_was_trained_is_an_error(run, tmp_path, videos):
+    """The weights of one pattern fit every other: nothing else would say that the answers are another model's."""
+    config = (run.path / "config.yaml").read_text()
+    copy = copied(run, tmp_path, "config.yaml", config.replace("tps(pattern=A)", "tps(pattern=B)"))
+    says = r"copy: config.yaml gives attention = tps\(pattern=B\), and row.json says that tps\(pattern=A\) was trained"
+    with pytest.raises(InputError, match=says):
+        tps_lab.predict(videos / "a.mp4", copy)
+    with pytest.raises(InputError, match=says):
+        export.export(runs.open_run(copy), tmp_path / "model.pt2", "torch")
+    (copy / "config.yaml").write_text("".join(config.splitlines(keepends=True)[1:]))  # cut: the default would be taken
+    with pytest.raises(InputError, match=r"copy: config.yaml gives attention = tps, and"):
+        inference.load(runs.Run(copy))
+
+
+def test_a_config_that_cannot_be_understood_is_named_with_its_run(run, tmp_path, videos):
+    config = (run.path / "config.yaml").read_text()
+    copy = copied(run, tmp_path, "config.yaml", config[: config.index("recipe:") + len("recipe:")])
+    with pytest.raises(InputError, match=r"copy: config.yaml: recipe = None"):
+        tps_lab.predict(videos / "a.mp4", copy)
+
+
 def test_a_row_of_clips_that_no_model_takes_is_an_error(run, tmp_path):
     copy = copied(run, tmp_path, "row.json", json.dumps(run.row | {"size": 7}))
     with pytest.raises(InputError, match="a picture must be as large as a patch"):
@@ -131,6 +152,42 @@ def test_moments_of_a_video_of_variable_rate_are_in_its_own_seconds(tmp_path):
     assert total / 1000 == pytest.approx(about.seconds, abs=0.02)
 
 
+WHOLE = "class-folders(path=x, frames=4, size=16, short=16)"
+
+
+def test_moments_shorter_than_a_frame_are_an_error(videos):
+    """Each costs a pass of the model: of 1e-9 s there would be eight thousand million."""
+    spec = tps_lab.data.parse(WHOLE)
+    assert len(list(inference._labelled(spec, videos / "a.mp4", 0.04))) == 200
+    with pytest.raises(InputError, match=r"a moment of 1e-09 s is shorter than a frame of .*a.mp4: it must be 0.04 s"):
+        next(inference._labelled(spec, videos / "a.mp4", 1e-9))
+
+
+@pytest.mark.parametrize("name", ["cut.mkv", "cut.mp4"])
+def test_what_is_left_of_a_video_that_breaks_off_is_not_answered_about(videos, tmp_path, name):
+    import av
+
+    with av.open(str(tmp_path / name), "w", options={"movflags": "faststart"} if name.endswith("4") else {}) as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for picture in torch.randint(255, (40, 64, 64, 3), dtype=torch.uint8).numpy():
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    whole = (tmp_path / name).read_bytes()
+    assert list(inference._labelled(tps_lab.data.parse(WHOLE), tmp_path / name, None))
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cannot read video .*(truncated|damaged)"):
+        next(inference._labelled(tps_lab.data.parse(WHOLE), tmp_path / name, None))
+
+
+def test_a_picture_is_no_clip_of_several_frames(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.PNG")
+    with pytest.raises(InputError, match=r"a.PNG is a picture, and the run was trained on clips of 4 frames"):
+        next(inference._labelled(tps_lab.data.parse(WHOLE), tmp_path / "a.PNG", None))
+    one = tps_lab.data.parse(WHOLE.replace("frames=4", "frames=1"))
+    assert next(inference._labelled(one, tmp_path / "a.PNG", None))[2].shape == (3, 1, 16, 16)
+
+
 def test_what_cannot_be_asked_is_named(run, tmp_path, videos):
     short = write_video(tmp_path / "short.mp4", 3)
     (tmp_path / "text.mp4").write_text("no video")
@@ -167,6 +224,8 @@ def test_the_overlay_is_the_video_with_something_on_it(run, tmp_path, suffix):
     assert {file.name for file in tmp_path.iterdir()} == {video.name, out.name}
     with pytest.raises(InputError, match="unknown video format"):
         overlay(found, tmp_path / "seen.txt")
+    with pytest.raises(InputError, match=rf"an ending without a name: give, for example, seen{suffix}"):
+        overlay(found, tmp_path / suffix)
 
 
 def test_exported_programs_are_the_model(run, tmp_path):
@@ -177,6 +236,9 @@ def test_exported_programs_are_the_model(run, tmp_path):
         assert torch.allclose(program(clips), inference.load(run)(clips), atol=1e-5)
     with pytest.raises(InputError, match="already exists"):
         export.export(run, tmp_path / "model.pt2", "torch")
+    for out, format in (("x.onnx", "torch"), ("x.PT2", "onnx")):
+        with pytest.raises(InputError, match=f"{out} ends as a file of the format (?!{format})"):
+            export.export(run, tmp_path / out, format)
     with pytest.raises(InputError, match="did you mean 'onnx'"):
         export.export(run, tmp_path / "x", "onx")
 

@@ -23,7 +23,7 @@ from tps_lab.cli._shared import (
     save_picture,
     say,
 )
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError
 
 if TYPE_CHECKING:
     from tps_lab.results.runs import LeftOut, Run
@@ -168,9 +168,10 @@ def _restored(folders: list[Path], left_out: list[LeftOut]) -> Iterator[tuple[Ru
                 opened[wanted] = data.ready(data.parse(wanted))
             model = restore(run, opened[wanted]).to(best_device())
         except InputError as error:
+            why = str(error).removeprefix(f"{run.path}: ")
             if len(kept) == 1:
-                raise InputError(f"{run.path}: {error}") from error
-            left_out.append(runs.LeftOut(run.path, str(error)))
+                raise InputError(f"{run.path}: {why}") from error
+            left_out.append(runs.LeftOut(run.path, why))
             continue
         tested += 1
         yield run, model, opened[wanted]
@@ -193,13 +194,11 @@ def predict(
     from tps_lab.training.inference import predict as predicted
 
     if overlay is not None:
-        from tps_lab.viz.overlay import FORMATS
+        from tps_lab.viz.overlay import check
 
-        if overlay.suffix.lower() not in FORMATS:
-            raise unknown("video format", overlay.suffix or str(overlay), FORMATS)
+        check(overlay)
         if os.path.lexists(overlay):
             raise InputError(f"{overlay} already exists: remove it, or give another --overlay")
-        files.check_file(overlay)
     found = predicted(video, checkpoint, moment)
     if overlay is not None:
         from tps_lab.viz.overlay import overlay as drawn

@@ -15,15 +15,16 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 
-from tps_lab.errors import InputError, shortened
+from tps_lab.errors import InputError, one_line, shortened
 from tps_lab.measure.fake import FakeModel, Maker, fake, without_weights
 from tps_lab.measure.macs import Macs, Work, count_macs, work
-from tps_lab.measure.memory import peak_memory, peak_memory_fresh
+from tps_lab.measure.memory import is_out_of_memory, peak_memory, peak_memory_fresh
 from tps_lab.measure.predicted_memory import predict_batches
 from tps_lab.measure.roofline import device, estimate
-from tps_lab.measure.step import Step, device_of
+from tps_lab.measure.step import Step, checked, device_of
 from tps_lab.measure.timing import Compared, compare_latency
 from tps_lab.measure.trace import Part, Trace, breakdown, trace
 from tps_lab.progress import Advance
@@ -52,8 +53,7 @@ def cost(
         InputError: clips of another shape than the model's, or a model that looks at values: they can only be measured;
             clips that the model does not take.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"costs are those of a torch.nn.Module, got {shortened(repr(model))}")
+    _, clip_shape = checked({"model": model}, step, clip_shape)
     own: Any = getattr(model, "clip_shape", None)
     if clip_shape is None and own is None:
         raise InputError(
@@ -98,8 +98,34 @@ def costs(
         macs_by_counter, macs_status; peak_memory_bytes (on CUDA of a fresh process); latency_ms (one
         clip); clips_per_second; train_step_ms; missing (figure → why it is missing: running
         out of memory is a result).
+
+    Raises:
+        InputError: no models, or clips that one of them does not take.
     """
-    return measured(models, step or Step(8), clip_shape, seconds=seconds)[0]
+    models, shape = checked(models, step, clip_shape)
+    shape = shape or tuple(next(iter(models.values())).clip_shape)  # type: ignore[arg-type]
+    for name, model in models.items():
+        _check_takes(name, model, shape)
+    return measured(models, step or Step(8), shape, seconds=seconds)[0]
+
+
+def _check_takes(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse clips that a model does not take, before it is timed on them."""
+    was_training = model.training
+    clip = None
+    try:
+        clip = torch.zeros(1, *shape, device=device_of(model))
+        with torch.no_grad():
+            model.eval()(clip)
+    except InputError:
+        raise
+    except Exception as error:  # models of any kind have errors of any kind
+        if clip is None or not is_out_of_memory(error):  # that a pass has no room is a result
+            kind = type(model).__name__
+            who = kind if name == "model" else f"{name} ({kind})"
+            raise InputError(f"{who} does not take clips of {shape}: {one_line(error)}") from None
+    finally:
+        model.train(was_training)
 
 
 def measured(

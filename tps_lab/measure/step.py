@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tps_lab.errors import InputError, unknown
+from tps_lab.errors import InputError, shortened, unknown
+from tps_lab.specs import whole
 
 # as people write them → the type of autocast; weights stay float32 in all three
 PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
@@ -51,8 +52,15 @@ class Step:
     graphs: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise InputError(f"batch must be 1 or more, got {self.batch}")
+        if isinstance(self.batch, str) or (whole(self.batch) or 0) < 1:
+            raise InputError(f"batch must be a whole number, 1 or more, got {shortened(repr(self.batch))}")
+        for name, known in {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "compile": ("inductor",)}.items():
+            given = getattr(self, name)
+            if not isinstance(given, str) and (name != "compile" or given is not None):
+                raise InputError(f"{name} must be a name, such as '{next(iter(known))}', got {shortened(repr(given))}")
+        for name in ("training", "checkpointing", "fused", "graphs"):
+            if not isinstance(given := getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, got {shortened(repr(given))}")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.optimizer not in OPTIMIZERS:
@@ -68,6 +76,35 @@ class Step:
         parts += [] if self.fused else ["unfused attention"]
         parts += [f"torch.compile ({self.compile})"] if self.compile else []
         return ", ".join(parts + ["CUDA graph"] * self.graphs)
+
+
+def checked(
+    models: Any, step: Any = None, clip_shape: Any = None
+) -> tuple[dict[str, nn.Module], tuple[int, ...] | None]:
+    """The models by name, and the shape as a tuple, of what somebody gave; a shape of None stays.
+
+    Raises:
+        InputError: none or no models, no `Step`, or a shape that is not of a clip.
+    """
+    if not isinstance(models, Mapping):
+        raise InputError(f"models are given by name, {{'mine': model}}, got {shortened(type(models).__name__)}")
+    if not models:
+        raise InputError("no model to time")
+    for name, model in models.items():
+        if not isinstance(model, nn.Module):
+            raise InputError(f"costs are those of a torch.nn.Module, got {shortened(repr(model))} as {name}")
+    if step is not None and not isinstance(step, Step):
+        raise InputError(f"step must be a tps_lab.measure.Step, such as Step(batch=8), got {shortened(repr(step))}")
+    if clip_shape is None:
+        return dict(models), None
+    listed = clip_shape.tolist() if hasattr(clip_shape, "tolist") else clip_shape  # an array's numbers
+    sizes = [None if isinstance(n, str) else whole(n) for n in listed] if isinstance(listed, Sequence) else []
+    if len(sizes) != 4 or not all(sizes) or any(n < 1 for n in sizes if n):
+        raise InputError(
+            f"clip_shape must be four whole numbers of 1 or more, (C, T, H, W), such as (3, 8, 32, 32), "
+            f"got {shortened(repr(clip_shape))}"
+        )
+    return dict(models), tuple(n for n in sizes if n)
 
 
 def run(

@@ -24,7 +24,7 @@ from torch import nn
 from tps_lab.errors import InputError
 from tps_lab.measure.conditions import moment
 from tps_lab.measure.memory import is_out_of_memory
-from tps_lab.measure.step import Step, device_of, prepared, synchronise
+from tps_lab.measure.step import Step, checked, device_of, prepared, synchronise
 from tps_lab.results import runs
 
 _FEWEST = 5  # rounds that count, whatever the time
@@ -176,8 +176,9 @@ def compare_latency(
 
     >>> compare_latency({name: create_model("vit_micro", name) for name in ("spatial", "tps")})  # doctest: +SKIP
     """
-    if not models:
-        raise InputError("no model to time")
+    models, clip_shape = checked(models, step, clip_shape)
+    if repeats < 2:
+        raise InputError(f"repeats must be 2 or more, got {repeats}")
     baseline = next(iter(models))
     devices = {device_of(model) for model in models.values()}
     if len(devices) > 1:

@@ -66,13 +66,18 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
 
     Raises:
         InputError: an unknown format, a package that is missing, a run without weights, a file that is there
-            already, or a result that is not the model's.
+            already or ends as the other format does, or a result that is not the model's.
     """
     if format not in SUFFIX:
         raise unknown("format", format, SUFFIX)
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
     path = out or run.path / f"model{SUFFIX[format]}"
+    for other, suffix in SUFFIX.items():  # whoever gets the file knows it by its name
+        if path.suffix.lower() == suffix and other != format:
+            raise InputError(
+                f"{path} ends as a file of the format {other}: give --format {other}, or a name in {SUFFIX[format]}"
+            )
     if os.path.lexists(path):
         raise InputError(f"{path} already exists: remove it, or give another --out")
     files.check_file(path)

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tps_lab import data as data_sets
 from tps_lab.data import transforms
+from tps_lab.data._files import PICTURES
 from tps_lab.data._frames import read
 from tps_lab.data._labelled import frames_to_test, views_to_test
 from tps_lab.data._seek import look
-from tps_lab.data._video import decoded, pixels_of
+from tps_lab.data._video import UnreadableVideo, decoded, pixels_of
 from tps_lab.data.folder import tiles_of
 from tps_lab.errors import InputError
 from tps_lab.lazy import torch
 from tps_lab.results import runs
-from tps_lab.training.train import restore
+from tps_lab.training.model import configured, restore
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -97,8 +97,8 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
             their length follows from that.
 
     Raises:
-        InputError: no such run or weights, not a video, a video too short for one clip, or a run on
-            clips that are not from videos.
+        InputError: no such run or weights, not a whole video, a video too short for one clip, moments shorter than
+            a frame, or a run on clips that are not from videos.
 
     >>> predict("clip.mp4", "runs/TPS-C-seed0-1a2b3c4d").top(1)  # doctest: +SKIP
     [('backwards', 0.93)]
@@ -109,7 +109,7 @@ def predict(video: str | Path, checkpoint: str | Path | runs.Run, moment_s: floa
         raise InputError(f"no such video: {path}")
     if not run.config.get("data"):
         raise InputError(f"{run.path}: config.yaml is missing, or names no data")
-    spec = data_sets.parse(run.config["data"])
+    spec = configured(run).data
     clips = _clips_of(spec, path, moment_s)
     clips = chain([next(clips)], clips)  # what is wrong with the video is said before the model is built
     model = load(run)
@@ -204,13 +204,20 @@ def _strided(spec: Any, path: Path) -> Iterator[tuple[float, float, Tensor]]:
 
 def _labelled(spec: Any, path: Path, moment_s: float | None) -> Iterator[tuple[float, float, Tensor]]:
     """The centre crop of a data set's test clip, of the whole video or of each moment in turn."""
-    about = look(path)
-    if not about.frames:
-        raise InputError(f"{path} has no frame")
-    seconds = about.lasts_s
     if moment_s is not None and not moment_s > 0:
         raise InputError(f"a moment must be longer than 0 s, got {moment_s}")
+    about = look(path)
+    if about.problem:  # training goes on without the file; here the answer would be about what is left of it
+        raise UnreadableVideo(path, about.problem)
+    if about.frames == 1 < spec.frames and path.suffix.lower() in PICTURES:
+        raise InputError(f"{path} is a picture, and the run was trained on clips of {spec.frames} frames: give a video")
+    seconds = about.lasts_s
     length = moment_s or min(seconds, _LONG_S)
+    if seconds / length > about.frames + 0.5:  # most moments would show what the one before them showed
+        least = seconds / about.frames
+        raise InputError(
+            f"a moment of {moment_s} s is shorter than a frame of {path}: it must be {least:.2g} s or more"
+        )
     moments = max(1, math.ceil(seconds / length - 0.5))
     for k in range(moments):
         start_s = k * length

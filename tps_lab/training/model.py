@@ -95,16 +95,41 @@ def restore(run: runs.Run, clips: data.Clips | None = None, **changed: Any) -> n
             the same weights.
 
     Raises:
-        InputError: the run kept no weights, or they do not fit the changed configuration.
+        InputError: the run kept no weights, they do not fit the changed configuration, or its configuration is not the
+            one that it was trained with.
     """
     file = run.path / "model.safetensors"
     if not file.exists():
         status = run.row.get("status") if (run.path / "row.json").exists() else "not finished"
         raise InputError(f"{run.path} holds no weights: the run is {status}")
-    config = make(run.config | {"weights": ""} | changed)
+    config = configured(run)
+    if changed:
+        config = make(run.config | {"weights": ""} | changed)
     model = build(config, clips or data.ready(config.data))
     _weights.fill(model, _weights.read(file), f"the weights of {run.path}")
     return model.eval()
+
+
+def configured(run: runs.Run) -> RunConfig:
+    """What a run was trained with; weights to begin with are left out, as it has its own.
+
+    Raises:
+        InputError: config.yaml cannot be read, or names another model than row.json does. The weights may fit both, as
+            those of one patch shift fit every other, and the answers would be another model's.
+    """
+    asked = run.config | {"weights": ""}
+    config = make(asked, f"{run.path}: config.yaml")
+    row = run.row if (run.path / "row.json").exists() else {}
+    trained = {key: row[key] for key in ("attention", "backbone", "tubelet") if row.get(key)}
+    was = make(asked | trained, f"{run.path}: row.json")
+    for key in trained:
+        says, said = getattr(config, key), getattr(was, key)
+        if says != said:
+            raise InputError(
+                f"{run.path}: config.yaml gives {key} = {says}, and row.json says that {said} was trained: one of them "
+                "was changed since"
+            )
+    return config
 
 
 def named(config: RunConfig) -> dict[str, Any]:

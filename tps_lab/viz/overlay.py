@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tps_lab import files
 from tps_lab.data._seek import look
-from tps_lab.errors import unknown
+from tps_lab.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tps_lab.data._seek import Packets
@@ -19,6 +19,19 @@ FORMATS = (".mp4", ".gif")
 _WIDTH = 640  # wider videos are made smaller
 _TICK = Fraction(1, 90_000)  # of a second, in which an .mp4's times are written
 _GIF_FRAMES = 200  # a GIF keeps no more than these, evenly chosen
+
+
+def check(out: Path) -> None:
+    """Refuse, before a model is asked, a file that no such video could be written into.
+
+    Raises:
+        InputError: another format, an ending without a name, or a place that cannot be written.
+    """
+    if out.name.lower() in FORMATS:
+        raise InputError(f"{out} is an ending without a name: give, for example, seen{out.name}")
+    if out.suffix.lower() not in FORMATS:
+        raise unknown("video format", out.suffix or str(out), FORMATS)
+    files.check_file(out)
 
 
 def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
@@ -31,9 +44,7 @@ def overlay(prediction: Prediction, out: Path, top: int = 3) -> Path:
     Raises:
         InputError: another format, or the file cannot be written.
     """
-    if out.suffix.lower() not in FORMATS:
-        raise unknown("video format", out.suffix or str(out), FORMATS)
-    files.check_file(out)
+    check(out)
     with files.writing(out), files.whole(out) as half:
         (_gif if out.suffix.lower() == ".gif" else _mp4)(prediction, half, top)
     return out
