@@ -70,6 +70,17 @@ def test_float32_has_one_name_and_the_cells_of_its_old_one():
     assert (cell_hash(new), new.identity) == ("d1c1f6d941da", "98715e17")
 
 
+@pytest.mark.parametrize(
+    ("weights", "usual", "other"), [("", "sines", "zeros"), ("zoo:still/spatial", "zeros", "sines")]
+)
+def test_the_usual_start_of_an_embedding_of_time_is_no_cell_of_its_own(weights, usual, other):
+    asked = {
+        start: cell_hash(make({"attention": "spatial", "weights": weights, "temporal_position": start}))
+        for start in (True, usual, other)
+    }
+    assert asked[usual] == asked[True] != asked[other]
+
+
 @pytest.mark.parametrize("backbone", ["vit_micro", "swin_micro"])
 @pytest.mark.parametrize("attention", ["spatial", "joint"])
 def test_a_time_embedding_asked_for_or_not_is_one_cell_where_it_is_one_model(backbone, attention):

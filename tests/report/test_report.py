@@ -263,12 +263,12 @@ def test_settings_that_are_not_equal_are_said_and_decide_nothing() -> None:
     groups = group_runs(runs)
     assert equal.unequal(groups) == ["Embedding of time: without (TPS-C); with one (Joint)."]
     assert equal.beyond(*groups, groups) == ["embedding of time"]
-    starts = [
-        made_up(*VARIANTS[6], case=case, temporal_position=start) for case, start in (("a", True), ("b", "sines"))
+    asked = [
+        made_up(*VARIANTS[6], case=case, temporal_position=start) for case, start in (("a", "sines"), ("b", "zeros"))
     ]
-    assert equal.unequal(group_runs(starts)) == [
-        "Embedding of time: with one (a); with one, which starts as sines (b)."
-    ]
+    assert equal.unequal(group_runs(asked)) == ["What the embedding of time starts as: sines (a); zeros (b)."]
+    usual = [made_up(*VARIANTS[6], case=case, weights=begin) for case, begin in (("a", ""), ("b", "zoo:still/spatial"))]
+    assert "What the embedding of time starts as: sines (a); zeros (b)." in equal.unequal(group_runs(usual))
     runs += [made_up(*VARIANTS[0], seed=s, params=1_400_000) for s in range(3)]
     assert any(line.startswith("Parameters: Spatial +16 %") for line in equal.unequal(group_runs(runs)))
     around = [made_up(*VARIANTS[i], params=count) for i, count in ((0, 955_000), (1, 1_000_000), (3, 1_045_000))]

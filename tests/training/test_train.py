@@ -55,7 +55,7 @@ def test_a_run_leaves_a_whole_folder(tmp_path):
     assert make(run.config) == config  # the folder says how to run it again
 
 
-@pytest.mark.parametrize(("asked", "said"), [(None, False), (True, True), ("sines", "sines")])
+@pytest.mark.parametrize(("asked", "said"), [(None, False), (True, True), ("sines", True), ("zeros", "zeros")])
 def test_a_row_says_how_the_embedding_of_time_starts(asked, said):
     config = make(SMALL | {"attention": "tps", "temporal_position": asked})
     clips = ready(config.data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tps_lab.results.groups import Group, setting_text
+from tps_lab.results.groups import Group, setting_text, start_of_time
 from tps_lab.text import listed
 
 _MOST = 6  # variants named
@@ -18,6 +18,7 @@ _PLAIN = ("frames", "size", "tubelet", "backbone", "depth", "channels", "data", 
 _OWN_CONTENT = {"tcs": "edge", "tsm": "zero"}  # what enters at the ends of a clip under a channel shift
 _NAMES = {
     "temporal_position": "embedding of time",
+    "start": "what the embedding of time starts as",
     "weights": "weights to begin with",
     "ends": "what enters at the ends of the clip",
 }
@@ -85,6 +86,8 @@ def _asked(pair: Sequence[Group], groups: Iterable[Group]) -> set[str]:
 def _is_asked(key: str, asked: set[str]) -> bool:
     if key == "ends":
         return "attention.border" in asked
+    if key == "start":
+        return "temporal_position" in asked
     if key == "params":  # a deeper model has more of them, and that is the question then
         return any(one.startswith(("backbone", "data", "tubelet")) or one == "temporal_position" for one in asked)
     heads = {"frames": "data", "size": "data", "depth": "backbone", "channels": "backbone"}
@@ -96,6 +99,7 @@ def _is_asked(key: str, asked: set[str]) -> bool:
 def _settings(group: Group) -> dict[str, Any]:
     row = group.first
     found = {key: row.get(key) for key in ("temporal_position", *_PLAIN)} | {"ends": _ends(group)}
+    found |= {"start": start_of_time(row), "temporal_position": row.get("temporal_position") and True}
     found["weights"] = row.get("weights") or "none, from scratch"
     config = group.runs[0].config or {}
     recipe = config.get("recipe")
@@ -115,8 +119,7 @@ def _ends(group: Group) -> str | None:
 
 def _level(key: str, value: Any) -> str:
     if key == "temporal_position":
-        start = {"sines": ", which starts as sines", "zeros": ", which starts at zero"}.get(value, "")
-        return f"with one{start}" if value else "without"
+        return "with one" if value else "without"
     if key == "ends":
         return {"edge": "the end frame’s own content", "zero": "zeros", "circular": "the other end"}.get(value, value)
     return setting_text({key: value}, key) if key in _PLAIN else str(value)

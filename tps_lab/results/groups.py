@@ -319,6 +319,17 @@ def _task(data: str) -> str:
     return short(f"{name}({inside})" if inside else name, 300)
 
 
+def usual_start(weights: str) -> str:
+    """What `create_model` starts an embedding of time as, if nobody asks, by the weights that the model begins with."""
+    return "zeros" if weights.partition(":")[0] in ("timm", "image", "zoo") else "sines"
+
+
+def start_of_time(row: dict[str, Any]) -> str | None:
+    """What a run's embedding of time started as; None without one. Rows name only a start that was asked for."""
+    value = row.get("temporal_position")
+    return value if isinstance(value, str) else usual_start(row.get("weights") or "") if value else None
+
+
 def setting_text(row: dict[str, Any], key: str) -> str:
     """One setting as a phrase, "16 frames"; empty if it is not known."""
     value = row.get(key)
@@ -376,6 +387,7 @@ def _label(run: RunLike) -> str:
 def _settings(group: Group) -> dict[str, tuple[Any, str]]:
     """What may tell a group from others of its name: its value, and how people say that."""
     found = {key: (group.first.get(key), setting_text(group.first, key)) for key in SETTINGS}
+    found["temporal_position"] = (start_of_time(group.first), found["temporal_position"][1])
     for key, value in recipe_of(group.runs[0]).items():
         name = key.replace(".", " ").replace("_", " ")
         text = f"{name} {level_text(value)}" if "." in key else phrase(key, level_text(value))

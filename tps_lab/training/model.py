@@ -22,6 +22,7 @@ from tps_lab.backbones import _weights, create_model, load_official
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
 from tps_lab.results import runs, shipped
+from tps_lab.results.groups import usual_start
 from tps_lab.training.config import Recipe, RunConfig, make
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
     patches = (grid.height, grid.width) if grid else getattr(image_model.patch_embed, "grid_size", None)
     stages: Any = getattr(image_model, "layers", None) or getattr(image_model, "stages", ())
     depth = len(getattr(image_model, "blocks", ())) or sum(len(stage.blocks) for stage in stages)
-    recipe, started = config.recipe.content(), config.temporal_position
+    recipe, start = config.recipe.content(), config.temporal_position
     embedded = getattr(model, "temporal_embed", None) is not None
     return {
         "id": config.folder,
@@ -163,7 +164,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
         "seed": config.seed,
         "frames": frames,
         "size": height,
-        "temporal_position": started if isinstance(started, str) else embedded,
+        "temporal_position": start if isinstance(start, str) and start != usual_start(config.weights) else embedded,
         "grid": [frames // config.tubelet, *patches] if patches else None,
         "channels": getattr(image_model, "embed_dim", image_model.num_features),
         "depth": depth,
