@@ -58,7 +58,8 @@ def test_bare_text_of_a_file_is_read_by_its_key_too(file, text):
     ("key", "text", "value"),
     [
         ("recipe.lr", "1e-3", 0.001), ("recipe.steps", "1e3", 1000), ("seed", "0x10", 16), ("workers", "null", None),
-        ("temporal_position", "on", True), ("recipe.epochs", "none", None), ("trackers", "a, b", ("a", "b")),
+        ("temporal_position", "on", True), ("temporal_position", "sines", "sines"), ("recipe.epochs", "none", None),
+        ("trackers", "a, b", ("a", "b")),
         ("data.frames", "8", 8), ("data.noise", "0", 0), ("attention.shift_back", "off", False),
         ("attention.stages", "[3,4]", (3, 4)), ("backbone.depth", "3", 3), ("backbone.global_pool", "avg", "avg"),
     ],

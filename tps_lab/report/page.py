@@ -20,7 +20,7 @@ from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_
 from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.axes import beside, data_names
-from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting_text
+from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting, setting_text
 from tps_lab.text import as_text, listed
 
 if TYPE_CHECKING:
@@ -272,14 +272,14 @@ def proofs_said(proofs: Sequence[Confronted]) -> list[str]:
 
 def _shared_setting(groups: Sequence[Group]) -> str:
     """The settings that all groups of a table have in common, as one line."""
-    phrases = []
+    phrases: list[str] = []
     for key in SETTINGS:
         known = [group for group in groups if group.first.get(key) is not None]
-        found = {setting_text(group.first, key) for group in known}
+        found = {str(setting(group.first, key)): setting_text(group.first, key) for group in known}
         if key == "weights" and len(known) < len(groups):  # a row without says that there were none
             continue
         if len(found) == 1 and not (key == "tubelet" and groups[0].first.get(key) == 1):
-            phrases.append(found.pop())
+            phrases += found.values()
     return ", ".join(phrases)
 
 

@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tps_lab.results.groups import SETTINGS, Group, setting_text
+from tps_lab.results.groups import SETTINGS, Group, setting, setting_text
 from tps_lab.results.metrics import METRICS, Metric, Unit, unit_for
 from tps_lab.text import listed
 from tps_lab.viz.style import Look, looks, marker_path
@@ -82,7 +82,7 @@ def results(groups: Sequence[Group]) -> Results:
             found.notes.append((known[text], text))
         return known[text]
 
-    varying = [key for key in SETTINGS if len({str(group.first.get(key)) for group in groups if group.done}) > 1]
+    varying = [key for key in SETTINGS if len({str(setting(group.first, key)) for group in groups if group.done}) > 1]
     for group, used in zip(groups, looks(group.attention for group in groups), strict=True):
         # most have no embedding of time, so only one that is there gets mentioned; weights of an axis are in the label
         asked = group.first.get("varied") or {}

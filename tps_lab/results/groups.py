@@ -330,6 +330,11 @@ def start_of_time(row: dict[str, Any]) -> str | None:
     return value if isinstance(value, str) else usual_start(row.get("weights") or "") if value else None
 
 
+def setting(row: dict[str, Any], key: str) -> Any:
+    """One setting as it is compared: an embedding of time by what it starts as."""
+    return start_of_time(row) if key == "temporal_position" else row.get(key)
+
+
 def setting_text(row: dict[str, Any], key: str) -> str:
     """One setting as a phrase, "16 frames"; empty if it is not known."""
     value = row.get(key)
@@ -386,8 +391,7 @@ def _label(run: RunLike) -> str:
 
 def _settings(group: Group) -> dict[str, tuple[Any, str]]:
     """What may tell a group from others of its name: its value, and how people say that."""
-    found = {key: (group.first.get(key), setting_text(group.first, key)) for key in SETTINGS}
-    found["temporal_position"] = (start_of_time(group.first), found["temporal_position"][1])
+    found = {key: (setting(group.first, key), setting_text(group.first, key)) for key in SETTINGS}
     for key, value in recipe_of(group.runs[0]).items():
         name = key.replace(".", " ").replace("_", " ")
         text = f"{name} {level_text(value)}" if "." in key else phrase(key, level_text(value))

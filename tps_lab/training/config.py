@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -36,6 +37,13 @@ _LARGEST_SEED = 2**32 - 1  # NumPy's
 # objects inside a configuration, text in files
 _Attention = Annotated[Variant, PlainValidator(lambda given: parse_variant(given)), PlainSerializer(str)]
 _Data = Annotated[data_sets.Data, PlainValidator(lambda given: data_sets.parse(given)), PlainSerializer(str)]
+
+
+def _switch_or_start(given: Any) -> Any:
+    found = given if given in (None, "sines", "zeros") else specs.switch(given)
+    if found is None and given is not None:
+        raise InputError(f"temporal_position must be true, false, sines, zeros or null, got {shortened(repr(given))}")
+    return found
 
 
 class _Keys(BaseModel):
@@ -164,7 +172,7 @@ class RunConfig(_Keys):
     )
     backbone: str = Field("vit_micro", description="with its options: swin_micro(position_bias=frame0)")
     tubelet: int = Field(1, ge=1, le=10**4, description="frames per token along time")
-    temporal_position: TemporalPosition = Field(
+    temporal_position: Annotated[TemporalPosition, BeforeValidator(_switch_or_start)] = Field(
         None, description="an embedding of time; sines or zeros: how it starts; None asks the variant"
     )
     data: _Data = Field(
@@ -326,7 +334,7 @@ def _text_keys() -> frozenset[str]:
         key for key, field in _fields(RunConfig) if "str" in str(field.annotation) or "Lit" in str(field.annotation)
     }
     found |= set(_TEXT_FORMS)
-    found -= {"trackers"}
+    found -= {"trackers", "temporal_position"}  # the words of the one, and true and false, mean what they say
     for head in ("attention", "data"):
         for cls in _specs(head):
             found |= {f"{head}.{name}" for name, field in cls.options().items() if specs.kind_of(field) == "text"}
