@@ -23,11 +23,11 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
 import study  # noqa: E402
 
-# grid → the page that predicted it, and what "opposites" calls its cases where they have another start
+# grid → the page that predicted it, and what "opposites" calls its cases where they have a longer name
 ROUNDS = {
     "attention": ("prediction.md", "attention", ""),
     "more_scenes": ("prediction_2.md", "attention", ""),
-    "image_weights": ("prediction_2.md", "starting_weights", "weights=image weights, "),
+    "image_weights": ("prediction_2.md", "embedding_start", "zeros, "),
 }
 GRIDS = (*ROUNDS, "classes", "baselines", "baselines_direction", "patterns", "frames")
 # what the prediction calls the cases of attention.yaml
