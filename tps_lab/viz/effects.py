@@ -101,7 +101,8 @@ def differences(
     shown = [(pair, pair.found) for pair in pairs if pair.found is not None]
     if not shown:
         return nothing(ax or new_axes(), "nothing could be compared")
-    xlabel = f"test top-1 minus {wrap(against or shown[0][0].against.label, 60)} (points)"
+    # as wide as the picture lets a line be that is centred under the axis
+    xlabel = wrap(f"test top-1 minus {against or shown[0][0].against.label} (points)", 72)
     names = [wrap(pair.group.label, 30) for pair, _ in shown]
     tallest = max(name.count("\n") for name in names)
     ax = ax or new_axes(6.4, 0.9 + max(0.36, 0.15 * (1 + tallest)) * len(shown) + 0.15 * xlabel.count("\n"))
