@@ -16,7 +16,6 @@ from typing import Any
 
 from tps_lab.backbones import PAPER, SMALL, family_class
 from tps_lab.backbones._options import TemporalPosition
-from tps_lab.results.groups import usual_start
 from tps_lab.training.config import Recipe, RunConfig
 from tps_lab.training.model import shipped_file
 
@@ -63,5 +62,4 @@ def _values(config: RunConfig) -> dict[str, Any]:
 def _temporal_position(config: RunConfig) -> TemporalPosition:
     """As asked for; None, too, where that is what happens unasked, because it is the same model."""
     unasked = family_class(config.model[0]).asks_for_time and config.attention.temporal_position
-    asked = True if config.temporal_position == usual_start(config.weights) else config.temporal_position
-    return None if asked == unasked else asked
+    return None if config.temporal_position == unasked else config.temporal_position

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from tps_lab.errors import InputError, shortened
+from tps_lab.measure.step import refuse_lazy
 from tps_lab.plugins import told
 
 _FREQUENCIES = torch.linspace(0.5, 4, 8, dtype=torch.float64)
@@ -247,8 +247,7 @@ def _guarded(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    if any(map(is_lazy, model.parameters())):
-        raise InputError("the model has lazy layers: call it once on clips, so that they get their sizes")
+    refuse_lazy(model)
     try:
         with torch.no_grad():  # of a scripted module a copy would be a step of the graph
             copied = copy.deepcopy(model).cpu().eval()

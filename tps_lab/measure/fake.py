@@ -40,14 +40,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from tps_lab.errors import InputError
 from tps_lab.measure._fakes import Remembering
 from tps_lab.measure.caching_allocator import round_up
 from tps_lab.measure.cuda_kernels import gpu_at_hand
-from tps_lab.measure.step import Step, configured
+from tps_lab.measure.step import Step, configured, refuse_lazy
 
 _HALF = (torch.bfloat16, torch.float16)
 _IN_FLOAT32 = (F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, F.cross_entropy)
@@ -118,8 +117,7 @@ def without_weights(model: nn.Module) -> Maker:
     Raises:
         InputError: it cannot be copied, or does not know the sizes of its weights.
     """
-    if any(map(is_lazy, model.parameters())):
-        raise InputError("the model has lazy layers: call it once on clips, so that they get their sizes")
+    refuse_lazy(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError("a scripted model cannot be counted: give the module that it was made from")
 

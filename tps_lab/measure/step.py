@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.specs import whole
@@ -162,6 +163,12 @@ def _logits(output: Any) -> Tensor:
 def device_of(model: nn.Module) -> torch.device:
     """The device of a model; the CPU if it has no weights."""
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def refuse_lazy(model: nn.Module) -> None:
+    """Raise `InputError` if a model does not know the sizes of its weights yet."""
+    if any(map(is_lazy, model.parameters())):
+        raise InputError("the model has lazy layers: call it once on clips, so that they get their sizes")
 
 
 def autocast(step: Step, device_type: str) -> Any:

@@ -341,9 +341,8 @@ def setting_text(row: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if key == "temporal_position":
-        start = {"sines": " that starts as sines", "zeros": " that starts at zero"}.get(value, "")
-        return f"with an embedding of time{start}" if value else "without an embedding of time"
-    phrase = {
+        return phrase(key, level_text(value))
+    said = {
         "frames": "{} frames",
         "size": "{} px",
         "tubelet": "tubelet {}",
@@ -353,7 +352,7 @@ def setting_text(row: dict[str, Any], key: str) -> str:
         "steps": "{:,} steps",
         "batch": "batch {}",
     }.get(key, "{}")
-    return phrase.format(value) if isinstance(value, int) or ":," not in phrase else str(value)
+    return said.format(value) if isinstance(value, int) or ":," not in said else str(value)
 
 
 def _same_but_for_the_seed(run: RunLike, another: RunLike) -> bool:

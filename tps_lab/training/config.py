@@ -31,6 +31,7 @@ from tps_lab.attention import Variant, variants
 from tps_lab.attention import parse as parse_variant
 from tps_lab.backbones._options import SAID_BY_A_RUN, TemporalPosition, refuse_files, refuse_ours
 from tps_lab.errors import InputError, shortened
+from tps_lab.results.groups import usual_start
 
 _TEXT_FORMS = ("attention", "data", "backbone")  # keys with options of their own inside: attention.pattern
 _LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -188,8 +189,10 @@ class RunConfig(_Keys):
     workers: int | None = Field(None, ge=0, le=512, description="processes that read clips; None asks data and machine")
 
     def model_post_init(self, _: Any) -> None:
-        # the normal form, so that one backbone has one identity however it was written
+        # normal forms, so that one backbone, and one start, has one identity however it was written
         object.__setattr__(self, "backbone", backbone_text(*self.model))
+        if self.temporal_position == usual_start(self.weights):
+            object.__setattr__(self, "temporal_position", True)
 
     @property
     def model(self) -> tuple[str, dict[str, Any]]:

@@ -22,7 +22,6 @@ from tps_lab.backbones import _weights, create_model, load_official
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
 from tps_lab.results import runs, shipped
-from tps_lab.results.groups import usual_start
 from tps_lab.training.config import Recipe, RunConfig, make
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def describe(config: RunConfig, clips: data.Clips, model: nn.Module) -> dict[str
         "seed": config.seed,
         "frames": frames,
         "size": height,
-        "temporal_position": start if isinstance(start, str) and start != usual_start(config.weights) else embedded,
+        "temporal_position": start if isinstance(start, str) else embedded,
         "grid": [frames // config.tubelet, *patches] if patches else None,
         "channels": getattr(image_model, "embed_dim", image_model.num_features),
         "depth": depth,
