@@ -339,7 +339,7 @@ def test_a_training_that_fails_says_why(tmp_path):
 
 
 def test_weights_that_are_no_numbers_are_not_evaluated(tmp_path):
-    run = cli("train", "--attention", "spatial", *TINY, "--out", tmp_path, "--json").stdout
+    run = here("train", "--attention", "spatial", *TINY, "--out", tmp_path, "--json").stdout
     folder = tmp_path / json.loads(run)["id"]
     weights = load_file(folder / "model.safetensors")
     before = sorted(folder.iterdir())
@@ -386,6 +386,7 @@ def test_a_damaged_run_is_left_out_by_name_and_the_rest_is_tested(tmp_path):
     assert f"left out: {damaged}: row.json is no whole JSON" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_quickstart_end_to_end_then_again_at_once(tmp_path):
     # one job, for a second worker would spend longer on imports than on its runs
     done = cli("quickstart", "--out", tmp_path, "--timing-seconds", 0.2, "--jobs", 1, *TINY)

@@ -105,7 +105,11 @@ def test_closed_form_where_the_class_token_is_the_clips(family, variant):
 # ---------------------------------------------------------------------- what torch and timm do with a model
 
 
-@every_family
+# of the same code as others
+ALIKE = ("pvt linear", "swin v2", "parallel", "siglip", "deit distilled", "dinov2 registers")
+
+
+@pytest.mark.parametrize("family", [pytest.param(one, marks=[pytest.mark.slow] * (one in ALIKE)) for one in FAMILIES])
 def test_compiled_exported_and_plain_agree(family):
     model = video_model(family, "tps", dtype=torch.float32)
     clip = random_clip(model)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from here import here
-from test_cli import cli
 from test_explain import DERIVED, SIZE, fits, model_of
 from test_explain import T as SHORT
 from torch import nn
@@ -30,7 +29,7 @@ SHAPE = (3, T, 8, 8)
 LONG = {
     *("timm:resnet18", "timm:resnet18:max"),
     *(f"torchvision:{name}" for name in ("mc3_18", "mvit", "r2plus1d_18", "r3d_18", "s3d", "swin3d_t")),
-    *(f"transformers:{name}" for name in ("qwen2-vl", "qwen2-vl-tower", "qwen2.5-vl-tower")),
+    *(f"transformers:{name}" for name in ("qwen2-vl", "qwen2-vl-tower", "qwen2.5-vl", "qwen2.5-vl-tower")),
 }
 
 
@@ -382,7 +381,7 @@ def test_picture_and_badge():
 def test_from_the_command_line(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def model():\n    return (lambda clips: clips.mean((2, 3, 4))), (3, 8, 4, 4)\n")
-    facts = json.loads(cli("certify", f"{file}:model", "--badge", tmp_path / "b.svg", "--save", tmp_path / "c.png",
+    facts = json.loads(here("certify", f"{file}:model", "--badge", tmp_path / "b.svg", "--save", tmp_path / "c.png",
                            "--json").stdout)  # fmt: skip
     assert facts["kind"] == "order-blind"
     assert facts["axes_how"].startswith("guessed")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+from here import here
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_cli import cli
 
 from tps_lab import attention, videoize
 from tps_lab.data import parse
@@ -223,7 +223,7 @@ def test_windows_are_not_covered_and_say_so():
 def test_from_the_command_line(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("attention: spatial\ndata: order(test=96)\n")
-    facts = json.loads(cli("explain", file, "--frames", 8, "--depth", 2, "--json").stdout)
+    facts = json.loads(here("explain", file, "--frames", 8, "--depth", 2, "--json").stdout)
     assert facts["ceiling_pct"] == 50
     assert facts["symmetry"] == "any permutation of frames"
     assert facts["needed_reach"] is None  # 4 of 8 frames is half the ring

@@ -60,7 +60,7 @@ def live_bytes(make, device, autocast):
     [
         *(("vit_micro_cls", name) for name in ("spatial", "tps", "divided", "joint", "trajectory", "tokshift", "l+g")),
         *(("swin_micro", name) for name in ("spatial", "tps+tcs", "local(window=3)")),
-        ("swinv2_tiny_window8_256", "tps"),
+        pytest.param("swinv2_tiny_window8_256", "tps", marks=pytest.mark.slow),
         ("eva02_tiny_patch14_224", "tps"),
         ("maxvit_tiny_tf_224", "tps"),
     ],

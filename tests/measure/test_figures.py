@@ -26,7 +26,12 @@ def named(row):
     return f"{row['backbone']}, {row['attention']}, {', '.join(f'{k} {v}' for k, v in row['setting'].items())}"
 
 
-@pytest.mark.parametrize("row", STORED["rows"], ids=named)
+def rows():
+    for row in STORED["rows"]:  # the long ones have smaller ones of their kind beside them
+        yield pytest.param(row, id=named(row), marks=[pytest.mark.slow] * row["backbone"].startswith("swin_tiny"))
+
+
+@pytest.mark.parametrize("row", rows())
 def test_figures_are_those_written_down(row):
     model = fake(lambda: create_model(row["backbone"], row["attention"], **row["model"]))
     asked = dict(row["setting"])

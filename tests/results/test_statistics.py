@@ -149,7 +149,7 @@ def test_the_least_permutation_p_is_corrected_as_the_p_beside_it():
 
 
 @pytest.mark.parametrize("curve", [(0.8, 1.6, 1.6, 0.7), (0.8, 1.4, 1.6, 1.1), (1.3, 1.5, 1.6, 1.4)], ids=str)
-@pytest.mark.parametrize("luck", [0.1, 0.3, 0.8])
+@pytest.mark.parametrize("luck", [0.1, pytest.param(0.3, marks=pytest.mark.slow), 0.8])
 def test_copies_of_one_variant_tuned_apart_are_rarely_told_apart(curve, luck, monkeypatch):
     """A/A through the tuning: each copy takes the learning rate that validates best, by a seed of its own, and
     is then compared by fresh seeds, which both have. The curve over the rate is the same for both, and steep enough
