@@ -159,7 +159,7 @@ class FramewiseModel(VideoModel):
             keys = self.keys(regrouped.attention, site)
             pairs = (filled * (filled if keys is None else keys)).sum()
             meetings = Meetings(
-                (held.size, int(filled.sum()), len(np.unique(order[held]))),
+                (held.size, int(filled.sum()), int((np.bincount(order[held]) > 0).sum())),
                 (held[..., 0].size * all_slots * (keys or all_slots), int(pairs), int(pairs)),
             )
             per_slot, per_pair, scores = self.widths(regrouped.attention)
