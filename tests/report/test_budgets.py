@@ -103,11 +103,12 @@ def test_nobody_is_ahead_where_nothing_has_been_learnt(tmp_path: Path) -> None:
         "Joint is ahead, or not told apart from who is, after each of 200 and 300 steps; "
         "after 100 steps nobody is above chance."
     )
-    assert late.briefly == "the order depends on the budget"
+    assert late.briefly == "verdicts depend on the budget"
     turned = said((chance, 30, 90), (chance, 60, 50))
     assert turned.depends == (
         "Who is ahead depends on the budget: nobody after 100 steps, spatial after 200 steps and joint after 300 steps."
     )
+    assert turned.briefly == "the order depends on the budget"
     build(study(), tmp_path, budgets=late)
     assert "| 100 | nobody is above chance |" in (tmp_path / "report.md").read_text("utf-8")
     assert '<td>100</td><td class="text long">nobody is above chance</td>' in (tmp_path / "index.html").read_text(

@@ -132,8 +132,7 @@ class Budgets:
         nobody = f"after {_each(not_yet)} steps nobody is above chance"
         if not learnt:
             return f"{nobody[:1].upper()}{nobody[1:]}."
-        always = [name for name in learnt[-1].first if all(name in budget.first for budget in learnt)]
-        if always:
+        if always := self._always:
             names, verb = listed(always), "is" if len(always) == 1 else "are"
             return (
                 f"{names[:1].upper()}{names[1:]} {verb} ahead, or not told apart from who is, after {_each(learnt)} "
@@ -147,8 +146,15 @@ class Budgets:
         """The same in a few words."""
         if len(self.ahead) < 2 or not any(budget.first for budget in self.ahead):
             return ""
-        same = all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead)
-        return "so at every budget" if same else "the order depends on the budget"
+        if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
+            return "so at every budget"
+        return "verdicts depend on the budget" if self._always else "the order depends on the budget"
+
+    @property
+    def _always(self) -> list[str]:
+        """Who is ahead, or not told apart from who is, at every budget at which anybody is above chance."""
+        learnt = [one.first for one in self.ahead if one.first]
+        return [name for name in learnt[-1] if all(name in first for first in learnt)]
 
     @property
     def same_trials(self) -> bool:
