@@ -122,6 +122,25 @@ def test_a_mosaic_is_saved(tmp_path):
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a.png", ("pattern", "C", "--save")),
+        ("a.png", ("cost", "spatial", "--save")),
+        ("a.json", ("cost", "spatial", "--save")),
+        ("a.png", ("certify", "spatial", "--save")),
+        ("a.svg", ("certify", "spatial", "--badge")),
+        ("a.png", ("evaluate", "runs", "--rearranged", "--save")),
+        ("a.gif", ("predict", "clip.mp4", "--checkpoint", "run", "--overlay")),
+    ],
+)
+def test_what_somebody_has_is_not_replaced(tmp_path, name, command):
+    (tmp_path / name).write_text("mine")
+    done = here(*command, tmp_path / name)
+    assert (done.returncode, (tmp_path / name).read_text()) == (2, "mine")
+    assert done.stderr == f"tps-lab: {tmp_path / name} already exists: remove it, or give another name\n"
+
+
 def test_lists_are_json_too():
     entries = {entry["name"]: entry for entry in json.loads(here("list", "attention", "--json").stdout)}
     assert set("spatial tps tcs tps+tcs joint divided axial tsm local l+g trajectory xvit tokshift".split()) <= set(

@@ -184,13 +184,15 @@ def check_folder(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that could not be written, before any work is done for it.
+    """Refuse a file that could not be written, or that is there already, before any work is done for it.
 
     Raises:
-        InputError: it is a folder, or stands in none that can be written.
+        InputError: it exists, or stands in no folder that can be written.
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
+    if os.path.lexists(path):
+        raise InputError(f"{path} already exists: remove it, or give another name")
     if not path.absolute().parent.is_dir():
         raise InputError(f"cannot write {path}: no such folder: {path.parent}")
     with writing(path):

@@ -62,7 +62,7 @@ def test_the_list_of_usable_clips_reads_back(damaged: Path, tmp_path: Path) -> N
     content = file.read_text()
     again = here(*command)
     assert again.returncode == 2
-    assert "is not overwritten" in again.stderr
+    assert "already exists" in again.stderr
     assert file.read_text() == content
 
 

@@ -47,8 +47,6 @@ def check(
     from tps_lab.data import check as checks
     from tps_lab.data._listing import write_usable
 
-    if fix_list is not None and fix_list.exists():
-        raise InputError(f"{fix_list} already exists and is not overwritten; give another name")
     if fix_list is not None:
         files.check_file(fix_list)
     shown = progress.for_this_terminal(quiet or json_)

@@ -197,8 +197,6 @@ def predict(
         from tps_lab.viz.overlay import check
 
         check(overlay)
-        if os.path.lexists(overlay):
-            raise InputError(f"{overlay} already exists: remove it, or give another --overlay")
     found = predicted(video, checkpoint, moment)
     if overlay is not None:
         from tps_lab.viz.overlay import overlay as drawn

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,8 +77,6 @@ def export(run: runs.Run, out: Path | None = None, format: str = "onnx", batch: 
             raise InputError(
                 f"{path} ends as a file of the format {other}: give --format {other}, or a name in {SUFFIX[format]}"
             )
-    if os.path.lexists(path):
-        raise InputError(f"{path} already exists: remove it, or give another --out")
     files.check_file(path)
     return export_model(load(run), path, format, batch)
 
