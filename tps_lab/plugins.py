@@ -82,8 +82,10 @@ def refuse_shared(what: str, name: str, first: str, second: str) -> None:
     Raises:
         InputError: they are two plugins.
     """
+    if not (first.startswith(_PREFIX) and second.startswith(_PREFIX)):
+        return
     files = [place(module) for module in (first, second)]
-    if first.startswith(_PREFIX) and second.startswith(_PREFIX) and files[0] != files[1]:
+    if files[0] != files[1]:
         raise InputError(f"{what} '{name}' is defined in {files[0]} and in {files[1]}: give one of them another name")
 
 

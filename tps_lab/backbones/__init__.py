@@ -6,6 +6,7 @@ models is one file here and one line in `_families`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -212,6 +213,7 @@ def _convert(
     raise _options.cannot_convert(image_model, backbones())
 
 
+@functools.cache
 def _families() -> dict[type, Callable[..., nn.Module]]:
     from timm.models.beit import Beit
     from timm.models.eva import Eva
