@@ -7,6 +7,7 @@ that order: test digits, and nearly all of their writers, are never seen in trai
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from tps_lab.data._base import Split
@@ -25,8 +26,9 @@ STREAM: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
 MEAN, SPREAD = 0.05, 0.13
 
 
+@functools.cache  # of a text file, read once in a process
 def load() -> tuple[Tensor, Tensor]:
-    """All digits (1797, 8, 8), ink = 1, and what they are (1797,), 0 to 9."""
+    """All digits (1797, 8, 8), ink = 1, and what they are (1797,), 0 to 9; to be read only, as all get the same."""
     import numpy as np
 
     # as `sklearn.datasets.load_digits` reads them; importing that takes a second, in every process that trains

@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -510,17 +510,19 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache  # what a process runs is what it loaded, whatever is checked out later
 def _commit() -> str | None:
-    """The commit of this package's checkout, with "+changes" if files differ from it."""
+    """The commit of this package's checkout, with "+changes" if the package's files differ from it."""
 
     def git(*arguments: str) -> str:
-        here = Path(__file__).parent
         asked = ["git", "--no-optional-locks", *arguments]  # looking changes nothing in anybody's repository
-        done = subprocess.run(asked, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        package = Path(__file__).parents[1]
+        done = subprocess.run(asked, cwd=package, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        changed = git("status", "--porcelain", "-uno", "--", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
