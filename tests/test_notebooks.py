@@ -50,6 +50,21 @@ def test_is_stored_with_outputs_and_teaches(path: Path) -> None:
     assert "pyplot" not in text, "pictures come from tps_lab.viz"
 
 
+def test_files_of_the_checkout_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+
+    found = []
+    for folder in (ROOT, ROOT / "notebooks", tmp_path):
+        monkeypatch.chdir(folder)
+        for cell in (cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells):
+            if lines := re.findall(r"^.*(?:Path\(\)|next\(.* in places ).*$", cell.source, re.MULTILINE):
+                names: dict[str, Any] = {}
+                exec("\n".join(["import tps_lab", "from pathlib import Path", *lines]), names)
+                found.append(Path(names.get("root", names.get("pages"))).resolve())
+    assert len(found) == 6
+    assert all(path.is_dir() for path in found)
+
+
 def test_all_together_stay_small() -> None:
     assert sum(path.stat().st_size for path in NOTEBOOKS) < MOST
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,62 @@ def test_ucf_names_with_blanks(tmp_path: Path) -> None:
     assert {split: [Path(e.name).name for e in entries] for split, entries in splits.items()} == {
         "train": ["v_1 1_c01.avi"], "test": ["v_1 2_c01.avi"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["class-folders", "kinetics400", "hmdb51", "ucf101", "video-list"])
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_one_name_however_its_accents_are_written(tmp_path: Path, kind: str, forms: tuple[str, str]) -> None:
+    """macOS writes the accents of files apart from their letters, and the lists of others do not."""
+    listed, stored = (unicodedata.normalize(form, "touché") for form in forms)
+    place = {"ucf101": "UCF-101/", "hmdb51": ""}.get(kind, "train/")
+    for name in (f"{place}{stored}/{stored}_1.avi", f"{place}b/b_1.avi"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    if kind == "hmdb51":
+        for name in (listed, "b"):
+            (tmp_path / f"{name}_test_split1.txt").write_text(f"{name}_1.avi 1\n")
+    elif kind == "ucf101":
+        (tmp_path / "classInd.txt").write_text(f"1 {stored}\n2 b\n")
+        (tmp_path / "trainlist01.txt").write_text(f"{listed}/{listed}_1.avi 1\nb/b_1.avi 2\n")
+        (tmp_path / "testlist01.txt").touch()
+    elif kind == "video-list":
+        (tmp_path / "train.txt").write_text(f"train/{listed}/{listed}_1.avi 0\ntrain/b/b_1.avi 1\n")
+    else:
+        (tmp_path / "val" / listed).mkdir(parents=True)
+        (tmp_path / "val" / listed / "x.avi").touch()
+    listing = data.parse(kind, path=str(tmp_path)).listing()  # type: ignore[attr-defined]
+    assert len(listing.classes) == 2
+    assert (len(listing.splits["train"]), sum(map(len, listing.missing.values()))) == (2, 0)
+
+
+def test_lists_that_windows_wrote(tmp_path: Path) -> None:
+    for name in ("a/1.avi", "b/2.avi"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\\1.avi 0\r\nb\\2.avi 1\r\n")
+    (tmp_path / "classInd.txt").write_bytes(b"1\ta\r\n2\tb\r\n")
+    (tmp_path / "trainlist01.txt").write_bytes(b"a\\1.avi\t1\r\nb\\2.avi\t2\r\n")
+    (tmp_path / "testlist01.txt").touch()
+    for kind in ("video-list", "ucf101"):
+        listing = data.parse(kind, path=str(tmp_path)).listing()  # type: ignore[attr-defined]
+        assert [(e.name, e.label) for e in listing.splits["train"]] == [("a/1.avi", 0), ("b/2.avi", 1)]
+
+
+def test_a_class_that_is_a_link_is_read_where_its_split_is(tmp_path: Path) -> None:
+    for name in ("all/q/2.avi", "train/a/1.avi", "train/b/1.avi", "test/b/2.avi"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "test" / "a").symlink_to("../all/q")
+    listing = data.parse("class-folders", path=str(tmp_path)).listing()  # type: ignore[attr-defined]
+    assert [e.name for e in listing.splits["test"]] == ["test/a/2.avi", "test/b/2.avi"]
+    assert listing.notes == []
+
+
+def test_classes_that_training_never_shows_are_said(tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "set")
+    (root / "val" / "running").rename(root / "val" / "Running")
+    said = "val or test hold classes of which train has no clip: Running"
+    assert said in data.parse("class-folders", path=str(root), **SMALL).opened().notes
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,19 @@ def test_one_rule_says_whether_a_file_is_whole(tmp_path: Path, suffix: str, code
             assert not by_packets, share
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_a_camera_that_dropped_frames_left_a_whole_avi(tmp_path: Path, codec: str) -> None:
+    """AVI keeps a moment without a new picture as an empty chunk, and its header counts it."""
+    path = coded(tmp_path / "a.avi", codec, 36, 25, [i if i < 18 else i + 40 for i in range(36)], bf="0")
+    about = look(path)
+    assert (about.frames, about.problem) == (36, "")
+    assert about.seconds_at(18) == pytest.approx(58 / 25, abs=0.05)
+    assert numbers(read_frames(path)) == numbers(read_chosen(path, range)) == list(range(36))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UnreadableVideo, match="truncated"):
+        read_frames(path)
+
+
 def test_times_of_a_video_of_any_rate(tmp_path: Path) -> None:
     """240 frames in 10 s, then one a second; and a video that does not begin at zero."""
     times = [*range(240), *(240 + 24 * i for i in range(20))]

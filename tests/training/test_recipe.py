@@ -128,6 +128,8 @@ def test_options_left_alone_are_no_part_of_a_runs_identity():
     for changed in ({"recipe.ema": 0.9}, {"recipe.rates.backbone": 0.1}, {"recipe.epochs": 3}, {"weights": "timm"}):
         assert make(changed).identity != make({}).identity
     assert make({"recipe.rates.backbone": 1.0}).identity == make({}).identity
+    zero, minus_zero = (make({"recipe.warmup": w, "recipe.rates.backbone": w}) for w in (0.0, -0.0))
+    assert (minus_zero.identity, str(minus_zero.recipe)) == (zero.identity, str(zero.recipe))
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tps_lab.errors import InputError
@@ -44,6 +45,15 @@ def is_data(name: str) -> bool:
     ['a.mp4', 'walking']
     """
     return not name.startswith(".") and name.lower() not in _NO_DATA
+
+
+def composed(name: str) -> str:
+    """A name with each accent in its letter: macOS and others write é as two signs, and people see one name.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def in_order(name: str) -> tuple[list[str | int], str]:
@@ -111,7 +121,9 @@ def counted(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
 
 
-def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
+def walk(
+    root: Path, refused: Callable[[OSError], None], first: Collection[str] = ()
+) -> Iterator[tuple[Path, list[str]]]:
     """Each folder with the names of the files in it that are data, subfolders in alphabetical order.
 
     Links to folders are followed, as collections are often built of them, but no folder is entered
@@ -119,6 +131,7 @@ def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path,
 
     Args:
         refused: called with every folder that could not be read.
+        first: names of folders that come before others.
     """
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(root, onerror=refused, followlinks=True):
@@ -127,7 +140,7 @@ def walk(root: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Path,
             folders.clear()
             continue
         seen.add((about.st_dev, about.st_ino))
-        folders[:] = sorted(filter(is_data, folders))
+        folders[:] = sorted(filter(is_data, folders), key=lambda name: (name not in first, name))
         yield Path(place), [name for name in names if is_data(name)]
 
 

@@ -205,6 +205,7 @@ class LabelledClips(Clips):
         self._said = (
             f"{options.title}: {counts} clips; test is the official {options.evaluated} split, val is {held}",
             *(_missing(listing)),
+            *_untrained(parts, listing.classes),
             *said,
             *listing.notes,
             *wanted.doubts(),
@@ -339,6 +340,13 @@ def views_to_test(options: Labelled, frames: Tensor, crops: int = 1) -> Tensor:
 def _packed(views: list[Tensor]) -> Tensor:
     """Views (T, 3, H, W) as one tensor (V, 3, T, H, W)."""
     return torch.stack([view.transpose(0, 1) for view in views]).contiguous()
+
+
+def _untrained(parts: Mapping[Split, list[Entry]], classes: tuple[str, ...]) -> list[str]:
+    """What a report says of classes that are tested and never trained, as where folders are named Walk and walk."""
+    labels = {split: {entry.label for entry in parts[split]} for split in SPLITS}
+    names = [printable(classes[label]) for label in sorted((labels["val"] | labels["test"]) - labels["train"])]
+    return [f"val or test hold classes of which train has no clip: {few(names, 10)}"] if names else []
 
 
 def _missing(listing: Listing) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tps_lab.data._files import VIDEOS, few, is_data, not_looked_into, printable, walk
+from tps_lab.data._files import VIDEOS, composed, few, is_data, not_looked_into, printable, walk
 from tps_lab.errors import InputError, shortened
 from tps_lab.specs import whole
 
@@ -236,7 +236,9 @@ class Files:
     One walk over the folders, and no look at any single file.
     """
 
-    def __init__(self, root: Path, below: Path | None = None, pictures: bool = False) -> None:
+    def __init__(
+        self, root: Path, below: Path | None = None, pictures: bool = False, first: Collection[str] = ()
+    ) -> None:
         self.root = root
         self.found: dict[str, list[str]] = {}
         self.closed: list[OSError] = []
@@ -244,7 +246,7 @@ class Files:
         if pictures:  # a folder of pictures is a clip: never look into those
             self._add(start, [entry.name for entry in self._scan(start) if entry.is_dir()], whole=True)
             return
-        for place, names in walk(start, self.closed.append):
+        for place, names in walk(start, self.closed.append, first):
             self._add(place, [name for name in names if os.path.splitext(name)[1].lower() in VIDEOS])
 
     def get(self, stem: str, folders: Sequence[str] = (), others: Collection[str] = ()) -> str | None:
@@ -259,7 +261,7 @@ class Files:
         wanted = {_plain(name) for name in folders}
         foreign = {_plain(name) for name in others} - wanted
         best, most = None, -1
-        for name in self.found.get(stem, ()):
+        for name in self.found.get(composed(stem), ()):
             above = {_plain(part) for part in name.split("/")[:-1]}
             if not above & foreign and len(above & wanted) > most:
                 best, most = name, len(above & wanted)
@@ -286,8 +288,8 @@ class Files:
         inside = place.relative_to(self.root).as_posix()
         for name in sorted(names):
             stem = name if whole else os.path.splitext(name)[0]
-            self.found.setdefault(stem, []).append(name if inside == "." else f"{inside}/{name}")
+            self.found.setdefault(composed(stem), []).append(name if inside == "." else f"{inside}/{name}")
 
 
 def _plain(folder: str) -> str:
-    return folder.replace("_", " ").casefold().strip()
+    return composed(folder).replace("_", " ").casefold().strip()

@@ -176,6 +176,11 @@ class Tally:
         self.container, self.stream = container, stream
         self.shown = self.corrupt = 0
         self.promised = stream.frames
+        if container.format.name == "avi" and self.promised:
+            # Its header counts the moments in which the picture before stays, too; its index, at the end, does not.
+            index = stream.index_entries
+            if len(index) and index[len(index) - 1].timestamp + 1 >= (1 - _SLACK) * self.promised:
+                self.promised = len(index)
         self._mp4 = "mp4" in container.format.name
         self._invisible = stream.codec_context.name in ("vp8", "libvpx")
         self._unit = float(stream.time_base or 0)  # of the times of our packets, in seconds

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tps_lab.data._files import counted, is_data, listed, printable
+from tps_lab.data._files import composed, counted, is_data, listed, printable
 from tps_lab.data._labelled import Labelled, in_share
 from tps_lab.data._listing import SPLIT_FOLDERS, Files, Listing
 from tps_lab.errors import InputError
@@ -43,7 +43,7 @@ class ClassFolders(Labelled):
         root = self.root
         named = [folder for folder in listed(root, "*") if folder.name.lower() in SPLIT_FOLDERS and folder.is_dir()]
         _refuse_shared(root, named)
-        files = Files(root)
+        files = Files(root, first=[folder.name for folder in named])  # of two links to a class, the one in a split
         notes = files.notes()
         names = sorted(name for found in files.found.values() for name in found)
         known = files.in_split_folders()
@@ -70,9 +70,10 @@ class ClassFolders(Labelled):
             known = [("test" if split == "val" else split, kind, name) for split, kind, name in known]
         if beside := sorted(set(names) - {name for _, _, name in known}):
             notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({_few(beside)})")
+        known = [(split, composed(kind), name) for split, kind, name in known]
         classes = sorted({kind for _, kind, _ in known})
-        folders = {folder.name for top in named or [root] for folder in listed(top, "*") if folder.is_dir()}
-        closed = {Path(error.filename).name for error in files.closed}
+        folders = {composed(folder.name) for top in named or [root] for folder in listed(top, "*") if folder.is_dir()}
+        closed = {composed(Path(error.filename).name) for error in files.closed}
         if empty := sorted(folders - closed - set(classes)):
             notes.append(f"left out, as no video is in them: {counted(len(empty), 'folder')} ({_few(empty)})")
         if len(classes) < 2:

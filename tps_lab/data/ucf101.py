@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from tps_lab.data._files import printable
+from tps_lab.data._files import composed, printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Listing, find, needed, read_lines, whole_below
 from tps_lab.errors import InputError, shortened
@@ -52,8 +52,8 @@ class Ucf101(Labelled):
         index = needed(root, "classInd.txt")
         numbers: dict[str, int] = {}
         for number, line in read_lines(index):
-            first, _, name = line.partition(" ")
-            given, name = whole_below(first), name.strip()
+            first, name = (*composed(line).split(maxsplit=1), "")[:2]
+            given = whole_below(first)
             if given is None or not name:
                 raise InputError(f"{printable(index)}, line {number}: {shortened(line)!r} is not NUMBER CLASS")
             if name in numbers or given in numbers.values():
@@ -68,8 +68,8 @@ class Ucf101(Labelled):
             for number, line in read_lines(file):
                 where = f"{printable(file)}, line {number}"
                 labelled = re.search(r"\s+(\d+)$", line)  # the label stands in training lists alone
-                path = PurePosixPath(line[: labelled.start()] if labelled else line)
-                kind = path.parent.name
+                path = PurePosixPath((line[: labelled.start()] if labelled else line).replace("\\", "/"))
+                kind = composed(path.parent.name)
                 if kind not in labels:
                     raise InputError(f"{where}: {shortened(line)!r} is in no class of {index.name}")
                 if labelled and whole_below(labelled[1]) != numbers[kind]:

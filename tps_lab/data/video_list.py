@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +59,8 @@ class VideoList(Labelled):
         for split, name, label, frames in clips:
             # a list's own folder first; another split's may hold another clip of the same name
             places = (*(f"{place}_{split}" for place in _BELOW[1:]), *_BELOW)
-            there = next((place for place in places if os.path.exists(root / place / name)), None)
-            found = None if there is None else (Path(there) / name).as_posix()
+            spelt = ((Path(place) / each).as_posix() for each in _spellings(name) for place in places)
+            found = next((path for path in spelt if os.path.exists(root / path)), None)
             split = "test" if split == "val" and "test" not in lists else split
             listing.add(split, name, found, label, frames=frames)
         return listing
@@ -74,6 +76,12 @@ def _lists(root: Path) -> dict[str, Path]:
                 if word in _SPLITS and (len(words) == 1 or "list" in words or "split" in words):
                     found.setdefault(_SPLITS[word], file)
     return found
+
+
+def _spellings(name: str) -> Iterable[str]:
+    """A name as it is listed, and as another system writes it: with slashes, and accents in their letters or apart."""
+    slashes = name.replace("\\", "/")
+    return dict.fromkeys((name, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))))
 
 
 def _clip(file: Path, number: int, line: str) -> tuple[str, int, int]:

@@ -59,6 +59,11 @@ class _Keys(BaseModel):
             raise ValueError("a switch is no value here")
         return value
 
+    @field_validator("*")
+    @classmethod
+    def _one_zero(cls, value: Any) -> Any:
+        return 0.0 if isinstance(value, float) and value == 0 else value  # -0.0 would be another run, and print so
+
 
 class _Group(_Keys):
     """A few settings that belong together; a group at its defaults is no part of a run's identity."""
