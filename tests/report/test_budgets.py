@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from made_up import MadeUp, made_up, study
@@ -97,18 +98,22 @@ def test_nobody_is_ahead_where_nothing_has_been_learnt(tmp_path: Path) -> None:
     chance = 100 / 12
     never = said((chance, chance), (chance, chance))
     assert never.depends == "After each of 100 and 200 steps nobody is above chance."
-    assert never.briefly == ""
+    assert never.briefly() == ""
     late = said((chance, 60, 90), (chance, 30, 50))
     assert late.depends == (
         "Joint is ahead, or not told apart from who is, after each of 200 and 300 steps; "
         "after 100 steps nobody is above chance."
     )
-    assert late.briefly == "verdicts depend on the budget"
+    assert late.briefly() == "verdicts depend on the budget"
     turned = said((chance, 30, 90), (chance, 60, 50))
     assert turned.depends == (
         "Who is ahead depends on the budget: nobody after 100 steps, spatial after 200 steps and joint after 300 steps."
     )
-    assert turned.briefly == "the order depends on the budget"
+    assert turned.briefly() == "the order depends on the budget"
+    alike = said((60, 61), (60, 60))
+    assert alike.briefly(pairs=True) == "so at every budget"  # with two there is one pair
+    third = tuple(replace(one, order=(*one.order, ("third", "50 %"))) for one in alike.ahead)
+    assert (Budgets(third).briefly(), Budgets(third).briefly(pairs=True)) == ("so at every budget", "")
     build(study(), tmp_path, budgets=late)
     assert "| 100 | nobody is above chance |" in (tmp_path / "report.md").read_text("utf-8")
     assert '<td>100</td><td class="text long">nobody is above chance</td>' in (tmp_path / "index.html").read_text(

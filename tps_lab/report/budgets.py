@@ -141,13 +141,16 @@ class Budgets:
         said = listed([f"{listed(one.first or ['nobody'])} after {one.steps:,} steps" for one in self.ahead])
         return f"Who is ahead depends on the budget: {said}."
 
-    @property
-    def briefly(self) -> str:
-        """The same in a few words."""
+    def briefly(self, pairs: bool = False) -> str:
+        """The same in a few words.
+
+        Args:
+            pairs: they follow a sentence about certain pairs; that the same lead says nothing of others than these.
+        """
         if len(self.ahead) < 2 or not any(budget.first for budget in self.ahead):
             return ""
         if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
-            return "so at every budget"
+            return "" if pairs and len(self.ahead[-1].order) > 2 else "so at every budget"
         return "verdicts depend on the budget" if self._always else "the order depends on the budget"
 
     @property

@@ -238,7 +238,7 @@ def _section(
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, of_budgets.briefly, elsewhere),
+        words.answer(ranking, compared, of_budgets.briefly(bool(compared.asked)), elsewhere),
         equal.unequal(groups),
         [*([of_budgets.depends] if of_budgets.depends else []), *proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
