@@ -454,12 +454,13 @@ def test_a_file_wants_a_function(tmp_path, colon):
     assert f"name a function of the file: {file}:FACTORY\n" in here("certify", f"{file}{colon}").stderr
 
 
-def test_a_badge_takes_the_place_of_a_link(tmp_path):
+@pytest.mark.parametrize("target", ["precious", "nothing"])
+def test_a_badge_is_not_written_through_a_link(tmp_path, target):
     (tmp_path / "precious").write_text("mine")
-    (tmp_path / "badge.svg").symlink_to(tmp_path / "precious")
-    assert here("certify", "spatial", "--badge", str(tmp_path / "badge.svg")).returncode == 0
+    (tmp_path / "badge.svg").symlink_to(tmp_path / target)
+    refused = here("certify", "spatial", "--badge", str(tmp_path / "badge.svg"))
+    assert (refused.returncode, "already exists" in refused.stderr) == (2, True)
     assert (tmp_path / "precious").read_text() == "mine"
-    assert not (tmp_path / "badge.svg").is_symlink()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["badge.svg", "precious"]
 
 

@@ -195,8 +195,8 @@ def test_no_views(given):
 def test_cost_without_running(capsys, tmp_path):
     picture = tmp_path / "breakdown.png"
     asked = ["cost", "--backbone", "swin_micro", "--attention", "tps(pattern=A)", "--size", "40", "--views", "3x4",
-             "--device-model", "h100", "--breakdown", "--save", str(picture)]  # fmt: skip
-    app([*asked, "--json"], standalone_mode=False)
+             "--device-model", "h100", "--breakdown"]  # fmt: skip
+    app([*asked, "--save", str(picture), "--json"], standalone_mode=False)
     facts = json.loads(capsys.readouterr().out)
     assert facts["macs_all_views"] == 12 * facts["macs"]
     assert facts["work"]["status"] == {"forward": "agreed", "forward + backward": "agreed"}
