@@ -271,7 +271,7 @@ class Files:
         """Split, class and name of the files in train/CLASS/, val/CLASS/ and test/CLASS/, in order."""
         names = sorted(name for found in self.found.values() for name in found)
         parts = [(*name.split("/", 2), name) for name in names if name.count("/") >= 2]
-        return [(SPLIT_FOLDERS[p[0].lower()], p[1], p[-1]) for p in parts if p[0].lower() in SPLIT_FOLDERS]
+        return [(SPLIT_FOLDERS[p[0].lower()], composed(p[1]), p[-1]) for p in parts if p[0].lower() in SPLIT_FOLDERS]
 
     def notes(self) -> list[str]:
         return not_looked_into(self.closed, self.root)

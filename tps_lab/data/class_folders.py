@@ -58,7 +58,7 @@ class ClassFolders(Labelled):
             )
         if not named:
             known = [
-                ("test" if in_share(name, self.test_share, self.seed) else "train", name.split("/")[0], name)
+                ("test" if in_share(name, self.test_share, self.seed) else "train", composed(name.split("/")[0]), name)
                 for name in names
                 if "/" in name
             ]
@@ -70,7 +70,6 @@ class ClassFolders(Labelled):
             known = [("test" if split == "val" else split, kind, name) for split, kind, name in known]
         if beside := sorted(set(names) - {name for _, _, name in known}):
             notes.append(f"left out, as no folder says their class: {counted(len(beside), 'video')} ({_few(beside)})")
-        known = [(split, composed(kind), name) for split, kind, name in known]
         classes = sorted({kind for _, kind, _ in known})
         folders = {composed(folder.name) for top in named or [root] for folder in listed(top, "*") if folder.is_dir()}
         closed = {composed(Path(error.filename).name) for error in files.closed}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tps_lab.data._files import composed, printable
+from tps_lab.data._files import printable
 from tps_lab.data._labelled import Labelled
 from tps_lab.data._listing import Files, Listing, find, read_csv
 from tps_lab.errors import InputError
@@ -84,7 +84,7 @@ class Kinetics400(Labelled):
         return listing
 
     def _by_folders(self, files: Files) -> Listing:
-        known = [(split, composed(kind), name) for split, kind, name in files.in_split_folders()]
+        known = files.in_split_folders()
         if not known:
             raise InputError(
                 f"no CSV file ({', '.join(_FILES['train'])}) and no train/CLASS/VIDEO in '{printable(files.root)}'"
