@@ -14,6 +14,7 @@ from made_up import VARIANTS, MadeUp, made_up
 from tps_lab import report, viz
 from tps_lab.errors import InputError
 from tps_lab.report.answer import answer as answer_of
+from tps_lab.report.budgets import Budgets, ahead, largest
 from tps_lab.report.comparisons import Comparisons, Ranking, compared
 from tps_lab.report.tables import escaped, latex_table
 from tps_lab.report.versus import answer, versus, write
@@ -63,6 +64,34 @@ def test_only_seeds_that_both_have_are_compared_and_gaps_say_why() -> None:
     pairs = {pair.group.label: pair for pair in paired(group_runs(every))}
     assert pairs["Joint"].found.seeds == 2
     assert pairs["Axial"].verdict == "answers to single clips were not recorded"
+
+
+@pytest.mark.parametrize(
+    ("joint", "axial", "briefly", "verdicts"),
+    [
+        ((0.8, 0.9), (0.52, 0.52), "so at every budget", [["better", "better"], ["open", "open"]]),
+        ((0.52, 0.9), (0.52, 0.52), "after 100 steps none is settled", [["open", "better"], ["open", "open"]]),
+        ((0.9, 0.9), (0.9, 0.52), "verdicts depend on the budget", [["better", "better"], ["better", "open"]]),
+        ((0.1, 0.9), (0.52, 0.52), "the order depends on the budget", [["worse", "better"], ["open", "open"]]),
+    ],
+)
+def test_what_the_question_compares_is_told_after_each_number_of_steps(
+    tmp_path: Path, joint: tuple[float, float], axial: tuple[float, float], briefly: str, verdicts: list[list[str]]
+) -> None:
+    accuracies = {"joint": joint, "axial": axial, "spatial": (0.5, 0.5)}
+    every = [
+        run(name, name.title(), accuracies[name][k], seed, steps=100 * (k + 1), case=name)
+        for name in accuracies for k in range(2) for seed in range(5)
+    ]  # fmt: skip
+    found = Budgets(tuple(ahead(every, baseline="spatial")))
+    asked = compared(Ranking(group_runs(largest(every))), "spatial")
+    assert found.briefly(asked) == briefly
+    told = {name: [pair and pair.verdict for pair in pairs] for name, pairs in found.told(asked)}
+    assert [told["joint"], told["axial"]] == verdicts
+    page = report.build(largest(every), tmp_path, baseline="spatial", budgets=found)
+    for shown in (page.read_text(), (tmp_path / "report.md").read_text()):
+        assert f"; {briefly}." in shown
+        assert "100 steps" in shown.partition("The same comparisons after each number of steps")[2]
 
 
 def test_a_page_with_question_papers_numbers_and_latex(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from tps_lab.ablate.grid import Choice, choose
-from tps_lab.report.comparisons import Ranking
+from tps_lab.report.comparisons import Comparisons, Ranking, compared
 from tps_lab.results.axes import axis_name, beside, data_names, level_text, phrase, spoken
 from tps_lab.results.groups import Interval, RunLike, by_data, group_runs
+from tps_lab.results.paired import Pair
 from tps_lab.text import listed
 
 _FEW = 6  # of so many trials every number is shown
@@ -39,12 +40,18 @@ class Ahead:
             learnt anything.
         order: every case with its mean test accuracy and interval, the best first.
         data: on which data set; empty if all runs are of one.
+        asked: what the question names to compare; empty if it asks for the best.
     """
 
     steps: int
     first: tuple[str, ...]
     order: tuple[tuple[str, str], ...]
     data: str = ""
+    asked: tuple[Pair, ...] = ()
+
+    def pair(self, other: Pair) -> Pair | None:
+        """The same two cases at this budget; None if they were not compared."""
+        return next((pair for pair in self.asked if _cases(pair) == _cases(other)), None)
 
 
 @dataclass(frozen=True)
@@ -141,17 +148,34 @@ class Budgets:
         said = listed([f"{listed(one.first or ['nobody'])} after {one.steps:,} steps" for one in self.ahead])
         return f"Who is ahead depends on the budget: {said}."
 
-    def briefly(self, pairs: bool = False) -> str:
-        """The same in a few words.
+    def briefly(self, compared: Comparisons) -> str:
+        """What becomes of a page's answer at the other budgets, in a few words; empty with fewer than two.
 
         Args:
-            pairs: they follow a sentence about certain pairs; that the same lead says nothing of others than these.
+            compared: what the page compares, at the largest budget.
         """
         if len(self.ahead) < 2 or not any(budget.first for budget in self.ahead):
             return ""
-        if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
-            return "" if pairs and len(self.ahead[-1].order) > 2 else "so at every budget"
-        return "verdicts depend on the budget" if self._always else "the order depends on the budget"
+        if not compared.asked:
+            if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
+                return "so at every budget"
+            return "verdicts depend on the budget" if self._always else "the order depends on the budget"
+        kinds = {one.steps: [_kind(one.pair(pair)) for pair in compared.pairs] for one in self.ahead}
+        *smaller, largest = kinds
+        differ = [steps for steps in smaller if kinds[steps] != kinds[largest]]
+        if not differ:
+            return "so at every budget"
+        if all(set(kinds[steps]) == {"open"} for steps in differ):
+            after = f"after {listed([f'{steps:,}' for steps in differ])} steps"
+            return f"{after} {'none is settled' if len(compared.pairs) > 1 else 'that is open'}"
+        turned = any({"better", "worse"} <= set(at) for at in zip(*kinds.values(), strict=True))
+        return "the order depends on the budget" if turned else "verdicts depend on the budget"
+
+    def told(self, compared: Comparisons) -> list[tuple[str, list[Pair | None]]]:
+        """What the question compares, and how it comes out at each budget; empty with fewer than two budgets."""
+        if len(self.ahead) < 2 or not compared.asked:
+            return []
+        return [(compared.name(pair), [one.pair(pair) for one in self.ahead]) for pair in compared.pairs]
 
     @property
     def _always(self) -> list[str]:
@@ -202,6 +226,15 @@ class Budgets:
         if not any(entry.apart for entry in after):
             said.append("So few trials rank nobody for certain: all bands overlap with the leader’s.")
         return " ".join(said)
+
+
+def _cases(pair: Pair) -> tuple[Any, Any]:
+    """A pair's cases, which have the same names at all budgets, whatever a page calls them."""
+    return pair.group.first["case"], pair.against.first["case"]
+
+
+def _kind(pair: Pair | None) -> str:
+    return pair.verdict if pair is not None and pair.verdict in ("better", "worse") else "open"
 
 
 def _each(budgets: Sequence[Ahead]) -> str:
@@ -260,11 +293,18 @@ def names_of_data(runs: Iterable[RunLike]) -> dict[str, str]:
     return {str(group.first.get("data")): name for name, groups in names for group in groups}
 
 
-def ahead(runs: Iterable[RunLike], called: Mapping[str, str] | None = None) -> list[Ahead]:
+def ahead(
+    runs: Iterable[RunLike],
+    called: Mapping[str, str] | None = None,
+    baseline: str | None = None,
+    axis: str | None = None,
+) -> list[Ahead]:
     """Every budget's order on every data set; empty where each case has one budget.
 
     Args:
         called: `names_of_data` of the page; None: all runs are of one.
+        baseline: the case that the question compares all others with, if it names one.
+        axis: the key along which it compares cases, if it names one.
     """
     called = called or {}
     kept = list(runs)
@@ -275,16 +315,23 @@ def ahead(runs: Iterable[RunLike], called: Mapping[str, str] | None = None) -> l
         found.setdefault((called.get(str(run.row.get("data")), ""), _steps(run)), []).append(run)
     names = [*called.values(), ""]
     at = sorted(found, key=lambda key: (names.index(key[0]), key[1]))
-    return [entry for data, steps in at if (entry := _ahead(data, steps, found[data, steps]))]
+    return [entry for data, steps in at if (entry := _ahead(data, steps, found[data, steps], baseline, axis))]
 
 
-def _ahead(data: str, steps: int, runs: Sequence[RunLike]) -> Ahead | None:
+def _ahead(data: str, steps: int, runs: Sequence[RunLike], baseline: str | None, axis: str | None) -> Ahead | None:
     ranking = Ranking(group_runs(runs))
     if not ranking.scored:
         return None
     order = tuple((group.label, f"{top1} %") for group, top1 in ranking.scored)
     learnt = any(ranking.learnt(group) for group, _ in ranking.scored)
-    return Ahead(steps, tuple(group.label for group in ranking.top()) if learnt else (), order, data)
+    asked = compared(ranking, baseline, axis)
+    return Ahead(
+        steps,
+        tuple(group.label for group in ranking.top()) if learnt else (),
+        order,
+        data,
+        tuple(asked.pairs) if asked.asked else (),
+    )
 
 
 def tuned(trials: Iterable[RunLike], called: Mapping[str, str] | None = None) -> list[Tuned]:

@@ -169,8 +169,9 @@ def build(grid: GridRuns, out: Path, command: str = "", force: bool = False, few
     trials = [run for run in grid.trials if run.row.get("steps") in steps]
     said["left_out"] = (*said.get("left_out", ()), *open_yet, *grid.in_words(lacking))
     called = budgets.names_of_data(shown)
-    said["budgets"] = budgets.Budgets(tuple(budgets.ahead(shown, called)), tuple(budgets.tuned(trials, called)))
     about = About.of_grid(grid.record.about, command=command, remake=remake(grid.record), **said)
+    ahead = budgets.ahead(shown, called, about.baseline, about.compare)
+    about = replace(about, budgets=budgets.Budgets(tuple(ahead), tuple(budgets.tuned(trials, called))))
     largest = budgets.largest(shown)
     cells = (grid.done, len(grid.runs) - grid.done - grid.missing, grid.missing)
     variants = len({run.row["case"] for run in largest if run.row.get("top1_pct") is not None})

@@ -46,6 +46,8 @@ class Section:
     tradeoffs: list[Picture]
     learning: list[Picture]
     compared: comparisons.Comparisons
+    steps: list[int]  # of each budget
+    at_budgets: list[tuple[str, list[paired.Pair | None]]]  # a comparison, and what it is after each number of steps
     differences: list[Picture]
     effects: list[paired.Effect]
     along: list[Picture]
@@ -238,7 +240,7 @@ def _section(
     return Section(
         data,
         groups,
-        words.answer(ranking, compared, of_budgets.briefly(bool(compared.asked)), elsewhere),
+        words.answer(ranking, compared, of_budgets.briefly(compared), elsewhere),
         equal.unequal(groups),
         [*([of_budgets.depends] if of_budgets.depends else []), *proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),
@@ -246,6 +248,8 @@ def _section(
         draw.tradeoffs(),
         [*draw.curves(), *draw.answers()],
         compared,
+        [budget.steps for budget in of_budgets.ahead],
+        of_budgets.told(compared),
         draw.differences(compared, about.paper),
         effects,
         draw.effects(effects, about.compare),
