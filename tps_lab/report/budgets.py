@@ -160,7 +160,9 @@ class Budgets:
             if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
                 return "so at every budget"
             return "verdicts depend on the budget" if self._always else "the order depends on the budget"
-        kinds = {one.steps: [_kind(one.pair(pair)) for pair in compared.pairs] for one in self.ahead}
+        kinds = {one.steps: [_kind(one.pair(pair)) for pair in compared.pairs] for one in self.ahead if one.asked}
+        if len(kinds) < 2:  # what all are compared with has run at one budget alone
+            return ""
         *smaller, largest = kinds
         differ = [steps for steps in smaller if kinds[steps] != kinds[largest]]
         if not differ:
