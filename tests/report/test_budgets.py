@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from made_up import MadeUp, made_up, study
 
-from tps_lab.report import build
+from tps_lab.report import build, cards
 from tps_lab.report.budgets import Budgets, ahead, largest, names_of_data, tuned
 from tps_lab.report.comparisons import Ranking, compared
 from tps_lab.results.groups import group_runs
@@ -84,6 +85,7 @@ def test_accuracies_on_several_data_sets_are_no_order(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text("utf-8")
     assert "| near | 300 | 2 | joint 59.0 (" in text
     assert "| near | 150 | near, joint |" in text
+    assert json.loads((tmp_path / cards.FILE).read_text())["basis"] == "tuned, after 150 and 300 steps"
 
 
 def test_nobody_is_ahead_where_nothing_has_been_learnt(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tps_lab.report.versus import answer, versus, write
 from tps_lab.results import runs
 from tps_lab.results.axes import axis_to_draw, lines, spoken_data
 from tps_lab.results.groups import group_runs
-from tps_lab.results.paired import effects, paired
+from tps_lab.results.paired import along, effects, paired
 
 N = 240
 LABELS = np.arange(N) % 12
@@ -92,6 +92,40 @@ def test_what_the_question_compares_is_told_after_each_number_of_steps(
     for shown in (page.read_text(), (tmp_path / "report.md").read_text()):
         assert f"; {briefly}." in shown
         assert "100 steps" in shown.partition("The same comparisons after each number of steps")[2]
+
+
+def test_what_was_not_compared_at_a_budget_makes_no_verdict_depend_on_it() -> None:
+    def said(*without: tuple[str, int], first: float = 0.9, **changes: float) -> str:
+        """What becomes of the answer where these cases failed after so many steps."""
+        accuracies = {"joint": 0.9, "axial": 0.9, "spatial": 0.5} | changes
+        every = [
+            run(name, name.title(), accuracies[name] if steps > 100 else min(first, accuracies[name]), seed,
+                steps=steps, case=name, **({"status": "failed"} if (name, steps) in without else {}))
+            for name in accuracies for steps in (100, 200) for seed in range(5)
+        ]  # fmt: skip
+        found = Budgets(tuple(ahead(every, baseline="spatial")))
+        return found.briefly(compared(Ranking(group_runs(largest(every))), "spatial"))
+
+    assert said() == "so at every budget"
+    assert said(("axial", 100)) == ""  # joint is ahead at both, of axial nothing is known
+    assert said(("spatial", 100)) == ""  # nothing was compared
+    assert said(("axial", 100), first=0.5) == "after 100 steps none is settled"
+    assert said(first=0.05, spatial=0.02) == "after 100 steps none is settled"  # nobody is above chance there
+
+
+def test_the_first_value_of_an_axis_is_compared_with_also_where_its_first_case_has_not_run() -> None:
+    cases = [("A", "circular"), ("A", "zero"), ("A", "edge"), ("C", "circular"), ("C", "zero"), ("C", "edge")]
+    every = [
+        run(f"tps(pattern={pattern}, border={border})", "", 0.9, seed, case=f"{pattern}, {border}", place=place)
+        for place, (pattern, border) in enumerate(cases) for seed in range(3)
+    ]  # fmt: skip
+    for made in every:
+        pattern, border = made.row["case"].split(", ")
+        made.row["varied"] = {"attention.pattern": pattern, "attention.border": border}
+    whole, part = (along(group_runs(some), "attention.border") for some in (every, every[3:]))
+    against = [(pair.group.label, pair.against.label) for pair in part]
+    assert against == [("C, zero", "C, circular"), ("C, edge", "C, circular")]
+    assert [(pair.group.label, pair.against.label) for pair in whole][2:] == against
 
 
 def test_a_page_with_question_papers_numbers_and_latex(tmp_path: Path) -> None:

@@ -160,14 +160,18 @@ class Budgets:
             if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
                 return "so at every budget"
             return "verdicts depend on the budget" if self._always else "the order depends on the budget"
-        kinds = {one.steps: [_kind(one.pair(pair)) for pair in compared.pairs] for one in self.ahead if one.asked}
-        if len(kinds) < 2:  # what all are compared with has run at one budget alone
-            return ""
+        # where nobody has learnt anything nothing is ranked; what was not compared at a budget contradicts nothing
+        kinds = {
+            one.steps: [_kind(one.pair(pair)) if one.first else "open" for pair in compared.pairs] for one in self.ahead
+        }
         *smaller, largest = kinds
-        differ = [steps for steps in smaller if kinds[steps] != kinds[largest]]
+        known = {
+            steps: [at for at in zip(kinds[steps], kinds[largest], strict=True) if None not in at] for steps in smaller
+        }
+        differ = [steps for steps in smaller if any(here != there for here, there in known[steps])]
         if not differ:
-            return "so at every budget"
-        if all(set(kinds[steps]) == {"open"} for steps in differ):
+            return "so at every budget" if all(None not in found for found in kinds.values()) else ""
+        if all({here for here, _ in known[steps]} == {"open"} for steps in differ):
             after = f"after {listed([f'{steps:,}' for steps in differ])} steps"
             return f"{after} {'none is settled' if len(compared.pairs) > 1 else 'that is open'}"
         turned = any({"better", "worse"} <= set(at) for at in zip(*kinds.values(), strict=True))
@@ -235,8 +239,11 @@ def _cases(pair: Pair) -> tuple[Any, Any]:
     return pair.group.first["case"], pair.against.first["case"]
 
 
-def _kind(pair: Pair | None) -> str:
-    return pair.verdict if pair is not None and pair.verdict in ("better", "worse") else "open"
+def _kind(pair: Pair | None) -> str | None:
+    """A verdict without its reasons; None where the two were not compared."""
+    if pair is None or pair.found is None:
+        return None
+    return pair.verdict if pair.found.settled else "open"
 
 
 def _each(budgets: Sequence[Ahead]) -> str:

@@ -183,7 +183,7 @@ def _sure(sections: Sequence[Section]) -> str:
 
 
 def _basis(about: About, sections: Sequence[Section]) -> str:
-    steps = [budget.steps for budget in about.budgets.ahead]
+    steps = sorted({budget.steps for budget in about.budgets.ahead})  # each data set has them
     steps = steps or sorted({s for section in sections for group in section.groups if (s := group.first.get("steps"))})
     after = f"after {listed([f'{one:,}' for one in steps])} steps" if steps else "one learning rate"
     return f"{'tuned' if about.budgets.tuned else 'not tuned'}, {after}"

@@ -78,7 +78,9 @@ def paired(groups: Sequence[Group], wanted: str | None = None) -> list[Pair]:
 def along(groups: Sequence[Group], axis: str) -> list[Pair]:
     """Each group against that with the axis' first value and all else equal; p values corrected for all of them."""
     found = lines(groups, axis)
-    first = next(iter(found[0].at)) if found else ""
+    # the line whose case with the first value has not run begins with another value
+    begins = [next(iter(line.at)) for line in found]
+    first = next((level for level in begins if all(level not in list(line.at)[1:] for line in found)), "")
     pairs = [
         (group, line.at[first])
         for line in found
