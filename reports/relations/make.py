@@ -20,6 +20,7 @@ from study import write_page  # noqa: E402
 
 FRAMES = (8, 16, 32, 64, 128)
 TIMED = {"cpu": (8, 16), "cuda": FRAMES}  # longer ones take a quarter of an hour and more on a CPU
+PRECISION = {"cpu": "float32", "cuda": "bfloat16"}  # what FlexAttention's kernels are made for
 BACKBONE, DEPTH, PATCHES = "vit_small_patch16_224", 4, (14, 14)
 NAMES = (
     *("spatial", "tps", "st-adapter", "zeroi2v", "mem", "aim", "leap", "divided", "areas", "joint(every=2)", "natten"),
@@ -58,12 +59,13 @@ def counted(name: str, frames: int) -> dict[str, Any]:
 
 
 def timed(frames: int, device: str) -> dict[str, Any]:
-    """A forward pass of one clip, all in turn; on CUDA relations also by FlexAttention."""
+    """A forward pass of one clip, all in turn; on CUDA in bfloat16, and relations also by FlexAttention."""
     import torch
 
     from tps_lab.attention import Relation, parse
     from tps_lab.measure.timing import interleaved, paired_ratio
 
+    torch.compiler.reset()  # so that FlexAttention's kernels are those of this length, and not of any
     clip = torch.randn(1, 3, frames, 224, 224, device=device)
     work = {}
     for name in NAMES:
@@ -73,7 +75,7 @@ def timed(frames: int, device: str) -> dict[str, Any]:
             made = model(name, frames).eval().to(device)
             work[name if kernel == "dense" else f"{name}, flex"] = forward(made, clip)
     os.environ.pop("TPS_LAB_RELATIONS", None)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
         found = interleaved(work, 7, warm_up=2, seconds=240)
     base = found["joint"].calls
     return {
@@ -118,7 +120,7 @@ def main() -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         called = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, one thread"
         torch.set_num_threads(1)
-        times = results["times"].setdefault(called, {"how": "", "ms": {}, "load": {}})
+        times = results["times"].setdefault(called, {"how": "", "precision": PRECISION[device], "ms": {}, "load": {}})
         for frames in TIMED[device]:
             of, quiet = times["ms"].get(str(frames), {}), times["load"].get(str(frames), BUSY) < BUSY
             if quiet and set(NAMES) <= set(of):
