@@ -241,8 +241,8 @@ def write(out: Path, device: str, rows: Sequence[Mapping[str, Any]]) -> dict[str
     """report.md and cells.csv from rows of `cell`; a remarks.md that stands in `out` is put into the report.
 
     Returns:
-        The summary: on (devices and versions), cells, measured, median_error_pct and p95_error_pct (of absolute errors),
-        on CUDA also reserved_median_error_pct and reserved_p95_error_pct.
+        The summary: on (devices and versions), cells, measured, median_error_pct and p95_error_pct (of absolute
+        errors), on CUDA also reserved_median_error_pct and reserved_p95_error_pct.
     """
     on_gpu = device == "cuda"
     finished = [row for row in rows if row["status"] == "done"]
