@@ -82,6 +82,8 @@ def timed(frames: int, device: str) -> tuple[dict[str, Any], list[str]]:
             except Exception as error:  # the others can be timed all the same
                 failed.append(f"{called}, {frames} frames: {type(error).__name__}: {error}".splitlines()[0])
     os.environ.pop("TPS_LAB_RELATIONS", None)
+    if "joint" not in work:  # nothing to hold the others against
+        return {}, failed
     found = interleaved(work, 20, seconds=30) if on_gpu else interleaved(work, 7, warm_up=2, seconds=240)
     base = found["joint"].calls
     return {
