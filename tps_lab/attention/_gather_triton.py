@@ -40,6 +40,5 @@ def copy_rows(x_RC: Tensor, rows_K: Tensor) -> Tensor:
         return x.index_select(0, rows_K)
     out = torch.empty(rows, channels, dtype=x.dtype, device=x.device)
     start: Any = launch[(triton.cdiv(pieces, PIECES),)]  # type: ignore[index]
-    with torch.cuda.device_of(x):  # Triton starts on the current GPU, wherever its tensors are
-        start(x, rows_K, out, pieces, channels // at_once, at_once, PIECES)
+    start(x, rows_K, out, pieces, channels // at_once, at_once, PIECES)
     return out
