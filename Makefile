@@ -58,15 +58,20 @@ benchmark: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/benchmarks -o addopts='' $(BENCHMARK) --benchmark-sort=fullname \
 		--benchmark-autosave $(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) $(ARGS)
 
-# what a machine without a GPU skips or only predicts; a stopped run goes on where it was
+# What a machine without a GPU skips or only predicts, what takes longest last. Each part keeps what it has measured, a
+# stopped run goes on where it was, and a part that fails costs no other.
+MARKED = grep -rl --include='test_*.py' 'mark\.gpu'
 gpu: $(VENV)/.dev
 	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make gpu needs a CUDA device: torch sees none")'
-	@$(BIN)/python -m pytest tests -m gpu --ignore tests/benchmarks $(ARGS)
-	@mkdir -p build
-	@$(BIN)/python -m pytest tests/benchmarks -m gpu -o addopts='' $(BENCHMARK) --benchmark-json=build/benchmark-gpu.json
-	@$(BIN)/python reports/memory/make.py --jobs 4
-	@$(BIN)/python reports/fused/make.py --jobs 4
-	@$(BIN)/python reports/gpu/make.py
+	@mkdir -p build; failed=; \
+	$(BIN)/python -m pytest $$($(MARKED) tests --exclude-dir=benchmarks) -m gpu $(ARGS) || failed="$$failed tests"; \
+	$(BIN)/python reports/memory/make.py --jobs 4 || failed="$$failed memory"; \
+	$(BIN)/python reports/relations/make.py || failed="$$failed relations"; \
+	$(BIN)/python reports/fused/make.py --jobs 4 || failed="$$failed fused"; \
+	$(BIN)/python -m pytest $$($(MARKED) tests/benchmarks) -m gpu -o addopts='' $(BENCHMARK) \
+		--benchmark-json=build/benchmark-gpu.json || failed="$$failed benchmarks"; \
+	$(BIN)/python reports/gpu/make.py || failed="$$failed gpu"; \
+	test -z "$$failed" || { echo "make gpu: failed:$$failed"; exit 1; }
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python'; exit 1; }

@@ -61,10 +61,9 @@ def kept_cells(
         pool.shutdown(cancel_futures=True)
 
 
-def held(file: Path, cells: Iterable[Mapping[str, Any]]) -> list[bool]:
-    """Of each cell, whether `file` holds a row of it that did not fail."""
-    known = _read(file)
-    return [_key(given) in known for given in cells]
+def kept(file: Path) -> list[dict[str, Any]]:
+    """The cells of which `file` holds a row that did not fail."""
+    return [json.loads(key) for key in _read(file)]
 
 
 def _read(file: Path) -> dict[str, Row]:

@@ -13,6 +13,7 @@ import itertools
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent)]
-from study import advancing, command, held, kept_cells, write_csv, write_page  # noqa: E402
+from study import advancing, command, kept, kept_cells, write_csv, write_page  # noqa: E402
 
 BACKBONE, PRECISION, ON = "vit_base_patch16_224", "bf16", "h100"
 FRAMES, SIZES = (8, 16, 32, 64, 128), (224, 320)
@@ -44,7 +45,7 @@ VARIANTS: dict[str, str] = {
 }
 COLUMNS = (
     "label attention frames size fused macs training_bytes inference_bytes step_ms forward_ms measured_bytes "
-    "measured_reserved_bytes measured_ms measured_iqr_ms status"
+    "measured_reserved_bytes measured_ms measured_iqr_ms gpu status"
 ).split()
 _CLEARLY = 1.1  # what costs at most so many times as much counts as equal
 _SECONDS = 5.0  # of measuring, per cell
@@ -58,11 +59,11 @@ def grid(frames: Sequence[int] = FRAMES, sizes: Sequence[int] = SIZES) -> list[d
     ]
 
 
-def cell(label: str, attention: str, frames: int, size: int, fused: bool, measure: bool = False) -> dict[str, Any]:
+def cell(label: str, attention: str, frames: int, size: int, fused: bool, measure: str = "") -> dict[str, Any]:
     """One clip's costs: multiply-adds, predicted bytes, roofline milliseconds of forward and of forward + backward.
 
     Args:
-        measure: on the GPU at hand, too. Out of memory is a status.
+        measure: the name of the GPU at hand, to measure there, too. Out of memory is a status.
     """
     from tps_lab.backbones import create_model
     from tps_lab.measure.predicted_memory import predict
@@ -79,7 +80,7 @@ def cell(label: str, attention: str, frames: int, size: int, fused: bool, measur
     at_best = estimate(traced, DEVICES[ON], PRECISION)
     row |= {"macs": traced.macs("forward"), "step_ms": round(at_best.ms, 3), "forward_ms": round(at_best.forward_ms, 3)}
     row |= {"training_bytes": predicted.training, "inference_bytes": predicted.inference, "status": "predicted"}
-    return row | _measured(make, fused) if measure else row
+    return row | _measured(make, fused) | {"gpu": measure} if measure else row
 
 
 def _measured(make: Callable[[], Any], fused: bool) -> dict[str, Any]:
@@ -134,13 +135,13 @@ def build(
     out: Path,
     cells: Sequence[Mapping[str, Any]],
     advance: Callable[[int, str | None], None] = lambda step, news: None,
-    measure: bool = False,
+    measure: str = "",
     jobs: int = 1,
 ) -> Path:
     """Compute the cells that `out/cells.jsonl` does not hold yet, then write report.md, over_frames.png and cells.csv.
 
     Args:
-        measure: run every cell on the GPU too, in a fresh process.
+        measure: the name of the GPU at hand, to run every cell there, too, in a fresh process.
         jobs: processes at once. On the GPU they take turns: meanwhile the others predict.
 
     Raises:
@@ -151,15 +152,20 @@ def build(
     """
     if jobs < 1:
         raise InputError(f"jobs must be 1 or more, got {jobs}")
-    # what a GPU measured stays on the page wherever it is made again
-    measured, file = [{**given, "measure": True} for given in cells], out / "cells.jsonl"
-    there = held(file, measured)
-    wanted = [one if measure or there[i] else dict(cells[i]) for i, one in enumerate(measured)]
-    rows = []
-    for row in kept_cells(file, wanted, cell, "measure" if measure or jobs > 1 else None, jobs):
-        rows.append(row)
+    # what a GPU measured stays on the page wherever it is made again: of one GPU, or times would not compare
+    known = kept(file := out / "cells.jsonl")
+    gpus = Counter(one["measure"] for one in known if "measure" in one)
+    gpu = measure or max(gpus, key=lambda name: gpus[name], default="")
+    on_gpu = [{**given, "measure": gpu} for given in cells]
+    wanted = [one if measure or one in known else dict(given) for one, given in zip(on_gpu, cells, strict=True)]
+    # the answer is about fused attention: should this be cut short, that is there
+    order = sorted(range(len(wanted)), key=lambda i: not wanted[i]["fused"])
+    in_turn = kept_cells(file, [wanted[i] for i in order], cell, "measure" if measure or jobs > 1 else None, jobs)
+    rows: dict[int, dict[str, Any]] = {}
+    for i, row in zip(order, in_turn, strict=True):
+        rows[i] = row
         advance(len(rows), None)
-    return write(out, rows)
+    return write(out, [rows[i] for i in sorted(rows)])
 
 
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -182,6 +188,7 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         HERE / "template.md", out, answer=answer(shown), failed=failed, rows=rows, device=device, backbone=BACKBONE,
         precision=PRECISION, measured=[row for row in rows if row.get("measured_ms")],
         starved=[row for row in rows if row["status"] == "out of memory"],
+        gpu=next((row["gpu"] for row in rows if row.get("gpu")), ""),
         tables={size: tables([row for row in shown if row["size"] == size]) for size in _sizes(shown)},
     )  # fmt: skip
 
@@ -365,11 +372,12 @@ def main(
     quiet: bool = False,
 ) -> None:
     """Does TPS still pay now that attention is fused? Predicted; measured too where there is a GPU."""
-    from tps_lab.measure import best_device
+    import torch
 
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     cells = grid(sorted(set(frames)) if frames else FRAMES)
     with advancing("cells", len(cells), quiet) as advance:
-        print(build(out, cells, advance, measure=best_device().type == "cuda", jobs=jobs))
+        print(build(out, cells, advance, measure=gpu, jobs=jobs))
 
 
 if __name__ == "__main__":

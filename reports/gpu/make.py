@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "speed")]
 from study import write_page  # noqa: E402
 
+from tps_lab.files import write_whole  # noqa: E402
+
 SHAPES = (
     (64, 8, 4, 4, 64), (4, 8, 14, 14, 384), (8, 8, 14, 14, 768), (2, 16, 56, 56, 96), (4, 16, 56, 56, 96)
 )  # fmt: skip
@@ -31,7 +33,7 @@ MODELS = (
 WAYS = ("copy", "plain", "triton")
 
 
-def shifts() -> list[dict[str, Any]]:
+def shift(shape: list[int], dtype: str) -> dict[str, Any]:
     """Pattern C forward and backward, beside a plain copy: eager, and twenty as one CUDA graph."""
     import torch
     from instead import Copy
@@ -40,9 +42,9 @@ def shifts() -> list[dict[str, Any]]:
     from tps_lab.measure.step import graphed
     from tps_lab.measure.timing import interleaved, paired_ratio
 
-    def both_passes(way: str, shape: tuple[int, ...], dtype: torch.dtype) -> Callable[[], None]:
-        x = torch.randn(shape, device="cuda").to(dtype).requires_grad_()
-        grad = torch.randn(shape, device="cuda").to(dtype)
+    def both_passes(way: str) -> Callable[[], None]:
+        x = torch.randn(shape, device="cuda").to(getattr(torch, dtype)).requires_grad_()
+        grad = torch.randn(shape, device="cuda").to(x.dtype)
 
         def run() -> None:
             x.grad = None
@@ -51,34 +53,34 @@ def shifts() -> list[dict[str, Any]]:
 
         return run
 
-    rows = []
-    for dtype in (torch.float32, torch.bfloat16):
-        for shape in SHAPES:
-            work = {way: both_passes(way, shape, dtype) for way in WAYS}
-            row: dict[str, Any] = {"shape": shape, "dtype": str(dtype).removeprefix("torch.")}
-            for kind, calls in (("eager", 1), ("graph", 20)):
-                timed = work if calls == 1 else {way: graphed(run, calls) for way, run in work.items()}
-                found = interleaved(timed, 100, seconds=2)
-                row[kind] = {
-                    way: {
-                        "us": round(1e3 * found[way].median / calls, 2),
-                        "over_copy": paired_ratio(found[way].calls, found["copy"].calls).row(),
-                    }
-                    for way in WAYS
+    work = {way: both_passes(way) for way in WAYS}
+    row: dict[str, Any] = {"shape": shape, "dtype": dtype}
+    try:
+        for kind, calls in (("eager", 1), ("graph", 20)):
+            timed = work if calls == 1 else {way: graphed(run, calls) for way, run in work.items()}
+            found = interleaved(timed, 100, seconds=2)
+            row[kind] = {
+                way: {
+                    "us": round(1e3 * found[way].median / calls, 2),
+                    "over_copy": paired_ratio(found[way].calls, found["copy"].calls).row(),
                 }
-            rows.append(row)
-    os.environ.pop("TPS_LAB_GATHER", None)
-    return rows
+                for way in WAYS
+            }
+    finally:
+        os.environ.pop("TPS_LAB_GATHER", None)
+    return row
 
 
 def steps(backbone: str, options: dict[str, int], batch: int, what: Any, compiled: bool) -> dict[str, Any]:
     """A step of several models in turn, in bfloat16; eager ones also as CUDA graphs."""
+    import torch
     import torchvision
 
     from tps_lab import create_model
     from tps_lab.measure.step import Step, prepared
     from tps_lab.measure.timing import interleaved, paired_ratio
 
+    torch.compiler.reset()  # it compiles a function for eight models, and then no more
     step = Step(batch, what == "training step", "bf16", compile="inductor" if compiled else None)
     swin = "swin" in backbone
     names = ["spatial", "tps"] + ([] if compiled else ["tps+tcs"] if swin else ["tps+tcs", "joint", "divided"])
@@ -105,20 +107,54 @@ def steps(backbone: str, options: dict[str, int], batch: int, what: Any, compile
     return row
 
 
-def measure() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     import timm
     import torch
     import triton
 
-    machine = {
+    return {
         "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__,
         "timm": timm.__version__, "python": platform.python_version(), "date": str(date.today()),
     }  # fmt: skip
-    cases = [(*model, what, compiled) for model in MODELS for compiled in (False, True) for what in WHATS]
-    return {"machine": machine, "shift": shifts(), "steps": [steps(*case) for case in cases]}
 
 
 WHATS = ("inference", "training step")
+
+
+def cases() -> list[tuple[str, dict[str, Any]]]:
+    """The function that measures, and its arguments; compiling takes longest and comes last."""
+    found: list[tuple[str, dict[str, Any]]] = [
+        ("shift", {"shape": list(shape), "dtype": dtype}) for dtype in ("float32", "bfloat16") for shape in SHAPES
+    ]
+    for compiled in (False, True):
+        for backbone, options, batch in MODELS:
+            for what in WHATS:
+                model = {"backbone": backbone, "options": options, "batch": batch}
+                found.append(("steps", {**model, "what": what, "compiled": compiled}))
+    return found
+
+
+def measure(file: Path) -> list[str]:
+    """Every case, kept in `file` as it comes; those that the same GPU and versions have left there stay.
+
+    Returns:
+        The cases that failed, and why.
+    """
+    results: dict[str, Any] = {"machine": machine(), "shift": [], "steps": []}
+    before = json.loads(file.read_text()) if file.exists() else results
+    if all(before["machine"].get(key) == value for key, value in results["machine"].items() if key != "date"):
+        results = before
+    failed = []
+    for part, case in cases():
+        if any(all(row[key] == value for key, value in case.items()) for row in results[part]):
+            continue
+        try:
+            results[part].append(globals()[part](**case))
+        except Exception as error:  # the others can be measured all the same
+            failed.append(f"{part} {case}: {type(error).__name__}: {error}")
+        else:
+            write_whole(file, json.dumps(results, indent=1))
+    return failed
 
 
 def publish(results: dict[str, Any], out: Path) -> Path:
@@ -136,9 +172,10 @@ def ratio(row: dict[str, Any]) -> str:
 if __name__ == "__main__":
     import torch
 
-    file = HERE / "results.json"
+    file, failed = HERE / "results.json", []
     if torch.cuda.is_available():
-        file.write_text(json.dumps(measure(), indent=1))
+        failed = measure(file)
     elif not file.exists():
         sys.exit("no CUDA device, and no results.json to write the page from")
     print(publish(json.loads(file.read_text()), HERE))
+    sys.exit("\n".join(failed) or None)

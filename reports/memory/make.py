@@ -145,11 +145,20 @@ def cell(
         if not is_out_of_memory(error):
             raise
         return row | {"status": "out of memory"}
-    row |= {"measured_bytes": measured, "error_pct": _error(predicted.training, measured)}
+    row |= {"on": _here(device), "measured_bytes": measured, "error_pct": _error(predicted.training, measured)}
     if predicted.training_reserved is not None and reserved is not None:
         row |= {"predicted_reserved_bytes": predicted.training_reserved, "reserved_bytes": reserved}
         row["reserved_error_pct"] = _error(predicted.training_reserved, reserved)
     return row | {"status": "done"}
+
+
+def _here(device: str) -> str:
+    """The device and the versions that a cell is measured with."""
+    import timm
+    import torch
+
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU ({platform.machine()})"
+    return f"{name}; torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
 
 
 def _error(predicted: int, measured: int) -> float:
@@ -232,20 +241,14 @@ def write(out: Path, device: str, rows: Sequence[Mapping[str, Any]]) -> dict[str
     """report.md and cells.csv from rows of `cell`; a remarks.md that stands in `out` is put into the report.
 
     Returns:
-        The summary: device, versions, cells, measured, median_error_pct and p95_error_pct (of absolute errors),
-        on CUDA also reserved_median_error_pct and reserved_p95_error_pct.
+        The summary: on (devices and versions), cells, measured, median_error_pct and p95_error_pct (of absolute
+        errors), on CUDA also reserved_median_error_pct and reserved_p95_error_pct.
     """
-    import timm
-    import torch
-
     on_gpu = device == "cuda"
     finished = [row for row in rows if row["status"] == "done"]
     median, p95 = _errors(finished, ALLOCATED)
     summary = {
-        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "python": platform.python_version(),
+        "on": list(dict.fromkeys(row["on"] for row in finished)),
         "cells": len(rows),
         "measured": len(finished),
         "median_error_pct": median,

@@ -20,6 +20,7 @@ from study import write_page  # noqa: E402
 
 FRAMES = (8, 16, 32, 64, 128)
 TIMED = {"cpu": (8, 16), "cuda": FRAMES}  # longer ones take a quarter of an hour and more on a CPU
+RUN = {"cpu": "float32", "cuda": "bfloat16, as a CUDA graph"}
 BACKBONE, DEPTH, PATCHES = "vit_small_patch16_224", 4, (14, 14)
 NAMES = (
     *("spatial", "tps", "st-adapter", "zeroi2v", "mem", "aim", "leap", "divided", "areas", "joint(every=2)", "natten"),
@@ -57,33 +58,38 @@ def counted(name: str, frames: int) -> dict[str, Any]:
     return row
 
 
-def timed(frames: int, device: str) -> dict[str, Any]:
-    """A forward pass of one clip, all in turn; on CUDA relations also by FlexAttention."""
+def timed(frames: int, device: str) -> tuple[dict[str, Any], list[str]]:
+    """A forward pass of one clip, all in turn, on CUDA relations also by FlexAttention; and who failed, and why.
+
+    As CUDA graphs, since starting the kernels of a few frames takes longer than running them.
+    """
     import torch
 
     from tps_lab.attention import Relation, parse
+    from tps_lab.measure.step import Step, prepared
     from tps_lab.measure.timing import interleaved, paired_ratio
 
-    clip = torch.randn(1, 3, frames, 224, 224, device=device)
-    work = {}
+    torch.compiler.reset()  # so that FlexAttention's kernels are those of this length, and not of any
+    on_gpu, work, failed = device == "cuda", {}, []
+    step = Step(1, training=False, precision="bf16" if on_gpu else "fp32", graphs=on_gpu)
     for name in NAMES:
-        kernels = ("dense", "flex") if device == "cuda" and isinstance(parse(name), Relation) else ("dense",)
+        kernels = ("dense", "flex") if on_gpu and isinstance(parse(name), Relation) else ("dense",)
         for kernel in kernels:
             os.environ["TPS_LAB_RELATIONS"] = kernel
-            made = model(name, frames).eval().to(device)
-            work[name if kernel == "dense" else f"{name}, flex"] = forward(made, clip)
+            called = name if kernel == "dense" else f"{name}, flex"
+            try:
+                work[called], _ = prepared(model(name, frames).to(device), step)
+            except Exception as error:  # the others can be timed all the same
+                failed.append(f"{called}, {frames} frames: {type(error).__name__}: {error}".splitlines()[0])
     os.environ.pop("TPS_LAB_RELATIONS", None)
-    with torch.no_grad():
-        found = interleaved(work, 7, warm_up=2, seconds=240)
+    if "joint" not in work:  # nothing to hold the others against
+        return {}, failed
+    found = interleaved(work, 20, seconds=30) if on_gpu else interleaved(work, 7, warm_up=2, seconds=240)
     base = found["joint"].calls
     return {
-        name: {"ms": round(timing.median, 1), "over_joint": paired_ratio(timing.calls, base).row()}
+        name: {"ms": round(timing.median, 3), "over_joint": paired_ratio(timing.calls, base).row()}
         for name, timing in found.items()
-    }
-
-
-def forward(made: Any, clip: Any) -> Any:
-    return lambda: made(clip)
+    }, failed
 
 
 def publish(results: dict[str, Any], out: Path) -> Path:
@@ -105,7 +111,7 @@ def main() -> None:
 
     import torch
 
-    file = HERE / "results.json"
+    file, failed = HERE / "results.json", list[str]()
     results = json.loads(file.read_text()) if file.exists() else {"counted": "", "rows": [], "times": {}}
     if "--page" not in sys.argv:
         have = {(row["attention"], row["frames"]) for row in results["rows"]}
@@ -118,17 +124,20 @@ def main() -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         called = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, one thread"
         torch.set_num_threads(1)
-        times = results["times"].setdefault(called, {"how": "", "ms": {}, "load": {}})
+        times = results["times"].setdefault(called, {"how": "", "run": RUN[device], "ms": {}, "load": {}})
         for frames in TIMED[device]:
-            of, quiet = times["ms"].get(str(frames), {}), times["load"].get(str(frames), BUSY) < BUSY
+            of = times["ms"].get(str(frames), {})
+            quiet = device == "cuda" or times["load"].get(str(frames), BUSY) < BUSY  # a graph waits for no processor
             if quiet and set(NAMES) <= set(of):
                 continue
             load = os.getloadavg()[0]
-            times["ms"][str(frames)] = timed(frames, device)
+            times["ms"][str(frames)], those = timed(frames, device)
+            failed += those
             times["load"][str(frames)] = round(max(load, os.getloadavg()[0] - 1), 1)  # one of them is this
             times["how"] = f"torch {torch.__version__}, {date.today()}"
             file.write_text(json.dumps(results, indent=1))
     print(publish(results, HERE))
+    sys.exit("\n".join(failed) or None)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,13 @@ def test_flex_attention_compiled_is_dense_masked_attention(monkeypatch):
     torch.testing.assert_close(*found, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("text", ["natten", "svg"])
+def test_masks_of_one_relation_and_of_several_lie_alike_in_memory(text, flex):
+    """A compiled kernel is one of its tensors' strides: svg's, compiled after natten's, failed on a CPU."""
+    _, _, allowed, _ = _flex._plan(mixer_of(text), Grid(4, 4, 4), torch.device("cpu"))
+    assert allowed[0].is_contiguous()
+
+
 @pytest.mark.parametrize(("text", "grid"), [("causal", Grid(8, 4, 4)), ("natten", Grid(8, 4, 4, 1, "clip"))])
 def test_blocks_are_counted_as_flex_attention_counts_them(text, grid, flex):
     mixer = mixer_of(text)

@@ -1,5 +1,6 @@
 """The report on fused attention: from made-up rows, and one real cell."""
 
+import csv
 import itertools
 import json
 import subprocess
@@ -43,10 +44,12 @@ def test_the_answer_follows_from_the_figures():
 
 
 def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(fused_attention, "cell", lambda label, attention, frames, size, fused: next(left))
+    left = {(r["label"], r["frames"], r["fused"]): r for r in rows(10.5, 2)}
+    monkeypatch.setattr(
+        fused_attention, "cell", lambda label, attention, frames, size, fused: left.pop((label, frames, fused))
+    )
     with pytest.raises(InputError, match="jobs"):
         build(tmp_path, [], jobs=0)
-    left = iter(rows(10.5, 2))
     cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10.5, 2)]
     page = build(tmp_path, cells).read_text()
     assert "nothing here was measured on a GPU" in page
@@ -57,7 +60,7 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     timed = [rows(10.5, 2)[i] | {"status": "measured", "measured_ms": 3e3, "measured_bytes": 2**30} for i in (0, 2)]
     with (tmp_path / "cells.jsonl").open("a") as file:
         for given, row in zip((cells[0], cells[2]), timed, strict=True):
-            file.write(json.dumps({"cell": given | {"measure": True}, "row": row}) + "\n")
+            file.write(json.dumps({"cell": given | {"measure": "a GPU"}, "row": row}) + "\n")
     page = build(tmp_path, cells).read_text()  # without a GPU again
     assert "2 of 8 cells were measured on a GPU" in page
     assert "Measured on a GPU, fused, it takes this many times as long, at so many frames: 1.0 at 8." in page
@@ -67,6 +70,37 @@ def test_the_report_says_what_was_measured_and_what_ran_out_of_memory(tmp_path, 
     page = fused_attention.write(tmp_path, starved).read_text()
     assert "4 of 8 cells were measured on a GPU, 4 ran out of its memory" in page
     assert "| Joint | out of memory / out of memory |" in page
+
+
+def test_a_page_is_of_one_gpu_and_what_is_fused_comes_first(tmp_path, monkeypatch):
+    """At 128 frames joint attention of the one GPU was held against TPS of another, and a cut left unfused cells."""
+    asked = []
+
+    def one_cell(cell, given, without):
+        asked.append(given)
+        of = {key: given[key] for key in given if key != without}
+        if given["measure"] == "slow" and len(asked) > 5:
+            raise KeyboardInterrupt
+        return (
+            rows(10, 2)[0]
+            | of
+            | {"gpu": given["measure"], "measured_ms": 9.0, "measured_bytes": 1, "status": "measured"}
+        )
+
+    monkeypatch.setattr("study._in_fresh_process", one_cell)
+    cells = [{key: r[key] for key in ("label", "attention", "frames", "size", "fused")} for r in rows(10, 2)]
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, cells, measure="slow")
+    assert [given["fused"] for given in asked[:5]] == [True] * 4 + [False]
+    assert (
+        "8 of 8 cells were measured on a GPU, 0 ran out of its memory (fast)"
+        in build(tmp_path, cells, measure="fast").read_text()
+    )
+    assert "(fast)" in build(tmp_path, cells).read_text()  # without a GPU again
+    with (tmp_path / "cells.csv").open() as file:
+        assert [(r["label"], r["fused"], r["gpu"]) for r in csv.DictReader(file)] == [
+            (given["label"], str(given["fused"]), "fast") for given in cells
+        ]
 
 
 def test_cells_that_failed_are_named(tmp_path):

@@ -18,7 +18,7 @@ MIB = 2**20
 
 def row(error_pct, **figures):
     measured = {"predicted_bytes": 100 * MIB, "measured_bytes": 98 * MIB, "error_pct": error_pct, "status": "done"}
-    return ROW | measured | figures
+    return ROW | measured | {"on": "a GPU; torch 2"} | figures
 
 
 def test_on_a_cpu_two_real_cells_are_measured_once(tmp_path):
@@ -37,8 +37,12 @@ def test_on_a_cpu_two_real_cells_are_measured_once(tmp_path):
     assert (tmp_path / "cells.jsonl").read_text() == kept
 
 
-def test_a_gpus_table_compares_what_is_reserved_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+def test_a_table_says_where_its_cells_were_measured_and_not_where_it_is_written(tmp_path):
+    memory.write(tmp_path, "cpu", [row(1.0), row(1.0, on="another GPU; torch 3"), row(2.0)])
+    assert "\nDevice: a GPU; torch 2; and another GPU; torch 3. Measured:" in (tmp_path / "report.md").read_text()
+
+
+def test_a_gpus_table_compares_what_is_reserved_too(tmp_path):
     reserved = {"predicted_reserved_bytes": 120 * MIB, "reserved_bytes": 100 * MIB, "reserved_error_pct": 20.0}
     rows = [row(-4.0, **reserved), row(2.0, **reserved), ROW | {"status": "out of memory"}]
     (tmp_path / "remarks.md").write_text("**A remark.**\n")

@@ -22,3 +22,21 @@ def test_pairs_of_eight_frames_are_counted_the_same_today():
         variant = parse(row["attention"])
         found = variant.pairs(Grid(8, *relations.PATCHES, 1, variant.prefix_of), relations.DEPTH)
         assert found == {"allowed": row["allowed"], "executed": row["executed"]}
+
+
+def test_who_cannot_be_timed_leaves_the_others_their_times(monkeypatch):
+    from tps_lab import create_model
+
+    monkeypatch.setattr(relations, "NAMES", ("spatial", "natten", "joint"))
+
+    def model(name, frames):
+        if name == "natten":
+            raise RuntimeError("no kernel\nand more")
+        return create_model("vit_micro", name, frames=frames)
+
+    monkeypatch.setattr(relations, "model", model)
+    times, failed = relations.timed(4, "cpu")
+    assert list(times) == ["spatial", "joint"]
+    assert failed == ["natten, 4 frames: RuntimeError: no kernel"]
+    monkeypatch.setattr(relations, "NAMES", ("natten",))
+    assert relations.timed(4, "cpu") == ({}, failed)

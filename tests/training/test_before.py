@@ -69,6 +69,16 @@ def test_what_does_not_fit_is_never_tried(monkeypatch):
     assert (found.how, found.first_loss) == ("from multiply-adds", None)
 
 
+@pytest.mark.parametrize(("gpus", "share"), [(0, 200), (1, 200), (2, 333), (8, 1000)])
+def test_runs_at_a_time_share_the_memory_of_the_gpus_that_there_are(gpus, share, monkeypatch):
+    from tps_lab.training import forecast
+
+    monkeypatch.setattr(forecast, "device_bytes", lambda: 1000)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(forecast.measure, "best_device", lambda: torch.device("cuda" if gpus else "cpu"))
+    assert forecast.forecast(make(TINY), jobs=5, earlier_seconds=1.0).memory_here == share
+
+
 def test_a_step_that_the_memory_cannot_hold_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("tps_lab.training.forecast.device_bytes", lambda: 4 << 20)
     large = TINY | {"recipe.batch": 32}  # 6 MiB; in 16 parts 2

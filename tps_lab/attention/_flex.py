@@ -73,7 +73,9 @@ def _plan(mixer: Any, grid: Grid, device: Any) -> tuple[Any, Any, Any, list[Any]
     from torch.nn.attention.flex_attention import create_block_mask
 
     order = block_order(mixer, grid)
-    allowed = torch.from_numpy(mixer.allowed(grid)[:, order][:, :, order]).to(device)
+    # `take` leaves it row by row, as the kernel reads it; for other strides it is compiled anew, if at all
+    rows = np.take(mixer.allowed(grid), order, axis=1)
+    allowed = torch.from_numpy(np.take(rows, order, axis=2)).to(device)
 
     def blocks(one: Any) -> Any:
         m = grid.tokens

@@ -83,7 +83,7 @@ def forecast(
 
     Args:
         clips: the opened data, if it is at hand.
-        jobs: runs at a time that share this machine's memory.
+        jobs: runs at a time that share this machine's memory, or that of its GPUs.
         processes: that train this run together.
         earlier_seconds: how long such a run trained here before; then nothing is tried.
         tries: what may be tried, if it fits: a step that takes this device seconds at most, or of any other one clip.
@@ -102,7 +102,8 @@ def forecast(
     recipe, device = config.recipe, measure.best_device()
     part = _part(config, processes)
     memory = _peak_memory(config, clips, part)
-    memory_here = device_bytes() // (1 if device.type == "cuda" else jobs)
+    gpus = max(1, torch.cuda.device_count())
+    memory_here = device_bytes() // math.ceil(jobs / gpus)
     model: Any = to_train(config, clips)
     weight_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     macs = macs_of(model)
