@@ -23,6 +23,7 @@ import numpy as np
 
 from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.plugins import place
+from tps_lab.text import counted
 
 Border = Literal["circular", "zero", "edge"]
 BORDERS: tuple[str, ...] = get_args(Border)
@@ -221,7 +222,7 @@ class ShiftPattern:
         too_long = [k for k in self.offsets if abs(k) >= frames]
         if too_long:
             raise InputError(
-                f"pattern {self} has offset {too_long[0]:+d}, which a clip of {frames} frames cannot hold "
+                f"pattern {self} has offset {too_long[0]:+d}, which a clip of {counted(frames, 'frame')} cannot hold "
                 f"(at most {frames - 1} either way); tile: {self.text}"
             )
 
