@@ -258,9 +258,10 @@ def _is_whole(given: Any) -> bool:
 
 def _integer(word: str, text: str) -> int:
     try:
-        if len(word) > 40:  # Python refuses more than some thousand digits by an error of its own
+        # as in the studio, also with a minus sign as papers print it; thousands of digits are an error of Python's own
+        if not re.fullmatch("[-+\N{MINUS SIGN}]?[0-9]{1,40}", word):
             raise ValueError
-        return int(word)
+        return int(word.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         named = f", nor a pattern's name ({', '.join(gallery)})" if "/" not in text else ""
         raise InputError(f"'{shortened(word)}' is not an integer offset{named}; tile: {shortened(text)!r}") from None

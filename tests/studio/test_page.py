@@ -155,6 +155,7 @@ def test_it_reads_tiles_as_the_package_does(shared):
         " 3 ",
         "0 1 / -1 0 /",
         "+2 -0",
+        "0 1 / \N{MINUS SIGN}1 0",
     ]
     bad = [
         "",
@@ -168,6 +169,8 @@ def test_it_reads_tiles_as_the_package_does(shared):
         "nan",
         "1e2",
         "0x1",
+        "1_0",
+        "٣",
         "[[0, 1]",
         "∞",
         "0 " * 13,
