@@ -178,7 +178,7 @@ class ShiftPattern:
 
     def offsets_on(self, height: int, width: int) -> np.ndarray:
         """The tile repeated over a height × width grid that it need not divide: int array (H, W)."""
-        _check_whole(height=height, width=width)
+        check_whole(height=height, width=width)
         h, w = np.arange(height)[:, None], np.arange(width)
         return np.array(self.tile)[h % self.rows, w % self.columns]
 
@@ -196,7 +196,7 @@ class ShiftPattern:
         On a circular clip of T frames no two frames are further apart than T // 2, either way
         round.
         """
-        _check_whole(0, layers=layers)
+        check_whole(0, layers=layers)
         check_switch(shift_back=shift_back)
         low, high = self.offsets[0], self.offsets[-1]
         return layers * (high - low if shift_back else max(abs(low), abs(high)))
@@ -218,7 +218,7 @@ class ShiftPattern:
 
     def check_fits(self, frames: int) -> None:
         """Raise `InputError` if an offset is as long as a clip of `frames` frames, or longer."""
-        _check_whole(frames=frames)
+        check_whole(frames=frames)
         too_long = [k for k in self.offsets if abs(k) >= frames]
         if too_long:
             raise InputError(
@@ -243,7 +243,8 @@ def check_switch(**switches: Any) -> None:
             raise InputError(f"{name} must be True or False, got {shortened(repr(given))}")
 
 
-def _check_whole(low: int = 1, **numbers: Any) -> None:
+def check_whole(low: int = 1, **numbers: Any) -> None:
+    """Refuse what is no whole number from `low`."""
     for name, given in numbers.items():
         if not _is_whole(given):
             raise InputError(f"{name} must be a whole number, got {shortened(repr(given))}")
