@@ -23,6 +23,7 @@ import numpy as np
 
 from tps_lab.errors import InputError, shortened, unknown
 from tps_lab.plugins import place
+from tps_lab.text import counted
 
 Border = Literal["circular", "zero", "edge"]
 BORDERS: tuple[str, ...] = get_args(Border)
@@ -177,7 +178,7 @@ class ShiftPattern:
 
     def offsets_on(self, height: int, width: int) -> np.ndarray:
         """The tile repeated over a height × width grid that it need not divide: int array (H, W)."""
-        _check_whole(height=height, width=width)
+        check_whole(height=height, width=width)
         h, w = np.arange(height)[:, None], np.arange(width)
         return np.array(self.tile)[h % self.rows, w % self.columns]
 
@@ -195,7 +196,7 @@ class ShiftPattern:
         On a circular clip of T frames no two frames are further apart than T // 2, either way
         round.
         """
-        _check_whole(0, layers=layers)
+        check_whole(0, layers=layers)
         check_switch(shift_back=shift_back)
         low, high = self.offsets[0], self.offsets[-1]
         return layers * (high - low if shift_back else max(abs(low), abs(high)))
@@ -217,11 +218,11 @@ class ShiftPattern:
 
     def check_fits(self, frames: int) -> None:
         """Raise `InputError` if an offset is as long as a clip of `frames` frames, or longer."""
-        _check_whole(frames=frames)
+        check_whole(frames=frames)
         too_long = [k for k in self.offsets if abs(k) >= frames]
         if too_long:
             raise InputError(
-                f"pattern {self} has offset {too_long[0]:+d}, which a clip of {frames} frames cannot hold "
+                f"pattern {self} has offset {too_long[0]:+d}, which a clip of {counted(frames, 'frame')} cannot hold "
                 f"(at most {frames - 1} either way); tile: {self.text}"
             )
 
@@ -242,7 +243,8 @@ def check_switch(**switches: Any) -> None:
             raise InputError(f"{name} must be True or False, got {shortened(repr(given))}")
 
 
-def _check_whole(low: int = 1, **numbers: Any) -> None:
+def check_whole(low: int = 1, **numbers: Any) -> None:
+    """Refuse what is no whole number from `low`."""
     for name, given in numbers.items():
         if not _is_whole(given):
             raise InputError(f"{name} must be a whole number, got {shortened(repr(given))}")
@@ -257,9 +259,10 @@ def _is_whole(given: Any) -> bool:
 
 def _integer(word: str, text: str) -> int:
     try:
-        if len(word) > 40:  # Python refuses more than some thousand digits by an error of its own
+        # as in the studio, also with a minus sign as papers print it; thousands of digits are an error of Python's own
+        if not re.fullmatch("[-+\N{MINUS SIGN}]?[0-9]{1,40}", word):
             raise ValueError
-        return int(word)
+        return int(word.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         named = f", nor a pattern's name ({', '.join(gallery)})" if "/" not in text else ""
         raise InputError(f"'{shortened(word)}' is not an integer offset{named}; tile: {shortened(text)!r}") from None

@@ -40,6 +40,11 @@ def printable(text: object, lines: bool = False) -> str:
     return "".join(kept)
 
 
+def counted(n: int, what: str) -> str:
+    """ "1 frame", "2 frames"."""
+    return f"{n} {what}" + ("" if n == 1 else "s")
+
+
 def listed(words: Sequence[str], most: int | None = None, what: str = "") -> str:
     """Words as people list them: "a, b and c", or with semicolons where a comma stands inside one.
 

@@ -108,6 +108,9 @@ def test_the_list_of_backbones_holds_ours_the_papers_and_timms_that_can_be_conve
         (lambda: zoo.load(None), "a model of the zoo is given by its name, such as 'opposites/spatial', got None"),
         (lambda: create_model("vit_micro", size=4), "a picture must be as large as a patch, or larger"),
         (lambda: videoize(3), "videoize takes an image model, got 3"),
+        (lambda: videoize(torch.nn.Sequential(image_model())), "this Sequential holds one: give its '0'"),
+        (lambda: videoize(torch.compile(image_model())), "this OptimizedModule holds one: give its '_orig_mod'"),
+        (lambda: videoize(create_model("vit_micro")), "this VideoViT is a video model already"),
     ],
 )
 def test_what_is_no_name_model_or_truth_is_refused(make, says):

@@ -62,6 +62,13 @@ def test_proof_and_certificate_of_an_embedding_of_time():
     assert found.inside.position is True
 
 
+def test_a_second_row_of_blocks_is_not_taken_for_the_first():
+    """A factorised encoder's frames meet behind its blocks, in blocks of their own."""
+    inside = tps_lab.certify(model_of("factorised-encoder(layers=1)", time=True), (3, SHORT, *SIZE)).inside
+    assert (inside.order_from, inside.meet_from) == ("before after.blocks.0", "after.blocks.0")
+    assert mixing(model_of("factorised-encoder(layers=1)", time=True)).order_from == "behind the last block"
+
+
 class Tiny(nn.Module):
     """A frame is four tokens: embedding, position in time, two blocks over all tokens, mean, head.
 

@@ -1,6 +1,7 @@
 """Certificates hold on random models in float64, and are as strong as the mixing allows."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from tps_lab import attention, videoize
 from tps_lab.data import parse
+from tps_lab.explain import Symmetry, explain, mixing
 from tps_lab.explain import ceiling as ceiling_of
-from tps_lab.explain import explain, mixing
 from tps_lab.training.config import make
+from tps_lab.training.model import build
 
 torch.set_num_threads(1)
 
@@ -208,10 +210,70 @@ def test_what_can_be_said_about_models_that_people_train(attention, data, ceilin
     assert ("cannot exceed" in found.text()) == (ceiling is not None)
 
 
+@pytest.mark.parametrize("frames", [2, 4, 8, 12])
+@pytest.mark.parametrize("variant", ["spatial", "tps(pattern=0 1)", "tsm", "joint", "tps(pattern=0 1, border=edge)"])
+def test_with_tubelets_all_that_is_said_is_of_frames(variant, frames):
+    """What a model of time steps keeps is tried on its frames, whose order inside a step it does see."""
+    if frames == 2 and "pattern" in variant:
+        return
+    torch.manual_seed(0)
+    image = timm.create_model("vit_tiny_patch16_224", num_classes=4, depth=2, **IMAGE, **HEADS["avg"]).double()
+    model = videoize(image, variant, frames=frames, tubelet=2, temporal_position=False).double().eval()
+    clip = torch.randn(1, 3, frames, *SIZE, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(0.4 * torch.randn_like(p) + (name.endswith("weight") and p.ndim == 1))
+        answer = model(clip)
+        tried = Symmetry.find(frames, lambda order: alike(answer, model(clip[:, :, list(order)])))
+    found = mixing(model)
+    assert found.symmetry_of_frames == tried
+    assert not tried.blind
+    features, reach, span = model.forward_features(clip)[0].reshape(frames // 2, 12, -1), 0, 0
+    for step, place in np.ndindex(frames // 2, 12):
+        (gradient,) = torch.autograd.grad(features[step, place].sin().sum(), clip, retain_graph=True)
+        seen = gradient[0].abs().amax((0, 2, 3)).nonzero()[:, 0].tolist()
+        apart = np.abs(np.arange(frames)[:, None] - np.arange(frames))
+        if tried.period < frames or variant == "tps(pattern=0 1)":
+            apart = np.minimum(apart, frames - apart)
+        reach = max(reach, *(min(apart[t, 2 * step], apart[t, 2 * step + 1]) for t in seen))
+        span = max(span, *(apart[t, u] for t in seen for u in seen))
+    assert (found.reach, found.span) == (reach, span)
+
+
+def test_tubelets_in_the_words_of_explain():
+    """Swapping the two frames of a tubelet changes the answer even of a model whose frames never meet."""
+    config = {"attention": "spatial", "data": "order(test=96, frames=8)", "tubelet": 2}
+    said = explain(make(config)).text()
+    assert "permutations of its 4 steps of 2 frames" in said
+    assert "any order of the frames" not in said
+    assert "its own step of 2 frames only, after 4 blocks" in said
+    assert "after 1 block;" in explain(make(config | {"attention": "tsm"}), 1).text()
+
+
+def test_a_position_behind_the_blocks_is_no_position_before_them():
+    """A factorised encoder's embedding of time joins the frames' embeddings: its blocks see single frames."""
+    found = explain(make({"attention": "factorised-encoder(layers=1)", "data": "order(test=96)"}))
+    assert found.facts()["order_from"] == "behind the last block"
+    assert "sees order only behind the last block" in found.text()
+
+
 def test_tubelets_hide_the_order_inside_them():
     clips = parse("direction", frames=12, test=48).opened()
     model = model_of("spatial")
     assert ceiling_of(mixing(model), clips, tubelet=2).ceiling_pct is None  # each tubelet sees the motion
+
+
+def test_tubelets_see_what_a_data_set_caps_for_models_blind_to_frames():
+    """A data set that says nothing of single clips caps what is blind to the order of frames, not of tubelets."""
+    clips = SimpleNamespace(
+        pictures_shown=lambda _: None, clips_per_scene=1, ceiling=0.5, ceiling_reason="half are played backwards"
+    )
+    for tubelet, capped in ((1, 50), (2, None)):
+        config = {"attention": "spatial", "data": "order(frames=8, test=96)", "tubelet": tubelet}
+        assert (
+            ceiling_of(mixing(build(make(config), parse(config["data"]).opened())), clips, tubelet).ceiling_pct
+            == capped
+        )
 
 
 def test_windows_are_not_covered_and_say_so():

@@ -422,6 +422,16 @@ def test_every_variant_has_a_paragraph_that_says_what_is_stated(name: str) -> No
     assert meaning[-1] in ".?"
 
 
+def test_with_tubelets_a_reach_is_told_in_time_steps() -> None:
+    for tubelet, step in ((1, "frame"), (2, "time step")):
+        begun = [(name, name, name, "", 80.0, 28.1, 100.0, 50.0, 20.0) for name in ("spatial", "tsm")]
+        runs = [made_up(*one, seed=0, tubelet=tubelet) for one in begun]
+        groups = [group for found in facts.described(group_runs(runs)) for group in found.groups]
+        said = " ".join(line for _, lines in groups for line in lines)
+        assert f"its own {step} only" in said
+        assert f"{step}s away" in said
+
+
 def test_names_mean_what_no_other_variant_is_called() -> None:
     def labels(*begins: str) -> set[frozenset[str]]:
         named = (("tsm", "TSM"), ("tcs", "channel only"), ("tps", "patch only (A, edge)"))

@@ -44,12 +44,16 @@ def test_the_symmetries_that_are_claimed_hold_and_no_more_does():
 
     from tps_lab import create_model
 
-    clip = torch.randn(1, 3, 6, 16, 16, dtype=torch.float64)
-    for tile, border in [("A", "circular"), ("A", "zero"), ("none", "circular"), ("2 2", "circular"), ("2 2", "zero")]:
+    for tile, border, side in [
+        ("A", "circular", 2), ("A", "zero", 2), ("none", "circular", 2), ("2 2", "circular", 2), ("2 2", "zero", 2),
+        ("3 -3", "circular", 2), ("3 -3", "zero", 2),  # half round the ring, either way
+        ("0 1", "zero", 1), ("1 0", "zero", 1), ("1 0", "circular", 1),  # one patch shows one offset
+    ]:  # fmt: skip
         torch.manual_seed(0)
-        model = create_model("vit_micro", "tps", pattern=tile, border=border, frames=6, size=16, num_classes=5)
-        model = model.double().eval()
-        kind = told.symmetry(ShiftPattern.parse(tile), border)
+        clip = torch.randn(1, 3, 6, 8 * side, 8 * side, dtype=torch.float64)
+        given = {"pattern": tile, "border": border, "frames": 6, "size": 8 * side}
+        model = create_model("vit_micro", "tps", num_classes=5, **given).double().eval()
+        kind = told.symmetry(ShiftPattern.parse(tile), border, 6, side, side, blocks=4, every=2)
         with torch.no_grad():
             plain = model(clip)
             turned = torch.allclose(model(clip.roll(2, dims=2)), plain, atol=1e-9)

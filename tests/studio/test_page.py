@@ -155,6 +155,7 @@ def test_it_reads_tiles_as_the_package_does(shared):
         " 3 ",
         "0 1 / -1 0 /",
         "+2 -0",
+        "0 1 / \N{MINUS SIGN}1 0",
     ]
     bad = [
         "",
@@ -168,6 +169,8 @@ def test_it_reads_tiles_as_the_package_does(shared):
         "nan",
         "1e2",
         "0x1",
+        "1_0",
+        "٣",
         "[[0, 1]",
         "∞",
         "0 " * 13,
@@ -297,6 +300,19 @@ def test_presets_text_and_size(page):
     text.fill("1 0 / 0 -1")
     text.blur()
     assert "A, begun at another corner" in page.locator("#name-a").inner_text()
+
+
+def test_half_round_the_ring_either_way_is_the_same_frame(page):
+    page.get_by_label("Tile of pattern 1 as text").fill("8 -8")
+    facts = page.locator("#facts-a").inner_text().split("\n")
+    assert facts[facts.index("Frames mixed") + 1] == "1"
+    assert facts[facts.index("Symmetry") + 1] == "any order"
+    item = page.locator("#challenges li").nth(1)
+    item.get_by_role("button", name="Check 1").click()
+    assert "Solved" in item.locator(".said").inner_text()
+    page.locator("#blocks").fill("1")
+    item.get_by_role("button", name="Check 1").click()
+    assert "No block shifts: set 2 or more blocks first" in item.locator(".said").inner_text()
 
 
 NONSENSE = [

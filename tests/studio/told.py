@@ -13,13 +13,16 @@ from tps_lab.studio.judge import evenness_gap, training_bytes
 CHANNELS, BATCH = 384, 8  # of the ViT-S whose costs are shown, and clips of its training step
 
 
-def symmetry(pattern: ShiftPattern, border: Border) -> str:
+def symmetry(
+    pattern: ShiftPattern, border: Border, frames: int, rows: int, columns: int, blocks: int, every: int
+) -> str:
     """Which changes of the order of frames leave such a model's answer as it is: "any order", "cyclic" (a clip
     that starts at another frame and goes on around) or "none".
 
     Of a model without a temporal position embedding, whose other parts treat frames alike.
     """
-    if len(pattern.offsets) == 1 and (pattern.offsets == (0,) or border == "circular"):
+    shown = np.unique(pattern.offsets_on(rows, columns) % (frames if border == "circular" else 10**6))
+    if blocks < every or (len(shown) == 1 and (shown[0] == 0 or border == "circular")):
         return "any order"
     return "cyclic" if border == "circular" else "none"
 
@@ -53,7 +56,7 @@ def facts(
         "coverage": [float(after.mean()) for after in fields],
         "first_full": next((n for n, after in enumerate(fields) if after.all()), -1),
         "unreached": np.flatnonzero(~fields[-1].any((1, 2))).tolist(),
-        "symmetry": symmetry(pattern, border),
+        "symmetry": symmetry(pattern, border, frames, rows, columns, blocks, every),
         "macs": variant.macs(grid, blocks, CHANNELS),
         # there and back, each read and written, 4 bytes a number
         "moved_bytes": 2 * 2 * 4 * grid.tokens * CHANNELS * shifts if pattern.offsets != (0,) else 0,

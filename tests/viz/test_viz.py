@@ -253,6 +253,32 @@ def test_wrong_names_are_input_errors() -> None:
         viz.pair_accuracy([], by="seed")
 
 
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda: viz.mosaic("C", grid="7x7"), r"grid must be \(rows, columns\), got '7x7'"),
+        (lambda: viz.mosaic("C", grid=(-1, 2)), "rows must be 1 or more, got -1"),
+        (lambda: viz.provenance("A", grid=(4, 4)), r"grid must be \(frames, rows, columns\), got \(4, 4\)"),
+        (lambda: viz.provenance("A", back="no"), "back must be True or False, got 'no'"),
+        (lambda: viz.who_sees_whom("tps", (9, 3)), r"grid must be \(frames, rows, columns\)"),
+        (lambda: viz.attended_sets(["tps"], (9, 3)), r"grid must be \(frames, rows, columns\)"),
+        (lambda: viz.receptive_field("tps", (9, 3)), r"grid must be \(frames, rows, columns\)"),
+        (lambda: viz.receptive_field("tps", (9, 3, 3), token=(1, 1)), r"token must be \(frame, row, column\)"),
+        (lambda: viz.receptive_field("tps", (9, 3, 3), token=(1, 1, 0.5)), "column must be a whole number, got 0.5"),
+        (lambda: viz.receptive_field("tps", depth=-1), "depth must be 0 or more, got -1"),
+        (lambda: viz.coverage(["tps"], (9, 3, 3), depth=0), "depth must be 1 or more, got 0"),
+        (lambda: viz.complexity(["spatial"], grid=(14,)), r"grid must be \(rows, columns\), got \(14,\)"),
+        (lambda: viz.complexity(["spatial"], frames=[]), "frames must name a clip's length or several, got none"),
+        (lambda: viz.mixed_frames(np.zeros((4, 8, 8)), ["A"], patch=0), "patch must be 1 or more, got 0"),
+        (lambda: viz.mixed_frames(np.zeros((4, 8, 8)), ["A"], patch=2, frame=1.5), "frame must be a whole number"),
+        (lambda: viz.exploded_cube(np.zeros((4, 8, 8)), "A", patch=2.5), "patch must be a whole number, got 2.5"),
+    ],
+)
+def test_wrong_sizes_are_input_errors(draw: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        draw()
+
+
 # ---------------------------------------------------------------------- mosaics
 
 

@@ -163,6 +163,7 @@ def videoize(
     if not isinstance(image_model, torch.nn.Module):
         raise InputError(f"videoize takes an image model, got {shortened(repr(image_model))}")
     if not any(isinstance(image_model, family) for family in _families()):
+        _refuse_wrapped(image_model)
         raise _options.cannot_convert(image_model, backbones())
     added = {key: options.pop(key) for key in list(options) if key in _added()}
     _options.check_numbers(frames=frames, tubelet=tubelet)
@@ -174,6 +175,18 @@ def videoize(
     card = getattr(image_model, "pretrained_cfg", None) or {}
     model.made_with = {"image_model": card.get("architecture", ""), "options": added}  # type: ignore[assignment]
     return model
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuse what only holds an image model that can be converted, as torch.compile's modules do, and name it."""
+    from tps_lab.backbones._video_model import VideoModel
+
+    kind = type(model).__name__
+    if isinstance(model, VideoModel):
+        raise InputError(f"videoize takes an image model, and this {kind} is a video model already")
+    for name, part in model.named_modules():
+        if isinstance(part, tuple(_families())):
+            raise InputError(f"videoize takes an image model, and this {kind} holds one: give its '{name}'")
 
 
 def load_official(source: Any, **options: Any) -> nn.Module:

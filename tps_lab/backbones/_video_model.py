@@ -12,6 +12,7 @@ from tps_lab.attention import ScheduledVariant, Variant
 from tps_lab.backbones._hub import HubModel
 from tps_lab.backbones._macs import Attending, conv_macs, strided
 from tps_lab.errors import InputError
+from tps_lab.text import counted
 
 
 class VideoModel(nn.Module, HubModel):
@@ -153,7 +154,8 @@ def check_is_on(variant: Variant, depth: int) -> None:
     """Refuse a schedule that leaves every block spatial."""
     if isinstance(variant, ScheduledVariant) and not any(variant.is_on(i, depth) for i in range(depth)):
         raise InputError(
-            f"{variant} is not used in any of {depth} blocks, so the model would be spatial: change every or stages"
+            f"{variant} is not used in any of {counted(depth, 'block')}, so the model would be spatial: "
+            "change every or stages"
         )
 
 

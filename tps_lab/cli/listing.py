@@ -10,6 +10,7 @@ import numpy as np
 
 from tps_lab.patterns import ShiftPattern, gallery
 from tps_lab.specs import Spec
+from tps_lab.text import counted
 
 KINDS = ("patterns", "attention", "data", "backbones", "ablations", "recipes", "settings", "executors")
 
@@ -135,7 +136,9 @@ def pattern_text(
 
     after = ", ".join(f"{reach} after {layers}" for layers, reach in facts["reach_after_layers"].items())
     frames = facts["frames"]
-    few = f" in a longer clip, {frames} in one of {frames} frames" if facts["frames_mixed"] > frames else ""
+    # on a ring of 16 frames, 8 back is 8 ahead
+    here = min(len({k % frames if facts["border"] == "circular" else k for k in pattern.offsets}), frames)
+    few = f" in a longer clip, {here} in one of {counted(frames, 'frame')}" if facts["frames_mixed"] > here else ""
     return "\n".join(
         [
             f"pattern {facts['name']}" + (f": {pattern.note}" if pattern.note else ""),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tps_lab.errors import InputError
+from tps_lab.text import counted
 
 # .ts is left out: more often than a video it is TypeScript
 VIDEOS = (
@@ -115,10 +116,6 @@ def few(items: Sequence[str], most: int, hint: str = "") -> str:
     """
     more = len(items) - most
     return "; ".join(items[:most]) + (f"; and {more:,} more{hint}" if more > 0 else "")
-
-
-def counted(n: int, what: str) -> str:
-    return f"{n} {what}" + ("" if n == 1 else "s")
 
 
 def walk(

@@ -13,10 +13,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tps_lab.data._files import composed, counted, is_data, listed, printable
+from tps_lab.data._files import composed, is_data, listed, printable
 from tps_lab.data._labelled import Labelled, in_share
 from tps_lab.data._listing import SPLIT_FOLDERS, Files, Listing
 from tps_lab.errors import InputError
+from tps_lab.text import counted
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tps_lab.data._base import SPLITS, Clips, Data, Split
-from tps_lab.data._files import VIDEOS, counted, few, find_videos, not_looked_into, open_folder, printable
+from tps_lab.data._files import VIDEOS, few, find_videos, not_looked_into, open_folder, printable
 from tps_lab.data._sample_clips import COLLECTIONS, sample_clips
 from tps_lab.data._seek import read_chosen
 from tps_lab.data._tasks import TASKS, check
@@ -39,6 +39,7 @@ from tps_lab.data._video import UnreadableVideo, promised_frames, read_frames
 from tps_lab.errors import InputError, unknown
 from tps_lab.lazy import torch
 from tps_lab.specs import Limits
+from tps_lab.text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor

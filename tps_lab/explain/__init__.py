@@ -32,6 +32,7 @@ from tps_lab.explain.ceilings import Ceiling, ceiling
 from tps_lab.explain.certificates import Certificate, certify
 from tps_lab.explain.mixing import Mixing, mixing
 from tps_lab.explain.symmetry import Symmetry
+from tps_lab.text import counted
 from tps_lab.training.model import build
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ class Explanation:
     def facts(self) -> dict[str, Any]:
         """As plain data, for `--json`."""
         mixing, ceiling = self.mixing, self.ceiling
-        known = not mixing.outside
+        known, kept = not mixing.outside, mixing.symmetry_of_frames
         return {
             "model": self.model,
             "data": self.data,
-            "symmetry": str(mixing.symmetry) if known else None,
-            "interchangeable_frames": [list(members) for members in mixing.symmetry.classes] if known else None,
-            "sees": mixing.symmetry.verdict(mixing.order_from) if known else None,
+            "symmetry": str(kept) if known else None,
+            "interchangeable_frames": [list(members) for members in kept.classes] if known else None,
+            "sees": kept.verdict(mixing.order_from) if known else None,
             "order_from": mixing.order_from or None,
-            "cyclic_period": mixing.symmetry.period if known else None,
+            "cyclic_period": kept.period if known else None,
             "reach": mixing.reach if known else None,
             "span": mixing.span if known else None,
             "own_place_after_blocks": mixing.own_place_after if known else None,
@@ -83,8 +84,9 @@ class Explanation:
         lines = [("model", self.model), ("data", self.data)]
         if not mixing.outside:
             time = "; each time step has a learned embedding" if mixing.temporal_position else ""
-            lines.append(("symmetry", str(mixing.symmetry) + time))
-            lines.append(("sees", mixing.symmetry.verdict(mixing.order_from)))
+            kept = mixing.symmetry_of_frames
+            lines.append(("symmetry", str(kept) + time))
+            lines.append(("sees", kept.verdict(mixing.order_from)))
             lines.append(("reach", self._reach()))
             lines.append(("own place", self._own_place()))
             if mixing.components > 1:
@@ -100,16 +102,18 @@ class Explanation:
         if self.mixing.reach is None:
             return "the answer sees all frames together"
         if self.mixing.reach == 0:
-            return f"its own frame only, after {self.mixing.depth} blocks"
+            own = f"step of {self.mixing.tubelet} frames" if self.mixing.tubelet > 1 else "frame"
+            return f"its own {own} only, after {self.mixing.blocks}"
         return (
-            f"up to {self.mixing.reach} frames away after {self.mixing.depth} blocks; "
+            f"up to {counted(self.mixing.reach, 'frame')} away after {self.mixing.blocks}; "
             f"two frames that meet in a token are up to {self.mixing.span} apart"
         )
 
     def _own_place(self) -> str:
-        after = self.mixing.own_place_after
+        after, tubelet = self.mixing.own_place_after, self.mixing.tubelet
         if after is None:
-            return "patches never meet their own place at another time"
+            inside = "" if tubelet == 1 else f", but for the {tubelet} frames of their step"
+            return f"patches never meet their own place at another time{inside}"
         inside = "within one block" if after == 1 else f"only over {after} blocks, never within one"
         return f"patches meet their own place at another time {inside}"
 
@@ -135,6 +139,6 @@ def explain(config: RunConfig, depth: int | None = None) -> Explanation:
     found = mixing(build(config, clips))
     if depth is not None and not found.outside:
         found = dataclasses.replace(found, depth=depth)
-    blocks = "" if found.outside else f", {found.depth} blocks"
+    blocks = "" if found.outside else f", {found.blocks}"
     model = f"{config.attention} in {config.backbone}{blocks}"
     return Explanation(model, str(config.data), found, clips, ceiling(found, clips, config.tubelet))

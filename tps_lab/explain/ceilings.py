@@ -45,7 +45,7 @@ def ceiling(mixing: Mixing | Tried, clips: Clips, tubelet: int = 1) -> Ceiling:
         return Ceiling(None, f"nothing proved: {mixing.outside}")
     shown = clips.pictures_shown("test")
     if shown is None or clips.clips_per_scene == 1:
-        if mixing.symmetry.blind and clips.ceiling is not None:
+        if _of_frames(mixing).blind and clips.ceiling is not None:
             return Ceiling(
                 100 * clips.ceiling, f"the model is blind to the order of frames, and {clips.ceiling_reason}"
             )
@@ -61,6 +61,10 @@ def ceiling(mixing: Mixing | Tried, clips: Clips, tubelet: int = 1) -> Ceiling:
             None, "nothing proved: neither symmetry nor reach forces the same answer to clips of different classes"
         )
     return Ceiling(highest, _reason(mixing, clips, whys))
+
+
+def _of_frames(mixing: Mixing | Tried) -> Symmetry:
+    return mixing.symmetry_of_frames if isinstance(mixing, Mixing) else mixing.symmetry
 
 
 def _of_steps(shown: np.ndarray, tubelet: int) -> np.ndarray:
@@ -87,13 +91,15 @@ def _different_answers(mixing: Mixing | Tried, scene: np.ndarray) -> tuple[int, 
 def _reason(mixing: Mixing | Tried, clips: Clips, whys: Counter[str]) -> str:
     parts = []
     if whys["symmetry"]:
-        parts.append(f"its answer stays the same under {mixing.symmetry}, and that turns clips into their counterparts")
+        parts.append(
+            f"its answer stays the same under {_of_frames(mixing)}, and that turns clips into their counterparts"
+        )
     if whys["reach"] and isinstance(mixing, Mixing):
         seen = "one frame at a time" if mixing.span == 0 else f"frames at most {mixing.span} apart together"
         gaps = "" if not mixing.span else f" ({_offsets(mixing)})"
         needs = f", the task needs {clips.reach}" if clips.reach is not None else ""
         parts.append(
-            f"after {mixing.depth} blocks its tokens see {seen}{gaps}{needs}, and counterparts look alike through that"
+            f"after {mixing.blocks} its tokens see {seen}{gaps}{needs}, and counterparts look alike through that"
         )
     which = "" if clips.clips_per_scene == 2 else f" of each {clips.clips_per_scene}"
     same = f"counterparts{which} have different labels, so at most one of those answered alike is right"
@@ -102,6 +108,5 @@ def _reason(mixing: Mixing | Tried, clips: Clips, whys: Counter[str]) -> str:
 
 def _offsets(mixing: Mixing) -> str:
     """Which distances between two frames some token sees, in words."""
-    rows = [row for window in mixing.windows for row in window]
-    apart = sorted({int(d) for row in rows for d in np.unique(mixing._apart[np.ix_(row, row)])} - {0})
+    apart = mixing.distances[1:]
     return f"distances {', '.join(map(str, apart))}" if len(apart) < (mixing.span or 0) else "all distances up to that"

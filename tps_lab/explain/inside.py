@@ -84,6 +84,9 @@ class _Watch:
         assert bench.module is not None
         self.bench, self.module = bench, bench.module
         self.names = watched(self.module)
+        self.labels: dict[str, str] = {}  # block 3 is one of the first row; those of another keep their names
+        for name in self.names:
+            self.labels[name] = name if label(name) in self.labels.values() else label(name)
         self.positions: list[tuple[str, Tensor]] = []
 
     def __call__(self, clips: Tensor) -> list[_Seen]:
@@ -107,9 +110,9 @@ class _Watch:
 
         parts, handles = dict(self.module.named_modules()), []
         for name in self.names:
-            handles.append(parts[name].register_forward_hook(partial(after, label(name))))
+            handles.append(parts[name].register_forward_hook(partial(after, self.labels[name])))
             if name.endswith(".0") and label(name) != name:
-                begin = partial(before, f"before {label(name)}")
+                begin = partial(before, f"before {self.labels[name]}")
                 handles.append(parts[name].register_forward_pre_hook(begin, with_kwargs=True))
         for name, part in parts.items():
             if "rotary" in type(part).__name__.lower() or "decoderlayer" in type(part).__name__.lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tps_lab.attention._core import Mixer, Variant
 from tps_lab.attention._grid import Grid
 from tps_lab.backbones.vit import VideoViT
 from tps_lab.explain.symmetry import Order, Symmetry, swaps
+from tps_lab.text import counted
 
 _MOST_TOKENS = 4000  # who influences whom is a table of tokens × tokens
 
@@ -30,6 +32,7 @@ class Mixing:
         frames_meet_behind: a module behind the blocks mixes all frames (factorised encoder); without a
             time embedding it treats them as a set.
         reads_class_tokens: the head reads the class token alone, so the last block matters as far as it shows there.
+        tubelet: frames in a time step of the grid.
         outside: why nothing can be proved about this backbone; empty if something can.
     """
 
@@ -40,7 +43,13 @@ class Mixing:
     pools_jointly: bool = False
     frames_meet_behind: bool = False
     reads_class_tokens: bool = False
+    tubelet: int = 1
     outside: str = ""
+
+    @property
+    def blocks(self) -> str:
+        """How many, in words."""
+        return counted(self.depth, "block")
 
     @cached_property
     def mixers(self) -> list[tuple[Mixer, Grid, bool]]:
@@ -70,21 +79,26 @@ class Mixing:
 
     @cached_property
     def symmetry(self) -> Symmetry:
-        """Which rearrangements of frames leave the answer as it is, whatever the weights."""
+        """Which rearrangements of time steps leave the answer as it is, whatever the weights."""
         return Symmetry.find(self.grid.frames, self.keeps)
+
+    @property
+    def symmetry_of_frames(self) -> Symmetry:
+        """Which rearrangements of frames do so."""
+        return self.symmetry.in_frames(self.tubelet)
 
     @property
     def order_from(self) -> str:
         """Where in the model order begins to matter; empty if nowhere, or if nothing is proved."""
         if self.outside or self.symmetry.blind:
             return ""
-        if self.temporal_position:
+        if self.temporal_position and not self.frames_meet_behind:
             return "before block 0"
         for index in range(self.depth):
             for order in swaps(self.grid.frames):
                 if not all(_keeps(*mixer, order) for mixer in self._mixers(range(index, index + 1))):
                     return f"block {index}"
-        return ""
+        return "behind the last block" if self.temporal_position else ""
 
     @cached_property
     def windows(self) -> list[np.ndarray]:
@@ -103,18 +117,28 @@ class Mixing:
 
     @cached_property
     def _apart(self) -> np.ndarray:
-        return self.grid.frames_apart(around=self.symmetry.period == 1 or self.variant.ends_meet)
+        """How far apart two frames are."""
+        grid = dataclasses.replace(self.grid, frames=self.tubelet * self.grid.frames)
+        return grid.frames_apart(around=self.symmetry.period == 1 or self.variant.ends_meet)
 
     @property
     def reach(self) -> int | None:
-        """How many frames away, at most, a token is influenced from; None if the answer sees all frames together."""
-        return max(int((self._apart * window).max()) for window in self.windows) if self.windows else None
+        """How many frames away from its own, at most, a token is influenced from; None if the answer sees all frames
+        together."""
+        steps, frames = self.grid.frames, self.tubelet
+        apart = self._apart.reshape(steps, frames, steps, frames).min(1).max(-1)  # of a step's furthest frame
+        return max(int((apart * window).max()) for window in self.windows) if self.windows else None
+
+    @cached_property
+    def distances(self) -> list[int]:
+        """How far apart frames are that influence one token, 0 included; empty if the answer sees all together."""
+        rows = {row.tobytes(): np.repeat(row, self.tubelet) for window in self.windows for row in window}
+        return sorted({int(d) for row in rows.values() for d in np.unique(self._apart[np.ix_(row, row)])})
 
     @property
     def span(self) -> int | None:
-        """How far apart, at most, two frames are that influence one token; None as for `reach`."""
-        rows = [row for window in self.windows for row in window]
-        return max(int(self._apart[np.ix_(row, row)].max()) for row in rows) if rows else None
+        """The largest of `distances`; None as for `reach`."""
+        return max(self.distances, default=None)
 
     @cached_property
     def own_place_after(self) -> int | None:
@@ -197,7 +221,8 @@ def mixing(model: Any) -> Mixing:
     variant, image_model = model.variant, model.image_model
     if not isinstance(model, VideoViT) or type(image_model) is not VisionTransformer:
         outside = f"a {type(image_model).__name__} has positions or windows of its own, which proofs do not cover"
-        return Mixing(variant, Grid(model.frames // model.tubelet, 1, 1), 1, False, outside=outside)
+        steps = Grid(model.frames // model.tubelet, 1, 1)
+        return Mixing(variant, steps, 1, False, tubelet=model.tubelet, outside=outside)
     outside = ""
     if model.grid.tokens > _MOST_TOKENS:
         outside = f"{model.grid.tokens:,} tokens are more than proofs look at ({_MOST_TOKENS:,}); take a smaller size"
@@ -209,5 +234,6 @@ def mixing(model: Any) -> Mixing:
         pools_jointly=image_model.global_pool not in ("token", "avg"),
         frames_meet_behind=model.after is not None,
         reads_class_tokens=image_model.global_pool == "token",
+        tubelet=model.tubelet,
         outside=outside,
     )

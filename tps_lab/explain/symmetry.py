@@ -64,6 +64,22 @@ class Symmetry:
         """Whether any permutation of frames is kept."""
         return len(self.classes) == 1
 
+    def in_frames(self, tubelet: int) -> Symmetry:
+        """That of time steps as one of frames, `tubelet` to a step: a model sees their order inside of it.
+
+        What moves single steps only, or plays them backwards, has no words in frames and is left out.
+        """
+        if tubelet == 1:
+            return self
+        frames, step = tubelet * self.frames, 1 if self.blind else self.step
+        return Symmetry(
+            frames,
+            tuple((t,) for t in range(frames)),
+            tubelet * step if step < self.frames / 2 else frames,
+            tubelet * self.period,
+            reversible=False,
+        )
+
     def joins(self, one: Order, other: Order) -> bool:
         """Whether some rearrangement of the group turns one clip into the other.
 
@@ -106,9 +122,8 @@ class Symmetry:
             return "one frame: there is no order to see"
         if self.blind:
             return "order-blind: any order of the frames gets the same answer"
-        where = (
-            f" already {seen_from}" if seen_from.startswith("before") else f" from {seen_from} on" if seen_from else ""
-        )
+        how = {"before": " already {}", "behind": " only {}"}.get(seen_from.partition(" ")[0], " from {} on")
+        where = how.format(seen_from) if seen_from else ""
         seen = f"; sees order{where}" if where else ""
         if self.step < self.frames:
             return f"blind to the order of its {self.frames // self.step} steps of {self.step} frames{seen}"

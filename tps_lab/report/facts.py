@@ -114,7 +114,8 @@ def _mixing(group: Group) -> list[str]:
         else f"(computed for fewer patches: {size})"
     )
     many = f"all {shown.tokens}" if share >= shown.tokens else f"{share:.0f} of the {shown.tokens}"
-    frames = f"up to {reach} frame{'s' if reach != 1 else ''} away" if reach else "its own frame only"
+    step = "frame" if group.first.get("tubelet") in (None, 1) else "time step"
+    frames = f"up to {reach} {step}{'s' if reach != 1 else ''} away" if reach else f"its own {step} only"
     frames += ", the last being next to the first," if reach and variant.ends_meet else ""
     facts.append(f"After {depth} blocks a token is influenced from {frames} and by {many} tokens {where}.")
     if variant.stated:

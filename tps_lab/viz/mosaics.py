@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tps_lab.patterns import Border, ShiftPattern
+from tps_lab.errors import InputError, shortened
+from tps_lab.patterns import Border, ShiftPattern, check_switch, check_whole
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.style import INK, QUIET, new_axes, styled
 
@@ -21,6 +22,13 @@ Size = tuple[int, int, int]  # frames, rows and columns of patches
 _FUTURE, _NOW, _PAST = "#0b4f86", "#f4f2ee", "#c04a08"
 LARGEST = 8  # of the gallery, so that an offset has one colour in all pictures
 _POWER = 0.42  # below one: near offsets stay apart
+
+
+def check_sizes(what: str, given: Any, *names: str, low: int = 1) -> None:
+    """Refuse what is not a whole number for each of these names, from `low`."""
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        raise InputError(f"{what} must be ({', '.join(names)}), got {shortened(repr(given))}")
+    check_whole(low, **dict(zip(names, given, strict=True)))
 
 
 def offset_colour(offset: int, largest: int = LARGEST, palest: float = 0.0) -> tuple[float, float, float]:
@@ -62,7 +70,10 @@ def mosaic(
     from matplotlib.patches import Rectangle
 
     pattern = ShiftPattern.parse(pattern)
-    rows, columns = grid or (max(7, pattern.rows), max(7, pattern.columns))
+    if grid is None:
+        grid = max(7, pattern.rows), max(7, pattern.columns)
+    check_sizes("grid", grid, "rows", "columns")
+    rows, columns = grid
     ax = ax or new_axes(2.5, 2.5 * rows / columns + 0.2)
     largest = max(LARGEST, *(abs(k) for k in pattern.offsets))
     size = min(11.0, 68 / max(rows, columns)) * (0.8 if any(abs(k) > 9 for k in pattern.offsets) else 1)
@@ -113,6 +124,8 @@ def provenance(
     >>> ax = provenance("A", grid=(4, 2, 2))
     """
     pattern = ShiftPattern.parse(pattern)
+    check_sizes("grid", grid, "frames", "rows", "columns")
+    check_switch(back=back)
     frames, height, width = grid
     source = pattern.source_frames(frames, height, width, border)
     offsets = pattern.offsets_on(height, width)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab.errors import InputError
-from tps_lab.patterns import Border, ShiftPattern
+from tps_lab.patterns import Border, ShiftPattern, check_whole
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import LARGEST, Size, offset_colour, signed
 from tps_lab.viz.style import INK, QUIET, new_axes, styled
@@ -52,6 +52,7 @@ def mixed_frames(
     clip = _pixels(clip_THWC)
     frames, height, width = clip.shape[:3]
     frame = _frame(frames, frame)
+    check_whole(patch=patch)
     chosen = [ShiftPattern.parse(pattern) for pattern in patterns]
     small = _shown_frames(frames, frame, chosen)
     most = 3 if width >= height else 5
@@ -122,6 +123,7 @@ def exploded_cube(
     clip, pattern = _pixels(clip_THWC), ShiftPattern.parse(pattern)
     frames, height, width = clip.shape[:3]
     frame = _frame(frames, frame)
+    check_whole(patch=patch)
     rows, columns = math.ceil(height / patch), math.ceil(width / patch)
     source = pattern.source_frames(frames, rows, columns, border)[frame]
     shown = sorted({int(t) for t in source.ravel() if t >= 0} | {frame})
@@ -265,6 +267,7 @@ def _mixed(ax: Axes, clip: np.ndarray, pattern: ShiftPattern, patch: int, frame:
 def _frame(frames: int, wanted: int | None) -> int:
     """The one that is wanted, or the middle one."""
     frame = frames // 2 if wanted is None else wanted
+    check_whole(0, frame=frame)
     if not 0 <= frame < frames:
         raise InputError(f"frame must be 0 to {frames - 1} for a clip of {frames} frames, got {frame}")
     return frame

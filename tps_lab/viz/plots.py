@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tps_lab.attention import Grid, Variant, parse
-from tps_lab.errors import unknown
+from tps_lab.errors import InputError, unknown
 from tps_lab.results.groups import RunLike, figure, group_runs
 from tps_lab.results.metrics import Kind, unit_for
 from tps_lab.viz.labels import place_labels, spread, wrap
+from tps_lab.viz.mosaics import check_sizes
 from tps_lab.viz.style import (
     CEILING,
     CEILING_LINE,
@@ -180,6 +181,9 @@ def complexity(
 
     >>> ax = complexity(["spatial", "divided", "joint"])
     """
+    check_sizes("grid", grid, "rows", "columns")
+    if not len(frames):
+        raise InputError("frames must name a clip's length or several, got none")
     ax = new_axes(5.6, 3.6) if ax is None else ax
     chosen = [parse(variant) for variant in variants]
     ends = []

@@ -11,8 +11,9 @@ from tps_lab import attention
 from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
 from tps_lab.measure.inspection import is_patches, receptive_field_by_gradient, token_index
+from tps_lab.patterns import check_whole
 from tps_lab.viz.labels import wrap
-from tps_lab.viz.mosaics import Size, frames_below
+from tps_lab.viz.mosaics import Size, check_sizes, frames_below
 from tps_lab.viz.plots import End, names_at_the_end
 from tps_lab.viz.style import INK, RULE, colour, curve, looks, new_axes, styled
 
@@ -47,8 +48,8 @@ def who_sees_whom(
     >>> ax = who_sees_whom("divided")
     """
     chosen = parse(variant)
-    frames, height, width = grid
     asking = _token(grid, token)
+    frames, height, width = grid
     tokens, is_patch, row = _patches(chosen, grid, asking)
     steps, names = [], []
     for index in range(depth):
@@ -93,8 +94,8 @@ def attended_sets(
     >>> ax = attended_sets(["spatial", "joint"], grid=(4, 2, 2))
     """
     chosen = [parse(variant) for variant in variants]
-    frames, height, width = grid
     t, h, w = _token(grid, token)
+    frames, height, width = grid
     ax = new_axes(0.2 * frames * (width + 1) + 2.3, 0.2 * len(chosen) * (height + 1) + 0.6) if ax is None else ax
     for row, variant in enumerate(chosen):
         alone = [receptive_field_by_gradient(variant, grid, depth, (t, h, w), block) for block in range(depth)]
@@ -127,6 +128,7 @@ def coverage(
 
     >>> ax = coverage(["spatial", "tps", "tps(every=1)", "joint"])
     """
+    check_whole(depth=depth)
     ax = new_axes(5.6, 3.4) if ax is None else ax
     chosen = [parse(variant) for variant in variants]
     ends = []
@@ -163,6 +165,7 @@ def receptive_field(
     """
     chosen = parse(variant)
     after = depth if after is None else after
+    check_whole(0, depth=depth, after=after)
     if not 0 <= after <= depth:
         raise InputError(f"after must be 0 to {depth} blocks, got {after}")
     if measured:
@@ -223,7 +226,11 @@ def _fields(variant: Variant, grid: Size, depth: int, token: Size | None) -> lis
 
 
 def _token(grid: Size, token: Size | None) -> Size:
-    return (grid[0] // 2, grid[1] // 2, grid[2] // 2) if token is None else token
+    check_sizes("grid", grid, "frames", "rows", "columns")
+    if token is None:
+        return grid[0] // 2, grid[1] // 2, grid[2] // 2
+    check_sizes("token", token, "frame", "row", "column", low=0)
+    return token
 
 
 def _frames(ax: Axes, grid: Size, shades: Sequence[np.ndarray], asking: Size, fill: str, first: int = 0) -> None:

@@ -36,6 +36,7 @@ const CHALLENGES = [
     hints: ["Frames meet when a mixed frame holds patches of different moments.", "What if all patches come from the same other moment? The border must be circular."],
     check(s, facts) {
       const share = shiftedShare(s.tile), blind = facts.symmetry === "any order";
+      if (!anyBlockShifts(s)) return { solved: false, said: `No block shifts: set ${s.every} or more blocks first.` };
       return { solved: share === 1 && blind, said: `${percent(share)} of the patches are shifted, and frames ${blind ? "never meet" : "do meet"}.` };
     },
   },

@@ -80,12 +80,19 @@ function unevenness(tile) {
 }
 
 /** Which changes of the frames' order leave the answer as it is, of a model without a temporal position embedding. */
-function symmetry(tile, border) {
-  if (offsetsOf(tile).length === 1 && (tile[0][0] === 0 || border === "circular")) return "any order";
-  return border === "circular" ? "cyclic" : "none";
+function symmetry(s) {
+  const ring = s.border === "circular", shown = new Set(); // the offsets of the grid's patches; a whole round of the ring is none
+  for (let h = 0; h < s.rows; h++) for (let w = 0; w < s.columns; w++) shown.add(onRing(s, offsetAt(s.tile, h, w)));
+  if (!anyBlockShifts(s) || (shown.size === 1 && (ring || shown.has(0)))) return "any order";
+  return ring ? "cyclic" : "none";
 }
 
 const isShiftBlock = (index, every) => index % every === every - 1;
+const anyBlockShifts = (s) => s.blocks >= s.every;
+const onRing = (s, offset) => (s.border === "circular" ? modulo(offset, s.frames) : offset);
+
+/** How many distinct frames meet in one mixed frame of this clip: on a ring, 8 back of 16 is 8 ahead. */
+const framesMixedHere = (s) => Math.min(new Set(offsetsOf(s.tile).map((k) => onRing(s, k))).size, s.frames);
 
 /** The receptive field of one patch after 0, 1, … blocks of a ViT: a Uint8Array over (frame, row, column) each. */
 function receptiveFieldByBlock(s, token) {
@@ -164,7 +171,7 @@ function facts(s, constants) {
   return {
     frames_mixed: framesMixed(s.tile), shifted_share: shiftedShare(s.tile), unevenness: unevenness(s.tile),
     reach: reachOfLayer(s.tile), coverage: shares, first_full: shares.findIndex((x) => x === 1), unreached,
-    symmetry: symmetry(s.tile, s.border), macs: attentionMacs(s), moved_bytes: movedBytes(s),
+    symmetry: symmetry(s), macs: attentionMacs(s), moved_bytes: movedBytes(s),
     training_bytes: trainingBytes(s, constants), receptiveFields: fields,
   };
 }

@@ -293,7 +293,7 @@ function drawSide(k, found) {
   const full = found.first_full > 0 ? `, all after block ${found.first_full}` : "", last = found.coverage[found.coverage.length - 1];
   const means = { "any order": "frames never meet, so nothing can be learnt from motion", cyclic: "a clip that starts later and wraps around gets the same answer", none: "its ends tell the model where the clip begins" };
   $(`facts-${id}`).innerHTML = [
-    ["Frames mixed", Math.min(found.frames_mixed, state.frames), `distinct frames in one mixed frame${found.frames_mixed > state.frames ? `; ${found.frames_mixed} in a longer clip` : ""}`],
+    ["Frames mixed", framesMixedHere(s), `distinct frames in one mixed frame${found.frames_mixed > framesMixedHere(s) ? `; ${found.frames_mixed} in a longer clip` : ""}`],
     ["Shifted patches", percent(found.shifted_share), "share of the tile that is not 0"],
     ["Unevenness", `${(100 * found.unevenness).toFixed(0)} points`, "0: even everywhere; above 40: clumped"],
     ["Reach of a layer", `${found.reach} frame${found.reach === 1 ? "" : "s"}`, "largest difference of two offsets"],
