@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tps_lab.report.budgets import band, best_of
+from tps_lab.results.trials import band, best_of
 
 
 def test_best_of_is_the_mean_over_all_ways_to_draw():
