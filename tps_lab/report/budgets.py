@@ -44,6 +44,15 @@ class Ahead:
         """The same two cases at this budget; None if they were not compared."""
         return next((pair for pair in self.asked if _cases(pair) == _cases(other)), None)
 
+    def verdict(self, of: Pair) -> str | None:
+        """ "better", "worse" or "open" of the same two cases; None if they were not compared."""
+        if not self.first:
+            return "open"  # where nobody has learnt anything nothing is ranked
+        pair = self.pair(of)
+        if pair is None or pair.found is None:
+            return None
+        return pair.verdict if pair.found.settled else "open"
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -151,21 +160,19 @@ class Budgets:
             if all(set(budget.first) == set(self.ahead[-1].first) for budget in self.ahead):
                 return "so at every budget"
             return "verdicts depend on the budget" if self._always else "the order depends on the budget"
-        # where nobody has learnt anything nothing is ranked; what was not compared at a budget contradicts nothing
-        kinds = {
-            one.steps: [_kind(one.pair(pair)) if one.first else "open" for pair in compared.pairs] for one in self.ahead
+        # a comparison's verdict at each budget; what was not compared (None) contradicts nothing
+        verdicts = [[one.verdict(pair) for one in self.ahead] for pair in compared.pairs]
+        both_at = {  # each smaller budget, beside the largest
+            one.steps: [(row[k], row[-1]) for row in verdicts if None not in (row[k], row[-1])]
+            for k, one in enumerate(self.ahead[:-1])
         }
-        *smaller, largest = kinds
-        known = {
-            steps: [at for at in zip(kinds[steps], kinds[largest], strict=True) if None not in at] for steps in smaller
-        }
-        differ = [steps for steps in smaller if any(here != there for here, there in known[steps])]
+        differ = [steps for steps, both in both_at.items() if any(here != there for here, there in both)]
         if not differ:
-            return "so at every budget" if all(None not in found for found in kinds.values()) else ""
-        if all({here for here, _ in known[steps]} == {"open"} for steps in differ):
+            return "" if any(None in row for row in verdicts) else "so at every budget"
+        if all(here == "open" for steps in differ for here, _ in both_at[steps]):
             after = f"after {listed([f'{steps:,}' for steps in differ])} steps"
             return f"{after} {'none is settled' if len(compared.pairs) > 1 else 'that is open'}"
-        turned = any({"better", "worse"} <= set(at) for at in zip(*kinds.values(), strict=True))
+        turned = any({"better", "worse"} <= set(row) for row in verdicts)
         return "the order depends on the budget" if turned else "verdicts depend on the budget"
 
     def told(self, compared: Comparisons) -> list[tuple[str, list[Pair | None]]]:
@@ -228,13 +235,6 @@ class Budgets:
 def _cases(pair: Pair) -> tuple[Any, Any]:
     """A pair's cases, which have the same names at all budgets, whatever a page calls them."""
     return pair.group.first["case"], pair.against.first["case"]
-
-
-def _kind(pair: Pair | None) -> str | None:
-    """A verdict without its reasons; None where the two were not compared."""
-    if pair is None or pair.found is None:
-        return None
-    return pair.verdict if pair.found.settled else "open"
 
 
 def _each(budgets: Sequence[Ahead]) -> str:
