@@ -27,7 +27,7 @@ from tps_lab.data._seek import look
 from tps_lab.data._video import UnreadableVideo, decoded, said
 from tps_lab.errors import InputError, unknown
 from tps_lab.progress import Progress
-from tps_lab.text import table
+from tps_lab.text import counted, table
 
 What = Literal["unreadable", "short", "length"]
 _LAST_ASKED = "class-folders"  # it takes nearly any folder for its own
@@ -204,7 +204,7 @@ def _look(path: Path, entry: Entry, least: int, decode: bool) -> tuple[int, tupl
     except UnreadableVideo as error:
         return 0, ("unreadable", error.reason)
     if length < least:
-        return length, ("short", f"{length} frame{'s' if length != 1 else ''}, {least} needed")
+        return length, ("short", f"{counted(length, 'frame')}, {least} needed")
     # owners count from 0 or 1, and encoders cut at keyframes
     if entry.frames and abs(length - entry.frames) > max(2, 0.1 * entry.frames):
         return length, ("length", f"{length} frames, {entry.frames} by its list")

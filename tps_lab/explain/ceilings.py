@@ -35,6 +35,11 @@ class Tried:
     symmetry: Symmetry
     outside: str = ""
 
+    @property
+    def symmetry_of_frames(self) -> Symmetry:
+        """The same: it was tried on frames."""
+        return self.symmetry
+
     def alike(self, one: Order, other: Order) -> str:
         return "symmetry" if self.symmetry.joins(one, other) else ""
 
@@ -45,7 +50,7 @@ def ceiling(mixing: Mixing | Tried, clips: Clips, tubelet: int = 1) -> Ceiling:
         return Ceiling(None, f"nothing proved: {mixing.outside}")
     shown = clips.pictures_shown("test")
     if shown is None or clips.clips_per_scene == 1:
-        if _of_frames(mixing).blind and clips.ceiling is not None:
+        if mixing.symmetry_of_frames.blind and clips.ceiling is not None:
             return Ceiling(
                 100 * clips.ceiling, f"the model is blind to the order of frames, and {clips.ceiling_reason}"
             )
@@ -61,10 +66,6 @@ def ceiling(mixing: Mixing | Tried, clips: Clips, tubelet: int = 1) -> Ceiling:
             None, "nothing proved: neither symmetry nor reach forces the same answer to clips of different classes"
         )
     return Ceiling(highest, _reason(mixing, clips, whys))
-
-
-def _of_frames(mixing: Mixing | Tried) -> Symmetry:
-    return mixing.symmetry_of_frames if isinstance(mixing, Mixing) else mixing.symmetry
 
 
 def _of_steps(shown: np.ndarray, tubelet: int) -> np.ndarray:
@@ -92,7 +93,7 @@ def _reason(mixing: Mixing | Tried, clips: Clips, whys: Counter[str]) -> str:
     parts = []
     if whys["symmetry"]:
         parts.append(
-            f"its answer stays the same under {_of_frames(mixing)}, and that turns clips into their counterparts"
+            f"its answer stays the same under {mixing.symmetry_of_frames}, and that turns clips into their counterparts"
         )
     if whys["reach"] and isinstance(mixing, Mixing):
         seen = "one frame at a time" if mixing.span == 0 else f"frames at most {mixing.span} apart together"

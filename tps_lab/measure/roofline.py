@@ -23,6 +23,7 @@ import torch
 
 from tps_lab.errors import InputError, unknown
 from tps_lab.measure.trace import Kernel, Recorder, Trace
+from tps_lab.text import counted
 
 Curve = tuple[tuple[float, float], ...]  # (size of a call, rate at that size), sizes ascending
 
@@ -148,7 +149,7 @@ def this_cpu() -> Device:
             rates.append((moved, _rate(lambda t=target, s=source: torch.mul(s, 1.5, out=t), moved)))  # type: ignore[misc]
         launch = _per_kernel()
     threads = torch.get_num_threads()
-    name = f"this CPU ({platform.processor() or platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
+    name = f"this CPU ({platform.processor() or platform.machine()}, {counted(threads, 'thread')})"
     # a call's fixed cost is in the small sizes' rates already: taken out (but for a quarter of them), to count once
     return Device(name, {"fp32": _without(peaks, launch)}, _without(rates, launch), launch, "calibrated here")
 

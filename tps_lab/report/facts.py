@@ -15,7 +15,7 @@ from tps_lab.errors import InputError
 from tps_lab.patterns import ShiftPattern
 from tps_lab.results.groups import Group
 from tps_lab.results.runs import flat
-from tps_lab.text import listed
+from tps_lab.text import counted, listed
 
 _MOST_NAMES = 6  # of one variant
 _OUTSIDE_BRACKETS = re.compile(r", (?![^(]*\))")
@@ -83,7 +83,7 @@ def pattern_text(pattern: ShiftPattern, frames: int | None = None) -> str:
     """What a pattern mixes in a clip of so many frames, or in one that is long enough, as one sentence."""
     share, span = pattern.shifted_share, pattern.reach()
     count = min(pattern.frames_mixed, frames or pattern.frames_mixed)
-    mixed = f"{count} frame{'s' if count > 1 else ''}"
+    mixed = counted(count, "frame")
     return f"{mixed} in a mixed frame, {100 * share:.0f} % of the patches shifted, reach {span} frames a layer"
 
 
@@ -115,7 +115,7 @@ def _mixing(group: Group) -> list[str]:
     )
     many = f"all {shown.tokens}" if share >= shown.tokens else f"{share:.0f} of the {shown.tokens}"
     step = "frame" if group.first.get("tubelet") in (None, 1) else "time step"
-    frames = f"up to {reach} {step}{'s' if reach != 1 else ''} away" if reach else f"its own {step} only"
+    frames = f"up to {counted(reach, step)} away" if reach else f"its own {step} only"
     frames += ", the last being next to the first," if reach and variant.ends_meet else ""
     facts.append(f"After {depth} blocks a token is influenced from {frames} and by {many} tokens {where}.")
     if variant.stated:

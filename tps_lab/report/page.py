@@ -21,7 +21,7 @@ from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.axes import beside, data_names
 from tps_lab.results.groups import SETTINGS, As, Group, RunLike, by_data, group_runs, setting, setting_text
-from tps_lab.text import as_text, listed
+from tps_lab.text import as_text, counted, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +46,8 @@ class Section:
     tradeoffs: list[Picture]
     learning: list[Picture]
     compared: comparisons.Comparisons
-    steps: list[int]  # of each budget
-    at_budgets: list[tuple[str, list[paired.Pair | None]]]  # a comparison, and what it is after each number of steps
+    budgets: list[str]  # each in words: "300 steps"
+    at_budgets: list[tuple[str, list[paired.Pair | None]]]  # a comparison, and what it is at each of them
     differences: list[Picture]
     effects: list[paired.Effect]
     along: list[Picture]
@@ -248,7 +248,7 @@ def _section(
         draw.tradeoffs(),
         [*draw.curves(), *draw.answers()],
         compared,
-        [budget.steps for budget in of_budgets.ahead],
+        [f"{budget.steps:,} steps" for budget in of_budgets.ahead],
         of_budgets.told(compared),
         draw.differences(compared, about.paper),
         effects,
@@ -271,7 +271,7 @@ def proofs_said(proofs: Sequence[Confronted]) -> list[str]:
         )
         return [f"A proved ceiling was passed, so the proof or the measurement is wrong: {named}."]
     runs = sum(proof.runs for proof in proofs)
-    return [f"Of {runs} run{'s' if runs != 1 else ''} with a ceiling proved before training, none passed it."]
+    return [f"Of {counted(runs, 'run')} with a ceiling proved before training, none passed it."]
 
 
 def _shared_setting(groups: Sequence[Group]) -> str:

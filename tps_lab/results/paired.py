@@ -13,6 +13,7 @@ from tps_lab.errors import unknown
 from tps_lab.results.axes import level_text, lines
 from tps_lab.results.groups import Group, RunLike, figure
 from tps_lab.results.statistics import FEWEST_SEEDS, Comparison, compare_all, holm
+from tps_lab.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Pair:
         if found.settled:
             return "better" if found.difference > 0 else "worse"
         if found.seeds < FEWEST_SEEDS:
-            return f"open: {found.seeds} seed{'s' if found.seeds > 1 else ''} settle{'s' * (found.seeds == 1)} nothing"
+            return f"open: {counted(found.seeds, 'seed')} settle{'s' * (found.seeds == 1)} nothing"
         return "open"
 
 

@@ -12,6 +12,7 @@ from tps_lab.attention import Grid, Variant, parse
 from tps_lab.errors import InputError
 from tps_lab.measure.inspection import is_patches, receptive_field_by_gradient, token_index
 from tps_lab.patterns import check_whole
+from tps_lab.text import counted
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import Size, check_sizes, frames_below
 from tps_lab.viz.plots import End, names_at_the_end
@@ -59,7 +60,7 @@ def who_sees_whom(
             names.append(f"block {index + 1}" + (f", step {number}" if len(seen) > 1 else ""))
     after = chosen.influence(tokens, depth)[row, is_patch]
     shades = [*(seen * 1.0 for seen in steps), np.where(np.any(steps, axis=0), 1.0, 0.45) * after]
-    names.append(f"after {depth} block{'s' if depth > 1 else ''}")
+    names.append(f"after {counted(depth, 'block')}")
 
     ax = new_axes(0.2 * frames * (width + 1) + 1.8, 0.2 * len(names) * (height + 1) + 0.7) if ax is None else ax
     _frames(ax, grid, shades, asking, colour(str(chosen)))
