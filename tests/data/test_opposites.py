@@ -99,6 +99,8 @@ def test_the_motion_is_what_the_class_says(motion):
         ("opposites(train=7)", "train must be even"),
         ("opposites(noise=-1)", "noise of data set 'opposites' must be from 0 to 1,000, got -1"),
         ("opposites(motion=-0.5)", "motion of data set 'opposites' must be from 0 to 1, got -0.5"),
+        ("opposites(hidden=1)", "hidden of data set 'opposites' must be from 0 to 0.99, got 1"),
+        ("digit(hidden=0.9, train=10000000)", "clips, train, val and test together, would take more than 1 GiB"),
         ("opposites(noise=much)", "noise must be a number"),
         ("opposites(frame=8)", "did you mean 'frames'"),
         ("oposites", "did you mean 'opposites'"),
@@ -137,3 +139,28 @@ def test_the_same_clips_asked_what_they_show():
     _, kinds = _digits.load()
     assert torch.equal(y, kinds[motions.scenes["test"]["digit"]])
     assert parse("digit(val=25)").opened().size("val") == 25  # there are no pairs to keep whole
+
+
+@pytest.mark.parametrize("name", ["opposites", "digit"])
+def test_a_hidden_square_is_empty_and_all_others_are_as_they_were(name):
+    hidden, whole = (parse(f"{name}(noise=0, train=96, hidden={share})").opened() for share in (0.8, 0))
+    (x, y), (full, same) = (clips.batch("train", torch.arange(96)) for clips in (hidden, whole))
+    assert torch.equal(y, same)
+    seen = torch.zeros_like(x, dtype=torch.bool)
+    shares, empty = [], (0 - _digits.MEAN) / _digits.SPREAD
+    for top in range(0, 24, 4):
+        for left in range(0, 24, 4):
+            square = (..., slice(top, top + 4), slice(left, left + 4))
+            as_it_was = (x[square] == full[square]).all(-1).all(-1).all(1)  # (clips, frames)
+            assert ((x[square] == empty).all(-1).all(-1).all(1) | as_it_was).all()
+            seen[square] = as_it_was[:, None, :, None, None]
+            inked = (full[square] != empty).any(-1).any(-1).any(1)
+            shares.append(as_it_was[inked].double())
+    assert torch.cat(shares).mean() == pytest.approx(0.2, abs=0.02)
+    assert not torch.equal(seen[:, :, 0], seen[:, :, 1])  # other squares in every frame
+
+
+def test_hidden_clips_are_still_reversed_pixel_for_pixel():
+    clips = parse("opposites(hidden=0.8)").opened()
+    x, y = clips.batch("val", torch.arange(24))
+    assert torch.equal(x[0::2], x[1::2].flip(2)) and torch.equal(y[0::2] + 1, y[1::2])

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _MOST_BYTES = 2**30  # of one clip as floats, and of the scenes that a drawn data set keeps
-_SCENE_BYTES = 32  # per clip and frame, about: where things are, and how they tremble
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class DrawnData(Data):
                 raise InputError(
                     f"{self.name} comes in sets of {self.clips_per_scene} clips: {split}={getattr(self, split)}"
                 )
-        clips, most = self.train + self.val + self.test, _MOST_BYTES // (_SCENE_BYTES * self.frames)
+        clips, most = self.train + self.val + self.test, _MOST_BYTES // (self.scene_bytes * self.frames)
         if clips > most:
             raise InputError(
                 f"{self.name}: {clips} clips, train, val and test together, would take more than "
@@ -103,6 +102,11 @@ class DrawnData(Data):
     def clips_per_scene(self) -> int:
         """How many clips a scene makes (see `Clips.clips_per_scene`)."""
         raise NotImplementedError
+
+    @property
+    def scene_bytes(self) -> int:
+        """Bytes that one clip's scene takes for each frame, about: where things are, and how they tremble."""
+        return 32
 
 
 REVERSED = (

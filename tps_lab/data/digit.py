@@ -9,6 +9,9 @@
 One frame nearly suffices, as for most classes of Kinetics; what frames further along show is the same
 digit under other noise. So this asks of a way of mixing space and time what it does to a model's sight,
 where `opposites` asks whether it sees time. Each of the twelve motions is as frequent as there.
+
+With `hidden` each frame shows other squares of the picture, as of something behind leaves: then frames
+have to be put together to see the digit, though their order still tells nothing.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ PAIRS = (
     ("diagonal down", "diagonal up"),
 )
 
+_SQUARES = 6  # a side of the picture: two to a patch of vit_micro's
+
 
 @dataclass(frozen=True)
 class Opposites(ReversedData):
@@ -50,6 +52,8 @@ class Opposites(ReversedData):
             deviation), as a share of the way from the middle of the motion to its end. It drowns
             the small change from one frame to the next, so that looking further along time pays.
         motion: how far the motions go, 1 being across most of the picture.
+        hidden: share of each frame's 6×6 squares that stay empty, others in every frame; noise lies over
+            all of them. What one frame hides another shows, so that frames have to be put together.
         seed: of everything random in the clips (not of training).
 
     As it stands most variants learn it nearly whole, given some hundred steps. `opposites(motion=0.5,
@@ -58,11 +62,16 @@ class Opposites(ReversedData):
     """
 
     name, title, licence = "opposites", "Opposites", _digits.DIGITS
-    limits: ClassVar[Limits] = {"tremor": (0, 1_000), "motion": (0, 1)}
+    limits: ClassVar[Limits] = {"tremor": (0, 1_000), "motion": (0, 1), "hidden": (0, 0.99)}
 
     tremor: float = 0.15
     motion: float = 1.0
+    hidden: float = 0.0
     seed: int = 0
+
+    @property
+    def scene_bytes(self) -> int:
+        return super().scene_bytes + (5 * _SQUARES**2 if self.hidden else 0)
 
     def opened(self) -> OppositeClips:
         return OppositeClips(self)
@@ -90,7 +99,7 @@ class OppositeClips(ReversedClips):
         def uniform(a: float, b: float) -> Tensor:
             return a + (b - a) * torch.rand(n, generator=rng)
 
-        return {
+        scenes = {
             "motion": torch.arange(n) % len(PAIRS),
             "digit": torch.randint(low, high, (n,), generator=rng),
             "scale": uniform(0.5, 0.6),  # half the digit's height, in halves of the image
@@ -104,9 +113,15 @@ class OppositeClips(ReversedClips):
             "noise": torch.randint(0, 1 << 20, (n,), generator=rng),  # where in the bank a scene's noise starts
             "bank": torch.randn((1 << 20) + self.options.frames * self.options.size**2, generator=rng),
         }
+        if self.options.hidden:
+            squares = torch.rand(n, self.options.frames, _SQUARES, _SQUARES, generator=rng)
+            scenes["seen"] = squares >= self.options.hidden
+        return scenes
 
     def render(self, scene: dict[str, Tensor]) -> Tensor:
         """Scenes played forwards: ink (B, T, H, W), 0 to 1."""
+        from torch.nn.functional import interpolate
+
         t = torch.linspace(-1, 1, self.options.frames, device=scene["x"].device)
         motion = scene["motion"][:, None]
         path = self.options.motion * scene["amount"][:, None] * t  # (B, T), from -amount to +amount
@@ -127,4 +142,6 @@ class OppositeClips(ReversedClips):
         digits = self.digits.to(x.device)[scene["digit"]].repeat_interleave(frames, 0)
         image = _digits.draw(digits, *(v.flatten() for v in (x, y, scale, angle)), size=self.options.size)
         image = image.reshape(b, frames, *image.shape[1:])
+        if "seen" in scene:
+            image = image * interpolate(scene["seen"].float(), image.shape[2:])
         return image * (ink / 1.8)[:, :, None, None]
