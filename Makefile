@@ -36,7 +36,7 @@ notebooks: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	@NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py -m site $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py -m site
 	@echo build/site/index.html
 
 studio: $(VENV)/.base

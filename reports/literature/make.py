@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ FEWEST = 2  # such pairs in a setting that has a section; print has one alone of
 DRAWS = 2000
 AGREE, DISAGREE, OPEN = "agree", "disagree", "open"
 VARIES, PRINTED = "varies", "as printed"
+SINES = ", from sines"  # papers start an embedding of time at zero where they begin with image weights
 Found = dict[str, Any]
 
 
@@ -66,6 +67,28 @@ def verdict(gap: float, found: Found | None) -> str:
     return AGREE if found["difference"] > 0 else DISAGREE
 
 
+def ways(
+    table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], run: Collection[bool | str]
+) -> Iterator[tuple[str, list[bool | str]]]:
+    """How a pair's embeddings of time can be set: what that is called, and each side's `temporal_position`.
+
+    Where a table does not vary it: an embedding on both sides, on neither, and as in the paper.
+
+    Args:
+        run: every `temporal_position` that a setting has run: an embedding may start as usual, as sines, or both.
+    """
+    varied = [row["temporal_position"] for row in rows if "temporal_position" in row]
+    printed = [row.get("time", table.get("time")) for row in rows]
+    found = {VARIES: varied} if varied else {"with": [True, True]}
+    if not varied and None not in printed:
+        found[PRINTED] = printed
+    for start, said in ((True, ""), ("sines", SINES)):
+        if start in run or not (said or "sines" in run):
+            yield from ((way + said, [time and start for time in times]) for way, times in found.items())
+    if not varied:
+        yield "without", [False, False]
+
+
 def asked(runs: Iterable[Any], proofs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> list[dict[str, Any]]:
     """Every pair of every table, put to finished runs: once for each setting that answers it.
 
@@ -79,12 +102,11 @@ def asked(runs: Iterable[Any], proofs: Mapping[str, Mapping[str, Any]] = Mapping
     def setting_of(row: dict[str, Any]) -> tuple[str, str, str]:
         return row["data"], row["backbone"], row.get("weights") or ""
 
-    def model_of(row: dict[str, Any]) -> tuple[str, bool]:
-        return str(parse(row["attention"])), bool(row["temporal_position"])
+    def model_of(row: dict[str, Any]) -> tuple[str, bool | str]:
+        return str(parse(row["attention"])), row["temporal_position"]
 
-    settings: dict[tuple[Any, ...], dict[tuple[str, bool], dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
-    # papers start an embedding of time at zero where they begin with image weights; another start is another setting
-    runs = [run for run in runs if not isinstance(run.row.get("temporal_position"), str)]
+    settings: dict[tuple[Any, ...], dict[tuple[str, bool | str], dict[int, Any]]]
+    settings = defaultdict(lambda: defaultdict(dict))
     # trials of a tuning have no test accuracy
     tested = [
         As(run, proofs[run.row["id"]] | run.row, run.environment) if run.row.get("id") in proofs else run
@@ -105,13 +127,9 @@ def asked(runs: Iterable[Any], proofs: Mapping[str, Mapping[str, Any]] = Mapping
         for ahead, behind in pairs(table):
             gap = round(table["rows"][ahead]["top1_pct"] - table["rows"][behind]["top1_pct"], 2)
             rows_of = [table["rows"][name] for name in (ahead, behind)]
-            # where a table does not vary it: an embedding of time on both sides, on neither, and as in the paper
-            varied = [row["temporal_position"] for row in rows_of if "temporal_position" in row]
-            ways = {VARIES: varied} if varied else {"with": [True, True], "without": [False, False]}
-            printed = [row.get("time", table.get("time")) for row in rows_of]
-            if not varied and None not in printed:
-                ways[PRINTED] = printed
-            for (embedding, times), (setting, known) in itertools.product(ways.items(), settings.items()):
+            for setting, known, (embedding, times) in (
+                (*item, way) for item in settings.items() for way in ways(table, rows_of, {time for _, time in item[1]})
+            ):
                 keys = [(str(parse(row["ours"])), time) for row, time in zip(rows_of, times, strict=True)]
                 budgets = known[keys[0]].keys() & known[keys[1]].keys() if keys[0] != keys[1] else ()
                 if not budgets:
@@ -219,8 +237,8 @@ def main(
         possible=sum(map(len, answerable.values())),
         settings=[
             (key, found, summary(found, tables))
-            for key, found in sorted(settings.items(), key=lambda item: (item[0][-1] != PRINTED, item[0]))
-            if sum(row["gap"] >= CLEAR for row in found) >= (1 if VARIES in key else FEWEST)
+            for key, found in sorted(settings.items(), key=lambda item: (not item[0][-1].startswith(PRINTED), item[0]))
+            if sum(row["gap"] >= CLEAR for row in found) >= (1 if key[-1].startswith(VARIES) else FEWEST)
         ],
     )
     print(page)

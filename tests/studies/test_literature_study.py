@@ -68,13 +68,16 @@ def test_runs_are_put_to_the_pairs_that_they_answer():
     runs += [run("joint", seed, 0.3, steps=150) for seed in range(4)]  # a smaller budget decides nothing
     runs += [
         run(n, seed, 0.3, steps=900, temporal_position="sines") for n in ("spatial", "joint") for seed in range(4)
-    ]  # papers start at zero
+    ]  # papers start at zero: another setting
     runs += [run("divided", seed, 0.9, temporal_position=False) for seed in range(4)]  # another setting, for most
     runs += [run("joint", seed, 0.9, top1_pct=None) for seed in range(1000, 1004)]  # trials of a tuning
     rows = literature.asked(runs)
-    timesformer = [row for row in rows if row["table"] == "timesformer_t1_ssv2"]
-    assert [(row["ahead"], row["behind"], row["gap"]) for row in timesformer] == [("Joint Space-Time", "Space", 21.9)]
-    (row,) = timesformer
+    timesformer = {row["embedding"]: row for row in rows if row["table"] == "timesformer_t1_ssv2"}
+    assert {(row["ahead"], row["behind"], row["gap"]) for row in timesformer.values()} == {
+        ("Joint Space-Time", "Space", 21.9)
+    }
+    assert {name: row["steps"] for name, row in timesformer.items()} == {"with": 600, "with, from sines": 900}
+    row = timesformer["with"]
     assert row["steps"] == 600
     assert row["difference"] == pytest.approx(40, abs=5)
     assert row["verdict"] == "agree"
@@ -88,6 +91,13 @@ def test_as_printed_each_side_has_the_embedding_that_its_paper_gives_it():
         runs += [run("spatial", seed, right, temporal_position=embedded) for seed in range(4)]
     rows = [row for row in literature.asked(runs) if row["table"] == "timesformer_t1_ssv2"]
     assert {row["embedding"]: row["verdict"] for row in rows} == {"with": "disagree", "as printed": "agree"}
+
+
+def test_where_embeddings_start_as_sines_a_variant_without_one_is_still_what_was_printed():
+    runs = [run("spatial", seed, 0.4, temporal_position=False) for seed in range(4)]
+    runs += [run("joint", seed, 0.8, temporal_position="sines") for seed in range(4)]
+    (row,) = [row for row in literature.asked(runs) if row["table"] == "timesformer_t1_ssv2"]
+    assert (row["embedding"], row["verdict"]) == ("as printed, from sines", "agree")
 
 
 def test_a_pair_of_which_neither_learnt_the_order_is_open():
