@@ -5,6 +5,7 @@ variants.png    which patches one patch meets in a block: spatial, joint, divide
 pareto.png      accuracy against multiply-adds at two budgets, from reports/ablations/attention
 studio.png      the studio's page as a browser draws it (needs Chromium)
 problem.png     a clip and its reversal, and the means of their frames
+tasks.png       clips of the data sets that the package draws
 reach.png       patterns A and C, and their receptive fields over depth
 relations.png   whom a patch looks at under four relations
 limits.png      proved ceilings and the runs under them, from reports/ablations/probes/results.csv
@@ -14,6 +15,7 @@ comparison.png  accuracies seed by seed, from reports/ablations/patterns
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import sys
 from collections import defaultdict
@@ -233,6 +235,25 @@ def problem() -> None:
     figure.savefig(OUT / "problem.png", dpi=120)
 
 
+def tasks() -> None:
+    from tps_lab import data, viz
+
+    drawn = ("opposites", "opposites(hidden=0.8)", "digit(noise=0.3)", "order", "first", "match", "rhythm", "counting")
+    strips = []
+    for name in drawn:
+        spec = data.parse(name)
+        file = io.BytesIO()
+        viz.film_strips(spec.opened(), rows=4 if name == "counting" else 2, title=str(spec)).savefig(file, dpi=100)
+        strips.append(Image.open(file).convert("RGB"))
+    across = max(strip.width for strip in strips)
+    picture = Image.new("RGB", (across, sum(strip.height + 14 for strip in strips) - 14), "white")
+    top = 0
+    for strip in strips:
+        picture.paste(strip, (across - strip.width, top))  # so that equal frames stand below each other
+        top += strip.height + 14
+    picture.save(OUT / "tasks.png", optimize=True)
+
+
 def reach() -> None:
     from tps_lab import viz
 
@@ -305,7 +326,7 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     all_of_them = {
         "mosaic": mosaic_film, "variants": variants, "pareto": pareto, "studio": studio, "problem": problem,
-        "reach": reach, "relations": relations, "limits": limits, "comparison": comparison,
+        "tasks": tasks, "reach": reach, "relations": relations, "limits": limits, "comparison": comparison,
     }  # fmt: skip
     for name in sys.argv[1:] or all_of_them:
         all_of_them[name]()

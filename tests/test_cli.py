@@ -127,6 +127,7 @@ def test_a_mosaic_is_saved(tmp_path):
     [
         ("a.png", ("pattern", "C", "--save")),
         ("a.png", ("cost", "spatial", "--save")),
+        ("a.png", ("data", "show", "order", "--save")),
         ("a.json", ("cost", "spatial", "--save")),
         ("a.png", ("certify", "spatial", "--save")),
         ("a.svg", ("certify", "spatial", "--badge")),
@@ -193,6 +194,8 @@ def test_cost_predicts_memory_with_no_gpu():
         (["pattern", "C", "--grid", "7"], "HEIGHTxWIDTH"),
         (["pattern", "C", "--save", "/nowhere/at/all.png"], "cannot write /nowhere/at/all.png"),
         (["pattern", "C", "--save", "c.bmp"], "unknown picture format"),
+        (["data", "show", "ordr", "--save", "a.png"], "did you mean 'order'"),
+        (["data", "show", "order", "--split", "vall", "--save", "a.png"], "'vall' is not one of"),
         (["pattern", "C", "--save", ".png"], "an ending without a name"),
         (["pattern", "C\u200b"], "unknown pattern 'C\\u200b'; did you mean 'C'"),
         (["cost", "spatial", "--save", "c.bmp"], "expected one of .png, .svg, .pdf, .json"),

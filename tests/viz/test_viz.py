@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tps_lab import viz
+from tps_lab import data, viz
 from tps_lab.attention import Look, variants
 from tps_lab.attention.patch_shift import PatchShift
 from tps_lab.attention.spatial import Spatial
@@ -411,6 +411,27 @@ def test_a_cube_shows_the_frames_that_a_mixed_frame_takes_from() -> None:
     assert [word for word in texts(zero) if word.isdigit()] == ["0", "1"]
     with pytest.raises(InputError, match="frame must be 0 to 7"):
         viz.exploded_cube(np.zeros((8, 16, 24, 3)), "A", patch=8, frame=8)
+
+
+def test_film_strips_show_scenes_whole_and_every_class_before_a_second_of_any() -> None:
+    clips = data.parse("order(noise=0, test=40)").opened()
+    figure = viz.film_strips(clips, rows=4, most=16)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["above first", "below first"] * 2
+    one, other = (np.asarray(ax.images[0].get_array()) for ax in figure.axes[:2])
+    frames = [strip.reshape(24, -1, 3)[:, 25 * t : 25 * t + 24] for strip in (one, other) for t in range(16)]
+    assert sorted(frame.sum() for frame in frames[:16]) == pytest.approx(sorted(frame.sum() for frame in frames[16:]))
+    ten = viz.film_strips(data.parse("digit(val=40)").opened(), "val", rows=10, most=4)
+    assert [ax.get_ylabel() for ax in ten.axes] == [str(digit) for digit in range(10)]
+    assert [tick.get_text() for tick in ten.axes[0].get_xticklabels()] == ["0", "5", "10", "15"]
+
+
+def test_film_strips_of_nothing_say_so() -> None:
+    class Empty(type(data.parse("digit").opened())):  # type: ignore[misc]
+        def size(self, split: str) -> int:
+            return 0
+
+    with pytest.raises(InputError, match="this data set has no val clips"):
+        viz.film_strips(Empty(data.parse("digit")), "val")
 
 
 def test_attention_maps_say_how_much_each_frame_gets() -> None:

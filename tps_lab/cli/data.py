@@ -1,23 +1,55 @@
-"""Commands about data: data check, data make."""
+"""Commands about data: data show, data check, data make."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tps_lab.cli._help import App
-from tps_lab.cli._shared import Json, Quiet, Set, app, count, pairs, print_json, say
+from tps_lab.cli._shared import Json, Quiet, Set, app, check_picture, count, pairs, print_json, save_picture, say
 from tps_lab.errors import InputError
 
 data = App(
-    help="Check a collection of videos; render a simulated data set.",
-    epilog="Example: tps-lab data check FOLDER",
+    help="Show clips; check a collection of videos; render simulated ones.",
+    epilog="Example: tps-lab data show order --save order.png",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
+
+
+@data.command("show", epilog="tps-lab data show 'opposites(hidden=0.8)' --save clips.png")
+def show(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="See: tps-lab list data.")],
+    save: Annotated[Path, typer.Option(help="The picture to make (.png, .svg, .pdf).")],
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="train, val or test.")] = "test",
+    clips: Annotated[int, count("Clips to show, a row for each.", high=50)] = 6,
+    frames: Annotated[int, count("Frames to show of each, evenly spaced.", high=50)] = 16,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Draw clips of a data set as a model gets them, as film strips.
+
+    Of as many classes as there is room for. What frame order can tell of them: tps-lab explain --data DATA.
+    """
+    from tps_lab import data as data_sets
+    from tps_lab import viz
+
+    check_picture(save)
+    spec = data_sets.parse(name, **pairs(set_))
+    opened = data_sets.ready(spec)
+    save_picture(viz.film_strips(opened, split, clips, frames, title=str(spec)), save)
+    sizes = {which: opened.size(which) for which in data_sets.SPLITS}
+    if json_:
+        print_json(
+            {"data": str(spec), "classes": list(opened.classes), "clips": sizes, "shape": list(opened.clip_shape)}
+        )
+        return
+    parts = ", ".join(f"{size:,} {which}" for which, size in sizes.items())
+    print(f"classes: {len(opened.classes)}; clips: {parts}, each {'×'.join(map(str, opened.clip_shape))}")
+    print(f"saved {save}")
 
 
 @data.command("check", epilog="tps-lab data check videos/ssv2 --kind ssv2 --fix-list usable.txt")

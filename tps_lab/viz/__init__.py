@@ -19,7 +19,7 @@ from tps_lab.viz.breakdown import breakdown, memory_over_step, stacked
 from tps_lab.viz.certificate import badge, certificate
 from tps_lab.viz.effects import aggregate, differences, dots, interaction, main_effects
 from tps_lab.viz.mosaics import mosaic, provenance
-from tps_lab.viz.on_clips import attention_maps, exploded_cube, mixed_frames
+from tps_lab.viz.on_clips import attention_maps, exploded_cube, film_strips, mixed_frames
 from tps_lab.viz.plots import complexity, learning_curves, tradeoff
 from tps_lab.viz.reach import attended_sets, coverage, reach_animation, receptive_field, who_sees_whom
 from tps_lab.viz.sliders import player, sliders
@@ -43,6 +43,7 @@ __all__ = [
     "differences",
     "dots",
     "exploded_cube",
+    "film_strips",
     "group_runs",
     "interaction",
     "learning_curves",

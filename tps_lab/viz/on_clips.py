@@ -1,4 +1,4 @@
-"""Pictures of a real clip: mixed by patterns, one mixed frame taken apart, and where a trained model looks."""
+"""Clips as film strips, mixed by patterns, one mixed frame taken apart, and where a trained model looks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tps_lab.data import Clips, Split, batch_of
 from tps_lab.errors import InputError
+from tps_lab.lazy import torch
 from tps_lab.patterns import Border, ShiftPattern, check_whole
 from tps_lab.viz.labels import wrap
 from tps_lab.viz.mosaics import LARGEST, Size, offset_colour, signed
@@ -212,7 +214,78 @@ def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "
     return figure
 
 
+@styled
+def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 16, title: str = "") -> Figure:
+    """Clips of a data set, one to a row, as a model gets them, and their classes: what is asked, at a glance.
+
+    They are of as many classes as there is room for. Clips that show the same frames in another order stand together.
+
+    Args:
+        clips: an opened data set, `data.parse("order").opened()`.
+        split: which clips: "train", "val" or "test".
+        rows: how many clips.
+        most: how many frames of each, in order and evenly spaced.
+        title: above all.
+
+    Raises:
+        InputError: the split has no clips.
+
+    >>> from tps_lab import data
+    >>> figure = film_strips(data.parse("opposites").opened(), rows=4)
+    """
+    from matplotlib.figure import Figure
+
+    check_whole(rows=rows, most=most)
+    shown = _of_many_classes(clips, split, rows)
+    pictures, labels = batch_of(clips, split, torch.tensor(shown), "cpu")
+    frames = np.unique(np.linspace(0, pictures.shape[2] - 1, min(most, pictures.shape[2])).round().astype(int))
+    pixels = pictures[:, :, frames].permute(0, 2, 3, 4, 1).double().numpy()  # (N, T, H, W, C)
+    low, high = np.quantile(pixels, [0.001, 0.999])  # normalised pixels have no range of their own
+    pixels = _pixels((pixels.reshape(-1, *pixels.shape[2:]) - low) / max(high - low, 1e-9)).reshape(
+        *pixels.shape[:-1], 3
+    )
+    names = [wrap(clips.classes[label], 22) for label in labels.tolist()]
+    height, width = pixels.shape[2:4]
+    gap = np.ones((height, max(width // 16, 1), 3))
+    # all sizes in inches: what a name needs, and strips no longer than a page is wide
+    one = min(0.95, 9 / len(frames))
+    left, top = 0.2 + 0.08 * max(len(line) for name in names for line in name.split("\n")), 0.22 + 0.25 * bool(title)
+    wide, high = one * len(frames), one * height / width
+    size = left + max(wide, 0.09 * len(title)) + 0.05, top + (high + 0.06) * len(shown)
+    figure = Figure(figsize=size)
+    for row, (clip, name) in enumerate(zip(pixels, names, strict=True)):
+        place = left / size[0], 1 - (top + (high + 0.06) * row + high) / size[1], wide / size[0], high / size[1]
+        ax = figure.add_axes(place)
+        _image(ax, np.concatenate([part for frame in clip for part in (frame, gap)][:-1], axis=1))
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
+        if row == 0:
+            ax.xaxis.tick_top()
+            middles = [(width + gap.shape[1]) * i + width / 2 for i in range(len(frames))]
+            ax.set_xticks(middles, [str(t) for t in frames], fontsize=8, color=QUIET)
+    if title:
+        figure.text(left / size[0], 1 - 0.06 / size[1], title, va="top", fontsize=10, fontweight="bold")
+    return figure
+
+
 # ---------------------------------------------------------------------- parts
+
+
+def _of_many_classes(clips: Clips, split: Split, rows: int) -> list[int]:
+    """Clips to show, whole scenes: of every class one before of any a second, from all over the split."""
+    scene = clips.clips_per_scene
+    size = clips.size(split) // scene
+    if not size:
+        raise InputError(f"this data set has no {split} clips")
+    wanted = min(-(-rows // scene), size)
+    looked = np.unique(np.linspace(0, size - 1, min(4 * wanted, size)).astype(int))
+    _, labels = batch_of(clips, split, torch.tensor(scene * looked), "cpu")
+    times: dict[int, int] = {}
+    turns = []
+    for at, label in zip(looked.tolist(), labels.tolist(), strict=True):
+        turns.append((times.setdefault(label, 0), label, at))
+        times[label] += 1
+    chosen = sorted(sorted(turns)[:wanted], key=lambda turn: turn[1:])
+    return [scene * at + k for _, _, at in chosen for k in range(scene)][:rows]
 
 
 def _slab(
