@@ -163,4 +163,5 @@ def test_a_hidden_square_is_empty_and_all_others_are_as_they_were(name):
 def test_hidden_clips_are_still_reversed_pixel_for_pixel():
     clips = parse("opposites(hidden=0.8)").opened()
     x, y = clips.batch("val", torch.arange(24))
-    assert torch.equal(x[0::2], x[1::2].flip(2)) and torch.equal(y[0::2] + 1, y[1::2])
+    assert torch.equal(x[0::2], x[1::2].flip(2))
+    assert torch.equal(y[0::2] + 1, y[1::2])

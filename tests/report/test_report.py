@@ -7,19 +7,23 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_up import VARIANTS, MadeUp, made_up, study, undone
 
 from tps_lab import report, viz
 from tps_lab.attention import variants
+from tps_lab.data import parse
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import equal, facts, render, tables
 from tps_lab.report.comparisons import Ranking, compared
+from tps_lab.report.pictures import of_task
 from tps_lab.report.results_table import results
 from tps_lab.results.groups import group_runs
 
@@ -128,7 +132,7 @@ def test_page_has_all_its_parts(whole: tuple[Path, Page]) -> None:
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {"results", "costs", "learning", "patterns", "more", "variants", "measured", "runs"} <= ids
     plots = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg" and "aria-label" in attributes]
-    assert len(plots) == 4 + 2 + 2 + 1  # costs, learning, mosaics of C and the custom tile, the extra one
+    assert len(plots) == 1 + 4 + 2 + 2 + 1  # the task, costs, learning, mosaics of C and the custom tile, the extra one
     assert "A clip & its mosaic" in page.text
     assert "After 6 blocks a token is influenced from" in page.text
     assert "1.26 × the multiply-adds" in page.text.replace("\u00a0", " ")
@@ -136,6 +140,26 @@ def test_page_has_all_its_parts(whole: tuple[Path, Page]) -> None:
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)
     assert len(pictures) == len(plots)
     assert all((folder / file).stat().st_size > 1000 for file in pictures)
+
+
+def test_a_page_shows_what_was_asked_where_that_needs_no_files(tmp_path: Path) -> None:
+    (shown,) = of_task("order", 1, tmp_path)
+    assert shown.caption.endswith("they show the same frames in another order.")
+    assert "above first" in shown.markup
+    assert (tmp_path / "task-1.png").is_file()
+    (one,) = of_task("digit(noise=0.3)", 2, tmp_path)
+    assert one.caption == "What is asked: test clips and their classes."
+    for unknown in ("video-folder(path=nowhere)", "mine(frames=8)", "None"):
+        assert of_task(unknown, 3, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["opposites(hidden=0.5)", "digit", "counting", "still"])
+def test_test_clips_are_the_same_however_many_others_are_drawn(name: str) -> None:
+    spec = parse(name, test=48)
+    few = replace(spec, train=spec.clips_per_scene, val=spec.clips_per_scene)
+    (one, kinds), (other, same) = (given.opened().batch("test", torch.arange(8)) for given in (spec, few))
+    assert torch.equal(one, other)
+    assert torch.equal(kinds, same)
 
 
 def test_contents_and_chips_reach_what_they_name(whole: tuple[Path, Page]) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.testing.compare import calculate_rms
 from PIL import Image, ImageFilter
 
-from tps_lab import viz
+from tps_lab import data, viz
 from tps_lab.measure.trace import Part
 from tps_lab.report.budgets import tuned
 from tps_lab.report.tables import table
@@ -174,6 +174,7 @@ PICTURES: dict[str, Any] = {
     "differences": lambda ax: viz.differences(pairs(), {"Joint": 10.9}, ax=ax),
     "dots": lambda ax: viz.dots({"as it is": [91.0, 88.0], "reversed": 4.7}, "test top-1", ax=ax),
     "exploded_cube": lambda ax: viz.exploded_cube(clip(), "A", 16, ax=ax),
+    "film_strips": lambda _: viz.film_strips(data.parse("order").opened(), rows=4, title="order"),
     "interaction": lambda ax: viz.interaction(viz.group_runs(CROSSED), "data.frames", ax=ax),
     "learning_curves": lambda ax: viz.learning_curves(RUNS, ax=ax),
     "main_effects": lambda ax: viz.main_effects(EFFECTS, ax=ax),
@@ -201,6 +202,7 @@ PANELS = {
     "best_of_trials",
     "breakdown",
     "confusion",
+    "film_strips",
     "memory_over_step",
     "mixed_frames",
     "tuning",

@@ -418,8 +418,9 @@ def test_film_strips_show_scenes_whole_and_every_class_before_a_second_of_any() 
     figure = viz.film_strips(clips, rows=4, most=16)
     assert [ax.get_ylabel() for ax in figure.axes] == ["above first", "below first"] * 2
     one, other = (np.asarray(ax.images[0].get_array()) for ax in figure.axes[:2])
-    frames = [strip.reshape(24, -1, 3)[:, 25 * t : 25 * t + 24] for strip in (one, other) for t in range(16)]
-    assert sorted(frame.sum() for frame in frames[:16]) == pytest.approx(sorted(frame.sum() for frame in frames[16:]))
+    frames = [strip[:, 25 * t : 25 * t + 24].sum() for strip in (one, other) for t in range(16)]
+    assert sorted(frames[:16]) == pytest.approx(sorted(frames[16:]))
+    assert frames[:16] != pytest.approx(frames[16:])
     ten = viz.film_strips(data.parse("digit(val=40)").opened(), "val", rows=10, most=4)
     assert [ax.get_ylabel() for ax in ten.axes] == [str(digit) for digit in range(10)]
     assert [tick.get_text() for tick in ten.axes[0].get_xticklabels()] == ["0", "5", "10", "15"]

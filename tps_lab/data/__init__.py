@@ -6,10 +6,22 @@ from functools import lru_cache
 from typing import Any
 
 from tps_lab import specs
-from tps_lab.data._base import SPLITS, Clips, Data, Split, batch_of, ready
+from tps_lab.data._base import SPLITS, Clips, Data, DrawnData, Split, batch_of, ready
 from tps_lab.data._simulated import Simulated
 
-__all__ = ["SPLITS", "Clips", "Data", "Simulated", "Split", "batch_of", "data_sets", "opened", "parse", "ready"]
+__all__ = [
+    "SPLITS",
+    "Clips",
+    "Data",
+    "DrawnData",
+    "Simulated",
+    "Split",
+    "batch_of",
+    "data_sets",
+    "opened",
+    "parse",
+    "ready",
+]
 
 
 def data_sets() -> dict[str, type[Data]]:

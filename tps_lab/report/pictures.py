@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab import files, viz
+from tps_lab.data import DrawnData, parse
+from tps_lab.errors import InputError
 from tps_lab.report import tables
 from tps_lab.report.budgets import Tuned
 from tps_lab.report.comparisons import Comparisons
@@ -64,6 +66,27 @@ def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path) -> Pict
             markup = _inline_jpeg(figure, caption)
         _write_png(figure, folder / f"{name}.png", all_colours=photographs)
     return Picture(markup, f"{folder.name}/{name}.png", caption)
+
+
+def of_task(data: str, number: int, folder: Path) -> list[Picture]:
+    """Some of the test clips of a drawn data set, to show what is asked; none where that would take files.
+
+    Args:
+        data: its text form.
+        number: of the data set on the page.
+        folder: for the PNG file.
+    """
+    try:
+        spec = parse(data)
+        if not isinstance(spec, DrawnData):
+            return []
+        few = spec.clips_per_scene  # the test clips are the same whatever else is drawn
+        clips = replace(spec, train=few, val=few).opened()
+    except InputError:  # a plugin's, or something it is drawn from is not installed
+        return []
+    another = "; they show the same frames in another order" if few > 1 else ""
+    caption = f"What is asked: test clips and their classes{another}."
+    return [picture(viz.film_strips(clips, rows=min(max(few, 2), 4)), f"task-{number}", caption, folder)]
 
 
 @dataclass(frozen=True)

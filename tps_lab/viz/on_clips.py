@@ -246,7 +246,8 @@ def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 
     )
     names = [wrap(clips.classes[label], 22) for label in labels.tolist()]
     height, width = pixels.shape[2:4]
-    gap = np.ones((height, max(width // 16, 1), 3))
+    pixels = np.concatenate([pixels, np.ones((*pixels.shape[:-1], 1))], axis=-1)
+    gap = np.zeros((height, max(width // 16, 1), 4))  # transparent: the page may be dark
     # all sizes in inches: what a name needs, and strips no longer than a page is wide
     one = min(0.95, 9 / len(frames))
     left, top = 0.2 + 0.08 * max(len(line) for name in names for line in name.split("\n")), 0.22 + 0.25 * bool(title)
