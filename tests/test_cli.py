@@ -253,6 +253,38 @@ def test_bad_input_is_one_clear_line_and_code_2(arguments, says, tmp_path):
     assert done.stdout == ""
 
 
+MINE = """
+from dataclasses import dataclass
+import numpy, torch
+from tps_lab.data import Clips, Data
+
+class MyClips(Clips):
+    classes, clip_shape = ("one", "other"), (1, 2, 8, 8)
+
+    def size(self, split):
+        return numpy.int64(4)
+
+    def batch(self, split, index, device="cpu"):
+        return torch.rand(len(index), 1, 2, 8, 8), index % 2
+
+@dataclass(frozen=True)
+class Mine(Data):
+    name, title = "mine", "Mine"
+
+    def opened(self):
+        return MyClips()
+"""
+
+
+def test_clips_of_a_plugin_are_shown(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    done = here("--plugin", "mine.py", "data", "show", "mine", "--save", "a.png", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["clips"] == {"train": 4, "val": 4, "test": 4}
+    assert shown["shape"] == [1, 2, 8, 8]
+
+
 def test_a_plugin_that_ends_the_program_is_told_and_not_kept(tmp_path):
     (tmp_path / "mine.py").write_text("import sys\n\nsys.exit(3)\n")
     before = plugins.loaded()

@@ -165,3 +165,9 @@ def test_hidden_clips_are_still_reversed_pixel_for_pixel():
     x, y = clips.batch("val", torch.arange(24))
     assert torch.equal(x[0::2], x[1::2].flip(2))
     assert torch.equal(y[0::2] + 1, y[1::2])
+
+
+def test_single_frames_are_enough_only_where_nothing_is_hidden():
+    assert parse("digit").opened().reach == 0
+    assert parse("digit(hidden=0.5)").opened().reach is None
+    assert parse("opposites(hidden=0.5)").opened().reach == 1

@@ -18,7 +18,7 @@ from made_up import VARIANTS, MadeUp, made_up, study, undone
 
 from tps_lab import report, viz
 from tps_lab.attention import variants
-from tps_lab.data import parse
+from tps_lab.data import DrawnData, data_sets, parse
 from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import equal, facts, render, tables
@@ -153,7 +153,24 @@ def test_a_page_shows_what_was_asked_where_that_needs_no_files(tmp_path: Path) -
         assert of_task(unknown, 3, tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["opposites(hidden=0.5)", "digit", "counting", "still"])
+def test_a_page_is_made_without_a_picture_of_what_cannot_be_drawn(tmp_path: Path, monkeypatch) -> None:
+    clips = type(parse("digit").opened())
+
+    def two_channels(self, *asked):  # a plugin's
+        x, y = given(self, *asked)
+        return x[:, :2], y
+
+    given = clips.batch
+    monkeypatch.setattr(clips, "batch", two_channels)
+    assert of_task("digit", 1, tmp_path) == []
+    monkeypatch.setattr(type(parse("digit")), "opened", lambda self: None)
+    assert of_task("digit", 1, tmp_path) == []
+
+
+DRAWN = [name for name, kind in data_sets().items() if issubclass(kind, DrawnData) and name != "actions"]
+
+
+@pytest.mark.parametrize("name", ["opposites(hidden=0.5)", *DRAWN])
 def test_test_clips_are_the_same_however_many_others_are_drawn(name: str) -> None:
     spec = parse(name, test=48)
     few = replace(spec, train=spec.clips_per_scene, val=spec.clips_per_scene)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from tps_lab import data, viz
@@ -426,13 +428,85 @@ def test_film_strips_show_scenes_whole_and_every_class_before_a_second_of_any() 
     assert [tick.get_text() for tick in ten.axes[0].get_xticklabels()] == ["0", "5", "10", "15"]
 
 
-def test_film_strips_of_nothing_say_so() -> None:
-    class Empty(type(data.parse("digit").opened())):  # type: ignore[misc]
-        def size(self, split: str) -> int:
-            return 0
+class OtherClips(data.Clips):
+    """A plugin's: noise of any shape, whose classes take turns."""
 
-    with pytest.raises(InputError, match="this data set has no val clips"):
-        viz.film_strips(Empty(data.parse("digit")), "val")
+    def __init__(self, shape: tuple[int, int, int, int] = (1, 4, 8, 8), **other: Any) -> None:
+        self.clip_shape = shape
+        self.clips, self.off, self.empty = other.get("clips", 12), other.get("off", 0), other.get("empty", False)
+        self.classes = other.get("classes", ("one", "other", "third"))
+        self.clips_per_scene = other.get("scene", 1)
+        self.asked: list[int] = []
+
+    def size(self, split: str) -> int:
+        return self.clips
+
+    def batch(self, split: str, index: Any, device: Any = "cpu") -> tuple[Any, Any]:
+        self.asked.append(len(index))
+        x = torch.rand(len(index), *self.clip_shape, generator=torch.Generator().manual_seed(0))
+        if self.empty:
+            x[:, :, 0] = float("nan")
+        return x, index % len(self.classes) + self.off
+
+
+def test_film_strips_look_at_classes_that_take_turns() -> None:
+    """Looks at every tenth clip once met one class of ten."""
+    clips = OtherClips(clips=231, classes=tuple("0123456789"))
+    assert len({ax.get_ylabel() for ax in viz.film_strips(clips, rows=6).axes}) == 6
+
+
+def test_film_strips_show_a_scene_that_is_not_whole() -> None:
+    assert len(viz.film_strips(OtherClips(clips=1, scene=3)).axes) == 1
+    assert [ax.get_ylabel() for ax in viz.film_strips(OtherClips(clips=5, scene=3)).axes][3:] == ["one", "other"]
+    assert len(viz.film_strips(OtherClips(clips=6, scene=3), rows=2).axes) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"clips": 0}, "this data set has no val clips"),
+        ({"shape": (2, 4, 8, 8)}, "clips of 1 or 3 channels can be drawn; these have 2"),
+        ({"off": 1}, "OtherClips.batch must give labels from 0 to 2, got 3"),
+        ({"off": -1}, "OtherClips.batch must give labels from 0 to 2, got -1"),
+    ],
+)
+def test_film_strips_of_what_cannot_be_drawn_say_so(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        viz.film_strips(OtherClips(**given), "val")
+
+
+def test_film_strips_leave_pixels_empty_that_are_no_numbers() -> None:
+    figure = viz.film_strips(OtherClips(empty=True), rows=1)
+    strip = np.asarray(figure.axes[0].images[0].get_array())
+    assert not strip[:, :8, 3].any()
+    assert strip[:, 9:17, 3].all()
+    assert strip[:, 9:17, :3].std() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (3, 1, 8, 8), (1, 120, 8, 8), (1, 4, 8, 64), (1, 4, 64, 8)])
+@pytest.mark.parametrize("name", ["W" * 20, "putting something onto something so that it falls, again and again"])
+def test_names_beside_film_strips_touch_nothing(shape: tuple[int, int, int, int], name: str) -> None:
+    clips = OtherClips(shape, classes=tuple(f"{name} {i}" for i in range(3)))
+    figure = viz.film_strips(clips, rows=3, most=50, title="data(path=" + "long/" * 12 + " 0)")
+    figure.draw_without_rendering()
+    names = [ax.yaxis.label.get_window_extent() for ax in figure.axes]
+    numbers = [tick.get_window_extent() for tick in figure.axes[0].get_xticklabels()]
+    title = figure.texts[0].get_window_extent()
+    for box in (*names, *numbers, title):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    assert all(one.y0 >= other.y1 for one, other in itertools.pairwise(names))
+    assert all(one.x1 <= other.x0 for one, other in itertools.pairwise(numbers))
+    assert title.y0 >= max(numbers[0].y1, names[0].y1)
+    assert figure.get_figheight() < 12
+
+
+def test_film_strips_of_large_clips_read_a_few_at_a_time_and_draw_what_can_be_seen(monkeypatch) -> None:
+    monkeypatch.setattr("tps_lab.viz.on_clips._AT_ONCE", 3 * 4 * 3 * 8 * 320**2)
+    clips = OtherClips((3, 8, 320, 320))
+    figure = viz.film_strips(clips, rows=2, most=8)
+    assert clips.asked == [3, 3, 2, 2]
+    assert np.asarray(figure.axes[0].images[0].get_array()).shape[0] == 190
 
 
 def test_attention_maps_say_how_much_each_frame_gets() -> None:

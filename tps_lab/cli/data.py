@@ -32,7 +32,7 @@ def show(
 ) -> None:
     """Draw clips of a data set as a model gets them, as film strips.
 
-    Of as many classes as there is room for. What frame order can tell of them: tps-lab explain --data DATA.
+    They are of many classes. What frame order can tell of them: tps-lab explain --data DATA.
     """
     from tps_lab import data as data_sets
     from tps_lab import viz
@@ -41,7 +41,7 @@ def show(
     spec = data_sets.parse(name, **pairs(set_))
     opened = data_sets.ready(spec)
     save_picture(viz.film_strips(opened, split, clips, frames, title=str(spec)), save)
-    sizes = {which: opened.size(which) for which in data_sets.SPLITS}
+    sizes = {which: int(opened.size(which)) for which in data_sets.SPLITS}
     if json_:
         print_json(
             {"data": str(spec), "classes": list(opened.classes), "clips": sizes, "shape": list(opened.clip_shape)}

@@ -88,7 +88,7 @@ class DrawnData(Data):
                 raise InputError(
                     f"{self.name} comes in sets of {self.clips_per_scene} clips: {split}={getattr(self, split)}"
                 )
-        clips, most = self.train + self.val + self.test, _MOST_BYTES // (self.scene_bytes * self.frames)
+        clips, most = self.train + self.val + self.test, _MOST_BYTES // (self.frame_bytes * self.frames)
         if clips > most:
             raise InputError(
                 f"{self.name}: {clips} clips, train, val and test together, would take more than "
@@ -104,7 +104,7 @@ class DrawnData(Data):
         raise NotImplementedError
 
     @property
-    def scene_bytes(self) -> int:
+    def frame_bytes(self) -> int:
         """Bytes that one clip's scene takes for each frame, about: where things are, and how they tremble."""
         return 32
 
@@ -290,7 +290,7 @@ class ReversedClips(Clips):
     """
 
     clips_per_scene = 2
-    reach = 1
+    reach: int | None = 1
     ceiling: float | None = 0.5
     ceiling_reason = REVERSED
     options: Any

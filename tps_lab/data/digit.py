@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Digit(Opposites):
     """Which of the ten digits moves. Hardly asks anything of time: its single frames nearly suffice, the more
-    so the less noise there is.
+    so the less noise there is and the less is hidden.
     """
 
     name, title = "digit", "Which digit moves"
@@ -52,12 +52,15 @@ class DigitClips(OppositeClips):
     """The clips of a `Digit`: every scene is shown once, half of them backwards."""
 
     classes, pairs = tuple("0123456789"), ()
-    clips_per_scene, reach, ceiling, ceiling_reason = 1, 0, None, ""
+    clips_per_scene, ceiling, ceiling_reason = 1, None, ""
+    reach: int | None = 0
 
     def __init__(self, options: Digit) -> None:
         super().__init__(options)
         _, self.kinds = _digits.load()
         self.notes = (uncapped(options.title),)
+        if options.hidden:  # single frames are not enough then; whether frames must be seen together is not known
+            self.reach = None
 
     def batch(self, split: Split, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         index = index.cpu()

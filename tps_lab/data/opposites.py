@@ -70,8 +70,8 @@ class Opposites(ReversedData):
     seed: int = 0
 
     @property
-    def scene_bytes(self) -> int:
-        return super().scene_bytes + (5 * _SQUARES**2 if self.hidden else 0)
+    def frame_bytes(self) -> int:
+        return super().frame_bytes + (5 * _SQUARES**2 if self.hidden else 0)
 
     def opened(self) -> OppositeClips:
         return OppositeClips(self)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tps_lab import files, viz
-from tps_lab.data import DrawnData, parse
+from tps_lab.data import DrawnData, parse, ready
 from tps_lab.errors import InputError
 from tps_lab.report import tables
 from tps_lab.report.budgets import Tuned
@@ -69,7 +69,7 @@ def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path) -> Pict
 
 
 def of_task(data: str, number: int, folder: Path) -> list[Picture]:
-    """Some of the test clips of a drawn data set, to show what is asked; none where that would take files.
+    """Some of the test clips of a drawn data set, to show what is asked; none of videos, which may be elsewhere by now.
 
     Args:
         data: its text form.
@@ -81,12 +81,12 @@ def of_task(data: str, number: int, folder: Path) -> list[Picture]:
         if not isinstance(spec, DrawnData):
             return []
         few = spec.clips_per_scene  # the test clips are the same whatever else is drawn
-        clips = replace(spec, train=few, val=few).opened()
+        strips = viz.film_strips(ready(replace(spec, train=few, val=few)), rows=min(max(few, 2), 4))
     except InputError:  # a plugin's, or something it is drawn from is not installed
         return []
     another = "; they show the same frames in another order" if few > 1 else ""
     caption = f"What is asked: test clips and their classes{another}."
-    return [picture(viz.film_strips(clips, rows=min(max(few, 2), 4)), f"task-{number}", caption, folder)]
+    return [picture(strips, f"task-{number}", caption, folder)]
 
 
 @dataclass(frozen=True)

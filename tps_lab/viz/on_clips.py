@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Transform
+    from torch import Tensor
 
 _SLANT, _SQUASH = 0.42, 0.62  # a frame seen from the side: how far its right edge rises, how narrow it gets
+_AT_ONCE = 2**28  # bytes of clips
 
 
 @styled
@@ -218,7 +220,8 @@ def attention_maps(clip_THWC: Any, weights_THW: Any, token: Size, title: str = "
 def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 16, title: str = "") -> Figure:
     """Clips of a data set, one to a row, as a model gets them, and their classes: what is asked, at a glance.
 
-    They are of as many classes as there is room for. Clips that show the same frames in another order stand together.
+    They are of many classes. Clips that show the same frames in another order stand together. Pixels that are no
+    numbers are left empty.
 
     Args:
         clips: an opened data set, `data.parse("order").opened()`.
@@ -228,7 +231,7 @@ def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 
         title: above all.
 
     Raises:
-        InputError: the split has no clips.
+        InputError: the split has no clips, or they have neither one channel nor three, or labels without a class.
 
     >>> from tps_lab import data
     >>> figure = film_strips(data.parse("opposites").opened(), rows=4)
@@ -236,33 +239,41 @@ def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 
     from matplotlib.figure import Figure
 
     check_whole(rows=rows, most=most)
-    shown = _of_many_classes(clips, split, rows)
-    pictures, labels = batch_of(clips, split, torch.tensor(shown), "cpu")
-    frames = np.unique(np.linspace(0, pictures.shape[2] - 1, min(most, pictures.shape[2])).round().astype(int))
-    pixels = pictures[:, :, frames].permute(0, 2, 3, 4, 1).double().numpy()  # (N, T, H, W, C)
-    low, high = np.quantile(pixels, [0.001, 0.999])  # normalised pixels have no range of their own
-    pixels = _pixels((pixels.reshape(-1, *pixels.shape[2:]) - low) / max(high - low, 1e-9)).reshape(
-        *pixels.shape[:-1], 3
-    )
-    names = [wrap(clips.classes[label], 22) for label in labels.tolist()]
+    channels, total, height, width = clips.clip_shape
+    if channels not in (1, 3):
+        raise InputError(f"clips of 1 or 3 channels can be drawn; these have {channels}")
+    frames = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
+    # all sizes in inches: strips no longer than a page is wide
+    one = min(0.95, 9 / len(frames), 1.5 * width / height)
+    parts, labels = [], []
+    for batch, found in _few_at_a_time(clips, split, _of_many_classes(clips, split, rows)):
+        parts.append(_at_most(batch[:, :, frames], round(200 * one)))
+        labels += found
+    pixels = torch.cat(parts).permute(0, 2, 3, 4, 1).double().numpy()  # (N, T, H, W, C)
     height, width = pixels.shape[2:4]
-    pixels = np.concatenate([pixels, np.ones((*pixels.shape[:-1], 1))], axis=-1)
+    pixels = _as_seen(pixels)
     gap = np.zeros((height, max(width // 16, 1), 4))  # transparent: the page may be dark
-    # all sizes in inches: what a name needs, and strips no longer than a page is wide
-    one = min(0.95, 9 / len(frames))
-    left, top = 0.2 + 0.08 * max(len(line) for name in names for line in name.split("\n")), 0.22 + 0.25 * bool(title)
+    names = [wrap(clips.classes[label], 22) for label in labels]
     wide, high = one * len(frames), one * height / width
-    size = left + max(wide, 0.09 * len(title)) + 0.05, top + (high + 0.06) * len(shown)
+    title = wrap(title, int(max(wide, 5) / 0.09))
+    sizes = [_extent(name) for name in names]
+    title_wide, title_high = _extent(title, fontsize=10, fontweight="bold")
+    left, top = 0.15 + max(name_wide for name_wide, _ in sizes), 0.22 + (title_high + 0.1 if title else 0)
+    step = max(high, *(name_high for _, name_high in sizes)) + 0.06
+    size = left + max(wide, title_wide) + 0.05, top + step * len(names)
     figure = Figure(figsize=size)
     for row, (clip, name) in enumerate(zip(pixels, names, strict=True)):
-        place = left / size[0], 1 - (top + (high + 0.06) * row + high) / size[1], wide / size[0], high / size[1]
+        middle = top + step * row + (step - 0.06) / 2  # names may be higher than strips
+        place = left / size[0], 1 - (middle + high / 2) / size[1], wide / size[0], high / size[1]
         ax = figure.add_axes(place)
         _image(ax, np.concatenate([part for frame in clip for part in (frame, gap)][:-1], axis=1))
         ax.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
         if row == 0:
             ax.xaxis.tick_top()
-            middles = [(width + gap.shape[1]) * i + width / 2 for i in range(len(frames))]
-            ax.set_xticks(middles, [str(t) for t in frames], fontsize=8, color=QUIET)
+            each = math.ceil((0.08 * len(str(frames[-1])) + 0.02) / one)  # numbers that do not touch
+            at = range(0, len(frames), each)
+            middles = [(width + gap.shape[1]) * i + width / 2 for i in at]
+            ax.set_xticks(middles, [str(frames[i]) for i in at], fontsize=8, color=QUIET)
     if title:
         figure.text(left / size[0], 1 - 0.06 / size[1], title, va="top", fontsize=10, fontweight="bold")
     return figure
@@ -273,20 +284,62 @@ def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 
 
 def _of_many_classes(clips: Clips, split: Split, rows: int) -> list[int]:
     """Clips to show, whole scenes: of every class one before of any a second, from all over the split."""
-    scene = clips.clips_per_scene
-    size = clips.size(split) // scene
-    if not size:
+    scene, total = clips.clips_per_scene, int(clips.size(split))
+    if not total:
         raise InputError(f"this data set has no {split} clips")
+    size = -(-total // scene)
     wanted = min(-(-rows // scene), size)
-    looked = np.unique(np.linspace(0, size - 1, min(4 * wanted, size)).astype(int))
-    _, labels = batch_of(clips, split, torch.tensor(scene * looked), "cpu")
+    # one from each stretch of the split, here and there in it: classes may take turns
+    stretches = np.arange(min(4 * wanted, size))
+    looked = ((stretches + 0.618 * stretches % 1) * (size / len(stretches))).astype(int)
+    labels = [label for _, found in _few_at_a_time(clips, split, (scene * looked).tolist()) for label in found]
     times: dict[int, int] = {}
     turns = []
-    for at, label in zip(looked.tolist(), labels.tolist(), strict=True):
+    for at, label in zip(looked.tolist(), labels, strict=True):
         turns.append((times.setdefault(label, 0), label, at))
         times[label] += 1
     chosen = sorted(sorted(turns)[:wanted], key=lambda turn: turn[1:])
-    return [scene * at + k for _, _, at in chosen for k in range(scene)][:rows]
+    return [clip for _, _, at in chosen for clip in range(scene * at, min(scene * (at + 1), total))][:rows]
+
+
+def _few_at_a_time(clips: Clips, split: Split, index: list[int]) -> Iterator[tuple[Tensor, list[int]]]:
+    """Clips and their labels, as many at once as take little memory: one may be large."""
+    at_once = max(_AT_ONCE // (4 * math.prod(clips.clip_shape)), 1)
+    for start in range(0, len(index), at_once):
+        batch, labels = batch_of(clips, split, torch.tensor(index[start : start + at_once]), "cpu")
+        found = labels.tolist()
+        for label in found:
+            if not 0 <= label < len(clips.classes):
+                raise InputError(
+                    f"{type(clips).__name__}.batch must give labels from 0 to {len(clips.classes) - 1}, got {label}"
+                )
+        yield batch, found
+
+
+def _at_most(clips: Tensor, wide: int) -> Tensor:
+    """Clips (B, C, T, H, W), made smaller if they have more pixels across than can be seen."""
+    frames, height, width = clips.shape[2:]
+    if width <= wide:
+        return clips
+    return torch.nn.functional.interpolate(clips, (frames, max(height * wide // width, 1), wide), mode="area")
+
+
+def _as_seen(pixels: np.ndarray) -> np.ndarray:
+    """Normalised pixels (..., C), which have no range of their own, as colours with an opacity (..., 4)."""
+    known = np.isfinite(pixels)
+    low, high = np.quantile(pixels[known], [0.001, 0.999]) if known.any() else (0.0, 1.0)
+    shown = ((np.where(known, pixels, low) - low) / max(high - low, 1e-9)).clip(0, 1)
+    colours = np.broadcast_to(shown, (*shown.shape[:-1], 3))
+    return np.concatenate([colours, known.all(-1, keepdims=True)], axis=-1)
+
+
+def _extent(text: str, **how: Any) -> tuple[float, float]:
+    """How wide and high a text is, in inches: in tenths, so that other rules of drawing text change no picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    box = figure.text(0, 0, text, **how).get_window_extent()
+    return math.ceil(10 * box.width / figure.dpi) / 10, math.ceil(10 * box.height / figure.dpi) / 10
 
 
 def _slab(
