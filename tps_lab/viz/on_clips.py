@@ -265,7 +265,7 @@ def film_strips(clips: Clips, split: Split = "test", rows: int = 6, most: int = 
     for row, (clip, name) in enumerate(zip(pixels, names, strict=True)):
         middle = top + step * row + (step - 0.06) / 2  # names may be higher than strips
         place = left / size[0], 1 - (middle + high / 2) / size[1], wide / size[0], high / size[1]
-        ax = figure.add_axes(place)
+        ax = figure.add_axes(place, gid=f"film-{row}")  # a dark page turns drawings, but not films, to negatives
         _image(ax, np.concatenate([part for frame in clip for part in (frame, gap)][:-1], axis=1))
         ax.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
         if row == 0:
