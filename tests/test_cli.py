@@ -269,7 +269,7 @@ class MyClips(Clips):
 
 @dataclass(frozen=True)
 class Mine(Data):
-    name, title = "mine", "Mine"
+    name, title = "shown_once", "Mine"
 
     def opened(self):
         return MyClips()
@@ -278,7 +278,7 @@ class Mine(Data):
 
 def test_clips_of_a_plugin_are_shown(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
-    done = here("--plugin", "mine.py", "data", "show", "mine", "--save", "a.png", "--json", cwd=tmp_path)
+    done = here("--plugin", "mine.py", "data", "show", "shown_once", "--save", "a.png", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["clips"] == {"train": 4, "val": 4, "test": 4}
