@@ -23,7 +23,7 @@ from tps_lab.errors import InputError
 from tps_lab.report import answer as words
 from tps_lab.report import equal, facts, render, tables
 from tps_lab.report.comparisons import Ranking, compared
-from tps_lab.report.pictures import of_task
+from tps_lab.report.pictures import of_tasks
 from tps_lab.report.results_table import results
 from tps_lab.results.groups import group_runs
 
@@ -143,14 +143,19 @@ def test_page_has_all_its_parts(whole: tuple[Path, Page]) -> None:
 
 
 def test_a_page_shows_what_was_asked_where_that_needs_no_files(tmp_path: Path) -> None:
-    (shown,) = of_task("order", 1, tmp_path)
+    (shown,) = of_tasks(["order"], 1, tmp_path)
     assert shown.caption.endswith("they show the same frames in another order.")
     assert "above first" in shown.markup
     assert (tmp_path / "task-1.png").is_file()
-    (one,) = of_task("digit(noise=0.3)", 2, tmp_path)
-    assert one.caption == "What is asked: test clips and their classes."
+    (one,) = of_tasks(["digit(noise=0.3)"], 2, tmp_path)
+    assert one.caption == "What is asked: test clips of digit(noise=0.3), and their classes."
+    lengths = of_tasks(["order", *(f"order(frames={t})" for t in (8, 8, 12, 24))], 4, tmp_path)
+    assert [task.caption.split(",")[0].rpartition(" of ")[2] for task in lengths] == [
+        *("order", "order(frames=8)", "order(frames=12)"),
+    ]
+    assert [task.file for task in lengths] == [f"{tmp_path.name}/task-4{end}.png" for end in ("", "-1", "-2")]
     for unknown in ("video-folder(path=nowhere)", "mine(frames=8)", "None"):
-        assert of_task(unknown, 3, tmp_path) == []
+        assert of_tasks([unknown], 3, tmp_path) == []
 
 
 def test_a_page_is_made_without_a_picture_of_what_cannot_be_drawn(tmp_path: Path, monkeypatch) -> None:
@@ -162,9 +167,9 @@ def test_a_page_is_made_without_a_picture_of_what_cannot_be_drawn(tmp_path: Path
 
     given = clips.batch
     monkeypatch.setattr(clips, "batch", two_channels)
-    assert of_task("digit", 1, tmp_path) == []
+    assert of_tasks(["digit"], 1, tmp_path) == []
     monkeypatch.setattr(type(parse("digit")), "opened", lambda self: None)
-    assert of_task("digit", 1, tmp_path) == []
+    assert of_tasks(["digit"], 1, tmp_path) == []
 
 
 DRAWN = [name for name, kind in data_sets().items() if issubclass(kind, DrawnData) and name != "actions"]

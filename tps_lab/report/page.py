@@ -16,7 +16,7 @@ from tps_lab.report import answer as words
 from tps_lab.report import comparisons, equal, evaluations, facts, render, results_table, tables
 from tps_lab.report.about import About
 from tps_lab.report.cards import Card
-from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_task, of_tuning, picture
+from tps_lab.report.pictures import MOST_CURVES, Picture, Pictures, highest, of_tasks, of_tuning, picture
 from tps_lab.results import archive, orders, paired
 from tps_lab.results.aggregate import Aggregate, aggregates
 from tps_lab.results.axes import beside, data_names
@@ -242,7 +242,7 @@ def _section(
         data,
         groups,
         words.answer(ranking, compared, of_budgets.briefly(compared), elsewhere),
-        of_task(str(groups[0].first.get("data")), number, figures),
+        of_tasks((str(group.first.get("data")) for group in groups), number, figures),
         equal.unequal(groups),
         [*([of_budgets.depends] if of_budgets.depends else []), *proofs_said(proofs), *words.remarks(ranking)],
         _shared_setting(groups),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MOST_CURVES = 12  # variants in one picture of curves
 _MOST_DIFFERENCES = 40
 _MOST_LINES = 12
+_MOST_TASKS = 3
 _LARGEST_SVG = 1_000_000  # bytes; a figure of photographs is smaller as one JPEG
 _FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 _COSTS = ("macs", "training_memory_bytes", "latency_ms", "train_seconds")
@@ -68,25 +70,28 @@ def picture(drawn: Axes | Figure, name: str, caption: str, folder: Path) -> Pict
     return Picture(markup, f"{folder.name}/{name}.png", caption)
 
 
-def of_task(data: str, number: int, folder: Path) -> list[Picture]:
-    """Some of the test clips of a drawn data set, to show what is asked; none of videos, which may be elsewhere by now.
+def of_tasks(texts: Iterable[str], number: int, folder: Path) -> list[Picture]:
+    """Some test clips of drawn data, to show what is asked; none of videos, which may be elsewhere by now.
 
     Args:
-        data: its text form.
-        number: of the data set on the page.
-        folder: for the PNG file.
+        texts: text forms of data sets that a section holds: one, or several that differ in the length of clips.
+        number: of the section on the page.
+        folder: for the PNG files.
     """
-    try:
-        spec = parse(data)
-        if not isinstance(spec, DrawnData):
-            return []
-        few = spec.clips_per_scene  # the test clips are the same whatever else is drawn
-        strips = viz.film_strips(ready(replace(spec, train=few, val=few)), rows=min(max(few, 2), 4))
-    except InputError:  # a plugin's, or something it is drawn from is not installed
-        return []
-    another = "; they show the same frames in another order" if few > 1 else ""
-    caption = f"What is asked: test clips and their classes{another}."
-    return [picture(strips, f"task-{number}", caption, folder)]
+    shown = []
+    for i, text in enumerate(itertools.islice(dict.fromkeys(texts), _MOST_TASKS)):
+        try:
+            spec = parse(text)
+            if not isinstance(spec, DrawnData):
+                continue
+            few = spec.clips_per_scene  # the test clips are the same whatever else is drawn
+            strips = viz.film_strips(ready(replace(spec, train=few, val=few)), rows=min(max(few, 2), 4))
+        except InputError:  # a plugin's, or something it is drawn from is not installed
+            continue
+        another = "; they show the same frames in another order" if few > 1 else ""
+        caption = f"What is asked: test clips of {spec}, and their classes{another}."
+        shown.append(picture(strips, f"task-{number}" + (f"-{i}" if i else ""), caption, folder))
+    return shown
 
 
 @dataclass(frozen=True)
