@@ -49,7 +49,7 @@ def show(
         return
     parts = ", ".join(f"{size:,} {which}" for which, size in sizes.items())
     for note in opened.notes:
-        print(note)
+        say(note)
     print(f"classes: {len(opened.classes)}; clips: {parts}, each {'×'.join(map(str, opened.clip_shape))}")
     print(f"saved {save}")
 
