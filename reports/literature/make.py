@@ -82,9 +82,9 @@ def ways(
     found = {VARIES: varied} if varied else {"with": [True, True]}
     if not varied and None not in printed:
         found[PRINTED] = printed
-    for start, said in ((True, ""), ("sines", SINES)):
-        if start in run or not (said or "sines" in run):
-            yield from ((way + said, [time and start for time in times]) for way, times in found.items())
+    for start in [start for start in (True, "sines") if start in run] or [True]:
+        said = SINES if start == "sines" else ""
+        yield from ((way + said, [time and start for time in times]) for way, times in found.items())
     if not varied:
         yield "without", [False, False]
 
